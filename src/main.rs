@@ -1,0 +1,2 @@
+//! The `snaptrace` command.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Stored results against snapshots.
+fn main() {}

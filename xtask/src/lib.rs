@@ -1,0 +1,3 @@
+//! The harness behind `cargo xtask`.
+pub mod error;
+pub mod verdict;
