@@ -1,2 +1,329 @@
-//! Placeholder.
-fn main() {}
+//! PID 1 of the guest.
+//!
+//! Contract: mount what a tracer needs, load the modules the results port needs, say hello,
+//! carry out the job's steps, send the files asked for, send the end marker, power off.
+//! Whatever goes wrong is sent as [`Frame::Fatal`] where the port is open and written to the
+//! console in any case; PID 1 never returns, since that would be a panic of the kernel.
+
+use std::ffi::CString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use initramfs::job::{JOB_PATH, MODULE_DIR, RESULTS_PORT, WORKLOAD_DIR};
+use initramfs::protocol::{Frame, Hello, MAX_PAYLOAD, Sender, Status, VERSION};
+use initramfs::{Job, Step, spawn};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
+use rustix::system::{RebootCommand, finit_module, reboot};
+
+/// Source, target, type: mounted in this order. What is already mounted is left alone.
+const MOUNTS: [(&str, &str, &str); 7] = [
+    ("proc", "/proc", "proc"),
+    ("sysfs", "/sys", "sysfs"),
+    ("devtmpfs", "/dev", "devtmpfs"),
+    ("devpts", "/dev/pts", "devpts"),
+    ("tmpfs", "/tmp", "tmpfs"),
+    ("debugfs", "/sys/kernel/debug", "debugfs"),
+    ("tracefs", "/sys/kernel/tracing", "tracefs"),
+];
+
+/// Path, value, reason: settings that 5.4 knows as sysctls only, not on the command line.
+const SYSCTLS: [(&str, &str); 3] = [
+    // An RCU stall ends as a panic, with its own first sign on the console.
+    ("/proc/sys/kernel/panic_on_rcu_stall", "1"),
+    // So does a task that never wakes up.
+    ("/proc/sys/kernel/hung_task_panic", "1"),
+    // A workload under SCHED_FIFO is not put aside after 0.95 s: that would move its trace.
+    ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
+];
+
+type Failure = String;
+
+fn main() {
+    let mut sender = None;
+    if let Err(failure) = run(&mut sender) {
+        console(&failure);
+        if let Some(sender) = &mut sender {
+            // If even this fails the missing end marker tells the host.
+            let _ = sender.send(&Frame::Fatal(failure));
+        }
+    }
+    power_off();
+}
+
+fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
+    mount_all()?;
+    for (path, value) in SYSCTLS {
+        // A kernel without the setting has no use for it.
+        if Path::new(path).exists() {
+            fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;
+        }
+    }
+    let job = read_job()?;
+    for module in &job.boot_modules {
+        load_module(module)?;
+    }
+    let sender = to.insert(Sender::new(open_port()?));
+    let hello = hello()?;
+    send(sender, &Frame::Hello(hello))?;
+    if let Ok(config) = fs::read("/proc/config.gz") {
+        for part in config.chunks(MAX_PAYLOAD) {
+            send(sender, &Frame::Config(part.to_vec()))?;
+        }
+    }
+    install_busybox();
+    for (index, step) in (0..).zip(&job.steps) {
+        send(sender, &Frame::StepStart(index))?;
+        let status = carry_out(step, sender)?;
+        send(sender, &Frame::StepEnd(status))?;
+        if status != Status::Exited(step.expect) {
+            break;
+        }
+    }
+    for name in &job.get {
+        send_file(name, sender)?;
+    }
+    if job.shell {
+        shell()?;
+    }
+    send(sender, &Frame::End)
+}
+
+fn mount_all() -> Result<(), Failure> {
+    for (source, target, kind) in MOUNTS {
+        // debugfs and tracefs bring their own mount points; a kernel without them has neither.
+        if !Path::new(target).is_dir() {
+            match fs::create_dir_all(target) {
+                Ok(()) => {}
+                Err(_) if target.starts_with("/sys/") => continue,
+                Err(error) => return Err(format!("cannot create {target}: {error}")),
+            }
+        }
+        match mount(source, target, kind, MountFlags::empty(), None) {
+            // EBUSY: mounted already. ENODEV: this kernel does not have it.
+            Ok(()) | Err(Errno::BUSY | Errno::NODEV | Errno::EXIST) => {}
+            Err(error) => return Err(format!("cannot mount {kind} on {target}: {error}")),
+        }
+    }
+    Ok(())
+}
+
+fn read_job() -> Result<Job, Failure> {
+    let bytes = fs::read(JOB_PATH).map_err(|error| format!("cannot read the job {JOB_PATH}: {error}"))?;
+    serde_json::from_slice(&bytes).map_err(|error| format!("cannot parse the job {JOB_PATH}: {error}"))
+}
+
+fn load_module(name: &str) -> Result<(), Failure> {
+    let path = format!("{MODULE_DIR}/{name}.ko");
+    let file = File::open(&path).map_err(|error| format!("cannot open the module {path}: {error}"))?;
+    match finit_module(&file, &CString::default(), 0) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(format!("cannot load the module {path}: {error}")),
+    }
+}
+
+/// Finds the virtio-serial port by the name the host gave it.
+fn find_port() -> Option<PathBuf> {
+    let entries = fs::read_dir("/sys/class/virtio-ports").ok()?;
+    for entry in entries.flatten() {
+        let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
+        if name.trim_end() == RESULTS_PORT {
+            return Some(Path::new("/dev").join(entry.file_name()));
+        }
+    }
+    None
+}
+
+fn open_port() -> Result<File, Failure> {
+    // The port's name arrives in a message from the host some time after the driver has loaded.
+    for _ in 0..1000 {
+        if let Some(path) = find_port() {
+            match OpenOptions::new().write(true).open(&path) {
+                Ok(port) => return Ok(port),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    return Err(format!("cannot open the results port {}: {error}", path.display()));
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Err(format!("there is no virtio-serial port named {RESULTS_PORT}"))
+}
+
+fn hello() -> Result<Hello, Failure> {
+    let tracing_dir = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
+        .into_iter()
+        .find(|dir| Path::new(dir).join("current_tracer").exists())
+        .unwrap_or_default();
+    let tracers = fs::read_to_string(Path::new(tracing_dir).join("available_tracers")).unwrap_or_default();
+    Ok(Hello {
+        version: VERSION,
+        release: rustix::system::uname().release().to_string_lossy().into_owned(),
+        tracing_dir: tracing_dir.to_string(),
+        tracers: tracers.split_whitespace().map(str::to_string).collect(),
+    })
+}
+
+/// Where a busybox was packed, its tools become available under their names.
+fn install_busybox() {
+    if Path::new("/bin/busybox").exists() {
+        let installed = Command::new("/bin/busybox").args(["--install", "-s", "/bin"]).status();
+        if !installed.is_ok_and(|status| status.success()) {
+            console("busybox --install failed: its tools are there as `busybox NAME` only");
+        }
+    }
+}
+
+fn send(sender: &mut Sender<File>, frame: &Frame) -> Result<(), Failure> {
+    sender.send(frame).map_err(|error| format!("cannot write to the results port: {error}"))
+}
+
+/// Starts a step and passes on its output until it ends.
+fn carry_out(step: &Step, sender: &mut Sender<File>) -> Result<Status, Failure> {
+    let Some((program, arguments)) = step.argv.split_first() else {
+        return Err("a step without a command".into());
+    };
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", format!("{WORKLOAD_DIR}:/bin"))
+        .env("HOME", "/")
+        .env("TERM", "linux")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if step.fifo {
+        spawn::under_fifo(&mut command);
+    }
+    match command.spawn() {
+        Ok(child) => pass_on(child, sender),
+        Err(error) => Ok(Status::NotStarted(error.raw_os_error().unwrap_or(0))),
+    }
+}
+
+fn pass_on(mut child: Child, sender: &mut Sender<File>) -> Result<Status, Failure> {
+    let failed = |what: &str, error: io::Error| format!("cannot {what} of a step: {error}");
+    let pid = Pid::from_child(&child);
+    let ended =
+        pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed("watch the end", error.into()))?;
+    let mut channels = [
+        child.stdout.take().map(|pipe| (OwnedFd::from(pipe), Frame::Stdout as fn(Vec<u8>) -> Frame)),
+        child.stderr.take().map(|pipe| (OwnedFd::from(pipe), Frame::Stderr as fn(Vec<u8>) -> Frame)),
+    ];
+    for (pipe, _) in channels.iter().flatten() {
+        rustix::io::ioctl_fionbio(pipe, true).map_err(|error| failed("read the output", error.into()))?;
+    }
+    loop {
+        let mut watched: Vec<PollFd<'_>> =
+            channels.iter().flatten().map(|(pipe, _)| PollFd::new(pipe, PollFlags::IN)).collect();
+        watched.push(PollFd::from_borrowed_fd(ended.as_fd(), PollFlags::IN));
+        match poll(&mut watched, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(failed("wait for the output", error.into())),
+        }
+        // A process left behind by the step may keep the pipes open for ever, so the end of
+        // the step is what counts; what it wrote before is still in the pipes.
+        let over = watched.last().is_some_and(|fd| !fd.revents().is_empty());
+        drop(watched);
+        for channel in &mut channels {
+            let Some((pipe, frame)) = channel else { continue };
+            if drain(pipe, *frame, sender)? {
+                *channel = None;
+            }
+        }
+        if over {
+            break;
+        }
+    }
+    let status = child.wait().map_err(|error| failed("take the status", error))?;
+    reap();
+    Ok(match (status.code(), status.signal()) {
+        (Some(code), _) => Status::Exited(code),
+        (None, signal) => Status::Signaled(signal.unwrap_or(0)),
+    })
+}
+
+/// Sends what a pipe holds; true when its writers are gone.
+fn drain(pipe: &OwnedFd, frame: fn(Vec<u8>) -> Frame, sender: &mut Sender<File>) -> Result<bool, Failure> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match rustix::io::read(pipe, &mut buffer[..]) {
+            Ok(0) => return Ok(true),
+            Ok(count) => send(sender, &frame(buffer[..count].to_vec()))?,
+            Err(Errno::AGAIN) => return Ok(false),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(format!("cannot read the output of a step: {error}")),
+        }
+    }
+}
+
+/// Takes the status of orphans that have become children of PID 1.
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+fn send_file(name: &str, sender: &mut Sender<File>) -> Result<(), Failure> {
+    send(sender, &Frame::FileStart(name.to_string()))?;
+    let mut file = match File::open(name) {
+        Ok(file) => file,
+        Err(error) => return send(sender, &Frame::FileError(error.to_string())),
+    };
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => send(sender, &Frame::FileData(buffer[..count].to_vec()))?,
+            Err(error) => return send(sender, &Frame::FileError(error.to_string())),
+        }
+    }
+}
+
+/// An interactive shell on the console, with job control.
+fn shell() -> Result<(), Failure> {
+    let terminal = |what: &str| {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/ttyS0")
+            .map_err(|error| format!("cannot open /dev/ttyS0 for the {what} of the shell: {error}"))
+    };
+    Command::new("/bin/busybox")
+        .args(["setsid", "-c", "/bin/busybox", "sh", "-i"])
+        .env_clear()
+        .env("PATH", format!("/bin:{WORKLOAD_DIR}"))
+        .env("HOME", "/")
+        .env("TERM", "linux")
+        .env("PS1", "guest# ")
+        .current_dir("/")
+        .stdin(terminal("input")?)
+        .stdout(terminal("output")?)
+        .stderr(terminal("errors")?)
+        .status()
+        .map_err(|error| format!("cannot start /bin/busybox sh: {error}"))?;
+    Ok(())
+}
+
+/// Writes a line to the console, where it stands beside the kernel's own messages.
+fn console(line: &str) {
+    let _ = writeln!(io::stderr(), "init: {line}");
+}
+
+fn power_off() -> ! {
+    rustix::fs::sync();
+    loop {
+        // Only a kernel that cannot power off returns; a restart ends QEMU all the same.
+        let _ = reboot(RebootCommand::PowerOff);
+        let _ = reboot(RebootCommand::Restart);
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}

@@ -1,2 +1,101 @@
-//! Placeholder.
-fn main() {}
+//! The test workloads: one program that acts by the name it is called under.
+//!
+//! They make the same system calls on every run and depend on nothing but the kernel, so a
+//! trace of them differs only where kernels differ. The names are those of the tutorial:
+//! `sh` forks and runs `cat`, and the trace shows both.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use initramfs::job::MODULE_DIR;
+use initramfs::spawn;
+use rustix::io::Errno;
+use rustix::system::finit_module;
+
+type Outcome = Result<u8, String>;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args();
+    let program = arguments.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let arguments: Vec<String> = arguments.collect();
+    let outcome = match name {
+        "sh" => sh(&arguments),
+        "cat" => cat(&arguments),
+        "ls" => ls(&arguments),
+        "insmod" => insmod(&arguments),
+        _ => Err("call it as sh, cat, ls or insmod".into()),
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `sh COMMAND…`: each argument is a command with its words, run as a process of its own.
+fn sh(commands: &[String]) -> Outcome {
+    let mut last = 0;
+    for command in commands {
+        let mut words = command.split_whitespace();
+        let program = words.next().ok_or("an empty command")?;
+        let mut child = Command::new(program);
+        child.args(words);
+        spawn::fork_not_spawn(&mut child);
+        let status = child.status().map_err(|error| format!("cannot run {program}: {error}"))?;
+        last = status.code().map_or(255, |code| code as u8);
+    }
+    Ok(last)
+}
+
+/// `cat FILE…`
+fn cat(files: &[String]) -> Outcome {
+    let mut buffer = [0; 4096];
+    for file in files {
+        let failed = |error| format!("cannot read {file}: {error}");
+        let mut input = File::open(file).map_err(failed)?;
+        loop {
+            let count = input.read(&mut buffer).map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            io::stdout().write_all(&buffer[..count]).map_err(|error| format!("cannot write: {error}"))?;
+        }
+    }
+    io::stdout().flush().map_err(|error| format!("cannot write: {error}"))?;
+    Ok(0)
+}
+
+/// `ls DIRECTORY…`: names, sorted, one per line.
+fn ls(directories: &[String]) -> Outcome {
+    for directory in directories {
+        let failed = |error| format!("cannot list {directory}: {error}");
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory).map_err(failed)? {
+            names.push(entry.map_err(failed)?.file_name());
+        }
+        names.sort();
+        for name in names {
+            writeln!(io::stdout(), "{}", name.display()).map_err(|error| format!("cannot write: {error}"))?;
+        }
+    }
+    Ok(0)
+}
+
+/// `insmod MODULE…`: loads modules by name, in the order given.
+fn insmod(modules: &[String]) -> Outcome {
+    for module in modules {
+        let path = format!("{MODULE_DIR}/{module}.ko");
+        let file = File::open(&path).map_err(|error| format!("cannot open {path}: {error}"))?;
+        match finit_module(&file, &CString::default(), 0) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(format!("cannot load {path}: {error}")),
+        }
+    }
+    Ok(0)
+}

@@ -1,0 +1,40 @@
+//! The job that the host hands to PID 1.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the job lies in the guest.
+pub const JOB_PATH: &str = "/job.json";
+/// Where the guest's kernel modules lie, flat, as `name.ko`.
+pub const MODULE_DIR: &str = "/lib/modules";
+/// Where the test workloads lie: one program under several names.
+pub const WORKLOAD_DIR: &str = "/workloads";
+/// The name of the virtio-serial port that carries the frames.
+pub const RESULTS_PORT: &str = "snaptrace.results";
+
+/// Everything PID 1 is to do in one boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Modules to load before the results port is looked for, in load order, by name.
+    pub boot_modules: Vec<String>,
+    /// Commands, carried out one after another until one ends unlike expected.
+    pub steps: Vec<Step>,
+    /// Guest files to send back after the steps, whether these succeeded or not.
+    pub get: Vec<String>,
+    /// Give the console to an interactive shell after the steps.
+    pub shell: bool,
+}
+
+/// One command of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Program and arguments; the program is looked up in the guest's `PATH`.
+    pub argv: Vec<String>,
+    /// The exit status that counts as success.
+    #[serde(default)]
+    pub expect: i32,
+    /// Run under SCHED_FIFO, so that no timer tick takes the CPU away.
+    #[serde(default)]
+    pub fifo: bool,
+}

@@ -1,0 +1,29 @@
+//! The one place with unsafe code: what has to happen between fork and exec.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Lets a command run under SCHED_FIFO: it is taken off the CPU only by what it waits for.
+pub fn under_fifo(command: &mut Command) {
+    // SAFETY: the closure makes one system call on values of its own and allocates nothing,
+    // so it may run in a forked child of a process with other threads.
+    unsafe {
+        command.pre_exec(|| {
+            let lowest = libc::sched_param { sched_priority: 1 };
+            match libc::sched_setscheduler(0, libc::SCHED_FIFO, &lowest) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
+}
+
+/// Makes the standard library fork and exec, as a shell does: posix_spawn may use vfork or
+/// clone3, depending on the libc, and the traced call stacks would depend on it too.
+pub fn fork_not_spawn(command: &mut Command) {
+    // SAFETY: the closure does nothing.
+    unsafe {
+        command.pre_exec(|| Ok(()));
+    }
+}
