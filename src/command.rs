@@ -1,0 +1,170 @@
+//! Running a command whose pid is known before it runs.
+//!
+//! The command's process is this program once more, which stops itself and becomes the command
+//! when it is continued. Between the two, its pid can be put into the pid filters.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::fs::{Access, access};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
+};
+
+use crate::error::{Error, Result};
+
+/// The hidden subcommand that holds and then becomes the command.
+pub const HELD: &str = "exec-when-continued";
+
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;
+
+/// Finds a program as a shell does: by its path if it has a slash, else in `PATH`.
+///
+/// # Errors
+/// It does not exist (exit code 127) or cannot be executed (126).
+pub fn find(program: &OsStr) -> Result<PathBuf> {
+    let name = Path::new(program);
+    let candidates: Vec<PathBuf> =
+        if name.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
+            vec![name.to_path_buf()]
+        } else {
+            let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+            env::split_paths(&path).map(|folder| folder.join(name)).collect()
+        };
+    let files: Vec<&PathBuf> =
+        candidates.iter().filter(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file())).collect();
+    if let Some(path) = files.iter().find(|path| access(path.as_path(), Access::EXEC_OK).is_ok()) {
+        return Ok(path.to_path_buf());
+    }
+    let shown = name.display();
+    Err(match files.first() {
+        Some(path) => Error::with_code(
+            NOT_EXECUTABLE,
+            format!("cannot run '{shown}': {} is not executable", path.display()),
+        )
+        .help("make it executable (chmod +x), or name its interpreter first"),
+        None => Error::with_code(NOT_FOUND, format!("cannot run '{shown}': no such program"))
+            .help("check its spelling and PATH, or give its whole path"),
+    })
+}
+
+/// A process that becomes the command when it is released, and is killed when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    child: Child,
+    pid: Pid,
+    released: bool,
+}
+
+impl Held {
+    /// Starts the process and waits until it has stopped. `words` is the program and its arguments.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    pub fn spawn(words: &[OsString]) -> Result<Held> {
+        let failed = |cause: io::Error| {
+            Error::io("start a process from", Path::new("/proc/self/exe"), &cause)
+                .help("mount proc (mount -t proc proc /proc) and check the limit on processes (ulimit -u)")
+        };
+        let itself = env::current_exe().map_err(failed)?;
+        let child = Command::new(itself).arg(HELD).arg("--").args(words).spawn().map_err(failed)?;
+        let pid = Pid::from_child(&child);
+        let held = Held { child, pid, released: false };
+        loop {
+            match waitpid(Some(pid), WaitOptions::UNTRACED) {
+                Ok(Some((_, status))) if status.stopped() => return Ok(held),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+                Ok(_) => {
+                    return Err(Error::new(format!(
+                        "process {} ended before it could run the command",
+                        pid.as_raw_nonzero()
+                    ))
+                    .help("something killed it: see dmesg, and try again"));
+                }
+            }
+        }
+    }
+
+    /// The pid that the command will have.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Lets the command run and waits for its end.
+    ///
+    /// Gives its exit status as a shell does: 128 and the signal's number after a signal.
+    ///
+    /// # Errors
+    /// The process cannot be continued or waited for.
+    pub fn run(mut self) -> Result<u8> {
+        let failed = |operation: &str, pid: Pid, cause: io::Error| {
+            Error::io(operation, Path::new(&format!("process {}", pid.as_raw_nonzero())), &cause)
+                .help("something else ended or took it: try again")
+        };
+        kill_process(self.pid, Signal::CONT).map_err(|cause| failed("continue", self.pid, cause.into()))?;
+        self.released = true;
+        let status = self.child.wait().map_err(|cause| failed("wait for", self.pid, cause))?;
+        Ok(exit_code(status))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.released {
+            // Nobody is left to hear of a failure here, and an ended process is what is wanted.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Stops this process, and once it is continued becomes the command. Comes back only on failure.
+pub fn hold_then_exec(words: &[OsString]) -> Error {
+    let Some((program, arguments)) = words.split_first() else {
+        return Error::usage("no command was given").help("name the command to run");
+    };
+    // If the one that holds us dies first, nobody would ever continue us.
+    let stopped = set_parent_process_death_signal(Some(Signal::KILL))
+        .and_then(|()| kill_process(getpid(), Signal::STOP))
+        .and_then(|()| set_parent_process_death_signal(None));
+    if let Err(cause) = stopped {
+        return Error::io("stop", Path::new("the process of the command"), &cause.into());
+    }
+    let cause = Command::new(program).args(arguments).exec();
+    let code = if cause.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+    Error::with_code(code, format!("cannot run '{}': {cause}", Path::new(program).display()))
+        .help("check that it is a program for this machine, and that its interpreter exists")
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    // A status is one byte; what is none can only be a failure.
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Error::GENERAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_as_a_shell_does() {
+        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+    }
+
+    #[test]
+    fn programs_are_found_as_a_shell_does() {
+        assert!(find(OsStr::new("sh")).unwrap().is_absolute());
+        assert_eq!(find(OsStr::new("no-such-program-at-all")).unwrap_err().exit_code(), 127);
+        assert_eq!(find(OsStr::new("/no/such/program")).unwrap_err().exit_code(), 127);
+        assert_eq!(find(OsStr::new("/etc/passwd")).unwrap_err().exit_code(), 126);
+    }
+}

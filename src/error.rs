@@ -1,0 +1,198 @@
+//! The error of this crate: what was tried, on which object, why it failed, and what helps.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+/// The result of anything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failed operation, worded for the person who asked for it.
+///
+/// The text names the operation and its object, the cause, the kernel's own `error_log` entry
+/// where there is one, and what to do about it.
+///
+/// ```
+/// use snaptrace::Error;
+/// let error = Error::usage("tracer 'functoin' does not exist").help("did you mean 'function'?");
+/// assert_eq!(error.exit_code(), 2);
+/// assert_eq!(error.to_string(), "tracer 'functoin' does not exist\n  help: did you mean 'function'?");
+/// ```
+#[derive(Debug)]
+pub struct Error {
+    exit_code: u8,
+    what: String,
+    cause: Option<String>,
+    kernel_log: Option<String>,
+    help: Option<String>,
+    closed_output: bool,
+}
+
+impl Error {
+    /// Exit code of a failure that has no code of its own.
+    pub const GENERAL: u8 = 1;
+    /// Exit code when the request itself is at fault: nothing matched, no such tracer.
+    pub const USAGE: u8 = 2;
+    /// Exit code when the kernel denied access.
+    pub const PERMISSION: u8 = 13;
+
+    /// A failure with exit code 1.
+    pub fn new(what: impl Into<String>) -> Error {
+        Error::with_code(Error::GENERAL, what)
+    }
+
+    /// A request that cannot be carried out as it stands; exit code 2.
+    pub fn usage(what: impl Into<String>) -> Error {
+        Error::with_code(Error::USAGE, what)
+    }
+
+    /// A failure with an exit code chosen by the caller.
+    pub fn with_code(exit_code: u8, what: impl Into<String>) -> Error {
+        Error {
+            exit_code,
+            what: what.into(),
+            cause: None,
+            kernel_log: None,
+            help: None,
+            closed_output: false,
+        }
+    }
+
+    /// A failed system call: `operation` is a verb ("read", "write 'nop' to"), `path` its object.
+    ///
+    /// Denied access gets exit code 13; for the common causes the error says what helps.
+    pub fn io(operation: &str, path: &Path, cause: &io::Error) -> Error {
+        let denied = cause.kind() == io::ErrorKind::PermissionDenied;
+        let code = if denied { Error::PERMISSION } else { Error::GENERAL };
+        let mut error = Error::with_code(code, format!("cannot {operation} {}", path.display()));
+        error.cause = Some(describe(cause));
+        error.help = Some(
+            match cause.raw_os_error().map(Errno::from_raw_os_error) {
+                Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
+                Some(Errno::PERM) => {
+                    "tracing needs root, and a kernel that is not locked down \
+                     (see /sys/kernel/security/lockdown)"
+                }
+                Some(Errno::NOENT) => {
+                    "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does"
+                }
+                Some(Errno::BUSY) => {
+                    "something else uses it; 'snaptrace stat' shows what is set, \
+                     'snaptrace reset' frees it"
+                }
+                Some(Errno::INVAL) => {
+                    "the kernel does not accept it in its present state; 'snaptrace stat' shows that state"
+                }
+                Some(Errno::NODEV) => "ftrace has shut itself down after a fault: see dmesg, then reboot",
+                Some(Errno::NOMEM | Errno::NOSPC) => "the kernel is out of memory for it: ask for less",
+                _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
+            }
+            .to_string(),
+        );
+        error
+    }
+
+    /// Output that could not be written. A closed pipe is no failure: see [`Error::is_closed_output`].
+    pub fn output(cause: &io::Error) -> Error {
+        let mut error = Error::new("cannot write the output");
+        error.closed_output = cause.kind() == io::ErrorKind::BrokenPipe;
+        error.cause = Some(describe(cause));
+        error.help = Some("check the file or pipe that standard output goes to".to_string());
+        error
+    }
+
+    /// Replaces the advice.
+    pub fn help(mut self, help: impl Into<String>) -> Error {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds a sentence after the advice given so far.
+    pub fn and_help(mut self, help: &str) -> Error {
+        self.help = Some(match self.help.take() {
+            Some(before) => format!("{before}\n        {help}"),
+            None => help.to_string(),
+        });
+        self
+    }
+
+    /// Adds what the kernel's `error_log` says about the refused command.
+    pub fn kernel_log(mut self, excerpt: Option<String>) -> Error {
+        self.kernel_log = excerpt;
+        self
+    }
+
+    /// The exit code a command ends with after this error: 1, 2 or 13, or what the caller chose.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+
+    /// True when the reader of standard output went away, as in `snaptrace show | head`.
+    pub fn is_closed_output(&self) -> bool {
+        self.closed_output
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.what)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(log) = &self.kernel_log {
+            write!(f, "\n  the kernel's error_log:")?;
+            for line in log.lines() {
+                write!(f, "\n    {line}")?;
+            }
+        }
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The system's words without the "(os error 13)" that std appends.
+fn describe(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    match text.find(" (os error ") {
+        Some(end) => text[..end].to_string(),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denied_access_names_the_file_and_exits_13() {
+        let denied = io::Error::from_raw_os_error(Errno::ACCESS.raw_os_error());
+        let error = Error::io("read", Path::new("/sys/kernel/tracing/trace"), &denied);
+        assert_eq!(error.exit_code(), 13);
+        assert_eq!(
+            error.to_string(),
+            "cannot read /sys/kernel/tracing/trace: Permission denied\n  \
+             help: tracing needs root: run the command again with sudo"
+        );
+    }
+
+    #[test]
+    fn the_kernel_log_stands_between_cause_and_help() {
+        let error = Error::new("cannot write 'x'").kernel_log(Some("a\n  Command: x".into())).help("see y");
+        assert_eq!(
+            error.to_string(),
+            "cannot write 'x'\n  the kernel's error_log:\n    a\n      Command: x\n  help: see y"
+        );
+    }
+
+    #[test]
+    fn only_a_closed_pipe_counts_as_closed_output() {
+        assert!(Error::output(&io::ErrorKind::BrokenPipe.into()).is_closed_output());
+        assert!(!Error::output(&io::ErrorKind::StorageFull.into()).is_closed_output());
+    }
+}

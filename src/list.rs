@@ -1,0 +1,112 @@
+//! `list`: what the kernel offers, each item on a line of its own.
+
+use regex_lite::Regex;
+
+use crate::error::{Error, Result};
+use crate::filter::Functions;
+use crate::tracefs::Tracefs;
+use crate::{filter, options, tracers};
+
+/// What to list.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// Tracers, on one line, in the kernel's order.
+    Tracers,
+    /// Options: `name` when on, `noname` when off.
+    Options,
+    /// Clocks, on one line, the current one in brackets.
+    Clocks,
+    /// Events as `system:event`, those that match the pattern.
+    Events(Option<String>),
+    /// Functions that can be traced, those that match the pattern.
+    Functions(Option<String>),
+    /// Instances.
+    Instances,
+}
+
+/// The list as text, one item per line unless said otherwise.
+///
+/// # Errors
+/// A file cannot be read, or a pattern is no regular expression.
+pub fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
+    let top = tracefs.top();
+    match kind {
+        Kind::Tracers => Ok(lines([tracers::available(top)?.join(" ")])),
+        Kind::Options => Ok(lines(options::read_all(top)?.iter().map(options::Setting::word))),
+        Kind::Clocks => Ok(lines([top.read_value("trace_clock")?])),
+        Kind::Events(pattern) => {
+            let search = Search::new(pattern.as_deref())?;
+            let events = top.read("available_events")?;
+            Ok(lines(events.lines().filter(|event| search.finds(event))))
+        }
+        Kind::Functions(pattern) => {
+            let search = Search::new(pattern.as_deref())?;
+            let text = top.read("available_filter_functions")?;
+            let functions = Functions::parse(&text);
+            Ok(lines(functions.iter().filter(|function| search.finds(function.name)).map(|function| {
+                match function.module {
+                    Some(module) => format!("{} [{module}]", function.name),
+                    None => function.name.to_string(),
+                }
+            })))
+        }
+        Kind::Instances => {
+            let names = tracefs.instances()?;
+            Ok(match names.is_empty() {
+                true => "No buffer instances defined\n".to_string(),
+                false => lines(names),
+            })
+        }
+    }
+}
+
+fn lines<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().fold(String::new(), |text, item| text + item.as_ref() + "\n")
+}
+
+/// A search for names: a glob over the whole name, or else a regular expression anywhere in it.
+enum Search {
+    All,
+    Glob(String),
+    Regex(Regex),
+}
+
+impl Search {
+    /// A pattern with a wildcard and nothing that only a regular expression has is a glob.
+    fn new(pattern: Option<&str>) -> Result<Search> {
+        let Some(pattern) = pattern else { return Ok(Search::All) };
+        if pattern.contains(['*', '?', '[']) && !pattern.contains(['^', '$', '.', '+', '(', ')', '|', '\\']) {
+            return Ok(Search::Glob(pattern.to_string()));
+        }
+        Regex::new(pattern).map(Search::Regex).map_err(|cause| {
+            Error::usage(format!("'{pattern}' is no regular expression: {cause}"))
+                .help("use a part of the name, a glob such as 'dev_attr_*', or a regular expression such as '^dev_attr'")
+        })
+    }
+
+    fn finds(&self, name: &str) -> bool {
+        match self {
+            Search::All => true,
+            Search::Glob(pattern) => filter::glob(pattern.as_bytes(), name.as_bytes()),
+            Search::Regex(regex) => regex.is_match(name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_a_glob_or_a_regular_expression() {
+        let finds = |pattern: &str, name: &str| Search::new(Some(pattern)).unwrap().finds(name);
+        assert!(finds("^dev_attr", "dev_attr_show"));
+        assert!(!finds("^attr", "dev_attr_show"));
+        assert!(finds("attr", "dev_attr_show"));
+        assert!(finds("dev_*", "dev_attr_show"));
+        assert!(!finds("attr*", "dev_attr_show"), "a glob is about the whole name");
+        assert!(finds("^sched:sched_sw.*", "sched:sched_switch"));
+        assert!(finds("sched:*", "sched:sched_switch"));
+        assert!(Search::new(Some("(")).is_err_and(|error| error.exit_code() == 2));
+    }
+}

@@ -1,0 +1,330 @@
+//! `start`: everything is checked, then written in an order that is safe, then the command runs.
+
+use std::ffi::OsString;
+
+use crate::command::{self, Held};
+use crate::error::{Error, Result};
+use crate::filter::FunctionFilter;
+use crate::filter_files::{self, FilterFile};
+use crate::options::{self, Setting};
+use crate::tracefs::{Instance, Mode, Tracefs};
+use crate::tracers;
+
+const STACK_OPTION: &str = "func_stack_trace";
+const FORK_OPTIONS: [&str; 2] = ["function-fork", "event-fork"];
+
+/// What to trace. What is not given stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// The tracer, as in `available_tracers`.
+    pub tracer: Option<String>,
+    /// Functions to trace.
+    pub functions: Vec<String>,
+    /// Functions not to trace.
+    pub notrace: Vec<String>,
+    /// Functions whose call graph is traced.
+    pub graph: Vec<String>,
+    /// Functions whose call graph is left out.
+    pub graph_notrace: Vec<String>,
+    /// Record a call stack with each function.
+    pub func_stack: bool,
+    /// Depth of the call graph; 0 is without limit.
+    pub max_graph_depth: Option<u32>,
+    /// Trace options, `name` or `noname`.
+    pub options: Vec<String>,
+    /// The instance; it is created when it does not exist.
+    pub instance: Option<String>,
+    /// Trace these processes only.
+    pub pids: Vec<u32>,
+    /// Trace the command's process only.
+    pub only_command: bool,
+    /// Trace the children of the chosen processes too.
+    pub children: bool,
+    /// A program and its arguments, to run while tracing is on.
+    pub command: Vec<OsString>,
+}
+
+/// One step: a file and the values it gets.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    file: String,
+    values: Vec<String>,
+}
+
+/// Starts tracing, runs the command if there is one, and gives its exit status, else 0.
+///
+/// Tracing stays on afterwards.
+///
+/// # Errors
+/// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value,
+/// and then tracing is left off.
+pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
+    if let Some(program) = config.command.first() {
+        command::find(program)?;
+    } else if config.only_command {
+        return Err(Error::usage("-F has no command to trace")
+            .help("give the command last, or choose processes with -P"));
+    }
+    if config.children && !config.only_command && config.pids.is_empty() {
+        return Err(Error::usage("-c has no process whose children to trace")
+            .help("use it with -F and a command, or with -P"));
+    }
+    if config.func_stack && config.functions.is_empty() {
+        return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
+            .help("that brings the machine to its knees; choose functions with -l"));
+    }
+    let (instance, created) = match &config.instance {
+        Some(name) if !tracefs.instances()?.contains(name) => (tracefs.create_instance(name)?, true),
+        name => (tracefs.instance(name.as_deref())?, false),
+    };
+    let prepared = prepare(tracefs, &instance, config);
+    let (held, steps) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            if let (true, Some(name)) = (created, instance.name()) {
+                tracefs.remove_instance(name)?;
+            }
+            return Err(error);
+        }
+    };
+    apply(&instance, &steps)?;
+    held.map_or(Ok(0), Held::run)
+}
+
+/// Checks everything, and starts the command's process, held; changes nothing in the kernel.
+fn prepare(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<(Option<Held>, Vec<Step>)> {
+    let mut steps = plan(tracefs, instance, config)?;
+    let held = match config.command.is_empty() {
+        true => None,
+        false => Some(Held::spawn(&config.command)?),
+    };
+    let mut pids: Vec<String> = config.pids.iter().map(ToString::to_string).collect();
+    if config.only_command {
+        pids.extend(held.as_ref().map(|held| held.pid().to_string()));
+    }
+    if !pids.is_empty() {
+        // Before the tracer and tracing_on, the two last steps.
+        let at = steps.len() - 2;
+        let events = instance.has("set_event_pid").then(|| Step::new("set_event_pid", pids.clone()));
+        steps.splice(at..at, [Step::new("set_ftrace_pid", pids)].into_iter().chain(events));
+    }
+    match steps.iter().find(|step| !instance.has(&step.file)) {
+        None => Ok((held, steps)),
+        Some(step) => Err(Error::usage(format!("{} does not exist", instance.file(&step.file).display())).help(
+            match instance.name() {
+                Some(_) => "the kernel offers it only in the top instance, or not at all ('snaptrace check'): leave -B out",
+                None => "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does",
+            },
+        )),
+    }
+}
+
+/// The steps, apart from the pid filters, in the order in which they are safe.
+///
+/// Tracing is off and the tracer is nop while filters change, since a tracer that is on with an
+/// empty filter traces every function; the tracer comes back only once its filters stand.
+fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<Vec<Step>> {
+    let tracer = match &config.tracer {
+        Some(tracer) => tracers::check(instance, tracer)?,
+        None => instance.read_value("current_tracer")?,
+    };
+    let settings = settings(instance, config)?;
+    let mut filters = Vec::new();
+    for (file, patterns) in [
+        (FilterFile::Notrace, &config.notrace),
+        (FilterFile::Function, &config.functions),
+        (FilterFile::GraphNotrace, &config.graph_notrace),
+        (FilterFile::Graph, &config.graph),
+    ] {
+        filters.push((file, file.parse(patterns)?));
+    }
+    filter_files::check(tracefs, filters.iter().flat_map(|(_, filters)| filters))?;
+    refuse_all_stacks(instance, config, &tracer, &settings)?;
+
+    let mut steps = vec![Step::one("tracing_on", "0"), Step::one("current_tracer", "nop")];
+    steps.extend(settings.iter().map(|setting| Step::one(&setting.file(), setting.value())));
+    steps.extend(config.max_graph_depth.map(|depth| Step::one("max_graph_depth", &depth.to_string())));
+    let filters = filters.into_iter().filter(|(_, filters)| !filters.is_empty());
+    steps.extend(filters.map(|(file, filters): (FilterFile, Vec<FunctionFilter>)| {
+        Step::new(file.name(), filter_files::texts(&filters))
+    }));
+    steps.extend([Step::one("current_tracer", &tracer), Step::one("tracing_on", "1")]);
+    Ok(steps)
+}
+
+/// The options to set; what `-O` says comes last and so prevails.
+fn settings(instance: &Instance, config: &Start) -> Result<Vec<Setting>> {
+    let mut settings = Vec::new();
+    if config.func_stack {
+        settings.push(Setting { name: STACK_OPTION.to_string(), on: true });
+    }
+    if config.only_command || !config.pids.is_empty() {
+        for name in FORK_OPTIONS {
+            let setting = Setting { name: name.to_string(), on: config.children };
+            // To follow no children, an option that does not exist need not be switched off.
+            if setting.on || instance.has(&setting.file()) {
+                settings.push(setting);
+            }
+        }
+    }
+    for word in &config.options {
+        settings.push(options::parse(instance, word)?);
+    }
+    Ok(settings)
+}
+
+/// Refuses to record a stack for every function because of an option or a filter that is left over.
+fn refuse_all_stacks(instance: &Instance, config: &Start, tracer: &str, settings: &[Setting]) -> Result<()> {
+    if tracer != "function" || !config.functions.is_empty() {
+        return Ok(());
+    }
+    let file = format!("options/{STACK_OPTION}");
+    let stacks = match settings.iter().rev().find(|setting| setting.name == STACK_OPTION) {
+        Some(setting) => setting.on,
+        None => instance.has(&file) && instance.read_value(&file)? == "1",
+    };
+    if !stacks || !instance.has(FilterFile::Function.name()) {
+        return Ok(());
+    }
+    let content = instance.read(FilterFile::Function.name())?;
+    match content.lines().any(|line| !line.is_empty() && !line.starts_with('#')) {
+        true => Ok(()),
+        false => Err(Error::usage(format!(
+            "{STACK_OPTION} is on and {} holds no function: this would record a stack for every kernel function",
+            FilterFile::Function.name()
+        ))
+        .help("choose functions with -l, or switch the stacks off with -O nofunc_stack_trace")),
+    }
+}
+
+fn apply(instance: &Instance, steps: &[Step]) -> Result<()> {
+    steps.iter().try_for_each(|step| {
+        instance.write_lines(&step.file, &step.values, Mode::Replace).map_err(|error| {
+            error.and_help("tracing is left off; 'snaptrace reset' brings back the kernel's defaults")
+        })
+    })
+}
+
+impl Step {
+    fn new(file: &str, values: Vec<String>) -> Step {
+        Step { file: file.to_string(), values }
+    }
+
+    fn one(file: &str, value: &str) -> Step {
+        Step::new(file, vec![value.to_string()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn fake(files: &[(&str, &str)]) -> (tempfile::TempDir, Tracefs) {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("options")).unwrap();
+        let usual = [
+            ("current_tracer", "nop\n"),
+            ("available_tracers", "function_graph function nop\n"),
+            ("available_filter_functions", "__kmalloc\nkfree\next4_sync_fs [ext4]\n"),
+            ("set_ftrace_filter", "#### all functions enabled ####\n"),
+            ("options/func_stack_trace", "0\n"),
+            ("options/function-fork", "0\n"),
+            ("options/event-fork", "0\n"),
+            ("tracing_on", "1\n"),
+        ];
+        for (name, content) in usual.iter().chain(files) {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let tracefs = Tracefs::at(folder.path()).unwrap();
+        (folder, tracefs)
+    }
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    fn planned(tracefs: &Tracefs, config: &Start) -> Vec<String> {
+        let steps = plan(tracefs, tracefs.top(), config).unwrap();
+        steps.iter().map(|step| format!("{} {}", step.file, step.values.join(" "))).collect()
+    }
+
+    #[test]
+    fn filters_stand_before_the_tracer_and_modules_come_last() {
+        let (_folder, tracefs) = fake(&[]);
+        let config = Start {
+            tracer: Some("function".into()),
+            functions: strings(&["ext4*:mod:ext4", "__kmalloc", "k*"]),
+            notrace: strings(&["kfree"]),
+            func_stack: true,
+            ..Start::default()
+        };
+        assert_eq!(
+            planned(&tracefs, &config),
+            [
+                "tracing_on 0",
+                "current_tracer nop",
+                "options/func_stack_trace 1",
+                "set_ftrace_notrace kfree",
+                "set_ftrace_filter __kmalloc k* ext4*:mod:ext4",
+                "current_tracer function",
+                "tracing_on 1",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_given_stays() {
+        let (_folder, tracefs) = fake(&[("current_tracer", "function_graph\n")]);
+        assert_eq!(
+            planned(&tracefs, &Start::default()),
+            ["tracing_on 0", "current_tracer nop", "current_tracer function_graph", "tracing_on 1"]
+        );
+    }
+
+    #[test]
+    fn pids_come_before_the_tracer() {
+        let (_folder, tracefs) = fake(&[("set_ftrace_pid", ""), ("set_event_pid", "")]);
+        let config = Start { pids: vec![7, 8], ..Start::default() };
+        let (_, steps) = prepare(&tracefs, tracefs.top(), &config).unwrap();
+        let files: Vec<&str> = steps.iter().map(|step| step.file.as_str()).collect();
+        assert_eq!(
+            files,
+            [
+                "tracing_on",
+                "current_tracer",
+                "options/function-fork",
+                "options/event-fork",
+                "set_ftrace_pid",
+                "set_event_pid",
+                "current_tracer",
+                "tracing_on"
+            ]
+        );
+        assert_eq!(steps[4].values, ["7", "8"]);
+        assert_eq!(steps[2].values, ["0"], "children are followed only with -c");
+    }
+
+    #[test]
+    fn a_file_that_is_not_offered_is_found_out_before_anything_is_written() {
+        let (_folder, tracefs) = fake(&[]);
+        let config = Start { max_graph_depth: Some(3), ..Start::default() };
+        let error = prepare(&tracefs, tracefs.top(), &config).unwrap_err().to_string();
+        assert!(error.contains("max_graph_depth does not exist"), "{error}");
+    }
+
+    #[test]
+    fn stacks_for_every_function_are_refused() {
+        let (_folder, tracefs) = fake(&[("options/func_stack_trace", "1\n")]);
+        let refused = |config: Start| plan(&tracefs, tracefs.top(), &config).is_err();
+        let function = || Start { tracer: Some("function".into()), ..Start::default() };
+        assert!(refused(function()), "the option is on from before, and the filter empty");
+        assert!(!refused(Start { functions: strings(&["kfree"]), ..function() }));
+        assert!(!refused(Start { options: strings(&["nofunc_stack_trace"]), ..function() }));
+        assert!(!refused(Start { tracer: Some("nop".into()), ..Start::default() }));
+        let (_folder, tracefs) = fake(&[("set_ftrace_filter", "kfree\n")]);
+        let config = Start { options: strings(&["func_stack_trace"]), ..function() };
+        assert!(plan(&tracefs, tracefs.top(), &config).is_ok(), "the filter from before holds a function");
+    }
+}

@@ -1,0 +1,149 @@
+//! `stat`: what is in effect in an instance.
+
+use std::fmt::Write;
+
+use crate::error::Result;
+use crate::filter_files::FilterFile;
+use crate::options;
+use crate::tracefs::{Instance, Tracefs};
+
+/// Width of the name column.
+const NAMES: usize = 17;
+
+/// What is set and how full the buffers are, as text.
+///
+/// # Errors
+/// A file that every kernel with ftrace has cannot be read.
+pub fn stat(tracefs: &Tracefs, instance: &Instance) -> Result<String> {
+    let mut text = String::new();
+    let on = if instance.read_value("tracing_on")? == "1" { "on" } else { "off" };
+    row(&mut text, "tracing", on);
+    row(&mut text, "tracer", &instance.read_value("current_tracer")?);
+    row(&mut text, "clock", &current_clock(&instance.read_value("trace_clock")?));
+    for (name, file) in [
+        ("functions", FilterFile::Function.name()),
+        ("notrace", FilterFile::Notrace.name()),
+        ("graph functions", FilterFile::Graph.name()),
+        ("graph notrace", FilterFile::GraphNotrace.name()),
+    ] {
+        if instance.has(file) {
+            rows(&mut text, name, &plain_lines(&instance.read(file)?));
+        }
+    }
+    for (name, file, default) in [
+        ("graph depth", "max_graph_depth", "0"),
+        ("threshold (us)", "tracing_thresh", "0"),
+        ("traced pids", "set_ftrace_pid", "no pid"),
+        ("notrace pids", "set_ftrace_notrace_pid", "no pid"),
+        ("event pids", "set_event_pid", ""),
+        ("notrace ev. pids", "set_event_notrace_pid", ""),
+    ] {
+        if instance.has(file) {
+            let value = instance.read_value(file)?.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+            if value != default {
+                row(&mut text, name, &value);
+            }
+        }
+    }
+    if instance.has("set_event") {
+        rows(&mut text, "events", &plain_lines(&instance.read("set_event")?));
+    }
+    rows(&mut text, "changed options", &changed_options(instance)?);
+    row(&mut text, "buffer size (KiB)", &format!("{} per CPU", instance.read_value("buffer_size_kb")?));
+    if instance.name().is_none() {
+        rows(&mut text, "instances", &tracefs.instances()?);
+    }
+    buffers(&mut text, instance)?;
+    Ok(text)
+}
+
+fn row(text: &mut String, name: &str, value: &str) {
+    // Writing to a String does not fail.
+    let _ = writeln!(text, "{:<width$} {value}", format!("{name}:"), width = NAMES + 1);
+}
+
+/// A row for the first value and lines below it for the others; none for no values.
+fn rows(text: &mut String, name: &str, values: &[String]) {
+    for (index, value) in values.iter().enumerate() {
+        match index {
+            0 => row(text, name, value),
+            _ => {
+                let _ = writeln!(text, "{:<width$} {value}", "", width = NAMES + 1);
+            }
+        }
+    }
+}
+
+/// The entries of a filter file; a remark such as "#### all functions enabled ####" in plain words.
+fn plain_lines(content: &str) -> Vec<String> {
+    content
+        .lines()
+        .map(|line| line.trim_matches(['#', ' ']).to_string())
+        .filter(|line| !line.is_empty() && line != "no functions disabled")
+        .collect()
+}
+
+/// The clock in brackets, as in `[local] global counter`.
+fn current_clock(clocks: &str) -> String {
+    let current = clocks.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
+    current.unwrap_or(clocks).to_string()
+}
+
+fn changed_options(instance: &Instance) -> Result<Vec<String>> {
+    let settings = options::read_all(instance)?;
+    Ok(settings
+        .iter()
+        .filter_map(|setting| match setting.default() {
+            Some(default) => (default != setting.on).then(|| setting.word()),
+            None => setting.on.then(|| format!("{} (its default is not known)", setting.word())),
+        })
+        .collect())
+}
+
+/// A table of the per-CPU buffers.
+fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
+    let mut cpus: Vec<usize> = instance
+        .folders("per_cpu")?
+        .iter()
+        .filter_map(|name| name.strip_prefix("cpu")?.parse().ok())
+        .collect();
+    cpus.sort_unstable();
+    let _ = writeln!(
+        text,
+        "\n{:>4} {:>11} {:>11} {:>15} {:>11}",
+        "CPU", "entries", "overrun", "commit overrun", "dropped"
+    );
+    for cpu in cpus {
+        let stats = instance.read(&format!("per_cpu/cpu{cpu}/stats"))?;
+        let value = |name: &str| {
+            let line = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            line.unwrap_or("?").trim().to_string()
+        };
+        let _ = writeln!(
+            text,
+            "{cpu:>4} {:>11} {:>11} {:>15} {:>11}",
+            value("entries"),
+            value("overrun"),
+            value("commit overrun"),
+            value("dropped events")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_current_clock_is_the_one_in_brackets() {
+        assert_eq!(current_clock("local [global] counter"), "global");
+    }
+
+    #[test]
+    fn remarks_of_a_filter_file_become_words() {
+        assert_eq!(plain_lines("#### all functions enabled ####\n"), ["all functions enabled"]);
+        assert_eq!(plain_lines("#### no functions disabled ####\n"), Vec::<String>::new());
+        assert_eq!(plain_lines("a\nb [ext4]\n"), ["a", "b [ext4]"]);
+    }
+}
