@@ -1,3 +1,9 @@
 //! The harness behind `cargo xtask`.
+pub mod apt;
+pub mod cache;
 pub mod error;
+pub mod harness;
+pub mod kernel;
+pub mod matrix;
+pub mod ui;
 pub mod verdict;

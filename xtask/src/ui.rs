@@ -1,0 +1,164 @@
+//! Messages and progress on standard error: bars on a terminal, plain lines elsewhere.
+
+use std::fmt;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+/// Without a terminal, a job that moves is told of this often.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Standard error, shared by messages and progress bars.
+#[derive(Debug)]
+pub struct Ui {
+    bars: MultiProgress,
+    terminal: bool,
+}
+
+/// The progress of one job, in steps or in bytes.
+#[derive(Debug)]
+pub struct Bar(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Drawn(ProgressBar),
+    Lines(Mutex<Lines>),
+}
+
+/// Progress as plain lines, a line at most every few seconds.
+#[derive(Debug)]
+struct Lines {
+    what: String,
+    bytes: bool,
+    done: u64,
+    total: Option<u64>,
+    told: Instant,
+}
+
+impl Default for Ui {
+    fn default() -> Ui {
+        Ui::new()
+    }
+}
+
+impl Ui {
+    /// Draws bars if standard error is a terminal.
+    pub fn new() -> Ui {
+        Ui { bars: MultiProgress::new(), terminal: std::io::stderr().is_terminal() }
+    }
+
+    /// Writes a line, above the bars if there are any.
+    pub fn say(&self, line: impl AsRef<str>) {
+        // Nothing can be done about a standard error that is closed.
+        if !self.terminal || self.bars.println(line.as_ref()).is_err() {
+            eprintln!("{}", line.as_ref());
+        }
+    }
+
+    /// Starts the progress of a job of `total` steps, where known.
+    pub fn bar(&self, what: &str, total: Option<u64>) -> Bar {
+        let style = match total {
+            Some(_) => "{msg} [{wide_bar}] {pos}/{len} {eta}",
+            None => "{msg} {spinner} {pos}",
+        };
+        self.start(what, total, style, false)
+    }
+
+    /// Starts the progress of a job of `total` bytes, where known.
+    pub fn bytes(&self, what: &str, total: Option<u64>) -> Bar {
+        let style = match total {
+            Some(_) => "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            None => "{msg} {spinner} {bytes} {bytes_per_sec}",
+        };
+        self.start(what, total, style, true)
+    }
+
+    fn start(&self, what: &str, total: Option<u64>, style: &str, bytes: bool) -> Bar {
+        if !self.terminal {
+            let told = Instant::now();
+            let lines = Lines { what: what.to_owned(), bytes, done: 0, total, told };
+            return Bar(Kind::Lines(Mutex::new(lines)));
+        }
+        let bar = match total {
+            Some(total) => ProgressBar::new(total),
+            None => ProgressBar::new_spinner(),
+        };
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(what.to_owned());
+        Bar(Kind::Drawn(self.bars.add(bar)))
+    }
+}
+
+impl Bar {
+    /// Sets how much is done.
+    pub fn set(&self, done: u64) {
+        match &self.0 {
+            Kind::Drawn(bar) => bar.set_position(done),
+            Kind::Lines(lines) => Bar::tell(lines, |_| done),
+        }
+    }
+
+    /// Adds to what is done.
+    pub fn inc(&self, more: u64) {
+        match &self.0 {
+            Kind::Drawn(bar) => bar.inc(more),
+            Kind::Lines(lines) => Bar::tell(lines, |done| done + more),
+        }
+    }
+
+    /// Ends the job; a bar disappears.
+    pub fn finish(&self) {
+        if let Kind::Drawn(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn tell(lines: &Mutex<Lines>, change: impl FnOnce(u64) -> u64) {
+        let Ok(mut lines) = lines.lock() else { return };
+        lines.done = change(lines.done);
+        if lines.told.elapsed() >= LINE_EVERY {
+            lines.told = Instant::now();
+            eprintln!("{lines}");
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl fmt::Display for Lines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |n: u64| if self.bytes { HumanBytes(n).to_string() } else { n.to_string() };
+        write!(f, "{}: {}", self.what, amount(self.done))?;
+        match self.total {
+            Some(total) => write!(f, " of {}", amount(total)),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_says_how_much_of_how_much() {
+        let mut lines = Lines {
+            what: "building 5.4".to_owned(),
+            bytes: false,
+            done: 7,
+            total: Some(9),
+            told: Instant::now(),
+        };
+        assert_eq!(lines.to_string(), "building 5.4: 7 of 9");
+        (lines.bytes, lines.done, lines.total) = (true, 2048, None);
+        assert_eq!(lines.to_string(), "building 5.4: 2.00 KiB");
+    }
+}
