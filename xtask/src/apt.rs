@@ -165,6 +165,8 @@ impl Apt {
              Dir::State \"{folder}/state\";\n\
              Dir::State::status \"{folder}/status\";\n\
              Dir::Cache \"{folder}/cache\";\n\
+             Dir::Cache::pkgcache \"\";\n\
+             Dir::Cache::srcpkgcache \"\";\n\
              Dir::Log \"{folder}/state\";\n\
              APT::Architecture \"amd64\";\n\
              APT::Architectures \"amd64\";\n\

@@ -5,5 +5,6 @@ pub mod error;
 pub mod harness;
 pub mod kernel;
 pub mod matrix;
+pub mod setup;
 pub mod ui;
 pub mod verdict;
