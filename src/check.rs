@@ -89,7 +89,7 @@ pub fn check(tracefs: &Tracefs) -> Result<Report> {
             writeln!(text, "\nThis kernel is fit: functions and their graph can be traced, with filters.")
         }
         false => {
-            writeln!(text, "\nThis kernel is not fit: {missing} of what is needed is missing, see above.")
+            writeln!(text, "\nThis kernel is not fit: it lacks {missing} of what is needed, see above.")
         }
     };
     Ok(Report { text, fit })

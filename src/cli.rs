@@ -124,7 +124,8 @@ struct ListArgs {
     after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
 A FUNC that matches no function is an error, and nothing is changed then; one
 for a module that is not loaded waits for it. What is not given stays as it
-was: without -l the functions chosen before. Tracing stays on after CMD.
+was: without -l the functions chosen before. Only a choice of processes that
+have all ended is dropped. Tracing stays on after CMD.
 
 Example:
   snaptrace start -p function -l __kmalloc --func-stack

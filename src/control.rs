@@ -114,17 +114,34 @@ fn remove_function_commands(instance: &Instance) -> Result<()> {
     if !instance.has(file) {
         return Ok(());
     }
-    let content = instance.read(file)?;
-    let commands: Vec<String> = content
+    instance.write_lines(file, &command_removals(&instance.read(file)?), Mode::Append)
+}
+
+/// What takes each function command in a filter file's content away again.
+fn command_removals(content: &str) -> Vec<String> {
+    content
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(':') && !line.contains(":mod:"))
-        .map(|line| {
-            let definition = line.strip_suffix(":unlimited").unwrap_or(line);
-            match definition.rsplit_once(":count=") {
-                Some((definition, _)) => format!("!{definition}:0"),
-                None => format!("!{definition}"),
-            }
+        .map(|line| line.strip_suffix(":unlimited").unwrap_or(line))
+        .map(|line| match line.rsplit_once(":count=") {
+            Some((definition, _)) => format!("!{definition}:0"),
+            None => format!("!{line}"),
         })
-        .collect();
-    instance.write_lines(file, &commands, Mode::Append)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn function_commands_are_taken_away_and_filters_are_not() {
+        let content = "#### all functions enabled ####\nkfree\nwrite*:mod:ext4\n\
+                       a:stacktrace:unlimited\nb:traceoff:count=4\nc:enable_event:sched:sched_switch:unlimited\n";
+        assert_eq!(
+            command_removals(content),
+            ["!a:stacktrace", "!b:traceoff:0", "!c:enable_event:sched:sched_switch"]
+        );
+        assert!(command_removals("kfree\nwrite*:mod:ext4\n").is_empty());
+    }
 }

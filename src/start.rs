@@ -1,6 +1,7 @@
 //! `start`: everything is checked, then written in an order that is safe, then the command runs.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use crate::command::{self, Held};
 use crate::error::{Error, Result};
@@ -11,9 +12,12 @@ use crate::tracefs::{Instance, Mode, Tracefs};
 use crate::tracers;
 
 const STACK_OPTION: &str = "func_stack_trace";
+const FUNCTION_PIDS: &str = "set_ftrace_pid";
+const EVENT_PIDS: &str = "set_event_pid";
 const FORK_OPTIONS: [&str; 2] = ["function-fork", "event-fork"];
 
-/// What to trace. What is not given stays as it is.
+/// What to trace. What is not given stays as it is, except a pid filter whose processes have all
+/// ended: it is dropped.
 #[derive(Clone, Debug, Default)]
 pub struct Start {
     /// The tracer, as in `available_tracers`.
@@ -102,11 +106,11 @@ fn prepare(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<(Op
     if config.only_command {
         pids.extend(held.as_ref().map(|held| held.pid().to_string()));
     }
-    if !pids.is_empty() {
+    if !pids.is_empty() || only_ended_processes(instance)? {
         // Before the tracer and tracing_on, the two last steps.
         let at = steps.len() - 2;
-        let events = instance.has("set_event_pid").then(|| Step::new("set_event_pid", pids.clone()));
-        steps.splice(at..at, [Step::new("set_ftrace_pid", pids)].into_iter().chain(events));
+        let events = instance.has(EVENT_PIDS).then(|| Step::new(EVENT_PIDS, pids.clone()));
+        steps.splice(at..at, [Step::new(FUNCTION_PIDS, pids)].into_iter().chain(events));
     }
     match steps.iter().find(|step| !instance.has(&step.file)) {
         None => Ok((held, steps)),
@@ -117,6 +121,18 @@ fn prepare(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<(Op
             },
         )),
     }
+}
+
+/// Whether a pid filter from before chooses processes of which none is left.
+///
+/// With such a filter nothing at all is traced, so it is dropped rather than kept.
+fn only_ended_processes(instance: &Instance) -> Result<bool> {
+    if !instance.has(FUNCTION_PIDS) {
+        return Ok(false);
+    }
+    let content = instance.read_value(FUNCTION_PIDS)?;
+    let lives = |pid: &str| Path::new("/proc").join(pid).exists();
+    Ok(content != "no pid" && !content.split_ascii_whitespace().any(lives))
 }
 
 /// The steps, apart from the pid filters, in the order in which they are safe.
@@ -285,7 +301,7 @@ mod tests {
 
     #[test]
     fn pids_come_before_the_tracer() {
-        let (_folder, tracefs) = fake(&[("set_ftrace_pid", ""), ("set_event_pid", "")]);
+        let (_folder, tracefs) = fake(&[("set_ftrace_pid", "no pid\n"), ("set_event_pid", "")]);
         let config = Start { pids: vec![7, 8], ..Start::default() };
         let (_, steps) = prepare(&tracefs, tracefs.top(), &config).unwrap();
         let files: Vec<&str> = steps.iter().map(|step| step.file.as_str()).collect();
@@ -304,6 +320,25 @@ mod tests {
         );
         assert_eq!(steps[4].values, ["7", "8"]);
         assert_eq!(steps[2].values, ["0"], "children are followed only with -c");
+    }
+
+    #[test]
+    fn a_pid_filter_is_dropped_once_its_processes_have_ended() {
+        let pid_steps = |content: String| {
+            let (_folder, tracefs) = fake(&[("set_ftrace_pid", &content)]);
+            let (_, steps) = prepare(&tracefs, tracefs.top(), &Start::default()).unwrap();
+            steps
+                .into_iter()
+                .filter(|step| step.file == FUNCTION_PIDS)
+                .map(|step| step.values)
+                .collect::<Vec<_>>()
+        };
+        let own = std::process::id();
+        let beyond_any = 1 << 30;
+        assert_eq!(pid_steps(format!("{beyond_any}\n")), [Vec::<String>::new()]);
+        assert_eq!(pid_steps(String::new()), [Vec::<String>::new()]);
+        assert!(pid_steps(format!("{beyond_any}\n{own}\n")).is_empty());
+        assert!(pid_steps("no pid\n".into()).is_empty());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use crate::tracefs::{Instance, Tracefs};
 
 /// Width of the name column.
 const NAMES: usize = 17;
+/// How many entries of a filter or of the event list are shown.
+const MOST: usize = 20;
 
 /// What is set and how full the buffers are, as text.
 ///
@@ -30,10 +32,12 @@ pub fn stat(tracefs: &Tracefs, instance: &Instance) -> Result<String> {
             rows(&mut text, name, &plain_lines(&instance.read(file)?));
         }
     }
+    if instance.has("set_ftrace_pid") {
+        traced_pids(&mut text, &instance.read_value("set_ftrace_pid")?);
+    }
     for (name, file, default) in [
         ("graph depth", "max_graph_depth", "0"),
         ("threshold (us)", "tracing_thresh", "0"),
-        ("traced pids", "set_ftrace_pid", "no pid"),
         ("notrace pids", "set_ftrace_notrace_pid", "no pid"),
         ("event pids", "set_event_pid", ""),
         ("notrace ev. pids", "set_event_notrace_pid", ""),
@@ -62,15 +66,30 @@ fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{:<width$} {value}", format!("{name}:"), width = NAMES + 1);
 }
 
+/// The processes traced; an empty list is not the same as none being chosen.
+fn traced_pids(text: &mut String, content: &str) {
+    match content {
+        "no pid" => {}
+        "" => row(text, "traced pids", "none: all processes that were chosen have ended"),
+        pids => row(text, "traced pids", &pids.split_ascii_whitespace().collect::<Vec<_>>().join(" ")),
+    }
+}
+
+/// A line below a row.
+fn continued(text: &mut String, value: &str) {
+    let _ = writeln!(text, "{:<width$} {value}", "", width = NAMES + 1);
+}
+
 /// A row for the first value and lines below it for the others; none for no values.
 fn rows(text: &mut String, name: &str, values: &[String]) {
-    for (index, value) in values.iter().enumerate() {
+    for (index, value) in values.iter().take(MOST).enumerate() {
         match index {
             0 => row(text, name, value),
-            _ => {
-                let _ = writeln!(text, "{:<width$} {value}", "", width = NAMES + 1);
-            }
+            _ => continued(text, value),
         }
+    }
+    if values.len() > MOST {
+        continued(text, &format!("... and {} more", values.len() - MOST));
     }
 }
 
@@ -138,6 +157,26 @@ mod tests {
     #[test]
     fn the_current_clock_is_the_one_in_brackets() {
         assert_eq!(current_clock("local [global] counter"), "global");
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_say_so() {
+        let mut text = String::new();
+        rows(&mut text, "functions", &vec!["f".to_string(); MOST + 3]);
+        assert_eq!(text.lines().count(), MOST + 1);
+        assert!(text.ends_with("                   ... and 3 more\n"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_pid_list_is_not_the_same_as_none_chosen() {
+        let shown = |content| {
+            let mut text = String::new();
+            traced_pids(&mut text, content);
+            text
+        };
+        assert_eq!(shown("no pid"), "");
+        assert!(shown("").contains("have ended"));
+        assert!(shown("7\n8").ends_with(" 7 8\n"));
     }
 
     #[test]
