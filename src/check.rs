@@ -1,7 +1,6 @@
 //! `check`: whether a kernel is fit for tracing functions, and which symbol brings what it lacks.
 
 use std::fmt::Write;
-use std::fs;
 
 use crate::error::Result;
 use crate::tracefs::Tracefs;
@@ -51,8 +50,6 @@ const USEFUL: &[Feature] = &[
     Feature("error log", File("error_log"), "Linux 5.2 or newer"),
 ];
 
-const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
-
 /// What a check found.
 #[derive(Debug)]
 pub struct Report {
@@ -77,8 +74,7 @@ pub fn check(tracefs: &Tracefs) -> Result<Report> {
     let _ = writeln!(text, "tracers            {}", tracers.join(" "));
 
     let mut missing = section(&mut text, "needed", NEEDED, tracefs, &tracers);
-    // The switch is the running kernel's and says nothing about another folder.
-    if tracefs.is_live() && fs::read_to_string(FTRACE_ENABLED).is_ok_and(|value| value.trim() == "0") {
+    if tracefs.functions_are_off() {
         let _ = writeln!(text, "  off      kernel.ftrace_enabled   sysctl kernel.ftrace_enabled=1");
         missing += 1;
     }

@@ -80,7 +80,7 @@ enum Command {
     /// Stop, and run a command once continued
     #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
     Held {
-        /// The command and its arguments
+        /// The command's path, its name, and its arguments
         #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
         command: Vec<OsString>,
     },

@@ -66,14 +66,17 @@ impl Held {
     /// Starts the process and waits until it has stopped. `words` is the program and its arguments.
     ///
     /// # Errors
-    /// The process cannot be started.
+    /// The program is not found ([`find`]), or the process cannot be started.
     pub fn spawn(words: &[OsString]) -> Result<Held> {
+        let Some(program) = words.first() else { return Err(no_command()) };
+        // Found here, so that no search along PATH shows up in the trace of the process.
+        let path = find(program)?;
         let failed = |cause: io::Error| {
             Error::io("start a process from", Path::new("/proc/self/exe"), &cause)
                 .help("mount proc (mount -t proc proc /proc) and check the limit on processes (ulimit -u)")
         };
         let itself = env::current_exe().map_err(failed)?;
-        let child = Command::new(itself).arg(HELD).arg("--").args(words).spawn().map_err(failed)?;
+        let child = Command::new(itself).arg(HELD).arg("--").arg(path).args(words).spawn().map_err(failed)?;
         let pid = Pid::from_child(&child);
         let held = Held { child, pid, released: false };
         loop {
@@ -126,10 +129,13 @@ impl Drop for Held {
 }
 
 /// Stops this process, and once it is continued becomes the command. Comes back only on failure.
+///
+/// `words` is the program's path, then its name and arguments as the user gave them.
 pub fn hold_then_exec(words: &[OsString]) -> Error {
-    let Some((program, arguments)) = words.split_first() else {
-        return Error::usage("no command was given").help("name the command to run");
-    };
+    let [path, name, arguments @ ..] = words else { return no_command() };
+    // All preparation comes before the stop: what follows it is already traced.
+    let mut command = Command::new(path);
+    command.arg0(name).args(arguments);
     // If the one that holds us dies first, nobody would ever continue us.
     let stopped = set_parent_process_death_signal(Some(Signal::KILL))
         .and_then(|()| kill_process(getpid(), Signal::STOP))
@@ -137,10 +143,14 @@ pub fn hold_then_exec(words: &[OsString]) -> Error {
     if let Err(cause) = stopped {
         return Error::io("stop", Path::new("the process of the command"), &cause.into());
     }
-    let cause = Command::new(program).args(arguments).exec();
+    let cause = command.exec();
     let code = if cause.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-    Error::with_code(code, format!("cannot run '{}': {cause}", Path::new(program).display()))
+    Error::with_code(code, format!("cannot run '{}': {cause}", Path::new(path).display()))
         .help("check that it is a program for this machine, and that its interpreter exists")
+}
+
+fn no_command() -> Error {
+    Error::usage("no command was given").help("name the command to run")
 }
 
 fn exit_code(status: ExitStatus) -> u8 {

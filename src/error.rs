@@ -79,8 +79,7 @@ impl Error {
                     "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does"
                 }
                 Some(Errno::BUSY) => {
-                    "something else uses it; 'snaptrace stat' shows what is set, \
-                     'snaptrace reset' frees it"
+                    "a reader of trace_pipe or another tracing program holds it: end that first"
                 }
                 Some(Errno::INVAL) => {
                     "the kernel does not accept it in its present state; 'snaptrace stat' shows that state"

@@ -128,7 +128,7 @@ fn check_removal(file: FilterFile, filters: &[FunctionFilter], content: &str) ->
             let error = Error::usage(format!("'{}' is not in {}", filter.text(), file.name()));
             return Err(match entries.is_empty() {
                 true => error.help("it has no entries; 'snaptrace filter --notrace --add' keeps a function from being traced"),
-                false => error.help(format!("'snaptrace filter' shows its {} entries", entries.len())),
+                false => error.help("'snaptrace filter' shows what it holds"),
             });
         }
     }

@@ -144,6 +144,12 @@ fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<Vec<St
         Some(tracer) => tracers::check(instance, tracer)?,
         None => instance.read_value("current_tracer")?,
     };
+    if tracer.starts_with("function") && tracefs.functions_are_off() {
+        return Err(Error::usage(format!(
+            "tracer '{tracer}' would record nothing: kernel.ftrace_enabled is 0"
+        ))
+        .help("switch function tracing on with 'sysctl kernel.ftrace_enabled=1'"));
+    }
     let settings = settings(instance, config)?;
     let mut filters = Vec::new();
     for (file, patterns) in [
@@ -156,6 +162,7 @@ fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<Vec<St
     }
     filter_files::check(tracefs, filters.iter().flat_map(|(_, filters)| filters))?;
     refuse_all_stacks(instance, config, &tracer, &settings)?;
+    refuse_lost_stacks(instance, &settings)?;
 
     let mut steps = vec![Step::one("tracing_on", "0"), Step::one("current_tracer", "nop")];
     steps.extend(settings.iter().map(|setting| Step::one(&setting.file(), setting.value())));
@@ -211,6 +218,20 @@ fn refuse_all_stacks(instance: &Instance, config: &Start, tracer: &str, settings
         ))
         .help("choose functions with -l, or switch the stacks off with -O nofunc_stack_trace")),
     }
+}
+
+/// Refuses stacks in an instance where the kernel would silently record none.
+///
+/// On 5.4 only the top instance's function tracer looks at the option. The rework that changed this
+/// also brought func-no-repeats, which therefore tells such a kernel (6.1 is one).
+fn refuse_lost_stacks(instance: &Instance, settings: &[Setting]) -> Result<()> {
+    let wanted =
+        settings.iter().rev().find(|setting| setting.name == STACK_OPTION).is_some_and(|setting| setting.on);
+    if !wanted || instance.name().is_none() || instance.has("options/func-no-repeats") {
+        return Ok(());
+    }
+    Err(Error::usage(format!("this kernel records no call stacks in {}", instance.describe()))
+        .help("leave -B out: kernels this old record them in the top instance only"))
 }
 
 fn apply(instance: &Instance, steps: &[Step]) -> Result<()> {
@@ -361,5 +382,19 @@ mod tests {
         let (_folder, tracefs) = fake(&[("set_ftrace_filter", "kfree\n")]);
         let config = Start { options: strings(&["func_stack_trace"]), ..function() };
         assert!(plan(&tracefs, tracefs.top(), &config).is_ok(), "the filter from before holds a function");
+    }
+
+    #[test]
+    fn stacks_in_an_instance_need_a_kernel_that_records_them() {
+        let (folder, tracefs) = fake(&[]);
+        fs::create_dir(folder.path().join("instances")).unwrap();
+        let instance = tracefs.create_instance("probe").unwrap();
+        fs::create_dir(instance.file("options")).unwrap();
+        let on = [Setting { name: STACK_OPTION.to_string(), on: true }];
+        assert!(refuse_lost_stacks(tracefs.top(), &on).is_ok());
+        let error = refuse_lost_stacks(&instance, &on).unwrap_err().to_string();
+        assert!(error.contains("no call stacks in instance 'probe'"), "{error}");
+        fs::write(instance.file("options/func-no-repeats"), "0\n").unwrap();
+        assert!(refuse_lost_stacks(&instance, &on).is_ok());
     }
 }

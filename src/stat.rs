@@ -1,5 +1,6 @@
 //! `stat`: what is in effect in an instance.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use crate::error::Result;
@@ -94,11 +95,14 @@ fn rows(text: &mut String, name: &str, values: &[String]) {
 }
 
 /// The entries of a filter file; a remark such as "#### all functions enabled ####" in plain words.
+///
+/// Each entry once: the kernel repeats some of a graph filter that is longer than a page.
 fn plain_lines(content: &str) -> Vec<String> {
+    let mut seen = HashSet::new();
     content
         .lines()
         .map(|line| line.trim_matches(['#', ' ']).to_string())
-        .filter(|line| !line.is_empty() && line != "no functions disabled")
+        .filter(|line| !line.is_empty() && line != "no functions disabled" && seen.insert(line.clone()))
         .collect()
 }
 
@@ -183,6 +187,6 @@ mod tests {
     fn remarks_of_a_filter_file_become_words() {
         assert_eq!(plain_lines("#### all functions enabled ####\n"), ["all functions enabled"]);
         assert_eq!(plain_lines("#### no functions disabled ####\n"), Vec::<String>::new());
-        assert_eq!(plain_lines("a\nb [ext4]\n"), ["a", "b [ext4]"]);
+        assert_eq!(plain_lines("a\nb [ext4]\na\n"), ["a", "b [ext4]"]);
     }
 }

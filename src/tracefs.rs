@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 const TRACEFS_MOUNT_POINT: &str = "/sys/kernel/tracing";
 const DEBUGFS_MOUNT_POINT: &str = "/sys/kernel/debug";
 const MOUNT_TABLE: &str = "/proc/mounts";
+const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
 /// `f_type` of a tracefs mount (the kernel's include/uapi/linux/magic.h).
 const TRACEFS_MAGIC: u64 = 0x7472_6163;
 
@@ -92,6 +93,12 @@ impl Tracefs {
     /// True on the running kernel's tracefs, false on an ordinary folder.
     pub fn is_live(&self) -> bool {
         rustix::fs::statfs(self.path()).is_ok_and(|stat| stat.f_type as u64 == TRACEFS_MAGIC)
+    }
+
+    /// Whether the running kernel has function tracing switched off (`kernel.ftrace_enabled` is 0),
+    /// so that its function tracers would record nothing. Says nothing of an ordinary folder.
+    pub fn functions_are_off(&self) -> bool {
+        self.is_live() && fs::read_to_string(FTRACE_ENABLED).is_ok_and(|value| value.trim() == "0")
     }
 
     /// The top instance: the tracing directory itself.

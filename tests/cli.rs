@@ -240,6 +240,11 @@ fn the_commands_end_is_passed_on() {
     assert_eq!(code(&["start", "true"]), Some(0));
     assert_eq!(code(&["start", "sh", "-c", "kill -9 $$"]), Some(137));
     assert_eq!(code(&["start", "--", "sh", "-c", "exit 3"]), Some(3));
+    assert_eq!(
+        fake.run(&["start", "sh", "-c", "echo $0"]).ok(),
+        "sh\n",
+        "the command gets its name as it was given"
+    );
     // Options after the command are the command's own.
     assert_eq!(fake.run(&["start", "echo", "-p", "nosuch"]).ok(), "-p nosuch\n");
 }
