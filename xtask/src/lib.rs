@@ -1,6 +1,7 @@
 //! The harness behind `cargo xtask`.
 pub mod apt;
 pub mod cache;
+pub mod download;
 pub mod error;
 pub mod harness;
 pub mod kernel;

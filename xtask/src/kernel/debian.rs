@@ -72,6 +72,8 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
             provenance: format!("Debian {} {} {}", line.suite, package.name, package.version),
             notes,
             record: inputs.to_owned(),
+            source: None,
+            build_steps: None,
         };
         kernel::write_manifest(dir, &manifest)
     })?;

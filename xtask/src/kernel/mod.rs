@@ -5,10 +5,17 @@
 //!
 //! Architecture invariant: nothing here knows of virtual machines.
 
+mod build;
 pub mod config;
 mod debian;
 mod image;
+mod list;
+mod menuconfig;
 mod modules;
+mod source;
+
+pub use list::{Format, clean, list};
+pub use menuconfig::menuconfig;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,7 +27,6 @@ use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::matrix::{Record, Source};
-use crate::verdict::Verdict;
 
 /// Part of every key: raised when entries change in form or making.
 const FORMAT: u32 = 1;
@@ -77,6 +83,10 @@ struct Manifest {
     notes: Vec<String>,
     /// [`record_digest`] of the record that it was made for.
     record: String,
+    /// What it was built from, if it was: built from again when the fragments change.
+    source: Option<PathBuf>,
+    /// How many files the build made.
+    build_steps: Option<u64>,
 }
 
 /// Gets the kernel of a record, from the cache if it is there.
@@ -94,9 +104,7 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
             }
             debian::obtain(h, record, &debian::Line { suite, pattern: package, version })
         }
-        Source::KernelOrg { version, .. } => {
-            Err(Error::new(format!("cannot build Linux {version}")).verdict(Verdict::Unavailable))
-        }
+        Source::KernelOrg { .. } => build::obtain(h, record, request),
     }
 }
 

@@ -1,0 +1,383 @@
+//! Kernels built here: configured from fragments, proved, compiled out of tree, reproducibly.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use xshell::{Shell, cmd};
+
+use crate::cache;
+use crate::download::{self, Wanted};
+use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
+use crate::kernel::source::{self, Given, Tree};
+use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, Request, config, modules};
+use crate::matrix::{Record, Source};
+use crate::setup;
+use crate::ui::Bar;
+use crate::verdict::Verdict;
+
+/// Lines of a failed build that are shown; the log has them all.
+const SHOWN_ERRORS: usize = 6;
+
+/// The compiler and linker of a build.
+#[derive(Clone, Debug)]
+pub struct Toolchain {
+    /// The C compiler, as make's `CC`.
+    cc: String,
+    /// The first line of its `--version`.
+    compiler: String,
+    /// The first line of the linker's `--version`.
+    linker: String,
+}
+
+/// Gets a kernel that is built here, from the cache if the same was built before.
+pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel> {
+    let inputs = kernel::record_digest(h, record)?;
+    let bound = kernel::bound(h, &record.name)?;
+    if let Some((dir, manifest)) = &bound
+        && request.source.is_none()
+        && request.cc.is_none()
+        && manifest.record == inputs
+    {
+        // The name stands for what was last built under it.
+        return Ok(Kernel::new(&record.name, dir.clone(), manifest.clone()));
+    }
+    let last = bound.map(|(_, manifest)| manifest);
+    let given = given(h, record, request, last.as_ref())?;
+    let tools = toolchain(h, record, request.cc.as_deref())?;
+    let mut key = Keyed::new();
+    key.add("record", &inputs);
+    key.add("source", &given.digest);
+    key.add("compiler", &tools.compiler);
+    key.add("linker", &tools.linker);
+    let key = key.finish();
+    let dir = h.cache.fill(&h.ui, KIND, &key, |dir| {
+        let log = h.cache.folder("logs")?.join(format!("build-{}-{}.log", record.name, &key[..12]));
+        let steps = last.as_ref().and_then(|manifest| manifest.build_steps);
+        let built = build(h, record, &given, &tools, &key, &log, steps)?;
+        let manifest = built.keep(record, &given, &tools, &inputs, dir)?;
+        fs::copy(&log, dir.join("build.log")).map_err(|e| cache::denied("cannot copy", &log, &e))?;
+        kernel::write_manifest(dir, &manifest)?;
+        cache::remove(&log)?;
+        cache::remove(&scratch(h, &key)?)
+    })?;
+    kernel::bind(h, &record.name, &key, dir)
+}
+
+/// The source to build from: the one asked for, else the one last built from, else the
+/// record's own tarball.
+pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Manifest>) -> Result<Given> {
+    if let Some(path) = &request.source {
+        return source::local(h, record, path);
+    }
+    if let Some(path) = last.and_then(|manifest| manifest.source.as_ref())
+        && path.exists()
+    {
+        return source::local(h, record, path);
+    }
+    let Source::KernelOrg { version, sha256, file, mirrors, .. } = &record.source else {
+        return Err(Error::new(format!("{} has no source to build from", record.name)));
+    };
+    let mirrors = download::mirrors(mirrors);
+    let path = download::fetch(h, Wanted { file, sha256, mirrors: &mirrors }).map_err(|error| {
+        error
+            .help(format!("give a local tree or tarball: cargo xtask kernel {} --source PATH", record.name))
+            .help("the kernel debian-6.1 needs no download from kernel.org")
+    })?;
+    let provenance = format!("kernel.org {version}");
+    Ok(Given { path, digest: sha256.clone(), provenance })
+}
+
+/// The compiler and linker, once everything that a build needs is there.
+pub fn toolchain(h: &Harness, record: &Record, cc: Option<&str>) -> Result<Toolchain> {
+    setup::need_packages(h, &format!("building {}", record.name), &setup::BUILD_TOOLS)?;
+    let cc = cc.unwrap_or("gcc").to_owned();
+    let sh = Shell::new().context(|| "cannot find the current folder".to_owned())?;
+    let first_line = |program: &str| -> Result<String> {
+        // `ccache gcc` is a compiler, too.
+        let mut words = program.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let output = cmd!(sh, "{name} {words...} --version").quiet().read();
+        let text = output.context(|| format!("cannot run the compiler or linker {program:?}"))?;
+        Ok(text.lines().next().unwrap_or_default().to_owned())
+    };
+    let compiler = first_line(&cc)
+        .map_err(|error| error.help("--cc takes the name of an installed compiler, such as gcc-12"))?;
+    let tools = Toolchain { linker: first_line("ld")?, compiler, cc };
+    if let Source::KernelOrg { gcc_max: Some(max), .. } = record.source {
+        check_gcc(record, &tools, max)?;
+    }
+    Ok(tools)
+}
+
+fn check_gcc(record: &Record, tools: &Toolchain, max: u32) -> Result<()> {
+    let name = kernel::compiler(&tools.compiler);
+    let major: Option<u32> =
+        name.strip_prefix("gcc ").and_then(|version| version.split('.').next()?.parse().ok());
+    match major {
+        Some(major) if major > max => Err(Error::new(format!("{name} cannot build Linux {}", record.line))
+            .because(format!("gcc up to {max} can: newer ones take another C for granted"))
+            .help(format!("install an older gcc and name it: --cc gcc-{max} or --cc gcc-12"))
+            .verdict(Verdict::BuildFailed)),
+        _ => Ok(()),
+    }
+}
+
+/// The scratch folder of a build.
+pub fn scratch(h: &Harness, key: &str) -> Result<PathBuf> {
+    Ok(h.cache.folder("build")?.join(&key[..16]))
+}
+
+/// A kernel's object tree, configured and maybe built.
+pub struct ObjectTree {
+    tree: Tree,
+    path: PathBuf,
+    cc: String,
+    log: PathBuf,
+    steps: u64,
+}
+
+fn build(
+    h: &Harness,
+    record: &Record,
+    given: &Given,
+    tools: &Toolchain,
+    key: &str,
+    log: &Path,
+    steps: Option<u64>,
+) -> Result<ObjectTree> {
+    let mut objects = ObjectTree::configured(h, record, given, tools, &scratch(h, key)?, log)?;
+    let what = format!("building Linux {}", objects.tree.version);
+    let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
+    h.ui.say(format!("{what} with {}, -j{jobs}", kernel::compiler(&tools.compiler)));
+    // How many files there are is known from the last build; before, it is an estimate.
+    let (what, total) = match (steps, &record.source) {
+        (None, Source::KernelOrg { build_steps, .. }) => {
+            (format!("{what} (total estimated)"), Some(*build_steps))
+        }
+        (steps, _) => (what, steps),
+    };
+    let bar = h.ui.bar(&what, total);
+    let jobs = format!("-j{jobs}");
+    objects.steps = objects.make(&[&jobs, "vmlinux", "bzImage", "modules"], Some(&bar))?;
+    Ok(objects)
+}
+
+impl ObjectTree {
+    /// Configures a source in a new object tree: the record's fragments over tinyconfig, each
+    /// symbol of theirs proved.
+    pub fn configured(
+        h: &Harness,
+        record: &Record,
+        given: &Given,
+        tools: &Toolchain,
+        scratch: &Path,
+        log: &Path,
+    ) -> Result<ObjectTree> {
+        // Left over by a build that failed.
+        cache::remove(scratch)?;
+        let path = scratch.join("objects");
+        fs::create_dir_all(&path).map_err(|e| cache::denied("cannot create", &path, &e))?;
+        cache::remove(log)?;
+        let tree = source::tree(h, record, given, &scratch.join("source"))?;
+        for folder in [&tree.path, &path] {
+            if folder.display().to_string().contains([' ', ':', '\t']) {
+                return Err(Error::new(format!("cannot build in {}", folder.display()))
+                    .because("the kernel's makefiles accept no space or colon in a path")
+                    .help("move the source, or set SNAPTRACE_CACHE"));
+            }
+        }
+        let objects = ObjectTree { tree, path, cc: tools.cc.clone(), log: log.to_owned(), steps: 0 };
+        objects.make(&["tinyconfig"], None)?;
+        let wanted = kernel::wanted_symbols(h, record)?;
+        let file = objects.path.join(".config");
+        let text = config::apply(&objects.config()?, &wanted);
+        fs::write(&file, text).map_err(|e| cache::denied("cannot write", &file, &e))?;
+        objects.make(&["olddefconfig"], None)?;
+        let text = objects.config()?;
+        let unmet = config::unmet(&wanted, &text);
+        if unmet.is_empty() {
+            return Ok(objects);
+        }
+        let mut error = config::unmet_error(&unmet, &text);
+        for wanted in &unmet {
+            for line in config::explain(&objects.tree.path, &wanted.symbol, &text)? {
+                error = error.help(line);
+            }
+        }
+        Err(error)
+    }
+
+    /// The present configuration.
+    pub fn config(&self) -> Result<String> {
+        let path = self.path.join(".config");
+        fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The arguments of make in this object tree, without a target.
+    pub fn arguments(&self) -> Vec<String> {
+        // File names in the image must not depend on where it is built.
+        let map = |path: &Path| format!("-ffile-prefix-map={}/=", path.display());
+        let flags = format!("{} {}", map(&self.path), map(&self.tree.path));
+        vec![
+            "-C".to_owned(),
+            self.tree.path.display().to_string(),
+            format!("O={}", self.path.display()),
+            "ARCH=x86_64".to_owned(),
+            format!("CC={}", self.cc),
+            "HOSTCC=gcc".to_owned(),
+            format!("KCFLAGS={flags}"),
+            // Set but empty: no `+` for a git tree with changes.
+            "LOCALVERSION=".to_owned(),
+            "KBUILD_BUILD_TIMESTAMP=1970-01-01 00:00:00 UTC".to_owned(),
+            "KBUILD_BUILD_USER=snaptrace".to_owned(),
+            "KBUILD_BUILD_HOST=snaptrace".to_owned(),
+            "KBUILD_BUILD_VERSION=1".to_owned(),
+        ]
+    }
+
+    /// Runs make with its output added to the log; returns the files it said it makes.
+    fn make(&self, targets: &[&str], bar: Option<&Bar>) -> Result<u64> {
+        let failed = || format!("cannot run make {}", targets.join(" "));
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .map_err(|e| cache::denied("cannot open", &self.log, &e))?;
+        let arguments = self.arguments();
+        let mut command =
+            duct::cmd("make", arguments.iter().map(String::as_str).chain(targets.iter().copied()))
+                .stderr_to_stdout()
+                .stdin_null()
+                .unchecked();
+        // A build sees nothing of the environment but what it needs to run at all.
+        let kept = ["PATH", "HOME", "TMPDIR"].map(|name| (name.to_owned(), std::env::var(name).ok()));
+        let kept = kept.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        command = command.full_env(kept.chain([("LC_ALL".to_owned(), "C".to_owned())]));
+        let reader = command.reader().context(failed)?;
+        let mut steps = 0;
+        for line in BufReader::new(&reader).split(b'\n') {
+            let mut line = line.context(failed)?;
+            steps += u64::from(is_step(&line));
+            line.push(b'\n');
+            log.write_all(&line).map_err(|e| cache::denied("cannot write", &self.log, &e))?;
+            if let Some(bar) = bar {
+                bar.set(steps);
+            }
+        }
+        let output = reader.try_wait().context(failed)?;
+        match output {
+            Some(output) if output.status.success() => Ok(steps),
+            Some(output) => Err(self.failure(targets, &output.status.to_string())),
+            None => Err(self.failure(targets, "it closed its output and still runs")),
+        }
+    }
+
+    fn failure(&self, targets: &[&str], status: &str) -> Error {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let shown = first_errors(&log);
+        let error =
+            Error::new(format!("Linux {} does not build (make {})", self.tree.version, targets.join(" ")));
+        let error = match shown.is_empty() {
+            true => error.because(status),
+            false => error.because(format!("\n    {}", shown.join("\n    "))),
+        };
+        let error =
+            error.help(format!("the full log is {}", self.log.display())).verdict(Verdict::BuildFailed);
+        match log.contains("No space left on device") {
+            true => error.help("free some space, or set SNAPTRACE_CACHE to a folder on another disk"),
+            false => error,
+        }
+    }
+
+    /// Copies what an entry keeps of a build.
+    fn keep(
+        &self,
+        record: &Record,
+        given: &Given,
+        tools: &Toolchain,
+        inputs: &str,
+        dir: &Path,
+    ) -> Result<Manifest> {
+        let files = [("vmlinux", "vmlinux"), ("arch/x86/boot/bzImage", "bzImage"), (".config", "config")];
+        for (from, to) in files {
+            let from = self.path.join(from);
+            fs::copy(&from, dir.join(to)).map_err(|e| cache::denied("cannot copy", &from, &e))?;
+        }
+        modules::collect(record, &modules::index(&self.path)?, &dir.join("modules"))?;
+        let path = self.path.join("include/config/kernel.release");
+        let release = fs::read_to_string(&path)
+            .context(|| format!("cannot read the kernel's release from {}", path.display()))?;
+        Ok(Manifest {
+            release: release.trim().to_owned(),
+            version: self.tree.version.clone(),
+            compiler: kernel::compiler(&tools.compiler),
+            vmlinux_sha256: download::digest(&dir.join("vmlinux"))?,
+            provenance: given.provenance.clone(),
+            notes: Vec::new(),
+            record: inputs.to_owned(),
+            source: Some(given.path.clone()),
+            build_steps: Some(self.steps),
+        })
+    }
+}
+
+/// Whether a line of kbuild's says that a file is made: `  CC      kernel/fork.o`, also with
+/// `[M]` between.
+fn is_step(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"  ") else { return false };
+    let length = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte)).count();
+    length >= 2 && rest.get(length) == Some(&b' ')
+}
+
+/// The first lines of a build's output that tell what is wrong.
+fn first_errors(log: &str) -> Vec<&str> {
+    let telling = |line: &&str| {
+        line.contains("error:")
+            || line.contains("Error ")
+            || line.contains("***")
+            || line.contains("undefined reference")
+            || line.contains("No space left")
+            || line.contains("not found")
+    };
+    log.lines().filter(telling).take(SHOWN_ERRORS).map(str::trim).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::Matrix;
+
+    #[test]
+    fn steps_are_kbuilds_lines() {
+        let log = "make[1]: Entering directory\n  CC      kernel/fork.o\n  CC [M]  fs/ext4/acl.o\n  \
+                   HOSTLD  scripts/kconfig/conf\n  a sentence\n  X y\nscripts/x.c: note\n";
+        assert_eq!(log.lines().filter(|line| is_step(line.as_bytes())).count(), 3);
+    }
+
+    #[test]
+    fn the_first_errors_are_shown() {
+        let log = "  CC a.o\na.c:1: error: no\nmake[1]: *** [a.o] Error 1\nmake: note\n";
+        assert_eq!(first_errors(log), ["a.c:1: error: no", "make[1]: *** [a.o] Error 1"]);
+    }
+
+    #[test]
+    fn a_compiler_too_new_is_named_with_what_to_do() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
+        let matrix = Matrix::load(&path).unwrap();
+        let record = matrix.find("5.4").unwrap();
+        let with = |compiler: &str| Toolchain {
+            cc: "gcc".to_owned(),
+            compiler: compiler.to_owned(),
+            linker: String::new(),
+        };
+        check_gcc(record, &with("gcc (Debian 14.2.0-19) 14.2.0"), 14).unwrap();
+        check_gcc(record, &with("Debian clang version 19.0.0"), 14).unwrap();
+        let error = check_gcc(record, &with("gcc (Debian 15.2.0-4) 15.2.0"), 14).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("gcc 15.2.0 cannot build Linux 5.4"), "{text}");
+        assert!(text.contains("--cc gcc-12"), "{text}");
+    }
+}

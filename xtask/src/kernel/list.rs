@@ -1,0 +1,161 @@
+//! What the matrix has and what of it is in the cache; emptying the cache.
+
+use std::fs;
+
+use serde::Serialize;
+
+use crate::cache;
+use crate::error::{Context, Result};
+use crate::harness::Harness;
+use crate::kernel::{self, KIND, Kernel};
+use crate::matrix::Record;
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A table for people.
+    #[default]
+    Text,
+    /// One JSON array.
+    Json,
+}
+
+/// A line of the list.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    name: &'a str,
+    about: &'a str,
+    cached: bool,
+    release: Option<String>,
+    version: Option<String>,
+    compiler: Option<String>,
+    /// Bytes on the disk.
+    size: Option<u64>,
+    provenance: Option<String>,
+    notes: Vec<String>,
+}
+
+/// Prints the matrix with what is cached of it to standard output.
+///
+/// # Errors
+/// The matrix or an entry of the cache cannot be read.
+pub fn list(h: &Harness, format: Format) -> Result<()> {
+    let matrix = h.matrix()?;
+    let mut lines = Vec::new();
+    for record in matrix.records() {
+        lines.push(Line::new(record, kernel::at_hand(h, record)?)?);
+    }
+    match format {
+        Format::Text => print!("{}", table(&lines)),
+        Format::Json => {
+            let text = serde_json::to_string_pretty(&lines)
+                .context(|| "cannot write the list as JSON".to_owned())?;
+            println!("{text}");
+        }
+    }
+    Ok(())
+}
+
+impl<'a> Line<'a> {
+    fn new(record: &'a Record, kernel: Option<Kernel>) -> Result<Line<'a>> {
+        let size = kernel.as_ref().map(|kernel| size(&kernel.dir)).transpose()?;
+        let of = |field: fn(&Kernel) -> &String| kernel.as_ref().map(|kernel| field(kernel).clone());
+        Ok(Line {
+            name: &record.name,
+            about: &record.about,
+            cached: kernel.is_some(),
+            release: of(|kernel| &kernel.release),
+            version: of(|kernel| &kernel.version),
+            compiler: of(|kernel| &kernel.compiler),
+            provenance: of(|kernel| &kernel.provenance),
+            notes: kernel.map(|kernel| kernel.notes).unwrap_or_default(),
+            size,
+        })
+    }
+}
+
+fn table(lines: &[Line<'_>]) -> String {
+    let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for line in lines {
+        text += &format!("{:width$}  {}\n", line.name, line.about);
+        let state = match (&line.release, &line.compiler, line.size) {
+            (Some(release), Some(compiler), Some(size)) => {
+                format!("cached: {release}, {compiler}, {}", indicatif::HumanBytes(size))
+            }
+            _ => "not cached".to_owned(),
+        };
+        for more in [Some(&state), line.provenance.as_ref()].into_iter().flatten().chain(&line.notes) {
+            text += &format!("{:width$}  {more}\n", "");
+        }
+    }
+    text
+}
+
+fn size(folder: &std::path::Path) -> Result<u64> {
+    let mut bytes = 0;
+    for item in walkdir::WalkDir::new(folder) {
+        let meta = item.and_then(|item| item.metadata());
+        bytes += meta.context(|| format!("cannot read {}", folder.display()))?.len();
+    }
+    Ok(bytes)
+}
+
+/// Empties the cache, or removes only what the given names stand for.
+///
+/// # Errors
+/// A name is unknown, another command works in the cache, or a file cannot be removed.
+pub fn clean(h: &Harness, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        return h.cache.clean();
+    }
+    let matrix = h.matrix()?;
+    let records = names.iter().map(|name| matrix.find(name)).collect::<Result<Vec<_>>>()?;
+    let _locks = h.cache.lock_all()?;
+    for record in records {
+        let binding = format!("names/{}", record.name);
+        if let Some(key) = h.cache.load(&binding)? {
+            h.cache.forget(&binding)?;
+            // Another name may stand for the same kernel.
+            if !is_bound(h, key.trim())? {
+                h.cache.forget(&format!("{KIND}/{}", key.trim()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_bound(h: &Harness, key: &str) -> Result<bool> {
+    for path in cache::read_dir(&h.cache.path().join("names"))? {
+        let bound = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+        if bound.trim() == key {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_what_is_cached() {
+        let line = |name, release: Option<&str>| Line {
+            name,
+            about: "a kernel",
+            cached: release.is_some(),
+            release: release.map(str::to_owned),
+            version: None,
+            compiler: release.map(|_| "gcc 12.2.0".to_owned()),
+            size: release.map(|_| 2048),
+            provenance: release.map(|_| "kernel.org 5.4.302".to_owned()),
+            notes: Vec::new(),
+        };
+        assert_eq!(
+            table(&[line("5.4", Some("5.4.302")), line("debian-6.1", None)]),
+            "5.4         a kernel\n            cached: 5.4.302, gcc 12.2.0, 2.00 KiB\n            \
+             kernel.org 5.4.302\ndebian-6.1  a kernel\n            not cached\n"
+        );
+    }
+}

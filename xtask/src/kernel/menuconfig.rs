@@ -1,0 +1,58 @@
+//! Kconfig's menu on a record's configuration, and the fragment that the changes amount to.
+
+use std::io::IsTerminal;
+
+use xshell::{Shell, cmd};
+
+use crate::cache;
+use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
+use crate::kernel::build::{self, ObjectTree};
+use crate::kernel::{self, Request, config};
+use crate::matrix::{Record, Source};
+use crate::setup;
+
+/// Opens `make menuconfig` on a record's configuration and prints what was changed as a
+/// fragment. The fragments themselves stay as they are.
+///
+/// # Errors
+/// The kernel is not built here, there is no terminal, or the source cannot be had or
+/// configured.
+pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()> {
+    let failed = || format!("cannot open the configuration menu of {}", record.name);
+    if let Source::Debian { .. } = record.source {
+        return Err(Error::new(failed())
+            .because("it is a ready-made package of Debian")
+            .help("kernels that are built here have a menu, such as 5.4"));
+    }
+    if !(std::io::stdin().is_terminal() && std::io::stdout().is_terminal()) {
+        return Err(Error::new(failed())
+            .because("standard input or output is not a terminal")
+            .help("run it in a terminal, without redirection"));
+    }
+    let ncurses = [("/usr/include/ncurses.h", "libncurses-dev")];
+    setup::need_packages(h, "the configuration menu", &ncurses)?;
+    let last = kernel::bound(h, &record.name)?.map(|(_, manifest)| manifest);
+    let given = build::given(h, record, request, last.as_ref())?;
+    let tools = build::toolchain(h, record, request.cc.as_deref())?;
+
+    let name = format!("menuconfig-{}", record.name);
+    let _lock = h.cache.lock(&h.ui, &name)?;
+    let scratch = h.cache.folder("build")?.join(&name);
+    let log = h.cache.folder("logs")?.join(format!("{name}.log"));
+    let objects = ObjectTree::configured(h, record, &given, &tools, &scratch, &log)?;
+    let before = objects.config()?;
+    let sh = Shell::new().context(|| "cannot find the current folder".to_owned())?;
+    let arguments = objects.arguments();
+    cmd!(sh, "make {arguments...} menuconfig").quiet().run().context(failed)?;
+    let fragment = config::difference(&before, &objects.config()?);
+    cache::remove(&scratch)?;
+    cache::remove(&log)?;
+    if fragment.is_empty() {
+        h.ui.say("nothing was changed");
+    } else {
+        h.ui.say("what was changed, as lines for a fragment in kernel-configs/:");
+        print!("{fragment}");
+    }
+    Ok(())
+}
