@@ -10,16 +10,6 @@ use crate::harness::Harness;
 use crate::kernel::{self, KIND, Kernel};
 use crate::matrix::Record;
 
-/// How a list is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// A table for people.
-    #[default]
-    Text,
-    /// One JSON array.
-    Json,
-}
-
 /// A line of the list.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
@@ -35,23 +25,22 @@ struct Line<'a> {
     notes: Vec<String>,
 }
 
-/// Prints the matrix with what is cached of it to standard output.
+/// Prints the matrix with what is cached of it to standard output: a table, or one JSON array.
 ///
 /// # Errors
 /// The matrix or an entry of the cache cannot be read.
-pub fn list(h: &Harness, format: Format) -> Result<()> {
+pub fn list(h: &Harness, json: bool) -> Result<()> {
     let matrix = h.matrix()?;
     let mut lines = Vec::new();
     for record in matrix.records() {
         lines.push(Line::new(record, kernel::at_hand(h, record)?)?);
     }
-    match format {
-        Format::Text => print!("{}", table(&lines)),
-        Format::Json => {
-            let text = serde_json::to_string_pretty(&lines)
-                .context(|| "cannot write the list as JSON".to_owned())?;
-            println!("{text}");
-        }
+    if json {
+        let text = serde_json::to_string_pretty(&lines)
+            .context(|| "cannot write the list as JSON".to_owned())?;
+        println!("{text}");
+    } else {
+        print!("{}", table(&lines));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ mod menuconfig;
 mod modules;
 mod source;
 
-pub use list::{Format, clean, list};
+pub use list::{clean, list};
 pub use menuconfig::menuconfig;
 
 use std::fs;
