@@ -145,7 +145,8 @@ pub fn hold_then_exec(words: &[OsString]) -> Error {
     }
     let cause = command.exec();
     let code = if cause.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
-    Error::with_code(code, format!("cannot run '{}': {cause}", Path::new(path).display()))
+    Error::with_code(code, format!("cannot run '{}'", Path::new(path).display()))
+        .because(&cause)
         .help("check that it is a program for this machine, and that its interpreter exists")
 }
 

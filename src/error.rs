@@ -66,9 +66,7 @@ impl Error {
     pub fn io(operation: &str, path: &Path, cause: &io::Error) -> Error {
         let denied = cause.kind() == io::ErrorKind::PermissionDenied;
         let code = if denied { Error::PERMISSION } else { Error::GENERAL };
-        let mut error = Error::with_code(code, format!("cannot {operation} {}", path.display()));
-        error.cause = Some(describe(cause));
-        error.help = Some(
+        Error::with_code(code, format!("cannot {operation} {}", path.display())).because(cause).help(
             match cause.raw_os_error().map(Errno::from_raw_os_error) {
                 Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
                 Some(Errno::PERM) => {
@@ -87,19 +85,21 @@ impl Error {
                 Some(Errno::NODEV) => "ftrace has shut itself down after a fault: see dmesg, then reboot",
                 Some(Errno::NOMEM | Errno::NOSPC) => "the kernel is out of memory for it: ask for less",
                 _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
-            }
-            .to_string(),
-        );
-        error
+            },
+        )
     }
 
     /// Output that could not be written. A closed pipe is no failure: see [`Error::is_closed_output`].
     pub fn output(cause: &io::Error) -> Error {
-        let mut error = Error::new("cannot write the output");
+        let mut error = Error::new("cannot write the output").because(cause);
         error.closed_output = cause.kind() == io::ErrorKind::BrokenPipe;
-        error.cause = Some(describe(cause));
-        error.help = Some("check the file or pipe that standard output goes to".to_string());
-        error
+        error.help("check the file or pipe that standard output goes to")
+    }
+
+    /// Adds the system's own words on the cause.
+    pub fn because(mut self, cause: &io::Error) -> Error {
+        self.cause = Some(describe(cause));
+        self
     }
 
     /// Replaces the advice.

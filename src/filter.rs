@@ -17,6 +17,14 @@ pub struct Function<'a> {
     pub module: Option<&'a str>,
 }
 
+impl Function<'_> {
+    /// Newer kernels list a weak function that was replaced under this name; it cannot be traced,
+    /// but it counts as a line.
+    fn is_placeholder(&self) -> bool {
+        self.name.starts_with("__ftrace_invalid_address__")
+    }
+}
+
 /// Functions in the kernel's order.
 #[derive(Clone, Debug, Default)]
 pub struct Functions<'a> {
@@ -45,9 +53,9 @@ impl<'a> Functions<'a> {
         Functions { all }
     }
 
-    /// All functions, in the kernel's order.
+    /// All functions that can be traced, in the kernel's order.
     pub fn iter(&self) -> impl Iterator<Item = Function<'a>> + '_ {
-        self.all.iter().copied()
+        self.all.iter().copied().filter(|function| !function.is_placeholder())
     }
 
     /// How many functions the filter selects.
@@ -78,13 +86,13 @@ impl<'a> Functions<'a> {
 
     fn no_match(&self, filter: &FunctionFilter, module: Option<&ModuleFilter>) -> Error {
         let error = Error::usage(format!("no function matches '{}'", filter.text));
-        let inside = |function: &&Function<'a>| match (module, function.module) {
+        let inside = |function: &Function<'a>| match (module, function.module) {
             (None, _) => true,
             (Some(module), Some(name)) => module.pattern.matches(name),
             (Some(_), None) => false,
         };
         let near =
-            nearest(&filter.function.literal(), self.all.iter().filter(inside).map(|function| function.name));
+            nearest(&filter.function.literal(), self.iter().filter(inside).map(|function| function.name));
         error.help(match near.is_empty() {
             true => "'snaptrace list -f PATTERN' searches the functions that can be traced".to_string(),
             false => format!("the nearest names: {}", near.join(", ")),
@@ -178,6 +186,9 @@ impl FunctionFilter {
 
     /// Whether it selects the function on line `number` (from 1) of the list.
     fn matches(&self, number: usize, function: &Function<'_>) -> bool {
+        if function.is_placeholder() {
+            return false;
+        }
         if let Some(module) = &self.module {
             let within = match function.module {
                 // A blank module name stands for all modules.
@@ -396,6 +407,14 @@ mod tests {
         assert_eq!(count("9"), 0);
         assert_eq!(count("0"), 0);
         assert_eq!(count("3x"), 0);
+    }
+
+    #[test]
+    fn a_placeholder_is_a_line_and_no_function() {
+        let functions = Functions::parse("__ftrace_invalid_address___64\nkfree\n");
+        let count = |pattern: &str| functions.count(&FunctionFilter::parse(pattern).unwrap());
+        assert_eq!((count("__ftrace*"), count("1"), count("2"), count("*")), (0, 0, 1, 1));
+        assert_eq!(functions.iter().map(|function| function.name).collect::<Vec<_>>(), ["kfree"]);
     }
 
     #[test]

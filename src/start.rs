@@ -73,6 +73,10 @@ pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
         return Err(Error::usage("-c has no process whose children to trace")
             .help("use it with -F and a command, or with -P"));
     }
+    if let Some(pid) = config.pids.iter().find(|pid| !exists(&pid.to_string())) {
+        return Err(Error::usage(format!("process {pid} of -P does not exist"))
+            .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
+    }
     if config.func_stack && config.functions.is_empty() {
         return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
             .help("that brings the machine to its knees; choose functions with -l"));
@@ -131,8 +135,12 @@ fn only_ended_processes(instance: &Instance) -> Result<bool> {
         return Ok(false);
     }
     let content = instance.read_value(FUNCTION_PIDS)?;
-    let lives = |pid: &str| Path::new("/proc").join(pid).exists();
-    Ok(content != "no pid" && !content.split_ascii_whitespace().any(lives))
+    Ok(content != "no pid" && !content.split_ascii_whitespace().any(exists))
+}
+
+/// Whether there is a process or thread of this number.
+fn exists(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
 }
 
 /// The steps, apart from the pid filters, in the order in which they are safe.

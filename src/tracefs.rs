@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
 use crate::error::{Error, Result};
@@ -58,13 +59,13 @@ impl Tracefs {
         }
         let failed = match try_mount("tracefs", TRACEFS_MOUNT_POINT) {
             Ok(()) => return Tracefs::at(TRACEFS_MOUNT_POINT),
-            Err(error) => Error::io("mount tracefs at", Path::new(TRACEFS_MOUNT_POINT), &error),
+            Err(error) => mount_failed(&error),
         };
         // Kernels before 4.1 have the tracing directory only inside debugfs.
         let inside_debugfs = Path::new(DEBUGFS_MOUNT_POINT).join("tracing");
         match try_mount("debugfs", DEBUGFS_MOUNT_POINT) {
             Ok(()) if is_tracing_directory(&inside_debugfs) => Tracefs::at(inside_debugfs),
-            _ => Err(failed.and_help("a kernel without CONFIG_FTRACE has no tracefs at all")),
+            _ => Err(failed),
         }
     }
 
@@ -396,6 +397,18 @@ fn is_tracing_directory(path: &Path) -> bool {
     match fs::metadata(path.join("current_tracer")) {
         Ok(_) => true,
         Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
+}
+
+fn mount_failed(cause: &io::Error) -> Error {
+    let error = Error::io("mount tracefs at", Path::new(TRACEFS_MOUNT_POINT), cause);
+    match cause.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NODEV) => error.help("this kernel has no ftrace; CONFIG_FUNCTION_TRACER brings it"),
+        Some(Errno::NOENT) => error.help(
+            "mount sysfs first (mount -t sysfs sysfs /sys); a kernel without ftrace \
+             (CONFIG_FUNCTION_TRACER) lacks the folder even then",
+        ),
+        _ => error,
     }
 }
 

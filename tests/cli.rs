@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -200,6 +201,7 @@ fn what_cannot_be_done_changes_nothing() {
     fake.refuses(&["start", "-p", "function", "--func-stack"], 2, &["--func-stack without -l"]);
     fake.refuses(&["start", "-O", "print-parant"], 2, &["'print-parant' does not exist", "print-parent"]);
     fake.refuses(&["start", "-p", "function", "-F"], 2, &["-F has no command"]);
+    fake.refuses(&["start", "-P", "1073741824"], 2, &["process 1073741824 of -P does not exist"]);
     fake.refuses(&["start", "-p", "function", "-c", "true"], 2, &["-c has no process"]);
     fake.refuses(
         &["start", "-p", "nop", "no-such-program-at-all"],
@@ -245,6 +247,10 @@ fn the_commands_end_is_passed_on() {
         "sh\n",
         "the command gets its name as it was given"
     );
+    let script = fake.path().join("script");
+    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(code(&["start", script.to_str().unwrap()]), Some(127));
     // Options after the command are the command's own.
     assert_eq!(fake.run(&["start", "echo", "-p", "nosuch"]).ok(), "-p nosuch\n");
 }
