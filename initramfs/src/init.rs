@@ -195,7 +195,7 @@ fn carry_out(step: &Step, sender: &mut Sender<File>) -> Result<Status, Failure> 
     command
         .args(arguments)
         .env_clear()
-        .env("PATH", format!("{WORKLOAD_DIR}:/bin"))
+        .env("PATH", format!("/bin:{WORKLOAD_DIR}"))
         .env("HOME", "/")
         .env("TERM", "linux")
         .current_dir("/")

@@ -1,11 +1,15 @@
-//! The harness behind `cargo xtask`.
+//! The harness behind `cargo xtask`: kernels, initramfs, virtual machines and snapshots.
+
 pub mod apt;
 pub mod cache;
 pub mod download;
 pub mod error;
 pub mod harness;
+pub mod initramfs;
 pub mod kernel;
 pub mod matrix;
 pub mod setup;
+pub mod suite;
 pub mod ui;
 pub mod verdict;
+pub mod vm;

@@ -1,0 +1,217 @@
+//! Arguments of `cargo xtask`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use xtask::suite::run::Get;
+
+/// The harness of snaptrace: kernels, virtual machines and snapshots.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, max_term_width = 79, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Install missing host packages without asking; nothing is removed or downgraded
+    #[arg(long, global = true)]
+    pub yes: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 pass, 1 failure, 2 usage; a verdict has its own:
+  200 mismatch       201 drift          202 guest-failed   203 timeout
+  204 panic          205 oops           206 lockup         207 hung-task
+  208 out-of-memory  209 init-died      210 rebooted       211 lost-channel
+  212 boot-timeout   213 qemu-failed    214 config-unmet   215 build-failed
+  216 checksum-mismatch                 217 unavailable
+`run` passes on the exit status of its command otherwise.";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every scenario of the tutorial live in a guest
+    #[command(after_help = "Example: cargo xtask --yes tour")]
+    Tour {
+        /// The kernel; by default the first at hand, else Debian's
+        #[arg(long, value_name = "NAME")]
+        kernel: Option<String>,
+    },
+    /// Obtain, verify, configure and build kernels
+    #[command(after_help = "Example: cargo xtask kernel 5.4 --source ~/src/linux")]
+    Kernel(KernelArgs),
+    /// Run the cases in guests and compare with the snapshots
+    #[command(after_help = "Example: cargo xtask test-vm --kernel debian-6.1 function call-stack")]
+    TestVm(TestVmArgs),
+    /// Run a command in a guest; its output and exit status come back
+    #[command(after_help = "Example: cargo xtask run -- snaptrace list -f 'vfs_*'")]
+    Run(RunArgs),
+    /// Open a shell in a guest
+    #[command(after_help = "Example: cargo xtask shell --kernel 5.4 --append trace_event=sched")]
+    Shell(GuestArgs),
+    /// Run formatting, lints, host tests and the cases
+    #[command(after_help = "Example: cargo xtask --yes test")]
+    Test,
+    /// Tell what this host lacks
+    #[command(after_help = "Example: cargo xtask doctor")]
+    Doctor,
+    /// Install what this host lacks
+    #[command(after_help = "Example: cargo xtask --yes setup")]
+    Setup,
+    /// Measure, as ratios in one run
+    #[command(after_help = "Example: cargo xtask bench boot")]
+    Bench {
+        /// What to measure
+        what: Bench,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Bench {
+    /// `run -- true` against a bare boot, vmlinux against bzImage
+    Boot,
+}
+
+#[derive(Debug, Args)]
+pub struct KernelArgs {
+    /// Kernels by name; all that are missing when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Build from a local tree, git work tree or tarball
+    #[arg(long, value_name = "PATH")]
+    pub source: Option<PathBuf>,
+    /// The compiler, such as gcc-12
+    #[arg(long, value_name = "COMPILER")]
+    pub cc: Option<String>,
+    /// Open Kconfig and print the fragment that the changes amount to
+    #[arg(long)]
+    pub menuconfig: bool,
+    /// Show the matrix and what is cached
+    #[arg(long, conflicts_with_all = ["source", "cc", "menuconfig", "clean"])]
+    pub list: bool,
+    /// Empty the cache, or remove the kernels named
+    #[arg(long, conflicts_with_all = ["source", "cc", "menuconfig"])]
+    pub clean: bool,
+    /// Form of the list
+    #[arg(long, value_enum, default_value = "text", requires = "list")]
+    pub format: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ListFormat {
+    /// A table
+    Text,
+    /// One JSON array
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub struct TestVmArgs {
+    /// Cases by name; all when left out
+    #[arg(value_name = "CASE")]
+    pub cases: Vec<String>,
+    /// A kernel (repeatable); it is then a failure when it cannot be had
+    #[arg(long = "kernel", value_name = "NAME")]
+    pub kernels: Vec<String>,
+    /// Write differences as the new snapshots of the kernels run
+    #[arg(long, conflicts_with = "review")]
+    pub update: bool,
+    /// Show each difference and ask (needs cargo-insta)
+    #[arg(long)]
+    pub review: bool,
+    /// Work on the results of the last run, without a guest
+    #[arg(long, conflicts_with_all = ["kernels", "append", "extra_file"])]
+    pub stored: bool,
+    /// Let differences pass on kernels that nobody reviewed
+    #[arg(long)]
+    pub allow_drift: bool,
+    /// Print the SHA-256 of each case's raw transcript
+    #[arg(long)]
+    pub digests: bool,
+    /// A word for the kernel command line (repeatable)
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// A file to put into the guest's /extra (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub extra_file: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct GuestArgs {
+    /// The kernel; by default the first at hand, else Debian's
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// CPUs; runs with more than one are not bit-exact
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub cpus: u32,
+    /// Memory, such as 512M or 2G
+    #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory)]
+    pub memory: u32,
+    /// A word for the kernel command line (repeatable)
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// A file to put into the guest's /extra (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub extra_file: Vec<PathBuf>,
+    /// Wait for a debugger on TCP port 1234
+    #[arg(long)]
+    pub gdb: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub guest: GuestArgs,
+    /// Bring a guest file out (repeatable)
+    #[arg(long, value_name = "GUEST_FILE[:HOST_FILE]")]
+    pub get: Vec<Get>,
+    /// Seconds the command may take
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub command: Vec<String>,
+}
+
+/// A size with a unit, in MiB.
+fn memory(text: &str) -> Result<u32, String> {
+    let wrong = || format!("{text} is no size such as 512M or 2G");
+    let (digits, factor) = match text.strip_suffix(['G', 'g']) {
+        Some(digits) => (digits, 1024),
+        None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),
+    };
+    let size: u32 = digits.parse().map_err(|_| wrong())?;
+    let size = size.checked_mul(factor).ok_or_else(wrong)?;
+    if size < 64 { Err("a guest needs at least 64M".into()) } else { Ok(size) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_fits_79_columns_and_has_an_example() {
+        let mut root = Cli::command();
+        root.build();
+        for command in root.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+            for help in [command.render_help(), command.render_long_help()] {
+                let help = help.to_string();
+                assert!(help.contains("Example: cargo xtask"), "{help}");
+                assert!(help.lines().all(|line| line.chars().count() <= 79), "{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(memory("512M"), Ok(512));
+        assert_eq!(memory("2G"), Ok(2048));
+        assert!(memory("lots").is_err());
+        assert!(memory("1M").is_err());
+        assert!(memory("4194304G").is_err());
+    }
+}

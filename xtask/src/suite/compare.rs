@@ -1,0 +1,87 @@
+//! Comparison of stored results with snapshots, by the test binary `tests/vm.rs`.
+
+use std::path::Path;
+
+use xshell::{Shell, cmd};
+
+use super::results::{Comparison, Stored};
+use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
+use crate::verdict::Verdict;
+
+/// The variable that tells the test binary where the results are.
+pub const RESULTS_VAR: &str = "SNAPTRACE_RESULTS";
+
+/// What becomes of a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is a failure.
+    #[default]
+    Check,
+    /// It is written as the new snapshot of that kernel.
+    Update,
+    /// It is shown and asked about.
+    Review,
+}
+
+/// Compares every result of a run; the test binary leaves a comparison beside each.
+///
+/// # Errors
+/// When the test binary cannot be built or started.
+pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
+    let sh = Shell::new().context(|| "cannot start a shell".into())?;
+    sh.change_dir(&h.root);
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let update = match mode {
+        Mode::Check => "no",
+        Mode::Update => "always",
+        Mode::Review => "new",
+    };
+    let built = cmd!(sh, "{cargo} test --quiet --locked --package xtask --test vm --no-run").quiet().run();
+    built.context(|| "cannot build the test binary `vm`".into())?;
+    let output = cmd!(sh, "{cargo} test --quiet --locked --package xtask --test vm -- --test-threads 1")
+        .env(RESULTS_VAR, run)
+        // An assertion that fails is no crash: the diff is what people need.
+        .env("RUST_BACKTRACE", "0")
+        .env("INSTA_UPDATE", update)
+        .env("INSTA_FORCE_PASS", "0")
+        .env("INSTA_WORKSPACE_ROOT", &h.root)
+        .quiet()
+        .ignore_status()
+        .output()
+        .context(|| "cannot run the test binary `vm`".into())?;
+    if mode == Mode::Review {
+        review(&sh, h)?;
+        // What was accepted and what was not shows only in a second comparison.
+        return self::run(h, run, Mode::Check);
+    }
+    if !output.status.success() || mode == Mode::Update {
+        // insta's diffs stand on both channels.
+        print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+/// Asks about each new snapshot, with insta's own tool.
+fn review(sh: &Shell, h: &Harness) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let root = &h.root;
+    cmd!(sh, "{cargo} insta review --workspace-root {root}").quiet().run().map_err(|error| {
+        Error::new("cannot review the new snapshots")
+            .because(error)
+            .help("`cargo install cargo-insta` installs the tool")
+            .help("`cargo xtask test-vm --stored --update` accepts everything")
+    })
+}
+
+/// The verdict on a stored result: its own, where it ended badly, else that of its comparison.
+///
+/// # Errors
+/// When it was not compared.
+pub fn verdict_of(folder: &Path, stored: &Stored) -> Result<(Verdict, String)> {
+    if stored.verdict != Verdict::Pass {
+        return Ok((stored.verdict, stored.why.clone()));
+    }
+    let comparison = Comparison::load(folder)?;
+    Ok((comparison.verdict, comparison.why))
+}

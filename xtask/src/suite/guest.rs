@@ -1,0 +1,286 @@
+//! A kernel made ready to boot: image, accelerator, initramfs. Only here kernel, initramfs
+//! and VM come together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use flate2::read::GzDecoder;
+use initramfs::Job;
+use initramfs::protocol::{Frame, Hello};
+use sha2::{Digest, Sha256};
+use xshell::Shell;
+
+use super::results::{Fingerprint, sha256};
+use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
+use crate::initramfs::{Archive, Programs, build};
+use crate::kernel::{self, Kernel};
+use crate::matrix::{Record, Source};
+use crate::setup::{self, Qemu};
+use crate::verdict::Verdict;
+use crate::vm::{self, Accel, Deadlines, Ended, Machine, Taken, accel};
+
+/// The largest `/proc/config.gz` that is read, unpacked.
+const CONFIG_LIMIT: u64 = 4 << 20;
+
+/// What is the same for every kernel: QEMU and the guest's programs.
+pub struct Tools {
+    /// QEMU.
+    pub qemu: Qemu,
+    /// The guest's programs.
+    pub programs: Programs,
+}
+
+impl Tools {
+    /// Finds or gets QEMU and builds the guest's programs.
+    ///
+    /// # Errors
+    /// When either cannot be had.
+    pub fn get(h: &Harness) -> Result<Tools> {
+        let sh = Shell::new().context(|| "cannot start a shell".into())?;
+        Ok(Tools { qemu: setup::qemu(h)?, programs: build(&sh, &h.root)? })
+    }
+}
+
+/// How a guest is to differ from the usual one.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Words added to the kernel command line.
+    pub append: Vec<String>,
+    /// Host files to put into the guest's `/extra`.
+    pub extra: Vec<PathBuf>,
+    /// Put a busybox into the guest.
+    pub busybox: bool,
+    /// CPUs; more than one ends bit-exactness.
+    pub cpus: u32,
+    /// MiB of memory.
+    pub memory: u32,
+    /// Wait for a debugger.
+    pub gdb: bool,
+    /// Connect the console to the terminal.
+    pub interactive: bool,
+    /// Boot the bzImage where the vmlinux would do.
+    pub bzimage: bool,
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish {
+            append: Vec::new(),
+            extra: Vec::new(),
+            busybox: false,
+            cpus: 1,
+            memory: 512,
+            gdb: false,
+            interactive: false,
+            bzimage: false,
+        }
+    }
+}
+
+/// One kernel, ready to boot as often as wished.
+pub struct Guest {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What executes its instructions.
+    pub accel: Accel,
+    record: Record,
+    qemu: Qemu,
+    base: Vec<u8>,
+    image_digest: String,
+    wish: Wish,
+}
+
+impl Guest {
+    /// Packs the initramfs, checks the configuration and proves the accelerator.
+    ///
+    /// # Errors
+    /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
+    pub fn prepare(h: &Harness, tools: &Tools, record: &Record, kernel: Kernel, wish: Wish) -> Result<Guest> {
+        let config = fs::read_to_string(&kernel.config)
+            .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
+        kernel::config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
+        let modules = [&record.boot_modules[..], &record.case_modules[..]].concat();
+        let mut archive = Archive::base(&tools.programs, &kernel.modules, &modules)?;
+        if wish.busybox {
+            archive.add("bin/busybox", &setup::busybox(h)?)?;
+        }
+        for file in &wish.extra {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            archive.add(&format!("extra/{name}"), file)?;
+        }
+        let mut guest = Guest {
+            accel: Accel::Tcg,
+            record: record.clone(),
+            qemu: tools.qemu.clone(),
+            base: archive.pack()?,
+            image_digest: kernel.vmlinux_sha256.clone(),
+            wish,
+            kernel,
+        };
+        if guest.wish.bzimage {
+            let path = &guest.kernel.bzimage;
+            guest.image_digest =
+                sha256(&fs::read(path).context(|| format!("cannot read {}", path.display()))?);
+        }
+        guest.accel = guest.prove_accelerator(h)?;
+        Ok(guest)
+    }
+
+    fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
+        let folder = tempfile::tempdir().context(|| "cannot create a temporary folder".into())?;
+        let job = Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() };
+        let (machine, _) = self.machine(&job, folder.path())?;
+        accel::proved(&machine, &self.qemu, &h.cache, &h.ui)
+    }
+
+    /// The shift of the instruction-count clock, where the guest has one.
+    pub fn icount_shift(&self) -> Option<u8> {
+        let exact =
+            self.accel == Accel::Tcg && self.wish.cpus == 1 && !self.wish.interactive && !self.wish.gdb;
+        exact.then_some(self.record.icount_shift)
+    }
+
+    /// A job that starts with the modules this kernel's results port needs.
+    pub fn job(&self) -> Job {
+        Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() }
+    }
+
+    /// What a reviewer of snapshots has to have seen: version, compiler's major, configuration.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn identity(&self) -> Result<String> {
+        let config = &self.kernel.config;
+        let bytes = fs::read(config).context(|| format!("cannot read {}", config.display()))?;
+        let compiler = self.kernel.compiler.split('.').next().unwrap_or_default();
+        Ok(format!("{}, {compiler}, config {}", self.kernel.version, &sha256(&bytes)[..12]))
+    }
+
+    fn machine(&self, job: &Job, folder: &Path) -> Result<(Machine, Fingerprint)> {
+        let initrd = folder.join("initrd");
+        let job = Archive::job(job)?.pack()?;
+        let mut bytes = self.base.clone();
+        bytes.extend_from_slice(&job);
+        fs::write(&initrd, &bytes).context(|| format!("cannot write {}", initrd.display()))?;
+        let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
+        let machine = Machine {
+            image: image.clone(),
+            initrd,
+            append: vm::command_line(&self.record.append, &self.wish.append),
+            accel: self.accel,
+            icount_shift: self.icount_shift(),
+            cpus: self.wish.cpus,
+            memory: self.wish.memory,
+            gdb: self.wish.gdb,
+            interactive: self.wish.interactive,
+            dir: folder.to_path_buf(),
+        };
+        let mut digest = Sha256::new();
+        digest.update(&bytes);
+        let fingerprint = Fingerprint {
+            image: self.image_digest.clone(),
+            initrd: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            append: machine.append.clone(),
+            qemu: self.qemu.version.clone(),
+            machine: format!(
+                "{} cpus={} memory={}M shift={}",
+                self.accel.name(),
+                machine.cpus,
+                machine.memory,
+                machine.icount_shift.map_or("none".into(), |shift| shift.to_string())
+            ),
+        };
+        Ok((machine, fingerprint))
+    }
+
+    /// Boots with a job; the channels are kept in `folder`, QEMU's command line beside them.
+    ///
+    /// # Errors
+    /// When files cannot be written or QEMU cannot be started.
+    pub fn boot(
+        &self,
+        job: &Job,
+        folder: &Path,
+        deadlines: Deadlines,
+        take: &mut dyn FnMut(Frame) -> Taken,
+    ) -> Result<(Ended, Fingerprint)> {
+        let (machine, fingerprint) = self.machine(job, folder)?;
+        self.note_command(&machine)?;
+        let ended = vm::boot(&machine, &self.qemu, deadlines, take)?;
+        Ok((ended, fingerprint))
+    }
+
+    /// Boots with the console on the terminal.
+    ///
+    /// # Errors
+    /// When files cannot be written, or QEMU fails.
+    pub fn boot_interactive(&self, job: &Job, folder: &Path) -> Result<()> {
+        let (machine, _) = self.machine(job, folder)?;
+        vm::boot_interactive(&machine, &self.qemu)
+    }
+
+    /// QEMU as a plain command for a job, without anything watching it.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn bare_command(&self, job: &Job, folder: &Path) -> Result<std::process::Command> {
+        let (machine, _) = self.machine(job, folder)?;
+        let mut command = std::process::Command::new(&self.qemu.program);
+        command.args(machine.arguments(&self.qemu));
+        if let Some(path) = &self.qemu.library_path {
+            command.env("LD_LIBRARY_PATH", path);
+        }
+        Ok(command)
+    }
+
+    fn note_command(&self, machine: &Machine) -> Result<()> {
+        let mut words = Vec::new();
+        if let Some(path) = &self.qemu.library_path {
+            words.push(format!("LD_LIBRARY_PATH={path}"));
+        }
+        words.push(self.qemu.program.display().to_string());
+        for word in machine.arguments(&self.qemu) {
+            let word = word.to_string_lossy().into_owned();
+            words.push(shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or(word));
+        }
+        let path = machine.dir.join("qemu-command");
+        fs::write(&path, words.join(" ") + "\n").context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The proof repeated in the guest: the configuration it runs with, and its tracers.
+    ///
+    /// `config` is `/proc/config.gz`, empty for a kernel that has none.
+    ///
+    /// # Errors
+    /// `config-unmet`, naming what is missing.
+    pub fn prove(&self, h: &Harness, hello: &Hello, config: &[u8]) -> Result<()> {
+        let unmet = |what: String| Error::new(what).verdict(Verdict::ConfigUnmet);
+        if hello.release != self.kernel.release {
+            return Err(unmet(format!(
+                "the guest runs {} where {} was booted",
+                hello.release, self.kernel.release
+            )));
+        }
+        for tracer in ["function", "function_graph", "nop"] {
+            if !hello.tracers.iter().any(|has| has == tracer) {
+                return Err(unmet(format!("the guest's available_tracers lack {tracer}"))
+                    .help(format!("they are: {}", hello.tracers.join(" "))));
+            }
+        }
+        if config.is_empty() {
+            // Debian builds without IKCONFIG; its package's config file was checked instead.
+            return match self.record.source {
+                Source::Debian { .. } => Ok(()),
+                Source::KernelOrg { .. } => Err(unmet("the guest has no /proc/config.gz".into())),
+            };
+        }
+        let mut text = String::new();
+        let read = std::io::Read::read_to_string(
+            &mut std::io::Read::take(GzDecoder::new(config), CONFIG_LIMIT),
+            &mut text,
+        );
+        read.context(|| "cannot unpack the guest's /proc/config.gz".into())?;
+        kernel::config::prove(&kernel::wanted_symbols(h, &self.record)?, &text)
+    }
+}

@@ -1,0 +1,12 @@
+//! What kernels, initramfs and VM are put together for: cases, tours, single commands, benches.
+
+pub mod bench;
+pub mod cases;
+pub mod compare;
+pub mod guest;
+pub mod normalise;
+pub mod results;
+pub mod run;
+pub mod test;
+pub mod test_vm;
+pub mod tour;

@@ -1,0 +1,250 @@
+//! Transcripts made comparable: what must vary between runs is hidden, and nothing else.
+//!
+//! Hidden are timestamps, durations and their overhead marks, process ids (numbered by first
+//! appearance) and the addresses of ftrace's trampolines. Columns stay where they are. An
+//! empty `f() { }` of a graph is the leaf `f();`: a timer tick, whose functions are not
+//! traced, makes the one of the other.
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use regex::{Captures, Regex};
+
+/// A regular expression of this room; a broken one fails every test here.
+fn regex(pattern: &str) -> Regex {
+    Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
+}
+
+/// `  sh-97    [000] .N..  1025.700985: __kmalloc <-security_prepare_creds`
+static EVENT: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\] \S{4,5}) +(?<time>\d+\.\d{6}): (?<rest>.*)$",
+    )
+});
+/// ` 0)   2.168 us    |    kmalloc_slab();`
+static GRAPH: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^(?<cpu> *\d+\) )(?<duration>[^|]*)\|(?<call>  .*)$"));
+/// ` 0)     sh-97      =>    cat-124    `
+static SWITCH: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"^(?<cpu> *\d+\) )  *(?<from>\S.*?)-(?<from_pid>\d+) +=>  *(?<to>\S.*?)-(?<to_pid>\d+) *$")
+});
+/// ` => 0xffffffffc0191061`, a caller without a name.
+static TRAMPOLINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^ => 0x[0-9a-f]+$"));
+
+/// What stands for a timestamp: as wide as the kernel's `%5lu.%06lu`.
+const TIME: &str = "    *.******";
+/// What stands for a duration.
+const DURATION: &str = "  *.*** us";
+
+/// A transcript without what must vary.
+pub fn normalise(transcript: &str) -> String {
+    let mut pids = Pids::default();
+    let lines: Vec<String> = transcript.lines().map(|line| line_of(line, &mut pids)).collect();
+    let mut out = String::with_capacity(transcript.len());
+    for line in collapse(lines) {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+fn line_of(line: &str, pids: &mut Pids) -> String {
+    if let Some(event) = EVENT.captures(line) {
+        let width = event["pid"].len() + event["gap"].len();
+        let pid = pids.name(&event["pid"]);
+        format!("{}{pid:<width$}{} {TIME}: {}", &event["task"], &event["cpu"], &event["rest"])
+    } else if let Some(graph) = GRAPH.captures(line) {
+        let width = graph["duration"].len();
+        let duration = if graph["duration"].contains(" us") { DURATION } else { "" };
+        format!("{}{duration:<width$}|{}", &graph["cpu"], &graph["call"])
+    } else if let Some(switch) = SWITCH.captures(line) {
+        let from = centred(&task(&switch, "from", "from_pid", pids));
+        let to = centred(&task(&switch, "to", "to_pid", pids));
+        format!("{} {from} => {to}", &switch["cpu"])
+    } else if TRAMPOLINE.is_match(line) {
+        " => <trampoline>".into()
+    } else {
+        line.into()
+    }
+}
+
+fn task(switch: &Captures<'_>, comm: &str, pid: &str, pids: &mut Pids) -> String {
+    format!("{}-{}", &switch[comm], pids.name(&switch[pid]))
+}
+
+/// A task as a switch banner has it: in the middle of 14 columns, the odd one to the right.
+fn centred(task: &str) -> String {
+    let spaces = 14_usize.saturating_sub(task.len());
+    let before = spaces / 2;
+    format!("{:before$}{task}{:after$}", "", "", after = spaces - before)
+}
+
+/// Process ids in the order of their first appearance: P1, P2, …
+#[derive(Default)]
+struct Pids(Vec<String>);
+
+impl Pids {
+    fn name(&mut self, pid: &str) -> String {
+        // 0 is the idle task on every machine.
+        if pid == "0" {
+            return "0".into();
+        }
+        let at = self.0.iter().position(|known| known == pid).unwrap_or_else(|| {
+            self.0.push(pid.into());
+            self.0.len() - 1
+        });
+        format!("P{}", at + 1)
+    }
+}
+
+/// Joins `f() {` with a `}` right behind it to `f();`, again and again as this empties more.
+fn collapse(lines: Vec<String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::with_capacity(lines.len());
+    for line in lines {
+        let joined = out.last().and_then(|last| join(last, &line));
+        match joined {
+            Some(joined) => {
+                out.pop();
+                out.push(joined);
+            }
+            None => out.push(line),
+        }
+    }
+    out
+}
+
+fn join(opening: &str, closing: &str) -> Option<String> {
+    let (opening, closing) = (GRAPH.captures(opening)?, GRAPH.captures(closing)?);
+    let call = opening["call"].strip_suffix("() {")?;
+    let indent = call.len() - call.trim_start().len();
+    let brace = closing["call"].strip_prefix(&call[..indent])?;
+    if !brace.starts_with('}') {
+        return None;
+    }
+    Some(format!("{}{}|{call}();", &opening["cpu"], &closing["duration"]))
+}
+
+/// What a trace must fulfil on any kernel, reviewed or not: every line is of a known form,
+/// every traced function within the filter, every call of a graph returned from.
+///
+/// `filters` are the globs of `-l` or `-g`; the result names each violation.
+pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = trace.lines();
+    let tracer = lines.next().and_then(|line| line.strip_prefix("# tracer: ")).unwrap_or_default();
+    let within = |function: &str| {
+        filters.is_empty() || filters.iter().any(|glob| fast_glob::glob_match(glob, function))
+    };
+    let mut open: Vec<(String, String)> = Vec::new();
+    for line in lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
+        if let Some(event) = EVENT.captures(line) {
+            let function = event["rest"].split(" <-").next().unwrap_or_default().trim();
+            if function != "<stack trace>" && !within(function) {
+                found.push(format!("{function} is not within the filter"));
+            }
+        } else if let Some(graph) = GRAPH.captures(line) {
+            let call = graph["call"].trim_start();
+            let indent = graph["call"][..graph["call"].len() - call.len()].to_string();
+            if call.starts_with('}') {
+                match open.iter().rposition(|(depth, _)| *depth == indent) {
+                    Some(at) => drop(open.remove(at)),
+                    None => found.push(format!("a return without a call: {line}")),
+                }
+            } else if let Some((function, rest)) = call.split_once('(') {
+                if indent.len() == 2 && !within(function) {
+                    found.push(format!("{function} is not within the filter"));
+                }
+                if rest.ends_with('{') {
+                    open.push((indent, function.to_string()));
+                }
+            }
+        } else if !(SWITCH.is_match(line)
+            || line.starts_with(" => ")
+            || line.trim().chars().all(|c| c == '-'))
+        {
+            found.push(format!("a line of the {tracer} tracer that is of no known form: {line}"));
+        }
+    }
+    let mut still = String::new();
+    for (_, function) in &open {
+        let _ = write!(still, " {function}");
+    }
+    if !open.is_empty() {
+        found.push(format!("calls without a return:{still}"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_lose_time_and_pid_but_keep_their_columns() {
+        let one = "              sh-97    [000] .N..  1025.700985: __kmalloc <-security_prepare_creds\n             cat-110   [000] ....  1025.706053: __kmalloc <-load_elf_phdrs\n";
+        let other = "              sh-4     [000] .N..     0.000001: __kmalloc <-security_prepare_creds\n             cat-31337 [000] ....     9.999999: __kmalloc <-load_elf_phdrs\n";
+        let expected = "              sh-P1    [000] .N..     *.******: __kmalloc <-security_prepare_creds\n             cat-P2    [000] ....     *.******: __kmalloc <-load_elf_phdrs\n";
+        assert_eq!(normalise(one), expected);
+        assert_eq!(normalise(other), expected);
+    }
+
+    #[test]
+    fn what_need_not_vary_is_kept() {
+        for line in [
+            "# entries-in-buffer/entries-written: 14/14   #P:1\n",
+            "dev_attr_store\n",
+            "write*:mod:ext4\n",
+            " => security_prepare_creds\n",
+            "$ snaptrace start -p function -l __kmalloc\n",
+        ] {
+            assert_eq!(normalise(line), line);
+        }
+        let flags = "              sh-97    [001] dN.1     1.000000: f <-g\n";
+        assert!(normalise(flags).contains("[001] dN.1 "), "{}", normalise(flags));
+        assert!(normalise(flags).ends_with(": f <-g\n"));
+    }
+
+    #[test]
+    fn graphs_lose_durations_and_marks() {
+        let graph = " 0)               |  __kmalloc() {\n 0)   2.168 us    |    kmalloc_slab();\n 0) + 25.518 us   |  }\n 0) ! 125.518 us  |  }\n";
+        let expected = " 0)               |  __kmalloc() {\n 0)   *.*** us    |    kmalloc_slab();\n 0)   *.*** us    |  }\n 0)   *.*** us    |  }\n";
+        assert_eq!(normalise(graph), expected);
+    }
+
+    #[test]
+    fn an_empty_call_is_a_leaf() {
+        let ticked = " 0)               |  f() {\n 0)               |    g() {\n 0)   1.000 us    |    }\n 0)   2.000 us    |  }\n";
+        let calm = " 0)               |  f() {\n 0)   0.100 us    |    g();\n 0)   2.000 us    |  }\n";
+        assert_eq!(normalise(ticked), normalise(calm));
+        let sibling = " 0)               |  f() {\n 0)   0.100 us    |    g();\n 0)   2.000 us    |  }\n 0)   1.000 us    |  }\n";
+        assert_eq!(normalise(sibling).lines().count(), 4);
+    }
+
+    #[test]
+    fn switches_are_centred_anew() {
+        let short = " 0)     sh-97      =>    cat-124    \n";
+        let long = " 0)    sh-12345    =>   cat-12346   \n";
+        assert_eq!(normalise(short), " 0)      sh-P1      =>     cat-P2\n");
+        assert_eq!(normalise(short), normalise(long));
+    }
+
+    #[test]
+    fn trampolines_have_no_address() {
+        assert_eq!(normalise(" => 0xffffffffc0191061\n => __kmalloc\n"), " => <trampoline>\n => __kmalloc\n");
+    }
+
+    #[test]
+    fn invariants_name_what_is_broken() {
+        let filters = ["__kmalloc".to_string()];
+        let good = "# tracer: function_graph\n#\n 0)               |  __kmalloc() {\n 0)   2.168 us    |    kmalloc_slab();\n 0) + 25.518 us   |  }\n";
+        assert_eq!(violations(good, &filters), Vec::<String>::new());
+        let outside = good.replace("__kmalloc", "kfree");
+        assert_eq!(violations(&outside, &filters), ["kfree is not within the filter"]);
+        let unbalanced = good.replace(" 0) + 25.518 us   |  }\n", "");
+        assert_eq!(violations(&unbalanced, &filters), ["calls without a return: __kmalloc"]);
+        let stray = format!("{good}CPU:0 [LOST 12 EVENTS]\n");
+        assert_eq!(violations(&stray, &filters).len(), 1);
+        let event = "# tracer: function\n              sh-97    [000] ....     1.000000: kfree <-g\n";
+        assert_eq!(violations(event, &filters), ["kfree is not within the filter"]);
+    }
+}

@@ -1,0 +1,198 @@
+//! Stored results: what a run left behind under `target/vm/`, for comparison and review.
+//!
+//! `target/vm/<run>/<kernel>/<case>/result.json`, beside the console, QEMU's words and its
+//! command line; `target/vm/latest` names the last run. Comparison needs nothing else, so
+//! review and acceptance work without a VM.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Context, Result};
+use crate::verdict::Verdict;
+
+/// What a case did on a kernel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// The case's name.
+    pub case: String,
+    /// The kernel's name in the matrix.
+    pub kernel: String,
+    /// What a reviewer has to have seen for a difference to be a mismatch: the kernel's
+    /// version, its compiler's major version and its configuration's digest.
+    pub identity: String,
+    /// How it ended, before any comparison.
+    pub verdict: Verdict,
+    /// One sentence on it, empty for a pass.
+    pub why: String,
+    /// What was run and what it said.
+    pub steps: Vec<StoredStep>,
+    /// The globs that its traces may show.
+    pub filters: Vec<String>,
+    /// What the run depended on.
+    pub fingerprint: Fingerprint,
+    /// Wall time in ms. Not a part of anything that is compared.
+    pub took_ms: u64,
+}
+
+/// One command and its output.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StoredStep {
+    /// The command line.
+    pub command: String,
+    /// Its standard output, then its standard error.
+    pub output: String,
+    /// How it ended, `None` when it did not.
+    pub status: Option<i32>,
+}
+
+/// The inputs of a run. Equal ones give equal raw traces on an exact machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// SHA-256 of the kernel image.
+    pub image: String,
+    /// SHA-256 of the initramfs, job included.
+    pub initrd: String,
+    /// The kernel command line.
+    pub append: String,
+    /// QEMU's version.
+    pub qemu: String,
+    /// The accelerator, CPUs, memory and instruction-count shift.
+    pub machine: String,
+}
+
+impl Stored {
+    /// The commands and their output, as a terminal would have shown them.
+    pub fn transcript(&self) -> String {
+        let mut out = String::new();
+        for step in &self.steps {
+            out.push_str(&format!("$ {}\n{}", step.command, step.output));
+            if !step.output.is_empty() && !step.output.ends_with('\n') {
+                out.push('\n');
+            }
+            match step.status {
+                Some(0) => {}
+                Some(status) => out.push_str(&format!("[exit status {status}]\n")),
+                None => out.push_str("[did not end]\n"),
+            }
+        }
+        out
+    }
+
+    /// SHA-256 of the raw transcript.
+    pub fn digest(&self) -> String {
+        sha256(self.transcript().as_bytes())
+    }
+
+    /// Writes `result.json` into the case's folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("result.json");
+        let json = serde_json::to_vec_pretty(self).context(|| "cannot write a result as JSON".into())?;
+        fs::write(&path, json).context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// SHA-256 in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The folder of all runs.
+pub fn folder(root: &Path) -> PathBuf {
+    root.join("target/vm")
+}
+
+/// Results of a run, by kernel and case; the folder of each comes with it.
+///
+/// # Errors
+/// When a result cannot be read. A run that does not exist has no results.
+pub fn load(run: &Path) -> Result<Vec<(PathBuf, Stored)>> {
+    let mut found = Vec::new();
+    let entries = walkdir::WalkDir::new(run).min_depth(3).max_depth(3).sort_by_file_name().follow_links(true);
+    for entry in entries.into_iter().filter_map(std::result::Result::ok) {
+        if entry.file_name() != "result.json" {
+            continue;
+        }
+        let path = entry.path();
+        let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
+        let stored = serde_json::from_slice(&bytes).context(|| format!("cannot read {}", path.display()))?;
+        found.push((path.parent().unwrap_or(run).to_path_buf(), stored));
+    }
+    Ok(found)
+}
+
+/// A comparison of one stored result with its snapshot, beside the result.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Comparison {
+    /// `pass`, `drift` or `mismatch`.
+    pub verdict: Verdict,
+    /// One sentence on it, empty for a pass.
+    pub why: String,
+}
+
+impl Comparison {
+    const FILE: &str = "comparison.json";
+
+    /// Writes it into the case's folder.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(Comparison::FILE);
+        let json = serde_json::to_vec(self).context(|| "cannot write a comparison as JSON".into())?;
+        fs::write(&path, json).context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Reads it from the case's folder.
+    ///
+    /// # Errors
+    /// When there is none: a result that was not compared has no verdict.
+    pub fn load(folder: &Path) -> Result<Comparison> {
+        let path = folder.join(Comparison::FILE);
+        let bytes = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&bytes).context(|| format!("cannot read {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transcript_reads_like_a_terminal() {
+        let step = |command: &str, output: &str, status| StoredStep {
+            command: command.into(),
+            output: output.into(),
+            status,
+        };
+        let stored = Stored {
+            case: "c".into(),
+            kernel: "5.4".into(),
+            identity: "5.4.302".into(),
+            verdict: Verdict::Pass,
+            why: String::new(),
+            steps: vec![
+                step("a", "one\n", Some(0)),
+                step("b", "", Some(0)),
+                step("c", "no newline", Some(2)),
+                step("d", "", None),
+            ],
+            filters: Vec::new(),
+            fingerprint: Fingerprint {
+                image: String::new(),
+                initrd: String::new(),
+                append: String::new(),
+                qemu: String::new(),
+                machine: String::new(),
+            },
+            took_ms: 0,
+        };
+        let expected = "$ a\none\n$ b\n$ c\nno newline\n[exit status 2]\n$ d\n[did not end]\n";
+        assert_eq!(stored.transcript(), expected);
+    }
+}

@@ -1,0 +1,122 @@
+//! The guest's console: what the kernel said there, and what it means.
+
+use crate::verdict::Verdict;
+
+/// The first sign of trouble on a console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sign {
+    /// What it amounts to.
+    pub verdict: Verdict,
+    /// The line it stands in.
+    pub line: String,
+}
+
+/// What kernels from 5.4 on print, and the verdict of each. Within one line the first match
+/// counts; between lines the first line does: an oops or a lock-up ends as a panic here
+/// (`oops=panic softlockup_panic=1`), and the panic is not the cause.
+const SIGNS: [(&str, Verdict); 22] = [
+    ("Attempted to kill init!", Verdict::InitDied),
+    ("Kernel panic - not syncing: Out of memory", Verdict::OutOfMemory),
+    ("Kernel panic - not syncing: System is deadlocked on memory", Verdict::OutOfMemory),
+    ("Kernel panic - not syncing: hung_task", Verdict::HungTask),
+    ("Kernel panic - not syncing: softlockup", Verdict::Lockup),
+    ("Kernel panic - not syncing: RCU Stall", Verdict::Lockup),
+    ("Kernel panic - not syncing: Hard LOCKUP", Verdict::Lockup),
+    ("Kernel panic - not syncing", Verdict::Panic),
+    ("BUG: soft lockup", Verdict::Lockup),
+    ("Watchdog detected hard LOCKUP", Verdict::Lockup),
+    ("self-detected stall on CPU", Verdict::Lockup),
+    ("detected stalls on CPUs", Verdict::Lockup),
+    ("detected expedited stalls", Verdict::Lockup),
+    ("blocked for more than", Verdict::HungTask),
+    ("invoked oom-killer", Verdict::OutOfMemory),
+    ("Out of memory: Kill", Verdict::OutOfMemory),
+    ("BUG: unable to handle", Verdict::Oops),
+    ("BUG: kernel NULL pointer dereference", Verdict::Oops),
+    ("kernel BUG at", Verdict::Oops),
+    ("general protection fault", Verdict::Oops),
+    ("Oops: ", Verdict::Oops),
+    ("divide error: ", Verdict::Oops),
+];
+
+/// The first line that tells of trouble.
+pub fn first_sign(console: &[u8]) -> Option<Sign> {
+    console.split(|&byte| byte == b'\n').find_map(|line| {
+        let line = String::from_utf8_lossy(line);
+        let (_, verdict) = SIGNS.iter().find(|(words, _)| is_said_by_the_kernel(&line, words))?;
+        Some(Sign { verdict: *verdict, line: line.trim_end().to_string() })
+    })
+}
+
+/// Whether a line holds the words as a message of the kernel's own: a fault of a user
+/// process (`traps: cat[97] general protection fault`) is the process' affair.
+fn is_said_by_the_kernel(line: &str, words: &str) -> bool {
+    line.contains(words) && !line.contains("traps: ")
+}
+
+/// Whether the kernel said that it powers off, the last thing it does when init ends in order.
+pub fn powered_off(console: &[u8]) -> bool {
+    let words = b"reboot: Power down";
+    console.windows(words.len()).any(|window| window == words)
+}
+
+/// The last lines, at most `count`, with everything unprintable neutralised: a guest must
+/// not be able to drive the terminal it is shown on.
+pub fn last_lines(console: &[u8], count: usize) -> Vec<String> {
+    let text = String::from_utf8_lossy(console);
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| neutralise(line)).collect()
+}
+
+/// A line of guest output made safe for a terminal: control characters become `?`.
+pub fn neutralise(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(console: &str) -> Option<Verdict> {
+        first_sign(console.as_bytes()).map(|sign| sign.verdict)
+    }
+
+    #[test]
+    fn the_first_sign_decides() {
+        let oops = "[    1.0] BUG: kernel NULL pointer dereference, address: 0000000000000000\n\
+                    [    1.0] Oops: 0002 [#1] SMP PTI\n\
+                    [    1.0] Kernel panic - not syncing: Fatal exception\n";
+        assert_eq!(verdict(oops), Some(Verdict::Oops));
+        let lockup = "watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [spin:97]\n\
+                      Kernel panic - not syncing: softlockup: hung tasks\n";
+        assert_eq!(verdict(lockup), Some(Verdict::Lockup));
+        assert_eq!(
+            verdict("sysrq: Trigger a crash\nKernel panic - not syncing: sysrq triggered crash\n"),
+            Some(Verdict::Panic)
+        );
+        assert_eq!(
+            verdict("Kernel panic - not syncing: Attempted to kill init! exitcode=0x9\n"),
+            Some(Verdict::InitDied)
+        );
+        assert_eq!(
+            verdict("INFO: task cat:97 blocked for more than 120 seconds.\n"),
+            Some(Verdict::HungTask)
+        );
+        assert_eq!(verdict("rcu: INFO: rcu_sched self-detected stall on CPU\n"), Some(Verdict::Lockup));
+        assert_eq!(verdict("eater invoked oom-killer: gfp_mask=0x0\n"), Some(Verdict::OutOfMemory));
+    }
+
+    #[test]
+    fn a_quiet_console_has_no_sign() {
+        assert_eq!(verdict(""), None);
+        assert_eq!(verdict("[    0.9] reboot: Power down\n"), None);
+        assert_eq!(verdict("traps: cat[97] general protection fault ip:401000\n"), None);
+        assert!(powered_off(b"\xff\xfe[    0.9] reboot: Power down\r\n"));
+        assert!(!powered_off(b"reboot: Restarting system\n"));
+    }
+
+    #[test]
+    fn escapes_do_not_reach_the_terminal() {
+        assert_eq!(last_lines(b"one\r\n\n\x1b[2Jtwo\nthree\n", 2), ["?[2Jtwo", "three"]);
+    }
+}

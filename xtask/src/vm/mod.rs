@@ -1,0 +1,268 @@
+//! The virtual machine: from a plain description to a QEMU process, and back to frames.
+//!
+//! Architecture invariant: this room builds nothing and knows no kernel by name. It is given
+//! an image, an initramfs and words for the command line.
+
+pub mod accel;
+pub mod console;
+mod watch;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use initramfs::job::RESULTS_PORT;
+
+use crate::setup::Qemu;
+
+pub use watch::{Cut, Ended, Taken, boot, boot_interactive};
+
+/// What executes the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accel {
+    /// The host's processor, through KVM.
+    Kvm,
+    /// QEMU's translator.
+    Tcg,
+}
+
+impl Accel {
+    /// QEMU's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg",
+        }
+    }
+}
+
+/// One boot, described.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The vmlinux (started at its PVH entry) or bzImage.
+    pub image: PathBuf,
+    /// The initramfs, all archives in one file.
+    pub initrd: PathBuf,
+    /// The kernel command line.
+    pub append: String,
+    /// What executes the guest's instructions.
+    pub accel: Accel,
+    /// The instruction-count clock: each instruction takes 2^shift ns of guest time, and equal
+    /// inputs give equal runs. Only under TCG with one CPU.
+    pub icount_shift: Option<u8>,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Memory in MiB. It has to hold the unpacked initramfs.
+    pub memory: u32,
+    /// Wait for a debugger on TCP port 1234 before the first instruction.
+    pub gdb: bool,
+    /// Connect the console to this terminal.
+    pub interactive: bool,
+    /// Where the channels are kept: `console.log`, `results.bin`, `qemu.log`.
+    pub dir: PathBuf,
+}
+
+/// The words every guest gets, and why.
+const APPEND: [&str; 8] = [
+    // The first channel.
+    "console=ttyS0",
+    // Warnings and worse only: everything else would take time in the emulated UART.
+    "quiet",
+    // An oops or a lock-up ends as a panic, a panic as a reset, and a reset ends QEMU.
+    "panic=-1",
+    "oops=panic",
+    "softlockup_panic=1",
+    // Addresses are the same in every run.
+    "nokaslr",
+    // TCG is too slow for the timer check of old kernels: "IO-APIC + timer doesn't work".
+    "no_timer_check",
+    // What was traced last is on the console after an oops.
+    "ftrace_dump_on_oops",
+];
+
+/// The kernel command line: the words every guest gets, then those of the kernel, then the user's.
+pub fn command_line(of_kernel: &[String], of_user: &[String]) -> String {
+    let mut words: Vec<&str> = APPEND.to_vec();
+    words.extend(of_kernel.iter().chain(of_user).map(String::as_str));
+    words.join(" ")
+}
+
+impl Machine {
+    /// QEMU's arguments. Nothing in them but the files' places depends on the host.
+    pub fn arguments(&self, qemu: &Qemu) -> Vec<OsString> {
+        let mut arguments = Arguments(Vec::new());
+        for folder in &qemu.firmware {
+            arguments.pair("-L", folder);
+        }
+        arguments.pair("-machine", "pc").pair("-accel", self.accel.name());
+        self.processor(&mut arguments);
+        arguments.pair("-m", format!("{}M", self.memory));
+        // Nothing that was not asked for: no display, network, floppy, or second serial line.
+        arguments.one("-no-user-config").one("-nodefaults").one("-no-reboot");
+        arguments.pair("-display", "none").pair("-vga", "none");
+        arguments.pair("-kernel", &self.image).pair("-initrd", &self.initrd).pair("-append", &self.append);
+        self.channels(&mut arguments);
+        if self.gdb {
+            arguments.pair("-gdb", "tcp:127.0.0.1:1234").one("-S");
+        }
+        arguments.0
+    }
+
+    fn processor(&self, arguments: &mut Arguments) {
+        // `-cpu host` and `max` bring in RDRAND and with it randomness; qemu64 has neither
+        // that nor anything a host could lack.
+        let cpu = match self.accel {
+            Accel::Kvm => "host",
+            Accel::Tcg => "qemu64",
+        };
+        arguments.pair("-cpu", cpu).pair("-smp", self.cpus.to_string());
+        if let Some(shift) = self.icount_shift {
+            arguments.pair("-icount", format!("shift={shift},sleep=off"));
+            arguments.pair("-rtc", "base=2020-01-01,clock=vm");
+        }
+    }
+
+    /// Console, results, and nothing else. A chardev other than a file, or ioeventfd, would
+    /// make runs differ: both let the host's timing into the guest.
+    fn channels(&self, arguments: &mut Arguments) {
+        if self.interactive {
+            arguments.pair("-chardev", "stdio,id=console,mux=on,signal=off").pair("-mon", "chardev=console");
+        } else {
+            arguments.pair("-chardev", file_chardev("console", &self.console()));
+        }
+        arguments.pair("-serial", "chardev:console");
+        arguments.pair("-device", "virtio-serial-pci,ioeventfd=off");
+        arguments.pair("-chardev", file_chardev("results", &self.results()));
+        arguments.pair("-device", format!("virtserialport,chardev=results,name={RESULTS_PORT}"));
+    }
+
+    /// Where the console is kept.
+    pub fn console(&self) -> PathBuf {
+        self.dir.join("console.log")
+    }
+
+    /// Where the guest's frames are kept.
+    pub fn results(&self) -> PathBuf {
+        self.dir.join("results.bin")
+    }
+
+    /// Where QEMU's own words are kept.
+    pub fn qemu_log(&self) -> PathBuf {
+        self.dir.join("qemu.log")
+    }
+}
+
+/// A file chardev; QEMU reads a doubled comma as one that belongs to the path.
+fn file_chardev(id: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(format!("file,id={id},path="));
+    option.push(path.to_string_lossy().replace(',', ",,"));
+    option
+}
+
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn one(&mut self, flag: &str) -> &mut Arguments {
+        self.0.push(flag.into());
+        self
+    }
+
+    fn pair(&mut self, flag: &str, value: impl Into<OsString>) -> &mut Arguments {
+        self.0.push(flag.into());
+        self.0.push(value.into());
+        self
+    }
+}
+
+/// How long a guest may take, on the host's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// From QEMU's start until init says hello.
+    pub boot: Duration,
+    /// From there until the end marker; `None` for no limit.
+    pub job: Option<Duration>,
+}
+
+impl Deadlines {
+    /// The usual deadlines, scaled to the accelerator: TCG boots in one to four seconds on an
+    /// idle machine and is given room for a busy one.
+    pub fn of(accel: Accel, job: Option<Duration>) -> Deadlines {
+        match accel {
+            Accel::Kvm => Deadlines { boot: Duration::from_secs(20), job },
+            Accel::Tcg => Deadlines { boot: Duration::from_secs(120), job: job.map(|job| job * 4) },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            image: "/k/vmlinux".into(),
+            initrd: "/run/initrd".into(),
+            append: command_line(&["a=1".into()], &["b".into()]),
+            accel: Accel::Tcg,
+            icount_shift: Some(4),
+            cpus: 1,
+            memory: 512,
+            gdb: false,
+            interactive: false,
+            dir: "/run/one,two".into(),
+        }
+    }
+
+    fn line(machine: &Machine) -> String {
+        let qemu = Qemu {
+            program: "qemu-system-x86_64".into(),
+            library_path: None,
+            firmware: vec!["/q/share".into()],
+            version: "7.2.22".into(),
+        };
+        let words: Vec<String> =
+            machine.arguments(&qemu).into_iter().map(|word| word.into_string().unwrap()).collect();
+        words.join(" ").replace(" -", "\n-")
+    }
+
+    #[test]
+    fn an_exact_machine() {
+        insta::assert_snapshot!(line(&machine()), @"
+        -L /q/share
+        -machine pc
+        -accel tcg
+        -cpu qemu64
+        -smp 1
+        -icount shift=4,sleep=off
+        -rtc base=2020-01-01,clock=vm
+        -m 512M
+        -no-user-config
+        -nodefaults
+        -no-reboot
+        -display none
+        -vga none
+        -kernel /k/vmlinux
+        -initrd /run/initrd
+        -append console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 nokaslr no_timer_check ftrace_dump_on_oops a=1 b
+        -chardev file,id=console,path=/run/one,,two/console.log
+        -serial chardev:console
+        -device virtio-serial-pci,ioeventfd=off
+        -chardev file,id=results,path=/run/one,,two/results.bin
+        -device virtserialport,chardev=results,name=snaptrace.results
+        ");
+    }
+
+    #[test]
+    fn kvm_has_the_hosts_processor_and_no_instruction_clock() {
+        let line = line(&Machine { accel: Accel::Kvm, icount_shift: None, ..machine() });
+        assert!(line.contains("-accel kvm\n-cpu host\n"), "{line}");
+        assert!(!line.contains("icount"), "{line}");
+    }
+
+    #[test]
+    fn a_shell_has_its_console_on_the_terminal() {
+        let line = line(&Machine { interactive: true, gdb: true, ..machine() });
+        assert!(line.contains("-chardev stdio,id=console,mux=on,signal=off\n"), "{line}");
+        assert!(line.ends_with("-gdb tcp:127.0.0.1:1234\n-S"), "{line}");
+    }
+}

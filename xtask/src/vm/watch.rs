@@ -1,0 +1,294 @@
+//! A running guest: QEMU as a child process, its channels read as they grow, its deadlines kept.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use initramfs::protocol::{Frame, Receiver, VERSION};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::console::{self, Sign};
+use super::{Deadlines, Machine};
+use crate::error::{Context, Error, Result};
+use crate::setup::Qemu;
+use crate::verdict::Verdict;
+
+/// How often the channels are looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Why the host ended a guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// init did not say hello in time.
+    Boot,
+    /// The job did not end in time.
+    Job,
+    /// The guest sent more than it may.
+    Flood,
+}
+
+/// Whether the receiver of frames wants more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Go on.
+    More,
+    /// What was sent exceeds the bounds: end the guest.
+    TooMuch,
+}
+
+/// What is known of a guest that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Whether init said hello.
+    pub greeted: bool,
+    /// Whether the end marker came, behind an undamaged stream.
+    pub whole: bool,
+    /// The first damage of the stream.
+    pub damage: Option<String>,
+    /// What init could not do.
+    pub fatal: Option<String>,
+    /// Why the host ended it, if it did.
+    pub cut: Option<Cut>,
+    /// QEMU's exit status, `None` when a signal ended it.
+    pub qemu_status: Option<i32>,
+    /// The first sign of trouble on the console.
+    pub sign: Option<Sign>,
+    /// Whether the kernel said it powers off.
+    pub powered_off: bool,
+    /// Wall time.
+    pub took: Duration,
+}
+
+impl Ended {
+    /// The verdict on the boot as such: `Ok` when the stream is whole and nothing else is
+    /// amiss, else what happened and one sentence on it. What the steps did is not judged here.
+    pub fn judge(&self) -> std::result::Result<(), (Verdict, String)> {
+        // The console comes first: whatever else failed, failed because of that.
+        if let Some(sign) = &self.sign {
+            return Err((sign.verdict, console::neutralise(&sign.line)));
+        }
+        match &self.cut {
+            Some(Cut::Boot) => return Err((Verdict::BootTimeout, "init did not start in time".into())),
+            Some(Cut::Job) => return Err((Verdict::Timeout, "the job did not end in time".into())),
+            Some(Cut::Flood) => {
+                return Err((Verdict::GuestFailed, "the guest sent more than its bounds allow".into()));
+            }
+            None => {}
+        }
+        match self.qemu_status {
+            Some(0) => {}
+            Some(status) => return Err((Verdict::QemuFailed, format!("QEMU ended with status {status}"))),
+            None => return Err((Verdict::QemuFailed, "a signal ended QEMU".into())),
+        }
+        if let Some(fatal) = &self.fatal {
+            return Err((Verdict::GuestFailed, format!("init: {}", console::neutralise(fatal))));
+        }
+        if let Some(damage) = &self.damage {
+            return Err((Verdict::LostChannel, format!("the results are damaged: {damage}")));
+        }
+        if self.whole {
+            return Ok(());
+        }
+        // `-no-reboot` makes QEMU exit with 0 for a reset as for a power-off; only the
+        // latter is announced by the kernel.
+        if self.powered_off {
+            Err((Verdict::LostChannel, "the guest powered off, but the results have no end marker".into()))
+        } else {
+            Err((Verdict::Rebooted, "the guest restarted by itself".into()))
+        }
+    }
+}
+
+/// Boots a machine and hands its frames to `take` as they arrive, until it has ended.
+///
+/// # Errors
+/// When QEMU cannot be started or the channels cannot be read. What happens in the guest is
+/// never an error here but part of [`Ended`].
+pub fn boot(
+    machine: &Machine,
+    qemu: &Qemu,
+    deadlines: Deadlines,
+    take: &mut dyn FnMut(Frame) -> Taken,
+) -> Result<Ended> {
+    let started = Instant::now();
+    // QEMU truncates a file chardev's file, but only some time after it has started.
+    for path in [machine.console(), machine.results()] {
+        fs::write(&path, []).context(|| format!("cannot write {}", path.display()))?;
+    }
+    let child = command(machine, qemu)
+        .stdin_null()
+        // duct applies the outermost redirection first: stdout becomes the file, stderr follows.
+        .stderr_to_stdout()
+        .stdout_path(machine.qemu_log())
+        .unchecked()
+        .start()
+        .map_err(|error| cannot_start(qemu, error))?;
+    let results = machine.results();
+    let mut stream = File::open(&results).context(|| format!("cannot read {}", results.display()))?;
+    let mut watch = Watch { receiver: Receiver::new(), greeted: None, damage: None, fatal: None };
+    let mut cut = None;
+    let output = loop {
+        let output = child.try_wait().context(|| "cannot wait for QEMU".into())?.map(|output| output.status);
+        // Read after the exit was seen, so that nothing written before it is missed.
+        let taken = watch.read(&mut stream, take).context(|| format!("cannot read {}", results.display()))?;
+        if let Some(status) = output {
+            break status;
+        }
+        cut = watch.overdue(started, deadlines).or((taken == Taken::TooMuch).then_some(Cut::Flood));
+        if cut.is_some() {
+            child.kill().context(|| "cannot end QEMU".into())?;
+            break child.wait().context(|| "cannot wait for QEMU".into())?.status;
+        }
+        thread::sleep(TICK);
+    };
+    let console = machine.console();
+    let said = fs::read(&console).context(|| format!("cannot read {}", console.display()))?;
+    Ok(Ended {
+        greeted: watch.greeted.is_some(),
+        whole: watch.receiver.ended() && watch.damage.is_none(),
+        damage: watch.damage,
+        fatal: watch.fatal,
+        cut,
+        qemu_status: output.code(),
+        sign: console::first_sign(&said),
+        powered_off: console::powered_off(&said),
+        took: started.elapsed(),
+    })
+}
+
+/// Boots a machine whose console is this terminal, and waits until it has ended.
+///
+/// # Errors
+/// When QEMU cannot be started, or ends by itself with a failure.
+pub fn boot_interactive(machine: &Machine, qemu: &Qemu) -> Result<()> {
+    let output = command(machine, qemu).unchecked().run().map_err(|error| cannot_start(qemu, error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(Error::new(format!("QEMU ended with {}", output.status)).verdict(Verdict::QemuFailed))
+}
+
+fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
+    let mut command = duct::cmd(&qemu.program, machine.arguments(qemu)).before_spawn(|command| {
+        // SAFETY: the closure makes one system call and allocates nothing. It lets the kernel
+        // end QEMU when this process dies without a chance to do so itself.
+        unsafe {
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
+        Ok(())
+    });
+    if let Some(path) = &qemu.library_path {
+        command = command.env("LD_LIBRARY_PATH", path);
+    }
+    command
+}
+
+fn cannot_start(qemu: &Qemu, error: std::io::Error) -> Error {
+    Error::new(format!("cannot start {}", qemu.program.display()))
+        .because(error)
+        .help("`cargo xtask doctor` tells what is missing")
+        .verdict(Verdict::QemuFailed)
+}
+
+/// The receiving end of the results channel.
+struct Watch {
+    receiver: Receiver,
+    greeted: Option<Instant>,
+    damage: Option<String>,
+    fatal: Option<String>,
+}
+
+impl Watch {
+    fn read(&mut self, from: &mut File, take: &mut dyn FnMut(Frame) -> Taken) -> std::io::Result<Taken> {
+        let mut buffer = vec![0; 256 << 10];
+        while self.damage.is_none() {
+            let count = from.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            self.receiver.push(&buffer[..count]);
+            loop {
+                match self.receiver.frame() {
+                    Ok(Some(frame)) => {
+                        self.note(&frame);
+                        if take(frame) == Taken::TooMuch {
+                            return Ok(Taken::TooMuch);
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(damage) => {
+                        self.damage = Some(damage.to_string());
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Taken::More)
+    }
+
+    fn note(&mut self, frame: &Frame) {
+        match frame {
+            Frame::Hello(hello) if hello.version == VERSION => self.greeted = Some(Instant::now()),
+            Frame::Hello(hello) => {
+                self.damage = Some(format!("the guest speaks version {} of the protocol", hello.version));
+            }
+            Frame::Fatal(words) => self.fatal = Some(words.clone()),
+            _ => {}
+        }
+    }
+
+    fn overdue(&self, started: Instant, deadlines: Deadlines) -> Option<Cut> {
+        match self.greeted {
+            None => (started.elapsed() > deadlines.boot).then_some(Cut::Boot),
+            Some(greeted) => deadlines.job.filter(|&job| greeted.elapsed() > job).map(|_| Cut::Job),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended() -> Ended {
+        Ended {
+            greeted: true,
+            whole: true,
+            damage: None,
+            fatal: None,
+            cut: None,
+            qemu_status: Some(0),
+            sign: None,
+            powered_off: true,
+            took: Duration::ZERO,
+        }
+    }
+
+    fn verdict(ended: Ended) -> Option<Verdict> {
+        ended.judge().err().map(|(verdict, _)| verdict)
+    }
+
+    #[test]
+    fn only_a_whole_stream_of_a_quiet_guest_passes() {
+        assert_eq!(verdict(ended()), None);
+        assert_eq!(verdict(Ended { whole: false, ..ended() }), Some(Verdict::LostChannel));
+        assert_eq!(verdict(Ended { damage: Some("x".into()), ..ended() }), Some(Verdict::LostChannel));
+        assert_eq!(verdict(Ended { whole: false, powered_off: false, ..ended() }), Some(Verdict::Rebooted));
+        assert_eq!(verdict(Ended { qemu_status: Some(1), ..ended() }), Some(Verdict::QemuFailed));
+        assert_eq!(verdict(Ended { qemu_status: None, ..ended() }), Some(Verdict::QemuFailed));
+        assert_eq!(verdict(Ended { fatal: Some("x".into()), ..ended() }), Some(Verdict::GuestFailed));
+        assert_eq!(verdict(Ended { cut: Some(Cut::Boot), ..ended() }), Some(Verdict::BootTimeout));
+        assert_eq!(verdict(Ended { cut: Some(Cut::Job), ..ended() }), Some(Verdict::Timeout));
+        assert_eq!(verdict(Ended { cut: Some(Cut::Flood), ..ended() }), Some(Verdict::GuestFailed));
+    }
+
+    #[test]
+    fn the_console_outweighs_everything_else() {
+        let sign = Some(Sign { verdict: Verdict::Oops, line: "Oops: ".into() });
+        assert_eq!(
+            verdict(Ended { sign, cut: Some(Cut::Job), qemu_status: None, ..ended() }),
+            Some(Verdict::Oops)
+        );
+    }
+}
