@@ -1,5 +1,6 @@
 //! The kernel matrix: `kernel-configs/kernels.toml` as plain records.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -68,6 +69,10 @@ pub enum Source {
         file: String,
         /// Base addresses, tried in turn.
         mirrors: Vec<String>,
+        /// Commands that this line needs besides make, compiler and linker, each with the
+        /// package that brings it.
+        #[serde(default)]
+        tools: BTreeMap<String, String>,
         /// The newest gcc that builds this line.
         gcc_max: Option<u32>,
         /// About how many files a build makes, for the progress of a first one.

@@ -14,6 +14,7 @@ use crate::apt::{self, Apt};
 use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
+use crate::matrix::{Record, Source};
 use crate::verdict::Verdict;
 
 /// The kind of cache entry that a privately unpacked tool is.
@@ -24,16 +25,17 @@ const QEMU: &str = "qemu-system-x86_64";
 /// `-action panic=exit-failure`, which the harness uses, came with QEMU 6.0.
 const QEMU_OLDEST: (u32, u32) = (6, 0);
 
-/// Commands (or files) that building a kernel needs, and the packages that bring them.
-pub const BUILD_TOOLS: [(&str, &str); 7] = [
-    ("make", "make"),
-    ("gcc", "gcc"),
-    ("/usr/include/stdio.h", "libc6-dev"),
-    ("ld", "binutils"),
-    ("flex", "flex"),
-    ("bison", "bison"),
-    ("bc", "bc"),
-];
+/// Commands (or files) that every kernel build needs, and the packages that bring them.
+const BUILD_TOOLS: [(&str, &str); 4] =
+    [("make", "make"), ("gcc", "gcc"), ("/usr/include/stdio.h", "libc6-dev"), ("ld", "binutils")];
+
+/// Commands (or files) that building a record's kernel needs, with their packages; none for
+/// a ready-made kernel.
+pub fn build_tools(record: &Record) -> Vec<(&str, &str)> {
+    let Source::KernelOrg { tools, .. } = &record.source else { return Vec::new() };
+    let own = tools.iter().map(|(command, package)| (command.as_str(), package.as_str()));
+    BUILD_TOOLS.into_iter().chain(own).collect()
+}
 
 /// A QEMU that runs here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -395,13 +397,16 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
         (_, false) => "there is no apt-get: ready-made kernels cannot be fetched".to_owned(),
     };
     add("apt", false, apt, from_apt);
-    for (thing, package) in BUILD_TOOLS {
-        let absent = !missing(&[(thing, package)]).is_empty();
-        let state = match absent {
-            true => format!("to build 5.4: {}", install_line(&[package])),
-            false => "to build 5.4".to_owned(),
-        };
-        add(thing, false, !absent, state);
+    let matrix = h.matrix()?;
+    for record in matrix.records() {
+        for (thing, package) in build_tools(record) {
+            let absent = !missing(&[(thing, package)]).is_empty();
+            let state = match absent {
+                true => format!("to build {}: {}", record.name, install_line(&[package])),
+                false => format!("to build {}", record.name),
+            };
+            add(thing, false, !absent, state);
+        }
     }
     let kvm = match fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         Ok(_) => "/dev/kvm opens; only a boot shows whether it works".to_owned(),
@@ -409,7 +414,7 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
     };
     add("accelerator", false, true, kvm);
     add("cache", true, true, h.cache.path().display().to_string());
-    for record in h.matrix()?.records() {
+    for record in matrix.records() {
         let kernel = crate::kernel::at_hand(h, record)?;
         let state = kernel.as_ref().map_or_else(
             || format!("not obtained yet: cargo xtask kernel {}", record.name),
@@ -429,7 +434,10 @@ pub fn setup(h: &Harness) -> Result<()> {
     h.ui.say(format!("QEMU {} at {}", qemu.version, qemu.program.display()));
     let busybox = busybox(h)?;
     h.ui.say(format!("busybox at {}", busybox.display()));
-    need_packages(h, "building kernels", &BUILD_TOOLS)
+    for record in h.matrix()?.records() {
+        need_packages(h, &format!("building {}", record.name), &build_tools(record))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

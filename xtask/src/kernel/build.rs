@@ -91,7 +91,8 @@ pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Mani
 
 /// The compiler and linker, once everything that a build needs is there.
 pub fn toolchain(h: &Harness, record: &Record, cc: Option<&str>) -> Result<Toolchain> {
-    setup::need_packages(h, &format!("building {}", record.name), &setup::BUILD_TOOLS)?;
+    let needed = setup::build_tools(record);
+    setup::need_packages(h, &format!("building {}", record.name), &needed)?;
     let cc = cc.unwrap_or("gcc").to_owned();
     let sh = Shell::new().context(|| "cannot find the current folder".to_owned())?;
     let first_line = |program: &str| -> Result<String> {

@@ -36,8 +36,8 @@ pub fn list(h: &Harness, json: bool) -> Result<()> {
         lines.push(Line::new(record, kernel::at_hand(h, record)?)?);
     }
     if json {
-        let text = serde_json::to_string_pretty(&lines)
-            .context(|| "cannot write the list as JSON".to_owned())?;
+        let text =
+            serde_json::to_string_pretty(&lines).context(|| "cannot write the list as JSON".to_owned())?;
         println!("{text}");
     } else {
         print!("{}", table(&lines));

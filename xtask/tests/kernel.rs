@@ -1,0 +1,438 @@
+//! Kernels from a local HTTP server and from local trees, with a tiny stand-in for Linux.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+use xtask::cache::Cache;
+use xtask::error::Result;
+use xtask::harness::Harness;
+use xtask::kernel::{self, Kernel, Request};
+use xtask::matrix::Record;
+use xtask::verdict::Verdict;
+
+/// What a tree's `olddefconfig` does to the configuration.
+const KEEPS: &str = "true";
+const DROPS_PCI: &str = "sed -i s/CONFIG_PCI=y/CONFIG_OTHER=y/ $(O)/.config";
+
+/// A folder with a workspace, a cache and a stand-in for Linux; all goes with it.
+struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let bench = Bench { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir_all(bench.path("kernel-configs")).unwrap();
+        fs::write(bench.path("kernel-configs/a.config"), "# The bus.\nCONFIG_PCI=y\n").unwrap();
+        bench.tree("tree", KEEPS);
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A command's view of it; two commands are two harnesses.
+    fn harness(&self) -> Harness {
+        Harness::new(self.folder.path().to_owned(), Cache::at(self.path("cache")), false)
+    }
+
+    /// A source tree that builds in no time and notes each build in `builds`.
+    fn tree(&self, name: &str, olddefconfig: &str) -> PathBuf {
+        let tree = self.path(name);
+        fs::create_dir_all(tree.join("arch/x86")).unwrap();
+        let kconfig = "if HAS_BUS\nconfig PCI\n\tbool\n\tdepends on MMU\nendif\n";
+        fs::write(tree.join("Kconfig"), kconfig).unwrap();
+        fs::write(tree.join("kernel.c"), "int main;\n").unwrap();
+        let makefile = format!(
+            "VERSION = 5\nPATCHLEVEL = 4\nSUBLEVEL = 7\nEXTRAVERSION =\n\
+             .PHONY: tinyconfig olddefconfig vmlinux bzImage modules\n\
+             tinyconfig:\n\t@echo '# CONFIG_PCI is not set' >$(O)/.config\n\
+             olddefconfig:\n\t@{olddefconfig}\n\
+             vmlinux:\n\t@echo '  CC      kernel.o'\n\t@echo one >>{builds}\n\
+             \t@sleep 0.2; cat kernel.c >$(O)/vmlinux\n\
+             \t@mkdir -p $(O)/include/config; echo 5.4.7 >$(O)/include/config/kernel.release\n\
+             bzImage:\n\t@mkdir -p $(O)/arch/x86/boot; echo bz >$(O)/arch/x86/boot/bzImage\n\
+             modules:\n\t@true\n",
+            builds = self.path("builds").display(),
+        );
+        fs::write(tree.join("Makefile"), makefile).unwrap();
+        tree
+    }
+
+    fn builds(&self) -> usize {
+        fs::read_to_string(self.path("builds")).map_or(0, |text| text.lines().count())
+    }
+
+    /// The tree as a tarball with one folder at its top.
+    fn tarball(&self) -> Vec<u8> {
+        let mut tar = tar::Builder::new(liblzma::write::XzEncoder::new(Vec::new(), 0));
+        tar.append_dir_all("linux-5.4.7", self.path("tree")).unwrap();
+        // Enough bytes to be cut in the middle; the same ones each time.
+        let mut state = 1_u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let filler: Vec<u8> = (0..200_000).map(|_| byte()).collect();
+        let mut header = tar::Header::new_gnu();
+        header.set_size(filler.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        tar.append_data(&mut header, "linux-5.4.7/filler", filler.as_slice()).unwrap();
+        tar.into_inner().unwrap().finish().unwrap()
+    }
+
+    /// A record that takes `linux.tar.xz` with a digest from mirrors.
+    fn record(&self, sha256: &str, mirrors: &[&str]) -> Record {
+        let text = format!(
+            "[[kernel]]\nname = 'tiny'\nabout = 'a stand-in'\nline = '5.4'\nicount_shift = 4\n\
+             fragments = ['a.config']\n[kernel.source]\nkind = 'kernel-org'\n\
+             version = '5.4.7'\nsha256 = '{sha256}'\nfile = 'pub/linux.tar.xz'\n\
+             mirrors = {mirrors:?}\nbuild_steps = 1\n"
+        );
+        fs::write(self.path("kernel-configs/kernels.toml"), text).unwrap();
+        self.harness().matrix().unwrap().find("tiny").unwrap().clone()
+    }
+
+    /// A record whose own source cannot be had.
+    fn record_without_mirrors(&self) -> Record {
+        self.record(&"0".repeat(64), &[])
+    }
+
+    fn obtain(&self, record: &Record) -> Result<Kernel> {
+        kernel::obtain(&self.harness(), record, &Request::default())
+    }
+
+    fn obtain_from(&self, record: &Record, source: &Path) -> Result<Kernel> {
+        let request = Request { source: Some(source.to_owned()), ..Request::default() };
+        kernel::obtain(&self.harness(), record, &request)
+    }
+
+    fn at_hand(&self, record: &Record) -> Option<Kernel> {
+        kernel::at_hand(&self.harness(), record).unwrap()
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A request as the server saw it.
+#[derive(Clone, Debug)]
+struct Seen {
+    path: String,
+    /// The first byte asked for by a range header.
+    from: Option<usize>,
+}
+
+/// A web server on the loopback device; it ends with the test's process. It writes its
+/// replies byte by byte, since a proper server refuses to cut one.
+struct Server {
+    address: String,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    /// Replies to the n-th request, counted from 0, with what `reply` says.
+    fn start(reply: impl Fn(usize, &Seen) -> Vec<u8> + Send + 'static) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            for (number, stream) in listener.incoming().flatten().enumerate() {
+                let request = read_request(&stream);
+                log.lock().unwrap().push(request.clone());
+                // A client that goes away early is its own affair.
+                let _ = (&stream).write_all(&reply(number, &request));
+            }
+        });
+        Server { address, seen }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+fn read_request(mut stream: &TcpStream) -> Seen {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let from = head
+        .lines()
+        .find_map(|line| line.strip_prefix("range: bytes=")?.trim().strip_suffix('-')?.parse().ok());
+    Seen { path: head.split(' ').nth(1).unwrap().to_owned(), from }
+}
+
+fn reply(status: &str, headers: &str, length: usize, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+fn whole(body: &[u8]) -> Vec<u8> {
+    reply("200 OK", "", body.len(), body)
+}
+
+/// The rest of a body, from where the request asked.
+fn rest(body: &[u8], from: usize) -> Vec<u8> {
+    let range = format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
+    reply("206 Partial Content", &range, body.len() - from, &body[from..])
+}
+
+#[test]
+fn a_downloaded_tarball_is_built_and_used_again_without_the_network() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let sha256 = digest(&tarball);
+    let server = Server::start(move |_, _| whole(&tarball));
+    let record = bench.record(&sha256, &[&server.address]);
+
+    let kernel = bench.obtain(&record).unwrap();
+    assert_eq!((kernel.release.as_str(), kernel.version.as_str()), ("5.4.7", "5.4.7"));
+    assert_eq!(kernel.provenance, "kernel.org 5.4.7");
+    assert_eq!(fs::read_to_string(&kernel.vmlinux).unwrap(), "int main;\n");
+    assert_eq!(kernel.vmlinux_sha256, digest(b"int main;\n"));
+    assert_eq!(fs::read_to_string(&kernel.config).unwrap(), "CONFIG_PCI=y\n");
+    let log = fs::read_to_string(kernel.dir.join("build.log")).unwrap();
+    assert!(log.contains("CC      kernel.o"), "{log}");
+    assert_eq!(server.seen()[0].path, "/pub/linux.tar.xz");
+
+    assert_eq!(bench.obtain(&record).unwrap().dir, kernel.dir);
+    assert_eq!(bench.at_hand(&record).unwrap().dir, kernel.dir);
+    assert_eq!((server.seen().len(), bench.builds()), (1, 1));
+}
+
+#[test]
+fn a_transfer_that_was_cut_is_resumed_where_it_ended() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let (sha256, half) = (digest(&tarball), tarball.len() / 2);
+    let server = Server::start(move |number, seen| match (number, seen.from) {
+        (0, None) => reply("200 OK", "", tarball.len(), &tarball[..half]),
+        (1, Some(from)) => rest(&tarball, from),
+        _ => reply("500 Unexpected", "", 0, b""),
+    });
+    let record = bench.record(&sha256, &[&server.address]);
+    bench.obtain(&record).unwrap();
+    let from: Vec<_> = server.seen().iter().map(|seen| seen.from).collect();
+    assert_eq!(from, [None, Some(half)]);
+}
+
+#[test]
+fn a_server_that_knows_no_ranges_sends_it_all_again() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let (sha256, half) = (digest(&tarball), tarball.len() / 2);
+    let server = Server::start(move |number, _| match number {
+        0 => reply("200 OK", "", tarball.len(), &tarball[..half]),
+        _ => whole(&tarball),
+    });
+    let record = bench.record(&sha256, &[&server.address]);
+    bench.obtain(&record).unwrap();
+    assert_eq!(server.seen().len(), 2);
+}
+
+#[test]
+fn a_part_of_another_file_is_not_held_against_the_mirror() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let sha256 = digest(&tarball);
+    fs::create_dir_all(bench.path("cache")).unwrap();
+    let downloads = bench.harness().cache.folder("downloads").unwrap();
+    fs::write(downloads.join("linux.tar.xz.partial"), "of another file").unwrap();
+    let server = Server::start(move |_, seen| match seen.from {
+        Some(from) => rest(&tarball, from),
+        None => whole(&tarball),
+    });
+    let record = bench.record(&sha256, &[&server.address]);
+    bench.obtain(&record).unwrap();
+    let from: Vec<_> = server.seen().iter().map(|seen| seen.from).collect();
+    assert_eq!(from, [Some("of another file".len()), None]);
+}
+
+#[test]
+fn mirrors_are_tried_in_turn() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let sha256 = digest(&tarball);
+    // Nobody listens on a port that was given back.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = format!("http://{gone}");
+    let empty = Server::start(|_, _| reply("404 Not Found", "", 0, b""));
+    let good = Server::start(move |_, _| whole(&tarball));
+
+    let record = bench.record(&sha256, &[&refused, &empty.address]);
+    let none = bench.obtain(&record).unwrap_err();
+    assert_eq!(none.verdict_given(), Some(Verdict::Unavailable));
+    let text = none.to_string();
+    assert!(text.contains(&format!("404 Not Found, at {}", empty.address)), "{text}");
+    assert!(text.contains("refused") && text.contains("--source PATH"), "{text}");
+
+    let record = bench.record(&sha256, &[&refused, &empty.address, &good.address]);
+    bench.obtain(&record).unwrap();
+    assert_eq!((empty.seen().len(), good.seen().len()), (2, 1));
+}
+
+#[test]
+fn a_wrong_digest_sets_the_file_aside() {
+    const PAGE: &[u8] = b"<html>log in first</html>";
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let sha256 = digest(&tarball);
+    let wrong = Server::start(|_, _| whole(PAGE));
+    let error = bench.obtain(&bench.record(&sha256, &[&wrong.address])).unwrap_err();
+    assert_eq!(error.verdict_given(), Some(Verdict::ChecksumMismatch));
+    let text = error.to_string();
+    assert!(text.contains(&sha256) && text.contains(&digest(PAGE)), "{text}");
+    let rejected = bench.path("cache/downloads/linux.tar.xz.rejected");
+    assert_eq!(fs::read(rejected).unwrap(), PAGE);
+
+    // What was rejected is in nobody's way.
+    let good = Server::start(move |_, _| whole(&tarball));
+    bench.obtain(&bench.record(&sha256, &[&good.address])).unwrap();
+    assert_eq!(good.seen()[0].from, None);
+}
+
+#[test]
+fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let tree = bench.path("tree");
+    let before = listing(&tree);
+    let kernel = bench.obtain_from(&record, &tree).unwrap();
+    assert_eq!(listing(&tree), before);
+    let from = "Linux 5.4.7 from the tree ";
+    assert!(kernel.provenance.starts_with(from), "{}", kernel.provenance);
+    // No network, no source: what was last built.
+    assert_eq!(bench.obtain(&record).unwrap().dir, kernel.dir);
+
+    // The same tree gives the same entry, a changed one another.
+    assert_eq!(bench.obtain_from(&record, &tree).unwrap().dir, kernel.dir);
+    assert_eq!(bench.builds(), 1);
+    fs::write(tree.join("kernel.c"), "int changed;\n").unwrap();
+    let changed = bench.obtain_from(&record, &tree).unwrap();
+    assert_ne!(changed.dir, kernel.dir);
+    assert_eq!(fs::read_to_string(&changed.vmlinux).unwrap(), "int changed;\n");
+    // Object trees and logs go once they have served.
+    assert_eq!(fs::read_dir(bench.path("cache/build")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(bench.path("cache/logs")).unwrap().count(), 0);
+}
+
+#[test]
+fn changed_fragments_make_a_kernel_stale() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let kernel = bench.obtain_from(&record, &bench.path("tree")).unwrap();
+    let fragment = bench.path("kernel-configs/a.config");
+    fs::write(&fragment, "# Why.\nCONFIG_PCI=y\nCONFIG_X=m\n").unwrap();
+    let stale = bench.at_hand(&record).unwrap();
+    assert_eq!(stale.dir, kernel.dir);
+    assert!(stale.notes[0].contains("other settings"), "{:?}", stale.notes);
+
+    // It is built from the same tree again.
+    let renewed = bench.obtain(&record).unwrap();
+    assert_ne!(renewed.dir, kernel.dir);
+    assert_eq!(fs::read_to_string(&renewed.config).unwrap(), "CONFIG_PCI=y\nCONFIG_X=m\n");
+    assert!(renewed.notes.is_empty() && bench.at_hand(&record).unwrap().notes.is_empty());
+}
+
+fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
+    let items = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    items.map(Result::unwrap).map(|i| (i.path().into(), i.metadata().unwrap().len())).collect()
+}
+
+#[test]
+fn local_tarballs_are_taken_in_every_compression() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let xz = bench.tarball();
+    let mut tar = Vec::new();
+    liblzma::read::XzDecoder::new(xz.as_slice()).read_to_end(&mut tar).unwrap();
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(&tar).unwrap();
+    let gz = gz.finish().unwrap();
+    let zst = zstd::encode_all(tar.as_slice(), 1).unwrap();
+    for (name, bytes) in [("a.tar", tar), ("b.gz", gz), ("c.xz", xz), ("d", zst)] {
+        let path = bench.path(name);
+        fs::write(&path, bytes).unwrap();
+        let kernel = bench.obtain_from(&record, &path).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(kernel.version, "5.4.7", "{name}");
+    }
+    assert_eq!(bench.builds(), 4);
+    fs::write(bench.path("e.zip"), "PK").unwrap();
+    let error = bench.obtain_from(&record, &bench.path("e.zip")).unwrap_err().to_string();
+    assert!(error.contains("neither a tar archive nor"), "{error}");
+    // The one that failed left nothing behind.
+    assert_eq!(fs::read_dir(bench.path("cache/kernels")).unwrap().count(), 4);
+}
+
+#[test]
+fn a_dropped_symbol_is_named_with_what_it_depends_on() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let tree = bench.tree("dropping", DROPS_PCI);
+    let error = bench.obtain_from(&record, &tree).unwrap_err();
+    assert_eq!(error.verdict_given(), Some(Verdict::ConfigUnmet));
+    let text = error.to_string();
+    assert!(text.contains("a.config asks for `CONFIG_PCI=y`"), "{text}");
+    assert!(text.contains("PCI depends on HAS_BUS [=n]"), "{text}");
+    assert!(text.contains("PCI depends on MMU [=n]"), "{text}");
+    assert_eq!(bench.builds(), 0);
+    assert!(bench.at_hand(&record).is_none());
+}
+
+#[test]
+fn a_build_that_fails_shows_its_first_error_and_keeps_its_log() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let makefile = bench.path("tree/Makefile");
+    let good = fs::read_to_string(&makefile).unwrap();
+    let bad = "modules:\n\t@echo 'a.c:1: error: no such thing'; exit 1";
+    fs::write(&makefile, good.replace("modules:\n\t@true", bad)).unwrap();
+    let error = bench.obtain_from(&record, &bench.path("tree")).unwrap_err();
+    assert_eq!(error.verdict_given(), Some(Verdict::BuildFailed));
+    let text = error.to_string();
+    assert!(text.contains("a.c:1: error: no such thing"), "{text}");
+    let (_, log) = text.lines().find_map(|line| line.split_once("the full log is ")).unwrap();
+    assert!(fs::read_to_string(log).unwrap().contains("no such thing"));
+
+    fs::write(&makefile, good).unwrap();
+    bench.obtain_from(&record, &bench.path("tree")).unwrap();
+}
+
+#[test]
+fn of_several_commands_at_once_one_builds_and_the_others_wait() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let sha256 = digest(&tarball);
+    let server = Server::start(move |_, _| whole(&tarball));
+    let record = bench.record(&sha256, &[&server.address]);
+    let folders: Vec<PathBuf> = std::thread::scope(|scope| {
+        let commands: Vec<_> = (0..3).map(|_| scope.spawn(|| bench.obtain(&record))).collect();
+        commands.into_iter().map(|command| command.join().unwrap().unwrap().dir).collect()
+    });
+    assert!(folders.iter().all(|folder| *folder == folders[0]), "{folders:?}");
+    assert_eq!((server.seen().len(), bench.builds()), (1, 1));
+}
+
+#[test]
+fn cleaning_a_name_removes_its_kernel() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let kernel = bench.obtain_from(&record, &bench.path("tree")).unwrap();
+    let h = bench.harness();
+    assert!(kernel::clean(&h, &["unknown".to_owned()]).is_err());
+    assert!(kernel.vmlinux.exists());
+    kernel::clean(&h, &["tiny".to_owned()]).unwrap();
+    assert!(!kernel.dir.exists());
+    assert!(bench.at_hand(&record).is_none());
+}
