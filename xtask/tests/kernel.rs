@@ -1,5 +1,7 @@
 //! Kernels from a local HTTP server and from local trees, with a tiny stand-in for Linux.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
