@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
@@ -327,6 +328,25 @@ fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
     // Object trees and logs go once they have served.
     assert_eq!(fs::read_dir(bench.path("cache/build")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(bench.path("cache/logs")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented() {
+    let bench = Bench::new();
+    let empty = Server::start(|_, _| reply("404 Not Found", "", 0, b""));
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["kernel", "5.4"])
+        .env("SNAPTRACE_CACHE", bench.path("cache"))
+        .env("SNAPTRACE_MIRRORS", &empty.address)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let code = i32::from(Verdict::Unavailable.exit_code());
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(text.contains("cannot download linux-5.4"), "{text}");
+    assert!(text.contains(&format!("404 Not Found, at {}", empty.address)), "{text}");
+    assert!(text.contains("--source PATH") && text.contains("debian-6.1"), "{text}");
+    assert!(empty.seen()[0].path.starts_with("/pub/linux/kernel/v5.x/linux-5.4."));
 }
 
 #[test]

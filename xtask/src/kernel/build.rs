@@ -53,14 +53,18 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
     key.add("linker", &tools.linker);
     let key = key.finish();
     let dir = h.cache.fill(&h.ui, KIND, &key, |dir| {
-        let log = h.cache.folder("logs")?.join(format!("build-{}-{}.log", record.name, &key[..12]));
+        // One scratch folder and log for a name: what a failed build left is used up by the next.
+        let name = format!("build-{}", record.name);
+        let _lock = h.cache.lock(&h.ui, &name)?;
+        let scratch = h.cache.folder("build")?.join(&record.name);
+        let log = h.cache.folder("logs")?.join(format!("{name}.log"));
+        let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
         let steps = last.as_ref().and_then(|manifest| manifest.build_steps);
-        let built = build(h, record, &given, &tools, &key, &log, steps)?;
-        let manifest = built.keep(record, &given, &tools, &inputs, dir)?;
+        let manifest = build(h, &job, steps)?.keep(&job, &inputs, dir)?;
         fs::copy(&log, dir.join("build.log")).map_err(|e| cache::denied("cannot copy", &log, &e))?;
         kernel::write_manifest(dir, &manifest)?;
         cache::remove(&log)?;
-        cache::remove(&scratch(h, &key)?)
+        cache::remove(&scratch)
     })?;
     kernel::bind(h, &record.name, &key, dir)
 }
@@ -86,7 +90,7 @@ pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Mani
             .help("the kernel debian-6.1 needs no download from kernel.org")
     })?;
     let provenance = format!("kernel.org {version}");
-    Ok(Given { path, digest: sha256.clone(), provenance })
+    Ok(Given { path, digest: sha256.clone(), provenance, local: false })
 }
 
 /// The compiler and linker, once everything that a build needs is there.
@@ -125,9 +129,18 @@ fn check_gcc(record: &Record, tools: &Toolchain, max: u32) -> Result<()> {
     }
 }
 
-/// The scratch folder of a build.
-pub fn scratch(h: &Harness, key: &str) -> Result<PathBuf> {
-    Ok(h.cache.folder("build")?.join(&key[..16]))
+/// What is configured or built, with what, and where.
+pub struct Job<'a> {
+    /// The kernel's record.
+    pub record: &'a Record,
+    /// The source.
+    pub given: &'a Given,
+    /// Compiler and linker.
+    pub tools: &'a Toolchain,
+    /// A folder for the object tree and an unpacked tarball; emptied first.
+    pub scratch: &'a Path,
+    /// The file that all output goes to.
+    pub log: &'a Path,
 }
 
 /// A kernel's object tree, configured and maybe built.
@@ -139,21 +152,13 @@ pub struct ObjectTree {
     steps: u64,
 }
 
-fn build(
-    h: &Harness,
-    record: &Record,
-    given: &Given,
-    tools: &Toolchain,
-    key: &str,
-    log: &Path,
-    steps: Option<u64>,
-) -> Result<ObjectTree> {
-    let mut objects = ObjectTree::configured(h, record, given, tools, &scratch(h, key)?, log)?;
+fn build(h: &Harness, job: &Job<'_>, steps: Option<u64>) -> Result<ObjectTree> {
+    let mut objects = ObjectTree::configured(h, job)?;
     let what = format!("building Linux {}", objects.tree.version);
     let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
-    h.ui.say(format!("{what} with {}, -j{jobs}", kernel::compiler(&tools.compiler)));
+    h.ui.say(format!("{what} with {}, -j{jobs}", kernel::compiler(&job.tools.compiler)));
     // How many files there are is known from the last build; before, it is an estimate.
-    let (what, total) = match (steps, &record.source) {
+    let (what, total) = match (steps, &job.record.source) {
         (None, Source::KernelOrg { build_steps, .. }) => {
             (format!("{what} (total estimated)"), Some(*build_steps))
         }
@@ -168,14 +173,8 @@ fn build(
 impl ObjectTree {
     /// Configures a source in a new object tree: the record's fragments over tinyconfig, each
     /// symbol of theirs proved.
-    pub fn configured(
-        h: &Harness,
-        record: &Record,
-        given: &Given,
-        tools: &Toolchain,
-        scratch: &Path,
-        log: &Path,
-    ) -> Result<ObjectTree> {
+    pub fn configured(h: &Harness, job: &Job<'_>) -> Result<ObjectTree> {
+        let Job { record, given, tools, scratch, log } = *job;
         // Left over by a build that failed.
         cache::remove(scratch)?;
         let path = scratch.join("objects");
@@ -294,32 +293,25 @@ impl ObjectTree {
     }
 
     /// Copies what an entry keeps of a build.
-    fn keep(
-        &self,
-        record: &Record,
-        given: &Given,
-        tools: &Toolchain,
-        inputs: &str,
-        dir: &Path,
-    ) -> Result<Manifest> {
+    fn keep(&self, job: &Job<'_>, inputs: &str, dir: &Path) -> Result<Manifest> {
         let files = [("vmlinux", "vmlinux"), ("arch/x86/boot/bzImage", "bzImage"), (".config", "config")];
         for (from, to) in files {
             let from = self.path.join(from);
             fs::copy(&from, dir.join(to)).map_err(|e| cache::denied("cannot copy", &from, &e))?;
         }
-        modules::collect(record, &modules::index(&self.path)?, &dir.join("modules"))?;
+        modules::collect(job.record, &modules::index(&self.path)?, &dir.join("modules"))?;
         let path = self.path.join("include/config/kernel.release");
         let release = fs::read_to_string(&path)
             .context(|| format!("cannot read the kernel's release from {}", path.display()))?;
         Ok(Manifest {
             release: release.trim().to_owned(),
             version: self.tree.version.clone(),
-            compiler: kernel::compiler(&tools.compiler),
+            compiler: kernel::compiler(&job.tools.compiler),
             vmlinux_sha256: download::digest(&dir.join("vmlinux"))?,
-            provenance: given.provenance.clone(),
+            provenance: job.given.provenance.clone(),
             notes: Vec::new(),
             record: inputs.to_owned(),
-            source: Some(given.path.clone()),
+            source: job.given.local.then(|| job.given.path.clone()),
             build_steps: Some(self.steps),
         })
     }

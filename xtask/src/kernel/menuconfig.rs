@@ -7,7 +7,7 @@ use xshell::{Shell, cmd};
 use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::kernel::build::{self, ObjectTree};
+use crate::kernel::build::{self, Job, ObjectTree};
 use crate::kernel::{self, Request, config};
 use crate::matrix::{Record, Source};
 use crate::setup;
@@ -40,7 +40,8 @@ pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()>
     let _lock = h.cache.lock(&h.ui, &name)?;
     let scratch = h.cache.folder("build")?.join(&name);
     let log = h.cache.folder("logs")?.join(format!("{name}.log"));
-    let objects = ObjectTree::configured(h, record, &given, &tools, &scratch, &log)?;
+    let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
+    let objects = ObjectTree::configured(h, &job)?;
     let before = objects.config()?;
     let sh = Shell::new().context(|| "cannot find the current folder".to_owned())?;
     let arguments = objects.arguments();

@@ -22,6 +22,8 @@ pub struct Given {
     pub digest: String,
     /// Where it came from, in words.
     pub provenance: String,
+    /// Whether the user gave it, so that the name goes on standing for it.
+    pub local: bool,
 }
 
 /// A source tree that can be built from.
@@ -47,11 +49,11 @@ pub fn local(h: &Harness, record: &Record, path: &Path) -> Result<Given> {
         let digest = tree_digest(&path)?;
         let provenance =
             format!("Linux {version} from the tree {}, digest {}", path.display(), &digest[..12]);
-        Ok(Given { path, digest, provenance })
+        Ok(Given { path, digest, provenance, local: true })
     } else {
         let digest = download::digest(&path)?;
         let provenance = format!("the tarball {}, SHA-256 {digest}", path.display());
-        Ok(Given { path, digest, provenance })
+        Ok(Given { path, digest, provenance, local: true })
     }
 }
 
