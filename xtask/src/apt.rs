@@ -234,7 +234,9 @@ pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let error = Error::new(format!("cannot unpack {}", deb.display())).because(said.trim());
+    // A full disk is complained of once for every file.
+    let first = said.lines().next().unwrap_or_default();
+    let error = Error::new(format!("cannot unpack {}", deb.display())).because(first);
     Err(if said.contains("No space left") {
         error.help("free some space, or set SNAPTRACE_CACHE to a folder on another disk")
     } else {
