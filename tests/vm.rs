@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
-use xtask::suite::compare::RESULTS_VAR;
+use xtask::suite::compare::{RESULTS_VAR, SNAPSHOTS_VAR};
 use xtask::suite::normalise::{normalise, violations};
 use xtask::suite::results::{self, Comparison, Stored};
 use xtask::verdict::Verdict;
@@ -34,7 +34,8 @@ fn main() -> ExitCode {
     if stored.is_empty() {
         eprintln!("no stored results in {}: `cargo xtask test-vm` makes them", run.display());
     }
-    let snapshots = Snapshots { folder: root.join("tests/snapshots") };
+    let folder = env::var_os(SNAPSHOTS_VAR).map(PathBuf::from);
+    let snapshots = Snapshots { folder: folder.unwrap_or_else(|| root.join("tests/snapshots")) };
     if let Err(error) = fs::create_dir_all(&snapshots.folder) {
         eprintln!("cannot create {}: {error}", snapshots.folder.display());
         return ExitCode::FAILURE;

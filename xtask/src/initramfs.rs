@@ -58,6 +58,7 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         format!("--remap-path-prefix={}=/snaptrace", root.display()),
         format!("--remap-path-prefix={home}=/cargo"),
     ];
+    let _inside = sh.push_dir(root);
     let built = cmd!(
         sh,
         "{cargo} build --quiet --locked --profile guest --target {target} --target-dir {target_dir}

@@ -12,6 +12,9 @@ use crate::verdict::Verdict;
 /// The variable that tells the test binary where the results are.
 pub const RESULTS_VAR: &str = "SNAPTRACE_RESULTS";
 
+/// The variable that names another folder of snapshots than the tree's own.
+pub const SNAPSHOTS_VAR: &str = "SNAPTRACE_SNAPSHOTS";
+
 /// What becomes of a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {

@@ -1,0 +1,168 @@
+//! The harness' commands with real guests: exit codes, files, verdicts, stable snapshots.
+//!
+//! Each trial runs on every kernel at hand; without one it is ignored, which is told and is
+//! not a pass.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tempfile::TempDir;
+use xtask::cache::Cache;
+use xtask::harness::Harness;
+use xtask::kernel;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let kernels = match kernels_at_hand() {
+        Ok(kernels) => kernels,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut trials = Vec::new();
+    for (kernel, at_hand) in kernels {
+        if !at_hand {
+            eprintln!("{kernel}: unavailable: not at hand, its guests are not tested");
+        }
+        for (name, test) in TESTS {
+            let on = kernel.clone();
+            let trial = Trial::test(format!("{kernel} {name}"), move || test(&on));
+            trials.push(trial.with_ignored_flag(!at_hand));
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+type Test = fn(&str) -> Result<(), Failed>;
+
+const TESTS: [(&str, Test); 7] = [
+    ("run returns the command's exit status", exit_status),
+    ("run returns the command's output on both channels", output),
+    ("run brings files out", files),
+    ("run tells a panic", panic),
+    ("run tells a restart", restart),
+    ("snapshots do not depend on other inputs", other_inputs),
+    ("an edited snapshot is a mismatch with a diff", edited_snapshot),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn kernels_at_hand() -> xtask::error::Result<Vec<(String, bool)>> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let mut kernels = Vec::new();
+    for record in matrix.records() {
+        kernels.push((record.name.clone(), kernel::at_hand(&h, record)?.is_some()));
+    }
+    Ok(kernels)
+}
+
+fn xtask(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(folder).output();
+    Ok(output.map_err(|error| format!("cannot start xtask: {error}"))?)
+}
+
+/// Runs a command line and demands an exit status; gives both channels back.
+fn expect(status: i32, folder: &Path, arguments: &[&str]) -> Result<(String, String), Failed> {
+    let output = xtask(folder, arguments)?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() != Some(status) {
+        let line = arguments.join(" ");
+        return Err(format!(
+            "xtask {line}\nended with {} instead of {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+            output.status
+        )
+        .into());
+    }
+    Ok((stdout, stderr))
+}
+
+fn demand(holds: bool, what: &str, seen: &str) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(format!("{what}; seen:\n{seen}").into()) }
+}
+
+fn exit_status(kernel: &str) -> Result<(), Failed> {
+    let run = |status, command: &[&str]| {
+        expect(status, &root(), &[&["run", "--kernel", kernel, "--"], command].concat())
+    };
+    run(0, &["true"])?;
+    run(1, &["false"])?;
+    run(7, &["sh", "-c", "exit 7"])?;
+    run(137, &["sh", "-c", "kill -9 $$"])?;
+    let (_, stderr) = run(127, &["nosuch"])?;
+    demand(stderr.contains("cannot start nosuch in the guest"), "no word on the missing program", &stderr)
+}
+
+fn output(kernel: &str) -> Result<(), Failed> {
+    let command = ["run", "--kernel", kernel, "--", "sh", "-c", "echo out; echo err >&2"];
+    let (stdout, stderr) = expect(0, &root(), &command)?;
+    demand(stdout == "out\n", "another standard output", &stdout)?;
+    demand(stderr.lines().any(|line| line == "err"), "another standard error", &stderr)
+}
+
+fn files(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let script = "head -c 3000000 /dev/zero > /tmp/zeros; echo hi > /greeting";
+    let command = |get: &'static str| {
+        ["run", "--kernel", kernel, "--get", "/tmp/zeros", "--get", get, "--", "sh", "-c", script]
+    };
+    expect(0, folder.path(), &command("/greeting:hello.txt"))?;
+    demand(fs::read(folder.path().join("zeros"))? == vec![0; 3_000_000], "the large file differs", "zeros")?;
+    demand(fs::read(folder.path().join("hello.txt"))? == b"hi\n", "the small file differs", "hello.txt")?;
+    let (_, stderr) = expect(1, folder.path(), &command("/nosuch"))?;
+    demand(stderr.contains("/nosuch: No such file"), "no word on the missing file", &stderr)
+}
+
+fn panic(kernel: &str) -> Result<(), Failed> {
+    let script = "echo c > /proc/sysrq-trigger";
+    let (_, stderr) = expect(204, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", script])?;
+    demand(stderr.contains("panic: "), "no verdict", &stderr)?;
+    demand(stderr.contains("Kernel panic - not syncing: sysrq triggered crash"), "no cause", &stderr)?;
+    demand(stderr.contains("  console: "), "no console lines", &stderr)
+}
+
+fn restart(kernel: &str) -> Result<(), Failed> {
+    let script = "echo b > /proc/sysrq-trigger";
+    let (_, stderr) = expect(210, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", script])?;
+    demand(stderr.contains("rebooted: the guest restarted by itself"), "no verdict", &stderr)
+}
+
+/// An unused file and an unused word move every timer tick; the snapshots must not notice.
+fn other_inputs(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let unused = folder.path().join("unused");
+    fs::write(&unused, vec![b'x'; 123_457])?;
+    let unused = unused.to_string_lossy().into_owned();
+    let drift = ["test-vm", "--allow-drift", "--kernel", kernel];
+    expect(0, &root(), &[&drift[..], &["--extra-file", &unused]].concat())?;
+    expect(0, &root(), &[&drift[..], &["--append", "snaptrace.unused=1"]].concat())?;
+    Ok(())
+}
+
+fn edited_snapshot(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let snapshots = root().join("tests/snapshots");
+    for entry in fs::read_dir(&snapshots)? {
+        let entry = entry?;
+        let text = fs::read_to_string(entry.path())?;
+        let text = text.replace("__kmalloc <-load_elf_phdrs", "__kmalloc <-somebody_else");
+        fs::write(folder.path().join(entry.file_name()), text)?;
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["test-vm", "--kernel", kernel, "function"])
+        .env("SNAPTRACE_SNAPSHOTS", folder.path())
+        .current_dir(root())
+        .output()?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    demand(output.status.code() == Some(200), &format!("ended with {}", output.status), &stdout)?;
+    demand(stdout.contains("function: mismatch: "), "no verdict", &stdout)?;
+    let has = |sign: char, words: &str| stdout.lines().any(|line| line.contains(sign) && line.contains(words));
+    demand(has('-', "__kmalloc <-somebody_else"), "no old line", &stdout)?;
+    demand(has('+', "__kmalloc <-load_elf_phdrs"), "no new line", &stdout)
+}
