@@ -1,8 +1,7 @@
 //! Kconfig's menu on a record's configuration, and the fragment that the changes amount to.
 
 use std::io::IsTerminal;
-
-use xshell::{Shell, cmd};
+use std::process::Command;
 
 use crate::cache;
 use crate::error::{Context, Error, Result};
@@ -43,9 +42,12 @@ pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()>
     let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
     let objects = ObjectTree::configured(h, &job)?;
     let before = objects.config()?;
-    let sh = Shell::new().context(|| "cannot find the current folder".to_owned())?;
-    let arguments = objects.arguments();
-    cmd!(sh, "make {arguments...} menuconfig").quiet().run().context(failed)?;
+    // xshell gives its commands no standard input, which a menu needs.
+    let status = Command::new("make").args(objects.arguments()).arg("menuconfig").status();
+    let status = status.context(failed)?;
+    if !status.success() {
+        return Err(Error::new(failed()).because(format!("make menuconfig: {status}")));
+    }
     let fragment = config::difference(&before, &objects.config()?);
     cache::remove(&scratch)?;
     cache::remove(&log)?;
