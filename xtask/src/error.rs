@@ -18,6 +18,7 @@ struct Parts {
     cause: Option<String>,
     help: Option<String>,
     verdict: Option<Verdict>,
+    usage: bool,
 }
 
 /// The result of anything here that can fail.
@@ -26,7 +27,28 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error whose message names the operation and its object.
     pub fn new(message: impl Into<String>) -> Error {
-        Error(Box::new(Parts { message: message.into(), cause: None, help: None, verdict: None }))
+        Error(Box::new(Parts {
+            message: message.into(),
+            cause: None,
+            help: None,
+            verdict: None,
+            usage: false,
+        }))
+    }
+
+    /// A name that is none of the known ones: these are listed, and the nearest suggested.
+    pub fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+        let nearest = known
+            .iter()
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let mut error = Error::new(format!("there is no {what} {name}"));
+        error.0.usage = true;
+        if let Some((_, nearest)) = nearest {
+            error = error.help(format!("did you mean {nearest}?"));
+        }
+        error.help(format!("known: {}", known.join(", ")))
     }
 
     /// Adds what the system or a tool said.
@@ -69,7 +91,7 @@ impl Error {
 
     /// The exit code of a command that ends with this error.
     pub fn exit_code(&self) -> u8 {
-        self.0.verdict.map_or(1, Verdict::exit_code)
+        self.0.verdict.map_or(if self.0.usage { 2 } else { 1 }, Verdict::exit_code)
     }
 }
 
@@ -124,5 +146,16 @@ mod tests {
         );
         assert_eq!(error.exit_code(), 1);
         assert_eq!(error.verdict(Verdict::Panic).exit_code(), 204);
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_if_there_is_one() {
+        let error = Error::unknown("case", "function-grap", &["function-graph", "mount"]);
+        assert_eq!(
+            error.to_string(),
+            "there is no case function-grap\n  help: did you mean function-graph?\n  help: known: function-graph, mount"
+        );
+        assert_eq!(error.exit_code(), 2);
+        assert!(!Error::unknown("case", "xyz", &["mount"]).to_string().contains("did you mean"));
     }
 }

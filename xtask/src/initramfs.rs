@@ -58,10 +58,13 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         format!("--remap-path-prefix={}=/snaptrace", root.display()),
         format!("--remap-path-prefix={home}=/cargo"),
     ];
+    let folder = target_dir.join(target).join("guest");
+    // A first build takes a minute and shows cargo's progress; later ones are a matter of course.
+    let quiet = folder.join("snaptrace").exists().then_some("--quiet");
     let _inside = sh.push_dir(root);
     let built = cmd!(
         sh,
-        "{cargo} build --quiet --locked --profile guest --target {target} --target-dir {target_dir}
+        "{cargo} build {quiet...} --locked --profile guest --target {target} --target-dir {target_dir}
          --package snaptrace --package initramfs --bins"
     )
     .env_remove("RUSTFLAGS")
@@ -74,7 +77,6 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
             .help("the compiler's words stand above; a linker and static libc are in gcc and libc6-dev")
             .verdict(Verdict::BuildFailed)
     })?;
-    let folder = target_dir.join(target).join("guest");
     Ok(Programs {
         init: folder.join("init"),
         workload: folder.join("workload"),

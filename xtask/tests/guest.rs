@@ -162,7 +162,8 @@ fn edited_snapshot(kernel: &str) -> Result<(), Failed> {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     demand(output.status.code() == Some(200), &format!("ended with {}", output.status), &stdout)?;
     demand(stdout.contains("function: mismatch: "), "no verdict", &stdout)?;
-    let has = |sign: char, words: &str| stdout.lines().any(|line| line.contains(sign) && line.contains(words));
+    let has =
+        |sign: char, words: &str| stdout.lines().any(|line| line.contains(sign) && line.contains(words));
     demand(has('-', "__kmalloc <-somebody_else"), "no old line", &stdout)?;
     demand(has('+', "__kmalloc <-load_elf_phdrs"), "no new line", &stdout)
 }

@@ -4,6 +4,8 @@ use std::env;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use initramfs::{Job, Step};
+
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel;
@@ -36,35 +38,36 @@ pub fn boot(h: &Harness) -> Result<()> {
 }
 
 fn boot_of(h: &Harness, tools: &Tools, record: &Record, kernel: kernel::Kernel) -> Result<()> {
-    let wish = Wish { busybox: true, ..Wish::default() };
-    let vmlinux = Guest::prepare(h, tools, record, kernel.clone(), wish.clone())?;
-    let bzimage = Guest::prepare(h, tools, record, kernel, Wish { bzimage: true, ..wish })?;
-    let (mut bare, mut run, mut packed) = (Vec::new(), Vec::new(), Vec::new());
+    let plain = Wish::default();
+    let as_run = Wish { busybox: true, ..Wish::default() };
+    let packed = Wish { bzimage: true, ..Wish::default() };
+    let prepare = |wish: Wish| Guest::prepare(h, tools, record, kernel.clone(), wish);
+    let (plain, as_run, packed) = (prepare(plain)?, prepare(as_run)?, prepare(packed)?);
+    let (mut vmlinux, mut bzimage, mut bare, mut run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {
-        bare.push(bare_boot(h, &vmlinux)?);
+        vmlinux.push(bare_boot(h, &plain, &[])?);
+        bzimage.push(bare_boot(h, &packed, &[])?);
+        bare.push(bare_boot(h, &as_run, &["true"])?);
         run.push(run_true(&record.name)?);
-        packed.push(bare_boot(h, &bzimage)?);
     }
-    let (bare, run, packed) = (median(bare), median(run), median(packed));
-    let ratio = |a: Duration, b: Duration| a.as_secs_f64() / b.as_secs_f64();
-    println!("{} ({} runs each, medians)", record.name, RUNS);
-    println!("  bare boot of vmlinux      {:6.2} s", bare.as_secs_f64());
-    println!(
-        "  `run -- true`             {:6.2} s   {:.2} of the bare boot",
-        run.as_secs_f64(),
-        ratio(run, bare)
-    );
-    println!("  bare boot of bzImage      {:6.2} s", packed.as_secs_f64());
-    println!("  vmlinux against bzImage             {:.2}", ratio(bare, packed));
+    println!("{} ({RUNS} runs each, medians)", record.name);
+    compare("vmlinux, init to power off", median(vmlinux), "the bzImage's", median(bzimage));
+    compare("`cargo xtask run -- true`", median(run), "the bare boot's", median(bare));
     Ok(())
 }
 
-/// QEMU with the same kernel, init and options, and no harness around it: the same job is
-/// packed, then only QEMU's run is timed.
-fn bare_boot(h: &Harness, guest: &Guest) -> Result<Duration> {
+fn compare(what: &str, took: Duration, other: &str, others: Duration) {
+    let ratio = took.as_secs_f64() / others.as_secs_f64();
+    println!("  {what:28} {:5.2} s: {ratio:.2} of {other} {:.2} s", took.as_secs_f64(), others.as_secs_f64());
+}
+
+/// QEMU with the same kernel, init and options, and no harness around it: the job is packed
+/// beforehand, and nothing watches the channels.
+fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Duration> {
     let folder = bundle_folder(&h.root)?;
-    let step = initramfs::Step { argv: vec!["true".into()], ..initramfs::Step::default() };
-    let job = initramfs::Job { steps: vec![step], ..guest.job() };
+    let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
+    let steps = if argv.is_empty() { Vec::new() } else { vec![Step { argv, ..Step::default() }] };
+    let job = Job { steps, ..guest.job() };
     let mut command = guest.bare_command(&job, folder.path())?;
     let started = Instant::now();
     let status = command.stdin(Stdio::null()).status().context(|| "cannot start QEMU".into())?;

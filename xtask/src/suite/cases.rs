@@ -113,22 +113,10 @@ pub fn select(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>> {
     for name in names {
         if !cases.iter().any(|case| case.name == *name) {
             let known: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
-            return Err(unknown("case", name, &known));
+            return Err(Error::unknown("case", name, &known));
         }
     }
     Ok(cases.into_iter().filter(|case| names.is_empty() || names.contains(&case.name)).collect())
-}
-
-fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
-    let nearest = known.iter().max_by(|a, b| {
-        let (a, b) = (strsim::jaro_winkler(a, name), strsim::jaro_winkler(b, name));
-        a.total_cmp(&b)
-    });
-    let error = Error::new(format!("there is no {what} {name}")).help(format!("known: {}", known.join(", ")));
-    match nearest {
-        Some(nearest) => error.help(format!("did you mean {nearest}?")),
-        None => error,
-    }
 }
 
 #[cfg(test)]

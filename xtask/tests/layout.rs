@@ -1,0 +1,181 @@
+//! The tree against ARCHITECTURE.md: every source file is named there, and imports go one way.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use regex::Regex;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+/// The Rust files below a folder, relative to it, with their text.
+fn sources(folder: &str) -> BTreeMap<String, String> {
+    let folder = root().join(folder);
+    walkdir::WalkDir::new(&folder)
+        .into_iter()
+        .map(|entry| entry.unwrap().into_path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .map(|path| {
+            let name = path.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).unwrap())
+        })
+        .collect()
+}
+
+/// The rooms of a crate that a file uses outside its tests.
+fn imports(text: &str, krate: &str) -> BTreeSet<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let single = Regex::new(&format!(r"\b{krate}::([a-z_]+)")).unwrap();
+    let group = Regex::new(&format!(r"(?s)\b{krate}::\{{(.*?)\}};")).unwrap();
+    let nested = Regex::new(r"\{[^{}]*\}").unwrap();
+    let first = Regex::new(r"(?:^|,)\s*([a-z_]+)").unwrap();
+    let mut found: BTreeSet<String> = single.captures_iter(&code).map(|found| found[1].to_string()).collect();
+    for inside in group.captures_iter(&code) {
+        let flat = nested.replace_all(&inside[1], "");
+        found.extend(first.captures_iter(&flat).map(|found| found[1].to_string()));
+    }
+    found
+}
+
+/// The room of a file: its folder, or its own name.
+fn room(file: &str) -> &str {
+    file.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+/// What the files of a folder import beyond what a room may; `*` is everything.
+fn broken(folder: &str, krate: &str, rules: &[(&str, &str)]) -> Vec<String> {
+    let rules: BTreeMap<&str, &str> = rules.iter().copied().collect();
+    let mut broken = Vec::new();
+    for (file, text) in sources(folder) {
+        let room = room(&file);
+        let Some(allowed) = rules.get(room) else {
+            broken.push(format!("{folder}/{file}: no rule says what {room} may import"));
+            continue;
+        };
+        let allowed: Vec<&str> = allowed.split(' ').collect();
+        for import in imports(&text, krate) {
+            if import != room && !allowed.contains(&import.as_str()) && !allowed.contains(&"*") {
+                broken.push(format!("{folder}/{file}: {room} may not import {import}"));
+            }
+        }
+    }
+    broken
+}
+
+#[test]
+fn the_harness_imports_one_way() {
+    let rules = [
+        ("lib", ""),
+        ("verdict", ""),
+        ("ui", ""),
+        ("error", "verdict"),
+        ("cache", "error verdict ui"),
+        ("matrix", "error"),
+        ("harness", "cache error matrix ui"),
+        ("download", "cache error harness ui verdict"),
+        ("apt", "cache error harness ui verdict"),
+        ("setup", "apt cache error harness matrix ui verdict"),
+        ("initramfs", "error verdict"),
+        ("kernel", "apt cache download error harness matrix setup ui verdict"),
+        ("vm", "cache error setup ui verdict"),
+        ("suite", "*"),
+        ("cli", "suite"),
+        ("main", "cache error harness kernel matrix setup suite ui verdict"),
+    ];
+    let mut found = broken("xtask/src", "crate", &rules);
+    found.extend(broken("xtask/src", "xtask", &rules));
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn the_tracer_imports_one_way() {
+    let rules = [
+        ("lib", ""),
+        ("error", ""),
+        ("filter", "error"),
+        ("tracefs", "error"),
+        ("command", "error"),
+        ("options", "error filter tracefs"),
+        ("tracers", "error filter tracefs"),
+        ("filter_files", "error filter tracefs"),
+        ("check", "error tracefs tracers"),
+        ("control", "error filter_files options tracefs"),
+        ("list", "error filter options tracefs tracers"),
+        ("stat", "error filter_files options tracefs"),
+        ("start", "command error filter filter_files options tracefs tracers"),
+        ("cli", "*"),
+        ("main", "cli"),
+    ];
+    let mut found = broken("src", "crate", &rules);
+    found.extend(broken("src", "snaptrace", &rules));
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn harness_and_guest_do_not_link_the_tracer() {
+    for package in ["xtask", "initramfs"] {
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        for section in ["dependencies", "dev-dependencies"] {
+            let has = manifest.get(section).and_then(|section| section.get("snaptrace"));
+            assert!(has.is_none(), "{package} depends on the tracer");
+        }
+    }
+}
+
+#[test]
+fn the_pure_rooms_touch_nothing() {
+    for file in ["src/filter.rs", "xtask/src/suite/normalise.rs", "initramfs/src/protocol.rs"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for forbidden in ["std::fs", "std::env", "std::time", "std::process", "unsafe"] {
+            assert!(!code.contains(forbidden), "{file} uses {forbidden}");
+        }
+    }
+}
+
+/// The files that the tree in ARCHITECTURE.md names, with their folders.
+fn named_files(page: &str) -> BTreeSet<String> {
+    let tree = page.split("## The tree").nth(1).unwrap().split("```").nth(1).unwrap();
+    let mut folders: Vec<String> = Vec::new();
+    let mut files = BTreeSet::new();
+    for line in tree.lines().filter(|line| !line.trim().is_empty()) {
+        let depth = (line.len() - line.trim_start().len()) / 2;
+        let name = line.split_whitespace().next().unwrap();
+        folders.truncate(depth);
+        if name.ends_with('/') {
+            folders.push(name.to_string());
+        } else if name.ends_with(".rs") {
+            files.insert(format!("{}{name}", folders.concat()));
+        }
+    }
+    files
+}
+
+#[test]
+fn the_page_names_every_source_file_and_no_other() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut there = BTreeSet::new();
+    for folder in ["src", "initramfs/src", "xtask/src", "xtask/tests", "tests"] {
+        there.extend(sources(folder).into_keys().map(|file| format!("{folder}/{file}")));
+    }
+    let named = named_files(&page);
+    let missing: Vec<&String> = there.difference(&named).collect();
+    let stale: Vec<&String> = named.difference(&there).collect();
+    assert!(missing.is_empty(), "not in ARCHITECTURE.md: {missing:?}");
+    assert!(stale.is_empty(), "only in ARCHITECTURE.md: {stale:?}");
+}
+
+#[test]
+fn a_wrong_import_is_found() {
+    let text = "use crate::{\n    cache::Cache,\n    vm::{Machine, Ended},\n};\nuse crate::error::Error;\n\
+                // crate::suite\n#[cfg(test)]\nmod tests { use crate::main; }\n";
+    let found: Vec<String> = imports(text, "crate").into_iter().collect();
+    assert_eq!(found, ["cache", "error", "vm"]);
+}
