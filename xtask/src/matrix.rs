@@ -133,16 +133,7 @@ impl Matrix {
             return Ok(record);
         }
         let known: Vec<&str> = self.names().collect();
-        let nearest = known
-            .iter()
-            .map(|known| (strsim::jaro_winkler(known, name), known))
-            .filter(|(likeness, _)| *likeness > 0.6)
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let mut error = Error::new(format!("no kernel is called {name:?}"));
-        if let Some((_, nearest)) = nearest {
-            error = error.help(format!("did you mean {nearest}?"));
-        }
-        Err(error.help(format!("the known ones are {}", known.join(", "))))
+        Err(Error::unknown("kernel", name, &known))
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -177,7 +168,7 @@ mod tests {
         let matrix = Matrix::parse(FILE, "kernels.toml").unwrap();
         let error = matrix.find("debian-61").unwrap_err().to_string();
         assert!(error.contains("did you mean debian-6.1?"), "{error}");
-        assert!(error.contains("the known ones are 5.4, debian-6.1"), "{error}");
+        assert!(error.contains("known: 5.4, debian-6.1"), "{error}");
         assert!(!matrix.find("zzz").unwrap_err().to_string().contains("did you mean"));
     }
 
