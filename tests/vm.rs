@@ -55,9 +55,6 @@ fn main() -> ExitCode {
         eprintln!("cannot settle the updated snapshots: {error}");
         return ExitCode::FAILURE;
     }
-    for orphan in snapshots.orphans(&root) {
-        println!("orphan: {orphan} belongs to no case");
-    }
     conclusion.exit_code()
 }
 
@@ -181,32 +178,6 @@ impl Snapshots {
             }
         }
         Ok(owned)
-    }
-
-    /// Snapshots without a case, or of a kernel that the case is not for.
-    fn orphans(&self, root: &Path) -> Vec<String> {
-        let cases = match xtask::suite::cases::load(root) {
-            Ok(cases) => cases,
-            Err(error) => return vec![error.to_string()],
-        };
-        let mut orphans = Vec::new();
-        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(stem) = name.strip_suffix(".snap") else { continue };
-            let (case, kernel) = match stem.split_once('@') {
-                Some((case, kernel)) => (case, Some(kernel)),
-                None => (stem, None),
-            };
-            let known = cases
-                .iter()
-                .find(|known| known.name == case)
-                .is_some_and(|known| kernel.is_none_or(|kernel| known.is_for(kernel)));
-            if !known {
-                orphans.push(name);
-            }
-        }
-        orphans.sort();
-        orphans
     }
 }
 

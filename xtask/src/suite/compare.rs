@@ -1,9 +1,11 @@
 //! Comparison of stored results with snapshots, by the test binary `tests/vm.rs`.
 
+use std::fs;
 use std::path::Path;
 
 use xshell::{Shell, cmd};
 
+use super::cases::{self, Case};
 use super::results::{Comparison, Stored};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
@@ -77,6 +79,35 @@ fn review(sh: &Shell, h: &Harness) -> Result<()> {
     })
 }
 
+/// Snapshots without a case, or of a kernel that their case is not for.
+///
+/// # Errors
+/// When the cases or the folder of snapshots cannot be read.
+pub fn orphans(h: &Harness) -> Result<Vec<String>> {
+    let cases = cases::load(&h.root)?;
+    let folder = h.root.join("tests/snapshots");
+    let mut orphans = Vec::new();
+    let failed = || format!("cannot list the snapshots in {}", folder.display());
+    for entry in fs::read_dir(&folder).context(failed)? {
+        let name = entry.context(failed)?.file_name().to_string_lossy().into_owned();
+        if name.strip_suffix(".snap").is_some_and(|stem| !belongs(stem, &cases)) {
+            orphans.push(name);
+        }
+    }
+    orphans.sort();
+    Ok(orphans)
+}
+
+/// Whether a snapshot called `CASE` or `CASE@KERNEL` has a case.
+fn belongs(stem: &str, cases: &[Case]) -> bool {
+    let (case, kernel) = match stem.split_once('@') {
+        Some((case, kernel)) => (case, Some(kernel)),
+        None => (stem, None),
+    };
+    let case = cases.iter().find(|known| known.name == case);
+    case.is_some_and(|case| kernel.is_none_or(|kernel| case.is_for(kernel)))
+}
+
 /// The verdict on a stored result: its own, where it ended badly, else that of its comparison.
 ///
 /// # Errors
@@ -87,4 +118,20 @@ pub fn verdict_of(folder: &Path, stored: &Stored) -> Result<(Verdict, String)> {
     }
     let comparison = Comparison::load(folder)?;
     Ok((comparison.verdict, comparison.why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_belongs_to_a_case_and_a_kernel_of_it() {
+        let text = "section = '1'\ntitle = 't'\nkernels = ['5.4']\n[[step]]\nrun = 'a'\nsay = 'b'";
+        let case = Case { name: "ext4".into(), ..toml::from_str(text).unwrap() };
+        let cases = [case];
+        assert!(belongs("ext4", &cases));
+        assert!(belongs("ext4@5.4", &cases));
+        assert!(!belongs("ext4@debian-6.1", &cases));
+        assert!(!belongs("ext3", &cases));
+    }
 }

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use flate2::read::GzDecoder;
 use initramfs::Job;
 use initramfs::protocol::{Frame, Hello};
-use sha2::{Digest, Sha256};
 use xshell::Shell;
 
 use super::results::{Fingerprint, sha256};
@@ -130,7 +129,7 @@ impl Guest {
     fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
         let folder = tempfile::tempdir().context(|| "cannot create a temporary folder".into())?;
         let job = Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() };
-        let (machine, _) = self.machine(&job, folder.path())?;
+        let machine = self.machine(&job, folder.path())?;
         accel::proved(&machine, &self.qemu, &h.cache, &h.ui)
     }
 
@@ -157,14 +156,29 @@ impl Guest {
         Ok(format!("{}, {compiler}, config {}", self.kernel.version, &sha256(&bytes)[..12]))
     }
 
-    fn machine(&self, job: &Job, folder: &Path) -> Result<(Machine, Fingerprint)> {
+    /// The inputs of a boot with a job, without booting.
+    ///
+    /// # Errors
+    /// When the job cannot be packed.
+    pub fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
+        let initrd = [&self.base[..], &Archive::job(job)?.pack()?].concat();
+        let shift = self.icount_shift().map_or("none".into(), |shift| shift.to_string());
+        let Wish { cpus, memory, .. } = self.wish;
+        Ok(Fingerprint {
+            image: self.image_digest.clone(),
+            initrd: sha256(&initrd),
+            append: vm::command_line(&self.record.append, &self.wish.append),
+            qemu: self.qemu.version.clone(),
+            machine: format!("{} cpus={cpus} memory={memory}M shift={shift}", self.accel.name()),
+        })
+    }
+
+    fn machine(&self, job: &Job, folder: &Path) -> Result<Machine> {
         let initrd = folder.join("initrd");
-        let job = Archive::job(job)?.pack()?;
-        let mut bytes = self.base.clone();
-        bytes.extend_from_slice(&job);
-        fs::write(&initrd, &bytes).context(|| format!("cannot write {}", initrd.display()))?;
+        let bytes = [&self.base[..], &Archive::job(job)?.pack()?].concat();
+        fs::write(&initrd, bytes).context(|| format!("cannot write {}", initrd.display()))?;
         let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
-        let machine = Machine {
+        Ok(Machine {
             image: image.clone(),
             initrd,
             append: vm::command_line(&self.record.append, &self.wish.append),
@@ -175,23 +189,7 @@ impl Guest {
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
             dir: folder.to_path_buf(),
-        };
-        let mut digest = Sha256::new();
-        digest.update(&bytes);
-        let fingerprint = Fingerprint {
-            image: self.image_digest.clone(),
-            initrd: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
-            append: machine.append.clone(),
-            qemu: self.qemu.version.clone(),
-            machine: format!(
-                "{} cpus={} memory={}M shift={}",
-                self.accel.name(),
-                machine.cpus,
-                machine.memory,
-                machine.icount_shift.map_or("none".into(), |shift| shift.to_string())
-            ),
-        };
-        Ok((machine, fingerprint))
+        })
     }
 
     /// Boots with a job; the channels are kept in `folder`, QEMU's command line beside them.
@@ -204,11 +202,10 @@ impl Guest {
         folder: &Path,
         deadlines: Deadlines,
         take: &mut dyn FnMut(Frame) -> Taken,
-    ) -> Result<(Ended, Fingerprint)> {
-        let (machine, fingerprint) = self.machine(job, folder)?;
+    ) -> Result<Ended> {
+        let machine = self.machine(job, folder)?;
         self.note_command(&machine)?;
-        let ended = vm::boot(&machine, &self.qemu, deadlines, take)?;
-        Ok((ended, fingerprint))
+        vm::boot(&machine, &self.qemu, deadlines, take)
     }
 
     /// Boots with the console on the terminal.
@@ -216,7 +213,7 @@ impl Guest {
     /// # Errors
     /// When files cannot be written, or QEMU fails.
     pub fn boot_interactive(&self, job: &Job, folder: &Path) -> Result<()> {
-        let (machine, _) = self.machine(job, folder)?;
+        let machine = self.machine(job, folder)?;
         vm::boot_interactive(&machine, &self.qemu)
     }
 
@@ -225,7 +222,7 @@ impl Guest {
     /// # Errors
     /// When files cannot be written.
     pub fn bare_command(&self, job: &Job, folder: &Path) -> Result<std::process::Command> {
-        let (machine, _) = self.machine(job, folder)?;
+        let machine = self.machine(job, folder)?;
         let mut command = std::process::Command::new(&self.qemu.program);
         command.args(machine.arguments(&self.qemu));
         if let Some(path) = &self.qemu.library_path {

@@ -49,7 +49,7 @@ pub struct StoredStep {
 }
 
 /// The inputs of a run. Equal ones give equal raw traces on an exact machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
     /// SHA-256 of the kernel image.
     pub image: String,
@@ -61,6 +61,20 @@ pub struct Fingerprint {
     pub qemu: String,
     /// The accelerator, CPUs, memory and instruction-count shift.
     pub machine: String,
+}
+
+impl Fingerprint {
+    /// The first input that differs, in a word for people.
+    pub fn difference(&self, other: &Fingerprint) -> Option<&'static str> {
+        let parts = [
+            ("kernel image", &self.image, &other.image),
+            ("initramfs", &self.initrd, &other.initrd),
+            ("command line", &self.append, &other.append),
+            ("QEMU", &self.qemu, &other.qemu),
+            ("machine", &self.machine, &other.machine),
+        ];
+        parts.into_iter().find(|(_, one, another)| one != another).map(|(name, ..)| name)
+    }
 }
 
 impl Stored {
@@ -183,16 +197,18 @@ mod tests {
                 step("d", "", None),
             ],
             filters: Vec::new(),
-            fingerprint: Fingerprint {
-                image: String::new(),
-                initrd: String::new(),
-                append: String::new(),
-                qemu: String::new(),
-                machine: String::new(),
-            },
+            fingerprint: Fingerprint::default(),
             took_ms: 0,
         };
         let expected = "$ a\none\n$ b\n$ c\nno newline\n[exit status 2]\n$ d\n[did not end]\n";
         assert_eq!(stored.transcript(), expected);
+    }
+
+    #[test]
+    fn a_fingerprint_names_the_input_that_differs() {
+        let one = Fingerprint { append: "quiet".into(), ..Fingerprint::default() };
+        let other = Fingerprint { append: "quiet word".into(), ..Fingerprint::default() };
+        assert_eq!(one.difference(&one), None);
+        assert_eq!(one.difference(&other), Some("command line"));
     }
 }

@@ -50,6 +50,13 @@ pub struct Plan {
     pub digests: bool,
 }
 
+impl Plan {
+    /// Whether a stored result is one of those asked for.
+    fn includes(&self, stored: &Stored) -> bool {
+        self.cases.is_empty() || self.cases.contains(&stored.case)
+    }
+}
+
 /// How many cases ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -111,9 +118,44 @@ pub fn compare_again(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
             .because(error)
             .help("`cargo xtask test-vm` makes them")
     })?;
+    if plan.mode != Mode::Check {
+        refuse_others(h, &run, plan)?;
+    }
     let (tally, verdict) = finish(h, &run, plan)?;
     println!("{} passed, {} failed, 0 skipped", tally.passed, tally.failed);
     Ok((verdict, tally))
+}
+
+/// Refuses to accept results that this tree would not make: somebody may have changed the
+/// tracer, a case or a kernel since.
+fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
+    let tools = Tools::get(h)?;
+    let cases = cases::load(&h.root)?;
+    let matrix = h.matrix()?;
+    let mut guests: Vec<Guest> = Vec::new();
+    for (_, stored) in results::load(run)? {
+        if !plan.includes(&stored) {
+            continue;
+        }
+        let other = |what: &str| {
+            Error::new(format!("cannot accept the stored result of {} on {}", stored.case, stored.kernel))
+                .because(format!("it was made with another {what} than this tree has"))
+                .help("`cargo xtask test-vm` runs the cases anew")
+        };
+        if !guests.iter().any(|guest| guest.kernel.name == stored.kernel) {
+            let record = matrix.find(&stored.kernel)?;
+            let kernel = kernel::at_hand(h, record)?.ok_or_else(|| other("kernel"))?;
+            guests.push(Guest::prepare(h, &tools, record, kernel, Wish::default())?);
+        }
+        let guest = guests.iter().find(|guest| guest.kernel.name == stored.kernel);
+        let case = cases.iter().find(|case| case.name == stored.case);
+        let (Some(guest), Some(case)) = (guest, case) else { return Err(other("case")) };
+        let now = guest.fingerprint(&case.job(&guest.job().boot_modules)?)?;
+        if let Some(what) = now.difference(&stored.fingerprint) {
+            return Err(other(what));
+        }
+    }
+    Ok(())
 }
 
 /// The kernels to test, each with whether it was asked for by name.
@@ -249,7 +291,7 @@ fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<()
     let job = case.job(&guest.job().boot_modules)?;
     let deadlines = Deadlines::of(guest.accel, Some(Duration::from_secs(case.deadline)));
     let mut collected = Collected::default();
-    let (ended, fingerprint) = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
+    let ended = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
     let (verdict, why) = judge(h, guest, case, &ended, &collected);
     let mut steps = Vec::new();
     for (step, (stdout, stderr, status)) in case.steps.iter().zip(&collected.steps) {
@@ -265,7 +307,7 @@ fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<()
         why,
         steps,
         filters: case.filters(),
-        fingerprint,
+        fingerprint: guest.fingerprint(&job)?,
         took_ms: ended.took.as_millis() as u64,
     };
     stored.save(folder)?;
@@ -306,7 +348,7 @@ fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
     let mut tally = Tally::default();
     let mut worst = Verdict::Pass;
     for (folder, stored) in results::load(run)? {
-        if !plan.cases.is_empty() && !plan.cases.contains(&stored.case) {
+        if !plan.includes(&stored) {
             continue;
         }
         let (mut verdict, why) = compare::verdict_of(&folder, &stored)?;
@@ -329,6 +371,9 @@ fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
             tally.failed += 1;
             worst = worst.max(verdict);
         }
+    }
+    for orphan in compare::orphans(h)? {
+        println!("orphan: tests/snapshots/{orphan} belongs to no case");
     }
     Ok((tally, worst))
 }
