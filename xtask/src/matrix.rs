@@ -40,19 +40,6 @@ pub struct Record {
     /// Modules that cases may load, each after those it depends on.
     #[serde(default)]
     pub case_modules: Vec<String>,
-    /// What the committed snapshots were reviewed on.
-    #[serde(default)]
-    pub reviewed: Vec<Reviewed>,
-}
-
-/// A kernel that somebody has read the snapshots of.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Reviewed {
-    /// Its version, as in `Kernel::version`.
-    pub version: String,
-    /// Compiler and its major version, such as `gcc 12`.
-    pub compiler: String,
 }
 
 /// Where a kernel comes from.

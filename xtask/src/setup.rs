@@ -414,14 +414,6 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
     };
     add("accelerator", false, true, kvm);
     add("cache", true, true, h.cache.path().display().to_string());
-    for record in matrix.records() {
-        let kernel = crate::kernel::at_hand(h, record)?;
-        let state = kernel.as_ref().map_or_else(
-            || format!("not obtained yet: cargo xtask kernel {}", record.name),
-            |kernel| kernel.provenance.clone(),
-        );
-        add(&format!("kernel {}", record.name), false, kernel.is_some(), state);
-    }
     Ok(findings)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use xshell::{Shell, cmd};
 
@@ -56,7 +57,7 @@ pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
         .output()
         .context(|| "cannot run the test binary `vm`".into())?;
     if mode == Mode::Review {
-        review(&sh, h)?;
+        review(h)?;
         // What was accepted and what was not shows only in a second comparison.
         return self::run(h, run, Mode::Check);
     }
@@ -67,16 +68,21 @@ pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Asks about each new snapshot, with insta's own tool.
-fn review(sh: &Shell, h: &Harness) -> Result<()> {
+/// Asks about each new snapshot, with insta's own tool, which needs the terminal.
+fn review(h: &Harness) -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let root = &h.root;
-    cmd!(sh, "{cargo} insta review --workspace-root {root}").quiet().run().map_err(|error| {
+    let failed = |cause: String| {
         Error::new("cannot review the new snapshots")
-            .because(error)
+            .because(cause)
             .help("`cargo install cargo-insta` installs the tool")
             .help("`cargo xtask test-vm --stored --update` accepts everything")
-    })
+    };
+    let status = Command::new(cargo)
+        .args(["insta", "review", "--workspace-root"])
+        .arg(&h.root)
+        .status()
+        .map_err(|error| failed(error.to_string()))?;
+    if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 
 /// Snapshots without a case, or of a kernel that their case is not for.

@@ -7,6 +7,7 @@ use super::test_vm::{self, Plan, Tally};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
+use crate::setup;
 use crate::verdict::Verdict;
 
 /// Formatting, lints, host tests, then the VM cases on the kernels at hand.
@@ -19,6 +20,8 @@ pub fn test(h: &Harness) -> Result<Verdict> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.root);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // A stand-in kernel is built in the host tests.
+    setup::need_packages(h, "the host tests", &[("make", "make")])?;
     stage(h, "formatting", cmd!(sh, "{cargo} fmt --all --check"))?;
     stage(h, "lints", cmd!(sh, "{cargo} clippy --locked --workspace --all-targets --quiet -- -D warnings"))?;
     h.ui.say("== kernels and tools");
