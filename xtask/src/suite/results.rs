@@ -4,14 +4,18 @@
 //! command line; `target/vm/latest` names the last run. Comparison needs nothing else, so
 //! review and acceptance work without a VM.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::verdict::Verdict;
+
+/// Folders kept under `target/vm`.
+const KEPT: usize = 24;
 
 /// What a case did on a kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -121,6 +125,35 @@ pub fn folder(root: &Path) -> PathBuf {
     root.join("target/vm")
 }
 
+/// Removes the oldest folders of runs and of single commands, keeping the newest.
+///
+/// # Errors
+/// When one cannot be listed or removed.
+pub fn prune(folder: &Path) -> Result<()> {
+    let failed = || format!("cannot list the results in {}", folder.display());
+    let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(folder).context(failed)? {
+        let entry = entry.context(failed)?;
+        // Another command may remove what it no longer needs at the same time.
+        let Ok(about) = entry.metadata() else { continue };
+        if about.is_dir() {
+            found.push((about.modified().context(failed)?, entry.path()));
+        }
+    }
+    found.sort();
+    for (_, path) in &found[..found.len().saturating_sub(KEPT)] {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(
+                    Error::new(format!("cannot remove the old results {}", path.display())).because(error)
+                );
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Results of a run, by kernel and case; the folder of each comes with it.
 ///
 /// # Errors
@@ -210,5 +243,20 @@ mod tests {
         let other = Fingerprint { append: "quiet word".into(), ..Fingerprint::default() };
         assert_eq!(one.difference(&one), None);
         assert_eq!(one.difference(&other), Some("command line"));
+    }
+
+    #[test]
+    fn only_the_newest_folders_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        for number in 0..KEPT + 3 {
+            fs::create_dir(folder.path().join(format!("{number:03}"))).unwrap();
+            let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(number as u64);
+            fs::File::open(folder.path().join(format!("{number:03}"))).unwrap().set_modified(time).unwrap();
+        }
+        std::os::unix::fs::symlink("002", folder.path().join("latest")).unwrap();
+        prune(folder.path()).unwrap();
+        assert!(!folder.path().join("002").exists());
+        assert!(folder.path().join("003").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), KEPT + 1);
     }
 }

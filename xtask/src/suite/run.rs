@@ -167,6 +167,7 @@ pub fn bundle_folder(root: &Path) -> Result<TempDir> {
     let folder = results::folder(root);
     let failed = || format!("cannot create a folder in {}", folder.display());
     fs::create_dir_all(&folder).context(failed)?;
+    results::prune(&folder)?;
     tempfile::Builder::new().prefix("run-").tempdir_in(&folder).context(failed)
 }
 

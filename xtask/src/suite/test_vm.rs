@@ -26,8 +26,6 @@ use crate::vm::{Deadlines, Ended, Taken, console};
 
 /// The most that a case's commands may print, in bytes.
 const OUTPUT_LIMIT: usize = 64 << 20;
-/// Runs kept under `target/vm`.
-const RUNS_KEPT: usize = 12;
 /// Lines of console shown after a failure.
 const CONSOLE_LINES: usize = 8;
 
@@ -189,15 +187,7 @@ fn new_run(root: &Path) -> Result<PathBuf> {
     let name = format!("{:012}.{:03}", now.as_secs(), now.subsec_millis());
     let run = folder.join(&name);
     fs::create_dir(&run).context(failed)?;
-    let mut old: Vec<PathBuf> = fs::read_dir(&folder)
-        .context(failed)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_dir() && !path.is_symlink())
-        .collect();
-    old.sort();
-    for path in &old[..old.len().saturating_sub(RUNS_KEPT)] {
-        fs::remove_dir_all(path).context(|| format!("cannot remove the old results {}", path.display()))?;
-    }
+    results::prune(&folder)?;
     // A link made aside and renamed is never missing, even with two commands at once.
     let aside = run.join(".latest");
     symlink(&name, &aside).context(failed)?;
