@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::error::{Error, Result};
 use crate::filter_files::{self, Change, FilterFile};
 use crate::list::{self, Kind};
+use crate::record::{self, Record};
 use crate::start::{self, Start};
+use crate::trace_dat::write::{Compression, Version};
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, stat};
 
@@ -45,6 +47,8 @@ enum Command {
     List(ListArgs),
     /// Set up a tracer and start it, running a command if one is given
     Start(StartArgs),
+    /// Record to a trace.dat file, then put the kernel back as it was
+    Record(RecordArgs),
     /// Stop recording; tracer, filters and buffer stay
     #[command(after_help = "Example:\n  snaptrace stop")]
     Stop(InstanceArgs),
@@ -175,6 +179,105 @@ struct StartArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "snaptrace record [OPTIONS] [CMD]...",
+    after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
+EVENT is a system, an event or SYSTEM:EVENT, also with globs. What matches
+nothing is an error, and nothing is changed then. Function filters not given
+stay as they were; events not given are off meanwhile.
+
+Without CMD it records until Ctrl-C. Afterwards all control files are as they
+were before; the buffer is emptied.
+
+Example:
+  snaptrace record -p function -l __kmalloc ls /
+  snaptrace record -p function_graph -g vfs_read -o read.dat cat /etc/hostname
+  snaptrace record -e sched -e kmem:kmalloc -F ls /"
+)]
+struct RecordArgs {
+    /// Tracer, see 'snaptrace list -t'
+    #[arg(short = 'p', value_name = "TRACER")]
+    tracer: Option<String>,
+    /// Trace only this function (repeatable)
+    #[arg(short = 'l', value_name = "FUNC")]
+    functions: Vec<String>,
+    /// Do not trace this function (repeatable)
+    #[arg(short = 'n', value_name = "FUNC")]
+    notrace: Vec<String>,
+    /// Graph only this function and what it calls (repeatable)
+    #[arg(short = 'g', value_name = "FUNC")]
+    graph: Vec<String>,
+    /// Leave this function and what it calls out of graphs (repeatable)
+    #[arg(long, value_name = "FUNC")]
+    graph_notrace: Vec<String>,
+    /// Record the call stack of each function; needs -l
+    #[arg(long)]
+    func_stack: bool,
+    /// Depth of graphs, 0 for no limit
+    #[arg(long, value_name = "N")]
+    max_graph_depth: Option<u32>,
+    /// Record these events (repeatable)
+    #[arg(short = 'e', value_name = "EVENT")]
+    events: Vec<String>,
+    /// Set a trace option, noOPTION to clear it (repeatable)
+    #[arg(short = 'O', value_name = "OPTION")]
+    options: Vec<String>,
+    /// Use this instance; one that was missing is deleted afterwards
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Trace only this process (repeatable, or separated by commas)
+    #[arg(short = 'P', value_name = "PID", value_delimiter = ',')]
+    pids: Vec<u32>,
+    /// Trace only the process of CMD
+    #[arg(short = 'F')]
+    only_command: bool,
+    /// With -F or -P, trace the children too
+    #[arg(short = 'c')]
+    children: bool,
+    /// Trace clock, see 'snaptrace list -C'
+    #[arg(short = 'C', value_name = "CLOCK")]
+    clock: Option<String>,
+    /// Size of each CPU's buffer in KiB
+    #[arg(short = 'b', value_name = "SIZE")]
+    buffer_kb: Option<u64>,
+    /// The file to write
+    #[arg(short = 'o', value_name = "FILE", default_value = "trace.dat")]
+    output: PathBuf,
+    /// Version of the file format
+    #[arg(long, value_name = "VERSION", default_value = "7")]
+    file_version: FileVersion,
+    /// Compression of version 7 [default: zstd]
+    #[arg(long, value_name = "NAME")]
+    compression: Option<CompressionName>,
+    /// Tell nothing but errors and lost events
+    #[arg(short = 'q')]
+    quiet: bool,
+    /// Command to record; its exit status is passed on
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FileVersion {
+    /// Read by every trace-cmd
+    #[value(name = "6")]
+    V6,
+    /// Read since trace-cmd 3.0; smaller
+    #[value(name = "7")]
+    V7,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompressionName {
+    /// Not compressed
+    None,
+    /// Not read by every build of trace-cmd
+    Zlib,
+    /// As trace-cmd's own
+    Zstd,
+}
+
+#[derive(Debug, Args)]
 struct InstanceArgs {
     /// Use this instance, not the top one
     #[arg(short = 'B', value_name = "INSTANCE")]
@@ -268,6 +371,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
     match cli.command {
         Command::List(args) => print(&list::list(&tracefs, &args.kind())?)?,
         Command::Start(args) => return start::start(&tracefs, &args.config()),
+        Command::Record(args) => return record::record(&tracefs, &args.config(), &mut io::stdout()),
         Command::Stop(args) => control::stop(&chosen(&args)?)?,
         Command::Restart(args) => control::restart(&chosen(&args)?)?,
         Command::Show(args) => control::show(&chosen(&args)?, &mut io::stdout().lock())?,
@@ -336,6 +440,44 @@ impl StartArgs {
             only_command: self.only_command,
             children: self.children,
             command: self.command,
+        }
+    }
+}
+
+impl RecordArgs {
+    fn config(self) -> Record {
+        let version = match self.file_version {
+            FileVersion::V6 => Version::V6,
+            FileVersion::V7 => Version::V7,
+        };
+        let compression = match (self.compression, version) {
+            (Some(CompressionName::None), _) | (None, Version::V6) => Compression::None,
+            (Some(CompressionName::Zlib), _) => Compression::Zlib,
+            (Some(CompressionName::Zstd), _) | (None, Version::V7) => Compression::Zstd,
+        };
+        Record {
+            start: Start {
+                tracer: self.tracer,
+                functions: self.functions,
+                notrace: self.notrace,
+                graph: self.graph,
+                graph_notrace: self.graph_notrace,
+                func_stack: self.func_stack,
+                max_graph_depth: self.max_graph_depth,
+                options: self.options,
+                instance: self.instance,
+                pids: self.pids,
+                only_command: self.only_command,
+                children: self.children,
+                command: self.command,
+            },
+            events: self.events,
+            clock: self.clock,
+            buffer_kb: self.buffer_kb,
+            output: self.output,
+            version,
+            compression,
+            quiet: self.quiet,
         }
     }
 }

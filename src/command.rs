@@ -107,14 +107,41 @@ impl Held {
     /// # Errors
     /// The process cannot be continued or waited for.
     pub fn run(mut self) -> Result<u8> {
-        let failed = |operation: &str, pid: Pid, cause: io::Error| {
-            Error::io(operation, Path::new(&format!("process {}", pid.as_raw_nonzero())), &cause)
-                .help("something else ended or took it: try again")
-        };
-        kill_process(self.pid, Signal::CONT).map_err(|cause| failed("continue", self.pid, cause.into()))?;
-        self.released = true;
-        let status = self.child.wait().map_err(|cause| failed("wait for", self.pid, cause))?;
+        self.release()?;
+        let status = self.child.wait().map_err(|cause| self.failed("wait for", &cause))?;
         Ok(exit_code(status))
+    }
+
+    /// Lets the command run.
+    ///
+    /// # Errors
+    /// The process cannot be continued.
+    pub fn release(&mut self) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        self.released = true;
+        Ok(())
+    }
+
+    /// The command's exit status as in [`Held::run`] if it has ended.
+    ///
+    /// # Errors
+    /// The process cannot be waited for.
+    pub fn ended(&mut self) -> Result<Option<u8>> {
+        let status = self.child.try_wait().map_err(|cause| self.failed("wait for", &cause))?;
+        Ok(status.map(exit_code))
+    }
+
+    /// Sends the command a signal.
+    ///
+    /// # Errors
+    /// The process is gone, or may not be signalled.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal).map_err(|cause| self.failed("signal", &cause.into()))
+    }
+
+    fn failed(&self, operation: &str, cause: &io::Error) -> Error {
+        Error::io(operation, Path::new(&format!("process {}", self.pid())), cause)
+            .help("something else ended or took it: try again")
     }
 }
 

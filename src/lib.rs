@@ -1,5 +1,5 @@
 //! A front-end for ftrace: it sets up the kernel's function tracers through tracefs, with checks
-//! before every change, and shows what they recorded.
+//! before every change, shows what they recorded, and records it to trace.dat files.
 //!
 //! The `snaptrace` command is [`cli::run`]; each of its subcommands is a call of one module here.
 //! Only [`tracefs`] opens files of the tracing directory; [`filter`] is pure.
@@ -10,13 +10,19 @@ pub mod check;
 pub mod cli;
 pub mod command;
 pub mod control;
+pub mod drain;
 pub mod error;
+pub mod events;
 pub mod filter;
 pub mod filter_files;
 pub mod list;
+pub mod metadata;
 pub mod options;
+pub mod record;
+pub mod session;
 pub mod start;
 pub mod stat;
+pub mod trace_dat;
 pub mod tracefs;
 pub mod tracers;
 

@@ -50,9 +50,9 @@ pub struct Start {
 
 /// One step: a file and the values it gets.
 #[derive(Debug, PartialEq, Eq)]
-struct Step {
-    file: String,
-    values: Vec<String>,
+pub(crate) struct Step {
+    pub(crate) file: String,
+    pub(crate) values: Vec<String>,
 }
 
 /// Starts tracing, runs the command if there is one, and gives its exit status, else 0.
@@ -63,24 +63,7 @@ struct Step {
 /// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value,
 /// and then tracing is left off.
 pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
-    if let Some(program) = config.command.first() {
-        command::find(program)?;
-    } else if config.only_command {
-        return Err(Error::usage("-F has no command to trace")
-            .help("give the command last, or choose processes with -P"));
-    }
-    if config.children && !config.only_command && config.pids.is_empty() {
-        return Err(Error::usage("-c has no process whose children to trace")
-            .help("use it with -F and a command, or with -P"));
-    }
-    if let Some(pid) = config.pids.iter().find(|pid| !exists(&pid.to_string())) {
-        return Err(Error::usage(format!("process {pid} of -P does not exist"))
-            .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
-    }
-    if config.func_stack && config.functions.is_empty() {
-        return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
-            .help("that brings the machine to its knees; choose functions with -l"));
-    }
+    check(config)?;
     let (instance, created) = match &config.instance {
         Some(name) if !tracefs.instances()?.contains(name) => (tracefs.create_instance(name)?, true),
         name => (tracefs.instance(name.as_deref())?, false),
@@ -99,8 +82,40 @@ pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
     held.map_or(Ok(0), Held::run)
 }
 
+/// Checks what can be checked without the kernel's files: that the parts of the request fit together.
+///
+/// # Errors
+/// They do not (exit code 2), or the command is not found.
+pub(crate) fn check(config: &Start) -> Result<()> {
+    if let Some(program) = config.command.first() {
+        command::find(program)?;
+    } else if config.only_command {
+        return Err(Error::usage("-F has no command to trace")
+            .help("give the command last, or choose processes with -P"));
+    }
+    if config.children && !config.only_command && config.pids.is_empty() {
+        return Err(Error::usage("-c has no process whose children to trace")
+            .help("use it with -F and a command, or with -P"));
+    }
+    if let Some(pid) = config.pids.iter().find(|pid| !exists(&pid.to_string())) {
+        return Err(Error::usage(format!("process {pid} of -P does not exist"))
+            .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
+    }
+    if config.func_stack && config.functions.is_empty() {
+        return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
+            .help("that brings the machine to its knees; choose functions with -l"));
+    }
+    Ok(())
+}
+
 /// Checks everything, and starts the command's process, held; changes nothing in the kernel.
-fn prepare(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<(Option<Held>, Vec<Step>)> {
+///
+/// The steps begin with tracing off and the nop tracer, and end with the tracer and tracing on.
+pub(crate) fn prepare(
+    tracefs: &Tracefs,
+    instance: &Instance,
+    config: &Start,
+) -> Result<(Option<Held>, Vec<Step>)> {
     let mut steps = plan(tracefs, instance, config)?;
     let held = match config.command.is_empty() {
         true => None,
@@ -251,11 +266,11 @@ fn apply(instance: &Instance, steps: &[Step]) -> Result<()> {
 }
 
 impl Step {
-    fn new(file: &str, values: Vec<String>) -> Step {
+    pub(crate) fn new(file: &str, values: Vec<String>) -> Step {
         Step { file: file.to_string(), values }
     }
 
-    fn one(file: &str, value: &str) -> Step {
+    pub(crate) fn one(file: &str, value: &str) -> Step {
         Step::new(file, vec![value.to_string()])
     }
 }

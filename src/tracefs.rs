@@ -20,6 +20,9 @@ const FTRACE_ENABLED: &str = "/proc/sys/kernel/ftrace_enabled";
 /// `f_type` of a tracefs mount (the kernel's include/uapi/linux/magic.h).
 const TRACEFS_MAGIC: u64 = 0x7472_6163;
 
+/// Bytes read at once.
+const PIECE: usize = 64 * 1024;
+
 /// What a write does to the content that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -204,12 +207,28 @@ impl Instance {
     /// # Errors
     /// The file cannot be opened or read.
     pub fn read(&self, file: &str) -> Result<String> {
-        let mut bytes = Vec::new();
-        self.open(file)?
-            .read_to_end(&mut bytes)
-            .map_err(|error| Error::io("read", &self.file(file), &error))?;
-        Ok(String::from_utf8(bytes)
+        Ok(String::from_utf8(self.read_bytes(file)?)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The whole content as it is.
+    ///
+    /// # Errors
+    /// The file cannot be opened or read.
+    pub fn read_bytes(&self, file: &str) -> Result<Vec<u8>> {
+        let mut source = self.open(file)?;
+        let mut bytes = Vec::new();
+        // In large pieces, where read_to_end begins with a small one: header_page and header_event
+        // give only what the first read asks for.
+        let mut piece = vec![0; PIECE];
+        loop {
+            match source.read(&mut piece) {
+                Ok(0) => return Ok(bytes),
+                Ok(length) => bytes.extend_from_slice(&piece[..length]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", &self.file(file), &error)),
+            }
+        }
     }
 
     /// The content without white space around it, for files that hold one value.
@@ -234,7 +253,7 @@ impl Instance {
     /// Reading fails, or writing to `out` does ([`Error::is_closed_output`] tells a closed pipe).
     pub fn copy(&self, file: &str, out: &mut dyn Write) -> Result<()> {
         let mut source = self.open(file)?;
-        let mut piece = vec![0; 64 * 1024];
+        let mut piece = vec![0; PIECE];
         loop {
             match source.read(&mut piece) {
                 Ok(0) => return out.flush().map_err(|error| Error::output(&error)),

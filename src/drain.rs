@@ -1,0 +1,259 @@
+//! Draining per-CPU buffers: a thread per CPU moves sub-buffers into a file without a name.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+
+use crate::error::{Error, Result};
+use crate::tracefs::Instance;
+
+/// Sub-buffers moved at once: as many as a pipe holds pages.
+const AT_ONCE: usize = 16;
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// A full buffer of the default size takes longer than this to fill, even with every function.
+const LONGEST_WAIT: Duration = Duration::from_millis(8);
+
+/// What one CPU's thread has moved.
+#[derive(Debug)]
+pub struct Drained {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Its sub-buffers, one after the other, from the start.
+    pub file: File,
+    /// Their length in bytes.
+    pub size: u64,
+}
+
+/// The threads that drain an instance's buffers.
+#[derive(Debug)]
+pub struct Drain {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Result<Drained>>>,
+}
+
+/// One CPU's buffer, and the file that its sub-buffers go to.
+struct Source {
+    cpu: u32,
+    raw: File,
+    raw_path: PathBuf,
+    file: File,
+    folder: PathBuf,
+    sub_buffer_size: usize,
+}
+
+impl Drain {
+    /// Opens every CPU's buffer and starts the threads. `folder` is where the unnamed files live,
+    /// `on_failure` is called by a thread that ends early.
+    ///
+    /// The kernel refuses another tracer while the buffers are open, so the tracer is set before.
+    ///
+    /// # Errors
+    /// A buffer cannot be opened, or `folder` takes no file.
+    pub fn start(
+        instance: &Instance,
+        sub_buffer_size: usize,
+        folder: &Path,
+        on_failure: impl Fn() + Clone + Send + 'static,
+    ) -> Result<Drain> {
+        let mut sources = Vec::new();
+        for cpu in cpus(instance)? {
+            let raw_name = format!("per_cpu/cpu{cpu}/trace_pipe_raw");
+            let raw = instance.open(&raw_name)?;
+            let raw_path = instance.file(&raw_name);
+            fcntl_getfl(&raw)
+                .and_then(|flags| fcntl_setfl(&raw, flags | OFlags::NONBLOCK))
+                .map_err(|error| Error::io("open without waiting", &raw_path, &error.into()))?;
+            let file = unnamed_file(folder)?;
+            sources.push(Source { cpu, raw, raw_path, file, folder: folder.to_path_buf(), sub_buffer_size });
+        }
+        let mut drain = Drain { stop: Arc::default(), threads: Vec::new() };
+        for source in sources {
+            let stop = Arc::clone(&drain.stop);
+            let on_failure = on_failure.clone();
+            let thread = thread::Builder::new().name(format!("cpu{}", source.cpu)).spawn(move || {
+                let outcome = source.drain(&stop);
+                if outcome.is_err() {
+                    on_failure();
+                }
+                outcome
+            });
+            drain.threads.push(thread.map_err(|cause| {
+                Error::new("cannot start a thread for each CPU")
+                    .because(&cause)
+                    .help("check the limit on processes (ulimit -u)")
+            })?);
+        }
+        Ok(drain)
+    }
+
+    /// Lets the threads take what is left, and waits for them. Recording is off by now.
+    ///
+    /// # Errors
+    /// The first failure of a thread.
+    pub fn finish(mut self) -> Result<Vec<Drained>> {
+        self.end().into_iter().collect()
+    }
+
+    fn end(&mut self) -> Vec<Result<Drained>> {
+        self.stop.store(true, Ordering::Release);
+        for thread in &self.threads {
+            thread.thread().unpark();
+        }
+        let gone = |_| {
+            Err(Error::new("the thread that reads a CPU's buffer is gone")
+                .help("this is a fault of snaptrace"))
+        };
+        self.threads.drain(..).map(|thread| thread.join().unwrap_or_else(gone)).collect()
+    }
+}
+
+impl Drop for Drain {
+    fn drop(&mut self) {
+        // As long as a thread holds a buffer open, the tracer cannot be put back.
+        self.end();
+    }
+}
+
+/// The numbers of the CPUs that have a buffer, in ascending order.
+///
+/// # Errors
+/// The folder `per_cpu` cannot be read.
+pub fn cpus(instance: &Instance) -> Result<Vec<u32>> {
+    let folders = instance.folders("per_cpu")?;
+    let mut cpus: Vec<u32> =
+        folders.iter().filter_map(|name| name.strip_prefix("cpu")?.parse().ok()).collect();
+    cpus.sort_unstable();
+    Ok(cpus)
+}
+
+/// A file that vanishes with its last handle, in a folder that has room for the recording.
+///
+/// # Errors
+/// The folder does not exist, or takes no file.
+pub fn unnamed_file(folder: &Path) -> Result<File> {
+    tempfile::tempfile_in(folder).map_err(|cause| {
+        Error::io("create a file in", folder, &cause).help("choose with -o a folder that can be written")
+    })
+}
+
+impl Source {
+    fn drain(mut self, stop: &AtomicBool) -> Result<Drained> {
+        let (pipe_out, pipe_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
+            Error::new("cannot create a pipe")
+                .because(&error.into())
+                .help("check the limit on files (ulimit -n)")
+        })?;
+        let mut size = 0;
+        let mut wait = SHORTEST_WAIT;
+        loop {
+            // Asked before the buffer is: what was recorded before the end is then not missed.
+            let ending = stop.load(Ordering::Acquire);
+            match self.splice(&pipe_in, &pipe_out)? {
+                0 if ending => break,
+                0 => {
+                    thread::park_timeout(wait);
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                moved => {
+                    size += moved;
+                    wait = SHORTEST_WAIT;
+                }
+            }
+        }
+        size += self.read_rest()?;
+        self.file.rewind().map_err(|cause| self.writing(&cause))?;
+        Ok(Drained { cpu: self.cpu, file: self.file, size })
+    }
+
+    /// Moves full sub-buffers without copying them; the one being written is left alone.
+    fn splice(&mut self, pipe_in: &OwnedFd, pipe_out: &OwnedFd) -> Result<u64> {
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let moved = match splice(&self.raw, None, pipe_in, None, AT_ONCE * self.sub_buffer_size, flags) {
+            Ok(moved) => moved,
+            Err(Errno::AGAIN) => 0,
+            // Not an end: what could not be moved now is moved next, or read with the rest.
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(Error::io("read", &self.raw_path, &error.into())),
+        };
+        let mut left = moved;
+        while left > 0 {
+            match splice(pipe_out, None, &self.file, None, left, SpliceFlags::MOVE) {
+                Ok(0) => return Err(self.writing(&io::ErrorKind::WriteZero.into())),
+                Ok(written) => left -= written,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(self.writing(&error.into())),
+            }
+        }
+        Ok(moved as u64)
+    }
+
+    /// Takes the sub-buffers that are not full; the kernel fills the rest of each with zeros.
+    fn read_rest(&mut self) -> Result<u64> {
+        let mut sub_buffer = vec![0; self.sub_buffer_size];
+        let mut size = 0;
+        loop {
+            match self.raw.read(&mut sub_buffer) {
+                Ok(0) => return Ok(size),
+                Ok(length) => {
+                    self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(&cause))?;
+                    size += length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(size),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", &self.raw_path, &error)),
+            }
+        }
+    }
+
+    fn writing(&self, cause: &io::Error) -> Error {
+        Error::io("write the recording to a file in", &self.folder, cause)
+            .help("make room there, or choose another folder with -o")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::tracefs::Tracefs;
+
+    #[test]
+    fn cpus_come_by_number() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("current_tracer"), "nop\n").unwrap();
+        for cpu in ["cpu10", "cpu2", "cpu0"] {
+            fs::create_dir_all(folder.path().join("per_cpu").join(cpu)).unwrap();
+        }
+        assert_eq!(cpus(Tracefs::at(folder.path()).unwrap().top()).unwrap(), [0, 2, 10]);
+    }
+
+    #[test]
+    fn all_that_is_in_the_buffers_arrives() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("current_tracer"), "nop\n").unwrap();
+        let content: Vec<u8> = (0..20 * 4096_u32).map(|n| n.to_le_bytes()[1]).collect();
+        for (cpu, length) in [("cpu0", 0), ("cpu1", content.len())] {
+            let path = folder.path().join("per_cpu").join(cpu);
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("trace_pipe_raw"), &content[..length]).unwrap();
+        }
+        let tracefs = Tracefs::at(folder.path()).unwrap();
+        let drain = Drain::start(tracefs.top(), 4096, folder.path(), || {}).unwrap();
+        let drained = drain.finish().unwrap();
+        let sizes: Vec<(u32, u64)> = drained.iter().map(|drained| (drained.cpu, drained.size)).collect();
+        assert_eq!(sizes, [(0, 0), (1, content.len() as u64)]);
+        let mut arrived = Vec::new();
+        drained.into_iter().nth(1).unwrap().file.read_to_end(&mut arrived).unwrap();
+        assert!(arrived == content);
+    }
+}

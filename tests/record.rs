@@ -1,0 +1,250 @@
+//! `snaptrace record` against a folder that looks like a tracing directory.
+
+// Helpers of a test may unwrap: a panic there is a failed test.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
+                           \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
+                           \tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n\
+                           \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n";
+const STATS: &str =
+    "entries: 3\noverrun: 0\ncommit overrun: 0\nbytes: 96\ndropped events: 0\nread events: 0\n";
+
+/// A tracing directory of ordinary files, its contents as a restoring write leaves them.
+struct Fake(TempDir);
+
+impl Fake {
+    fn new() -> Fake {
+        let fake = Fake(tempfile::tempdir().unwrap());
+        let page = "x".repeat(4096);
+        for (file, content) in [
+            ("available_tracers", "function_graph function nop\n"),
+            ("current_tracer", "function_graph\n"),
+            ("tracing_on", "1\n"),
+            ("trace", ""),
+            ("trace_clock", "[local] global counter\n"),
+            ("saved_cmdlines", "1 init\n"),
+            ("options/func_stack_trace", "1\n"),
+            ("options/function-fork", "1\n"),
+            ("options/event-fork", "0\n"),
+            ("available_filter_functions", "dev_attr_show\n__kmalloc\n"),
+            ("available_events", "sched:sched_switch\nirq:irq_handler_entry\n"),
+            ("set_ftrace_filter", "dev_attr_show\n"),
+            ("set_ftrace_notrace", "kfree\n"),
+            ("set_graph_function", "vfs_read\n"),
+            ("set_graph_notrace", ""),
+            ("set_ftrace_pid", "1\n"),
+            ("set_event_pid", "1\n"),
+            ("set_event", "irq:irq_handler_entry\n"),
+            ("max_graph_depth", "4\n"),
+            ("buffer_size_kb", "1408\n"),
+            ("events/header_page", HEADER_PAGE),
+            ("events/header_event", "# compressed entry header\n"),
+            ("events/ftrace/function/format", "name: function\nID: 1\n"),
+            ("events/sched/sched_switch/format", "name: sched_switch\nID: 300\n"),
+            ("per_cpu/cpu0/stats", STATS),
+            ("per_cpu/cpu1/stats", STATS),
+            ("per_cpu/cpu0/trace_pipe_raw", &page),
+            ("per_cpu/cpu1/trace_pipe_raw", ""),
+        ] {
+            let path = fake.path("tracing").join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        fake
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Every file below the tracing directory with its content.
+    fn state(&self) -> Vec<(PathBuf, String)> {
+        let mut folders = vec![self.path("tracing")];
+        let mut files = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => files.push((path.clone(), fs::read_to_string(&path).unwrap())),
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+        command.arg("--tracing-dir").arg(self.path("tracing")).arg("record");
+        command.args(arguments).current_dir(self.0.path());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Files in the folder where recordings go.
+    fn outputs(&self) -> Vec<String> {
+        let names = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| name != "tracing");
+        names.sort();
+        names
+    }
+
+    /// Starts a recording of a function and waits until signals end it in order.
+    fn started(&self, command: &[&str]) -> Child {
+        let arguments = [&["-p", "function", "-l", "__kmalloc"], command].concat();
+        let mut child = self.command(&arguments).spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::with_capacity(1, child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        assert_eq!(line, "  plugin 'function'\n");
+        child.stdout = Some(out.into_inner());
+        child
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn is_recording(path: &Path) -> bool {
+    fs::read(path).unwrap().starts_with(b"\x17\x08\x44tracing")
+}
+
+#[test]
+fn a_recording_leaves_the_file_and_nothing_else() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let output = fake.run(&[
+        "-p",
+        "function",
+        "-l",
+        "__kmalloc",
+        "--func-stack",
+        "-e",
+        "sched",
+        "-b",
+        "64",
+        "-C",
+        "global",
+        "-O",
+        "noevent-fork",
+        "-F",
+        "-o",
+        "out.dat",
+        "sh",
+        "-c",
+        "cat tracing/set_ftrace_filter tracing/current_tracer tracing/set_event tracing/buffer_size_kb; exit 3",
+    ]);
+    assert_eq!(text(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(3), "the command's status is passed on");
+    let out = text(&output.stdout);
+    let (head, rest) = out.split_once("CPU0 data recorded at offset=0x").unwrap();
+    assert_eq!(head, "  plugin 'function'\n__kmalloc\nfunction\nsched:sched_switch\n64\n");
+    assert!(rest.contains("(4096 uncompressed)\nCPU1 data recorded at offset=0x"), "{out}");
+    assert_eq!(fake.outputs(), ["out.dat"]);
+    assert!(is_recording(&fake.path("out.dat")));
+    let clock = fake.path("tracing/trace_clock");
+    assert_eq!(fs::read_to_string(&clock).unwrap(), "local\n");
+    fs::write(clock, "[local] global counter\n").unwrap();
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn what_cannot_be_recorded_changes_nothing() {
+    let fake = Fake::new();
+    let before = fake.state();
+    for (arguments, code, words) in [
+        (&["true"][..], 2, "nothing to record"),
+        (&["-l", "__kmalloc", "true"], 2, "-l is about a tracer"),
+        (&["-p", "nosuch", "true"], 2, "tracer 'nosuch' does not exist"),
+        (&["-p", "function", "-l", "__kmaloc", "true"], 2, "the nearest names: __kmalloc"),
+        (&["-p", "function", "--func-stack", "true"], 2, "--func-stack without -l"),
+        (&["-e", "sched:sched_swich", "true"], 2, "the nearest names: sched_switch"),
+        (&["-e", "sched", "-C", "nosuch", "true"], 2, "clock 'nosuch' does not exist"),
+        (&["-e", "sched", "-o", "/dev/null", "true"], 2, "-o /dev/null is no regular file"),
+        (&["-e", "sched", "-o", "missing/out.dat", "true"], 1, "missing"),
+        (&["-e", "sched", "no-such-program-at-all"], 127, "cannot run 'no-such-program-at-all'"),
+        (&["-e", "sched", "--file-version", "6", "--compression", "zlib", "true"], 2, "cannot be compressed"),
+    ] {
+        let output = fake.run(arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(words), "{arguments:?}: {error}");
+        assert_eq!(fake.state(), before, "{arguments:?} changed something");
+        assert_eq!(fake.outputs(), Vec::<String>::new(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_the_kernel_refuses_is_taken_back() {
+    let fake = Fake::new();
+    // A file that is there to be read, but cannot be written: a folder takes no bytes.
+    fs::remove_file(fake.path("tracing/trace")).unwrap();
+    fs::create_dir(fake.path("tracing/trace")).unwrap();
+    let before = fake.state();
+    let output = fake.run(&["-p", "function", "-l", "__kmalloc", "true"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("trace: Is a directory"), "{}", text(&output.stderr));
+    assert_eq!(fake.state(), before);
+    assert_eq!(fake.outputs(), Vec::<String>::new());
+}
+
+#[test]
+fn signals_end_a_recording_in_order() {
+    for (signal, code, command) in [
+        (Signal::INT, 0, &[][..]),
+        (Signal::TERM, 143, &["sleep", "1000"]),
+        (Signal::HUP, 129, &["sleep", "1000"]),
+    ] {
+        let fake = Fake::new();
+        let before = fake.state();
+        let mut child = fake.started(command);
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        let mut rest = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
+        assert!(rest.contains("CPU0 data recorded at offset"), "{rest}");
+        assert!(is_recording(&fake.path("trace.dat")));
+        assert_eq!(fake.state(), before);
+    }
+}
+
+#[test]
+fn a_second_recording_is_refused_while_the_first_runs() {
+    let fake = Fake::new();
+    let mut first = fake.started(&[]);
+    let output = fake.run(&["-e", "sched", "-o", "second.dat", "true"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains(&format!("process {}", first.id())), "{error}");
+    assert_eq!(fake.outputs(), Vec::<String>::new());
+    kill_process(Pid::from_child(&first), Signal::INT).unwrap();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(fake.run(&["-e", "sched", "-o", "second.dat", "true"]).status.code(), Some(0));
+}
+
+#[test]
+fn an_instance_that_was_missing_is_not_kept_after_a_refusal() {
+    let fake = Fake::new();
+    fs::create_dir(fake.path("tracing/instances")).unwrap();
+    let output = fake.run(&["-B", "mine", "-p", "function", "true"]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(!fake.path("tracing/instances/mine").exists());
+}
