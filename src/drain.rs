@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
@@ -18,9 +19,9 @@ use crate::tracefs::Instance;
 
 /// Sub-buffers moved at once: as many as a pipe holds pages.
 const AT_ONCE: usize = 16;
-const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 /// A full buffer of the default size takes longer than this to fill, even with every function.
-const LONGEST_WAIT: Duration = Duration::from_millis(8);
+const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
 /// What one CPU's thread has moved.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Drained {
 #[derive(Debug)]
 pub struct Drain {
     stop: Arc<AtomicBool>,
+    /// Closing it wakes the threads that wait.
+    waker: Option<OwnedFd>,
     threads: Vec<JoinHandle<Result<Drained>>>,
 }
 
@@ -48,6 +51,7 @@ struct Source {
     file: File,
     folder: PathBuf,
     sub_buffer_size: usize,
+    woken: Arc<OwnedFd>,
 }
 
 impl Drain {
@@ -64,6 +68,8 @@ impl Drain {
         folder: &Path,
         on_failure: impl Fn() + Clone + Send + 'static,
     ) -> Result<Drain> {
+        let (woken, waker) = pipe()?;
+        let woken = Arc::new(woken);
         let mut sources = Vec::new();
         for cpu in cpus(instance)? {
             let raw_name = format!("per_cpu/cpu{cpu}/trace_pipe_raw");
@@ -73,9 +79,10 @@ impl Drain {
                 .and_then(|flags| fcntl_setfl(&raw, flags | OFlags::NONBLOCK))
                 .map_err(|error| Error::io("open without waiting", &raw_path, &error.into()))?;
             let file = unnamed_file(folder)?;
-            sources.push(Source { cpu, raw, raw_path, file, folder: folder.to_path_buf(), sub_buffer_size });
+            let (folder, woken) = (folder.to_path_buf(), Arc::clone(&woken));
+            sources.push(Source { cpu, raw, raw_path, file, folder, sub_buffer_size, woken });
         }
-        let mut drain = Drain { stop: Arc::default(), threads: Vec::new() };
+        let mut drain = Drain { stop: Arc::default(), waker: Some(waker), threads: Vec::new() };
         for source in sources {
             let stop = Arc::clone(&drain.stop);
             let on_failure = on_failure.clone();
@@ -105,9 +112,7 @@ impl Drain {
 
     fn end(&mut self) -> Vec<Result<Drained>> {
         self.stop.store(true, Ordering::Release);
-        for thread in &self.threads {
-            thread.thread().unpark();
-        }
+        self.waker = None;
         let gone = |_| {
             Err(Error::new("the thread that reads a CPU's buffer is gone")
                 .help("this is a fault of snaptrace"))
@@ -145,33 +150,57 @@ pub fn unnamed_file(folder: &Path) -> Result<File> {
     })
 }
 
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
+        Error::new("cannot create a pipe").because(&error.into()).help("check the limit on files (ulimit -n)")
+    })
+}
+
 impl Source {
     fn drain(mut self, stop: &AtomicBool) -> Result<Drained> {
-        let (pipe_out, pipe_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
-            Error::new("cannot create a pipe")
-                .because(&error.into())
-                .help("check the limit on files (ulimit -n)")
-        })?;
+        let (pipe_out, pipe_in) = pipe()?;
         let mut size = 0;
-        let mut wait = SHORTEST_WAIT;
+        let mut pause = SHORTEST_PAUSE;
+        let mut waited = false;
         loop {
             // Asked before the buffer is: what was recorded before the end is then not missed.
             let ending = stop.load(Ordering::Acquire);
             match self.splice(&pipe_in, &pipe_out)? {
                 0 if ending => break,
+                0 if !waited => {
+                    self.wait(true, None)?;
+                    waited = true;
+                }
                 0 => {
-                    thread::park_timeout(wait);
-                    wait = (wait * 2).min(LONGEST_WAIT);
+                    // Kernels before 6.1 end a wait at the first event, when no sub-buffer is full
+                    // yet; and what wakes up too often fills the buffer with its own doing.
+                    self.wait(false, Some(pause))?;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    waited = false;
                 }
                 moved => {
                     size += moved;
-                    wait = SHORTEST_WAIT;
+                    pause = SHORTEST_PAUSE;
+                    waited = false;
                 }
             }
         }
         size += self.read_rest()?;
         self.file.rewind().map_err(|cause| self.writing(&cause))?;
         Ok(Drained { cpu: self.cpu, file: self.file, size })
+    }
+
+    /// Waits for the end, for the buffer if that is wanted, and no longer than a time if one is given.
+    fn wait(&self, for_buffer: bool, longest: Option<Duration>) -> Result<()> {
+        let longest = longest.map(|time| Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() });
+        let mut wanted = vec![PollFd::new(&self.woken, PollFlags::IN)];
+        if for_buffer {
+            wanted.push(PollFd::new(&self.raw, PollFlags::IN));
+        }
+        match poll(&mut wanted, longest.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(Error::io("wait for", &self.raw_path, &error.into())),
+        }
     }
 
     /// Moves full sub-buffers without copying them; the one being written is left alone.

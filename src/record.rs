@@ -58,8 +58,12 @@ pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result
     check(config)?;
     let target = Target::new(&config.output)?;
     let _lock = Lock::take(tracefs)?;
+    // From here on a signal ends the recording in order. SIGCHLD tells that the command ended.
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD]).map_err(|cause| {
+        Error::new("cannot prepare for signals").because(&cause).help("check the limit on files (ulimit -n)")
+    })?;
     let mut session = Session::in_instance(tracefs, config.start.instance.as_deref())?;
-    let outcome = recorded(tracefs, config, &target, &mut session, out);
+    let outcome = recorded(tracefs, config, &target, &mut session, signals, out);
     // Whatever happened, the kernel is put back; the first failure is the one to tell.
     let restored = session.restore();
     let (code, recording) = outcome?;
@@ -126,15 +130,12 @@ fn recorded(
     config: &Record,
     target: &Target,
     session: &mut Session,
+    signals: Signals,
     out: &mut dyn Write,
 ) -> Result<(u8, Recording)> {
     let instance = session.instance().clone();
     let sub_buffer_size = metadata::sub_buffer_size(tracefs)?;
     let (held, steps) = plan(tracefs, &instance, config)?;
-    // From here on a signal ends the recording in order. SIGCHLD tells that the command ended.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGCHLD]).map_err(|cause| {
-        Error::new("cannot prepare for signals").because(&cause).help("check the limit on files (ulimit -n)")
-    })?;
     if let (Some(tracer), false) = (&config.start.tracer, config.quiet) {
         say(out, &format!("  plugin '{tracer}'\n"))?;
     }
