@@ -2,16 +2,19 @@
 //! before every change, shows what they recorded, and records it to trace.dat files.
 //!
 //! The `snaptrace` command is [`cli::run`]; each of its subcommands is a call of one module here.
-//! Only [`tracefs`] opens files of the tracing directory; [`filter`] is pure.
+//! Only [`tracefs`] opens files of the tracing directory. Recordings are read by [`trace_dat`] and
+//! printed by [`report`], which are pure, as are [`event`], [`ring_buffer`] and [`filter`].
 
 #![forbid(unsafe_code)]
 
+pub mod bytes;
 pub mod check;
 pub mod cli;
 pub mod command;
 pub mod control;
 pub mod drain;
 pub mod error;
+pub mod event;
 pub mod events;
 pub mod filter;
 pub mod filter_files;
@@ -19,6 +22,8 @@ pub mod list;
 pub mod metadata;
 pub mod options;
 pub mod record;
+pub mod report;
+pub mod ring_buffer;
 pub mod session;
 pub mod start;
 pub mod stat;

@@ -333,7 +333,7 @@ fn summary(stored: &[Stored], config: &Record) -> String {
         }
         text.push('\n');
     }
-    text.push_str(&format!("To read it: trace-cmd report -i {}\n", config.output.display()));
+    text.push_str(&format!("To read it: snaptrace report -i {}\n", config.output.display()));
     text
 }
 

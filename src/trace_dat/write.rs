@@ -10,32 +10,13 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use flate2::write::ZlibEncoder;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
-const MAGIC: &[u8] = b"\x17\x08\x44tracing";
+use super::{MAGIC, id};
+
 /// Pages of CPU data that are compressed together.
 const PAGES_PER_CHUNK: usize = 10;
 /// A section's header: u16 id, u16 flags, u32 string, u64 size.
 const SECTION_HEADER: u64 = 16;
 const COMPRESSED: u16 = 1;
-
-/// Ids of sections and options.
-mod id {
-    pub const OPTIONS: u16 = 0;
-    pub const DONE: u16 = 0;
-    pub const CPUSTAT: u16 = 2;
-    pub const BUFFER: u16 = 3;
-    pub const TRACECLOCK: u16 = 4;
-    pub const UNAME: u16 = 5;
-    pub const CPUCOUNT: u16 = 8;
-    pub const VERSION: u16 = 9;
-    pub const TRACEID: u16 = 11;
-    pub const STRINGS: u16 = 15;
-    pub const HEADERS: u16 = 16;
-    pub const FTRACE_FORMATS: u16 = 17;
-    pub const EVENT_FORMATS: u16 = 18;
-    pub const KALLSYMS: u16 = 19;
-    pub const PRINTK: u16 = 20;
-    pub const CMDLINES: u16 = 21;
-}
 
 /// The version of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -368,7 +349,7 @@ impl<W: Write + Seek> File7<'_, W> {
         let mut options = Bytes::new(metadata);
         let new = || Bytes::new(metadata);
         for (id, name, body) in [
-            (id::HEADERS, "headers", new().headers(metadata)),
+            (id::HEADER_INFO, "headers", new().headers(metadata)),
             (id::FTRACE_FORMATS, "ftrace events", new().formats(&metadata.ftrace_formats)?),
             (id::EVENT_FORMATS, "events format", new().systems(&metadata.systems)?),
             (id::KALLSYMS, "kallsyms", new().with_u32(&metadata.kallsyms)?),

@@ -68,7 +68,7 @@ fn options(file: &[u8], at: usize, inflate: fn(&[u8]) -> Vec<u8>) -> Vec<(u16, V
         options.push((
             id,
             match id {
-                id::HEADERS..=id::CMDLINES => body(file, number(data, 0, 8), id, inflate),
+                id::HEADER_INFO..=id::CMDLINES => body(file, number(data, 0, 8), id, inflate),
                 _ => data.to_vec(),
             },
         ));
@@ -121,7 +121,7 @@ fn version_7_points_at_all_its_sections() {
         let options = options(&file, prefix.len() + name.len(), inflate);
         let get = |id: u16| &options.iter().find(|option| option.0 == id).unwrap().1;
         assert_eq!(
-            get(id::HEADERS),
+            get(id::HEADER_INFO),
             b"header_page\0\x04\0\0\0\0\0\0\0PAGEheader_event\0\x05\0\0\0\0\0\0\0EVENT"
         );
         assert_eq!(get(id::FTRACE_FORMATS), b"\x01\0\0\0\x08\0\0\0\0\0\0\0function");
