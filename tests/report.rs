@@ -181,7 +181,7 @@ CPU:1 [EVENTS DROPPED]
              cat-7     [001]     2.000000: mark:                 hello   |A|B|0x4|seven|  14%
              cat-7     [000]     2.000001: funcgraph_entry:                   |  vfs_open() {
              cat-7     [000]     2.000002: funcgraph_entry:        1.500 us   |    vfs_open();
-             cat-7     [000]     2.000004: funcgraph_exit:       # 123456.7 us |  }
+             cat-7     [000]     2.000004: funcgraph_exit:       # 123456.789 us |  }
              cat-7     [001]     2.000009: mark:                 hello   ||0x1|  -1%
 ";
 

@@ -40,10 +40,11 @@ impl Field {
         order.number_at(record, self.offset, self.size)
     }
 
-    /// The bytes of the field, wherever they stand; `None` when they are not in the record.
+    /// The bytes of the field, wherever they stand; `None` when they are not in the record. An array
+    /// that the record ends in is given up to there.
     pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
         if self.dynamic == Dynamic::No {
-            let end = if self.size == 0 { record.len() } else { self.offset.checked_add(self.size)? };
+            let end = if self.size == 0 { record.len() } else { record.len().min(self.offset + self.size) };
             return record.get(self.offset..end);
         }
         let place = self.number(order, record)?;
@@ -165,11 +166,19 @@ impl Event {
         &self.fields[self.common..]
     }
 
-    /// The bytes that a record of this event has at least: up to its last field that is no array.
-    /// (Records of `kernel_stack` may be shorter than the array that is declared.)
+    /// The bytes that a record of this event has at least: all its fields, but of an array at the
+    /// end none. (Records of `kernel_stack` may be shorter than the array that is declared.)
     pub fn least_size(&self) -> usize {
-        let plain = self.fields.iter().filter(|field| !field.array || field.dynamic != Dynamic::No);
-        plain.map(|field| field.offset + field.size).max().unwrap_or(0)
+        let end = |field: &Field| field.offset + field.size;
+        let all = self.fields.iter().map(end).max().unwrap_or(0);
+        match self
+            .fields
+            .iter()
+            .find(|field| end(field) == all && field.array && field.dynamic == Dynamic::No)
+        {
+            Some(last) => last.offset,
+            None => all,
+        }
     }
 }
 

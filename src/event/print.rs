@@ -384,41 +384,26 @@ impl<'a> Run<'a> {
     }
 
     /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
-    /// shows as they are keep its conversion.
+    /// shows as they are keep its conversion, unless the last piece of the format was used before:
+    /// trace-cmd's way, which looks for each field from where it found the one before.
     pub fn fields(&self, out: &mut Vec<u8>) {
+        let pieces = self.event.print.as_ref().map_or(&[][..], |program| &program.pieces);
+        let mut from = 0;
         for (index, field) in self.event.fields.iter().enumerate().skip(self.event.common) {
             out.push(b' ');
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
-            match self.spec_of(index) {
-                Some((prefix, spec)) if !field.array => {
+            let around = (from..pieces.len()).chain(0..from);
+            let shown = if field.array || from == pieces.len() { None } else { found(pieces, around, index) };
+            match shown {
+                Some((at, prefix, spec)) => {
                     out.extend_from_slice(prefix);
                     self.conversion(spec, &[], &Expr::Field(index), out);
+                    from = at + 1;
                 }
-                _ => self.field(field, out),
+                None => self.field(field, out),
             }
         }
-    }
-
-    /// The conversion that shows a field alone, and the `0x` before it.
-    fn spec_of(&self, index: usize) -> Option<(&'static [u8], &Spec)> {
-        let mut prefix: &[u8] = b"";
-        for piece in &self.event.print.as_ref()?.pieces {
-            match piece {
-                Piece::Text(text) => prefix = if text.ends_with(b"0x") { b"0x" } else { b"" },
-                Piece::Print { spec, stars, value } => {
-                    let mut value = value;
-                    while let Expr::Cast(_, inside) = value {
-                        value = inside;
-                    }
-                    if matches!(value, Expr::Field(found) if *found == index) && stars.is_empty() {
-                        return Some((prefix, spec));
-                    }
-                    prefix = b"";
-                }
-            }
-        }
-        None
     }
 
     fn field(&self, field: &Field, out: &mut Vec<u8>) {
@@ -639,6 +624,31 @@ impl<'a> Run<'a> {
             _ => &[],
         }
     }
+}
+
+/// The first of these pieces that shows a field alone: its index, the `0x` before it, and how.
+fn found(
+    pieces: &[Piece],
+    indices: impl Iterator<Item = usize>,
+    field: usize,
+) -> Option<(usize, &'static [u8], &Spec)> {
+    let mut prefix: &[u8] = b"";
+    for at in indices {
+        match &pieces[at] {
+            Piece::Text(text) => prefix = if text.ends_with(b"0x") { b"0x" } else { b"" },
+            Piece::Print { spec, stars, value } => {
+                let mut value = value;
+                while let Expr::Cast(_, inside) = value {
+                    value = inside;
+                }
+                if matches!(value, Expr::Field(found) if *found == field) && stars.is_empty() {
+                    return Some((at, prefix, spec));
+                }
+                prefix = b"";
+            }
+        }
+    }
+    None
 }
 
 fn element_size(field: &Field, long_size: usize) -> usize {

@@ -118,7 +118,8 @@ impl Reporter<'_> {
         });
     }
 
-    /// Microseconds with as many digits behind the point as fit into seven characters.
+    /// Microseconds with three digits behind the point, or, as the kernel's own text has it, as many
+    /// as fit into seven characters.
     fn duration(&mut self, duration: u64) {
         let start = self.out.len();
         line::number(duration / 1000, 0, b' ', &mut self.out);
@@ -127,7 +128,8 @@ impl Reporter<'_> {
             let mut nanoseconds = Vec::with_capacity(3);
             line::number(duration % 1000, 3, b'0', &mut nanoseconds);
             self.out.push(b'.');
-            self.out.extend_from_slice(&nanoseconds[..3.min(7 - whole)]);
+            let digits = if self.trace_cmd() { 3 } else { 3.min(7 - whole) };
+            self.out.extend_from_slice(&nanoseconds[..digits]);
         }
         let used = self.out.len() - start;
         self.out.extend_from_slice(b" us ");

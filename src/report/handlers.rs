@@ -26,22 +26,21 @@ pub(super) enum Handler {
     TlbFlush,
 }
 
-/// How an event is printed without plug-ins.
-pub(super) fn built_in(event: &Event) -> Handler {
+/// How an event is printed where the kernel's own print formats are asked for.
+pub(super) fn kernel_format(event: &Event) -> Handler {
+    // Its print format is only a stand-in: the real one is in the record.
+    let binary_print = event.system == "ftrace" && event.name == "bprint";
+    if binary_print { Handler::BinaryPrint } else { Handler::None }
+}
+
+/// How an event is printed otherwise.
+pub(super) fn handler(event: &Event) -> Handler {
     match (event.system.as_str(), event.name.as_str()) {
+        ("ftrace", "function") => Handler::Function,
         ("ftrace", "funcgraph_entry") => Handler::GraphEntry,
         ("ftrace", "funcgraph_exit") => Handler::GraphExit,
         ("ftrace", "kernel_stack") => Handler::KernelStack,
         ("ftrace", "raw_data") => Handler::RawData,
-        ("ftrace", "bprint") => Handler::BinaryPrint,
-        _ => Handler::None,
-    }
-}
-
-/// How an event is printed with plug-ins.
-pub(super) fn handler(event: &Event) -> Handler {
-    match (event.system.as_str(), event.name.as_str()) {
-        ("ftrace", "function") => Handler::Function,
         ("sched", "sched_switch") => Handler::SchedSwitch,
         ("sched", "sched_wakeup" | "sched_wakeup_new") => Handler::SchedWakeup,
         (
@@ -56,7 +55,7 @@ pub(super) fn handler(event: &Event) -> Handler {
         ("timer", "hrtimer_expire_entry") => Handler::HrtimerExpire,
         ("timer", "hrtimer_start") => Handler::HrtimerStart,
         ("tlb", "tlb_flush") => Handler::TlbFlush,
-        _ => built_in(event),
+        _ => kernel_format(event),
     }
 }
 
@@ -151,6 +150,9 @@ impl<'r> Reporter<'r> {
                 break;
             }
             let _ = match self.context.symbols.find(address) {
+                Some(symbol) if self.config.offset => {
+                    writeln!(self.out, "=> {}+0x{:x}  ({address:x})", symbol.name, address - symbol.address)
+                }
                 Some(symbol) => writeln!(self.out, "=> {} ({address:x})", symbol.name),
                 None => writeln!(self.out, "=> {address:x}"),
             };

@@ -133,7 +133,7 @@ struct Reporter<'r> {
 
 impl<'r> Reporter<'r> {
     fn new(reader: &'r Reader<'r>, config: &'r Config) -> Reporter<'r> {
-        let find = if config.kernel_formats { handlers::built_in } else { handlers::handler };
+        let find = if config.kernel_formats { handlers::kernel_format } else { handlers::handler };
         Reporter {
             reader,
             context: reader.context(),
@@ -234,8 +234,11 @@ impl<'r> Reporter<'r> {
         out.push(b':');
         if config.time_difference {
             let difference = match self.last_time {
-                Some(last) => format!("(+{})", shown.wrapping_sub(last) as i64),
-                None => String::new(),
+                // trace-cmd shows none where times are not nanoseconds.
+                Some(last) if self.nanoseconds || config.style == Style::Snaptrace => {
+                    format!("(+{})", shown.wrapping_sub(last) as i64)
+                }
+                _ => String::new(),
             };
             let _ = write!(out, " {difference:<8}");
             self.last_time = Some(shown);
