@@ -1,0 +1,219 @@
+//! One format file: name, id, fields and the compiled print format.
+
+use super::expr::{self, Program};
+use crate::bytes::ByteOrder;
+use crate::error::{Error, Result};
+
+/// Whether a field's bytes stand elsewhere in the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dynamic {
+    /// They stand in the field.
+    No,
+    /// The field holds their offset in the record (`__data_loc`).
+    Record,
+    /// The field holds their offset from its own end (`__rel_loc`).
+    Field,
+}
+
+/// One field of an event.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// The name, without array brackets.
+    pub name: String,
+    /// The declared type.
+    pub type_name: String,
+    /// Byte offset in the record.
+    pub offset: usize,
+    /// Size in bytes; 0 means the rest of the record.
+    pub size: usize,
+    /// Whether the kernel declares it signed.
+    pub signed: bool,
+    /// Whether it is an array, dynamic ones included.
+    pub array: bool,
+    /// Whether its bytes stand elsewhere.
+    pub dynamic: Dynamic,
+}
+
+impl Field {
+    /// The field as an unsigned number; `None` when the record ends before.
+    pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
+        order.number_at(record, self.offset, self.size)
+    }
+
+    /// The bytes of the field, wherever they stand; `None` when they are not in the record.
+    pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
+        if self.dynamic == Dynamic::No {
+            let end = if self.size == 0 { record.len() } else { self.offset.checked_add(self.size)? };
+            return record.get(self.offset..end);
+        }
+        let place = self.number(order, record)?;
+        let (mut start, size) = ((place & 0xffff) as usize, (place >> 16 & 0xffff) as usize);
+        if self.dynamic == Dynamic::Field {
+            start += self.offset + self.size;
+        }
+        record.get(start..start + size)
+    }
+
+    /// Whether its bytes are text: an array of char.
+    pub fn is_string(&self) -> bool {
+        self.array && ["char", "u8", "s8"].iter().any(|name| self.type_name.contains(name))
+    }
+
+    /// Whether it is a pointer.
+    pub fn is_pointer(&self) -> bool {
+        self.type_name.contains('*')
+    }
+
+    /// Whether it is a long or long long, which often hold addresses.
+    pub fn is_long(&self) -> bool {
+        self.type_name.contains("long")
+    }
+
+    /// Parses the line `field:TYPE NAME[N]; offset:N; size:N; signed:N;`.
+    fn parse(line: &str) -> Option<Field> {
+        let mut parts =
+            line.strip_prefix("field:").or_else(|| line.strip_prefix("field special:"))?.split(';');
+        let declaration = parts.next()?.trim();
+        let (mut offset, mut size, mut signed) = (None, None, false);
+        for part in parts {
+            match part.trim().split_once(':') {
+                Some(("offset", value)) => offset = value.trim().parse().ok(),
+                Some(("size", value)) => size = value.trim().parse().ok(),
+                Some(("signed", value)) => signed = value.trim() == "1",
+                _ => {}
+            }
+        }
+        let (declared, brackets) = match declaration.rfind('[') {
+            // In `__data_loc char[] name` the brackets belong to the type.
+            Some(open) if declaration.ends_with(']') => (&declaration[..open], true),
+            _ => (declaration, false),
+        };
+        let declared = declared.trim_end();
+        let name = declared.rsplit(|c: char| !(c.is_alphanumeric() || c == '_')).next().unwrap_or_default();
+        let type_name = declared[..declared.len() - name.len()].trim_end();
+        let dynamic = if type_name.starts_with("__data_loc") {
+            Dynamic::Record
+        } else if type_name.starts_with("__rel_loc") {
+            Dynamic::Field
+        } else {
+            Dynamic::No
+        };
+        Some(Field {
+            name: name.to_string(),
+            type_name: type_name.to_string(),
+            offset: offset.filter(|offset| *offset < 1 << 24)?,
+            size: size.filter(|size| *size < 1 << 24)?,
+            signed,
+            array: brackets || dynamic != Dynamic::No,
+            dynamic,
+        })
+    }
+}
+
+/// One event.
+#[derive(Debug)]
+pub struct Event {
+    /// The system, such as `sched`.
+    pub system: String,
+    /// The name, such as `sched_switch`.
+    pub name: String,
+    /// Its place among the events of the recording.
+    pub index: usize,
+    /// The id that records carry as `common_type`.
+    pub id: u64,
+    /// All fields; the first [`Event::common`] of them are those that every event has.
+    pub fields: Vec<Field>,
+    /// How many fields are common ones.
+    pub common: usize,
+    /// The compiled print format; `None` when it uses what this program does not know.
+    pub print: Option<Program>,
+}
+
+impl Event {
+    /// Parses a format file.
+    pub(super) fn parse(system: &str, text: &str, long_size: usize) -> Result<Event> {
+        let bad = |what: &str| Error::new(format!("a format of system '{system}' has no usable {what}"));
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        let name = value("name:").ok_or_else(|| bad("name"))?;
+        let id = value("ID:").and_then(|id| id.parse().ok()).ok_or_else(|| bad("ID"))?;
+        let (mut fields, mut common, mut in_common) = (Vec::new(), 0, true);
+        for line in text.lines().skip_while(|line| !line.starts_with("format:")).skip(1) {
+            if line.starts_with("print fmt:") {
+                break;
+            }
+            let line = line.trim();
+            if line.is_empty() {
+                // A blank line stands between common fields and the event's own.
+                in_common &= fields.is_empty();
+                continue;
+            }
+            fields.push(Field::parse(line).ok_or_else(|| bad(&format!("field in '{name}': {line}")))?);
+            common += usize::from(in_common);
+        }
+        let print = text.split("print fmt:").nth(1).unwrap_or_default();
+        let print = expr::compile(print.trim(), &fields, long_size);
+        Ok(Event { index: 0, system: system.into(), name: name.into(), id, fields, common, print })
+    }
+
+    /// The field of a name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The fields that are the event's own.
+    pub fn own_fields(&self) -> &[Field] {
+        &self.fields[self.common..]
+    }
+
+    /// The bytes that a record of this event has at least: up to its last field that is no array.
+    /// (Records of `kernel_stack` may be shorter than the array that is declared.)
+    pub fn least_size(&self) -> usize {
+        let plain = self.fields.iter().filter(|field| !field.array || field.dynamic != Dynamic::No);
+        plain.map(|field| field.offset + field.size).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "name: demo\nID: 42\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:char comm[16];\toffset:8;\tsize:16;\tsigned:1;\n\
+        \tfield:__data_loc char[] name;\toffset:24;\tsize:4;\tsigned:1;\n\
+        \tfield:const void * ptr;\toffset:32;\tsize:8;\tsigned:0;\n\n\
+        print fmt: \"%s\", REC->comm\n";
+
+    #[test]
+    fn fields_are_told_apart() {
+        let event = Event::parse("demo", TEXT, 8).unwrap();
+        assert_eq!((event.id, event.name.as_str(), event.common), (42, "demo", 2));
+        let comm = event.field("comm").unwrap();
+        assert!(comm.array && comm.is_string() && comm.dynamic == Dynamic::No);
+        let name = event.field("name").unwrap();
+        assert!(name.is_string() && name.dynamic == Dynamic::Record);
+        let ptr = event.field("ptr").unwrap();
+        assert!(ptr.is_pointer() && !ptr.array);
+        assert_eq!((ptr.offset, ptr.size, event.least_size()), (32, 8, 40));
+    }
+
+    #[test]
+    fn dynamic_bytes_stay_within_the_record() {
+        let event = Event::parse("demo", TEXT, 8).unwrap();
+        let name = event.field("name").unwrap();
+        let mut record = vec![0; 40];
+        record.extend(b"abc\0");
+        record[24..28].copy_from_slice(&(40u32 | 4 << 16).to_le_bytes());
+        assert_eq!(name.bytes(ByteOrder::Little, &record), Some(&b"abc\0"[..]));
+        record[26] = 5;
+        assert_eq!(name.bytes(ByteOrder::Little, &record), None);
+    }
+
+    #[test]
+    fn formats_without_id_or_with_a_bad_field_are_errors() {
+        assert!(Event::parse("demo", &TEXT.replace("ID: 42", "ID: x"), 8).is_err());
+        let error = Event::parse("demo", &TEXT.replace("offset:8;", ""), 8).unwrap_err().to_string();
+        assert!(error.contains("char comm[16]"), "{error}");
+    }
+}

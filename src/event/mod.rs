@@ -1,0 +1,132 @@
+//! Events: format files to compiled field readers and print formats; pure.
+//!
+//! A format file says where each field of an event stands and, as a C expression, how its text is
+//! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
+
+pub mod expr;
+pub mod format;
+pub mod print;
+pub mod symbols;
+
+use std::collections::HashMap;
+
+use crate::bytes::ByteOrder;
+use crate::error::Result;
+pub use format::{Dynamic, Event, Field};
+pub use symbols::{Symbol, Symbols};
+
+/// What an event's text may need besides the record.
+#[derive(Debug)]
+pub struct Context {
+    /// The recorded kernel's byte order.
+    pub order: ByteOrder,
+    /// Bytes of a long of the recorded kernel, 4 or 8.
+    pub long_size: usize,
+    /// Functions by address.
+    pub symbols: Symbols,
+    /// Formats of `trace_printk`, and other constant strings, by address.
+    pub printk: HashMap<u64, Vec<u8>>,
+}
+
+/// The events of a recording by their id.
+#[derive(Debug, Default)]
+pub struct Events {
+    events: Vec<Event>,
+    by_id: HashMap<u64, usize>,
+    common: Common,
+}
+
+/// Where the fields that all events share stand: offset and size.
+#[derive(Debug, Default, Clone, Copy)]
+struct Common {
+    kind: (usize, usize),
+    flags: Option<(usize, usize)>,
+    preempt_count: Option<(usize, usize)>,
+    pid: Option<(usize, usize)>,
+    migrate_disable: Option<(usize, usize)>,
+    lock_depth: Option<(usize, usize)>,
+}
+
+impl Events {
+    /// Adds the event of one format file of a system (`sched`, `ftrace`, …).
+    ///
+    /// `long_size` is that of the recorded kernel. Fails when the text has no name, id or field
+    /// line that can be read; an unusual print format is no failure, see [`Event::print`]. An id
+    /// seen before keeps its first event.
+    pub fn add(&mut self, system: &str, text: &str, long_size: usize) -> Result<()> {
+        let mut event = Event::parse(system, text, long_size)?;
+        event.index = self.events.len();
+        if self.events.is_empty() {
+            let place = |name: &str| event.field(name).map(|field| (field.offset, field.size));
+            self.common = Common {
+                kind: place("common_type").unwrap_or((0, 2)),
+                flags: place("common_flags"),
+                preempt_count: place("common_preempt_count"),
+                pid: place("common_pid"),
+                migrate_disable: place("common_migrate_disable"),
+                lock_depth: place("common_lock_depth"),
+            };
+        }
+        self.by_id.entry(event.id).or_insert(self.events.len());
+        self.events.push(event);
+        Ok(())
+    }
+
+    /// The event that a record is of; `None` when the recording has no format for it.
+    pub fn of(&self, order: ByteOrder, record: &[u8]) -> Option<&Event> {
+        let (offset, size) = self.common.kind;
+        let id = order.number_at(record, offset, size)?;
+        self.by_id.get(&id).and_then(|index| self.events.get(*index))
+    }
+
+    /// All events in the order of the file.
+    pub fn iter(&self) -> impl Iterator<Item = &Event> {
+        self.events.iter()
+    }
+
+    /// The pid of a record; 0 when it is too short to have one.
+    pub fn pid(&self, order: ByteOrder, record: &[u8]) -> i32 {
+        read(self.common.pid, order, record).map_or(0, |pid| pid as i32)
+    }
+
+    /// Appends the latency flags of a record as the kernel's `trace` shows them, such as `d.h1.`:
+    /// irqs off, need-resched, hard or soft irq, preempt depth (two digits), and what the kernel
+    /// has of migrate-disable and lock depth.
+    pub fn latency(&self, order: ByteOrder, record: &[u8], out: &mut Vec<u8>) {
+        let flags = read(self.common.flags, order, record).unwrap_or(0);
+        let count = read(self.common.preempt_count, order, record).unwrap_or(0);
+        let bit = |bit: u64| flags & bit != 0;
+        let digit = |value: u64| if value == 0 { b'.' } else { b"0123456789abcdef"[value as usize & 15] };
+        out.extend([
+            match (bit(1), bit(2)) {
+                (true, _) => b'd',
+                (false, true) => b'X',
+                _ => b'.',
+            },
+            if bit(4) { b'N' } else { b'.' },
+            match (bit(8), bit(16)) {
+                (true, true) => b'H',
+                (true, false) => b'h',
+                (false, true) => b's',
+                _ => b'.',
+            },
+            digit(count & 15),
+            digit(count >> 4 & 15),
+        ]);
+        for place in [self.common.migrate_disable, self.common.lock_depth] {
+            let Some((_, size)) = place else { continue };
+            // Sign extension: -1 stands for "not held".
+            let value = read(place, order, record).unwrap_or(0);
+            let unused = 64 - 8 * size.clamp(1, 8) as u32;
+            match ((value << unused) as i64) >> unused {
+                value if value < 0 => out.push(b'.'),
+                value => out.extend(value.to_string().bytes()),
+            }
+        }
+    }
+}
+
+fn read(place: Option<(usize, usize)>, order: ByteOrder, record: &[u8]) -> Option<u64> {
+    let (offset, size) = place?;
+    order.number_at(record, offset, size)
+}

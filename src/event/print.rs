@@ -1,0 +1,659 @@
+//! Print formats run on a record: printf's conversions over the values of fields.
+//!
+//! Values are unsigned numbers of 64 bits, and a conversion takes the bits that its length asks
+//! for, as trace-cmd does it. So a negative int shows as such under `%d`, not under `%ld`.
+
+use std::cell::Cell;
+use std::io::Write;
+
+use super::expr::{self, Expr, Piece, Program};
+use super::{Context, Dynamic, Event, Field};
+
+/// A printf conversion.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spec {
+    left: bool,
+    zero: bool,
+    plus: bool,
+    blank: bool,
+    alternate: bool,
+    width: Amount,
+    precision: Amount,
+    /// Bytes of the number; for `l` and pointers that of a long.
+    size: Size,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Amount {
+    #[default]
+    None,
+    Fixed(usize),
+    Star,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Size {
+    Char,
+    Short,
+    #[default]
+    Int,
+    Long,
+    LongLong,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    Signed,
+    Unsigned,
+    Octal,
+    Hex,
+    UpperHex,
+    Char,
+    Text,
+    Pointer,
+    /// `%ps`, and with the offset in the function `%pS`.
+    Function {
+        offset: bool,
+    },
+    /// `%pM`, `%pMF` and `%pm`: six bytes and what stands between them.
+    Mac(Option<u8>),
+    /// `%pI4` and, with leading zeros, `%pi4`.
+    Ip4 {
+        zeros: bool,
+    },
+    /// `%pI6`, and short as `%pI6c`.
+    Ip6 {
+        short: bool,
+    },
+}
+
+/// No width or precision beyond this: longer than any line, short enough to be harmless.
+const WIDEST: usize = 4096;
+
+impl Spec {
+    /// How many arguments give width and precision.
+    pub fn stars(&self) -> usize {
+        usize::from(self.width == Amount::Star) + usize::from(self.precision == Amount::Star)
+    }
+
+    /// Bytes of the number that the conversion takes; a long has `long_size`.
+    pub fn bytes(&self, long_size: usize) -> usize {
+        match self.size {
+            Size::Char => 1,
+            Size::Short => 2,
+            Size::Int => 4,
+            Size::Long => long_size,
+            Size::LongLong => 8,
+        }
+    }
+
+    /// Whether it prints text.
+    pub fn is_text(&self) -> bool {
+        self.kind == Kind::Text
+    }
+
+    /// Whether it prints what a pointer points at, which is not in a record.
+    pub fn follows_pointer(&self) -> bool {
+        matches!(self.kind, Kind::Mac(_) | Kind::Ip4 { .. } | Kind::Ip6 { .. })
+    }
+
+    /// Replaces `*` by the values that its arguments have.
+    pub fn with_stars(&self, mut values: impl Iterator<Item = u64>) -> Spec {
+        let mut spec = self.clone();
+        if spec.width == Amount::Star {
+            let width = values.next().unwrap_or(0) as i32;
+            spec.left |= width < 0;
+            spec.width = Amount::Fixed((width.unsigned_abs() as usize).min(WIDEST));
+        }
+        if spec.precision == Amount::Star {
+            let precision = values.next().unwrap_or(0) as i32;
+            spec.precision =
+                usize::try_from(precision).map_or(Amount::None, |n| Amount::Fixed(n.min(WIDEST)));
+        }
+        spec
+    }
+
+    /// Appends a text, cut to the precision and padded to the width.
+    pub fn text(&self, text: &[u8], out: &mut Vec<u8>) {
+        let text = match self.precision {
+            Amount::Fixed(most) => &text[..text.len().min(most)],
+            _ => text,
+        };
+        self.pad(b"", text, false, out);
+    }
+
+    /// Appends a number.
+    pub fn number(&self, value: u64, context: &Context, out: &mut Vec<u8>) {
+        let unused = 64 - 8 * self.bytes(context.long_size) as u32;
+        let cut = value << unused >> unused;
+        let mut digits = [0; 24];
+        let mut end = &mut digits[..];
+        // A number of 64 bits has at most 22 digits, so the writes below fit.
+        let sign: &[u8] = match self.kind {
+            Kind::Signed => {
+                let value = ((value << unused) as i64) >> unused;
+                let _ = write!(end, "{}", value.unsigned_abs());
+                match value {
+                    value if value < 0 => b"-",
+                    _ if self.plus => b"+",
+                    _ if self.blank => b" ",
+                    _ => b"",
+                }
+            }
+            Kind::Octal => {
+                let _ = write!(end, "{cut:o}");
+                if self.alternate && cut != 0 { b"0" } else { b"" }
+            }
+            Kind::Hex => {
+                let _ = write!(end, "{cut:x}");
+                if self.alternate && cut != 0 { b"0x" } else { b"" }
+            }
+            Kind::UpperHex => {
+                let _ = write!(end, "{cut:X}");
+                if self.alternate && cut != 0 { b"0X" } else { b"" }
+            }
+            Kind::Pointer if value == 0 => return self.pad(b"", b"(nil)", false, out),
+            Kind::Pointer => {
+                let _ = write!(end, "{value:x}");
+                b"0x"
+            }
+            Kind::Char => return self.pad(b"", &[value as u8], false, out),
+            Kind::Function { offset } => return function(value, offset, context, out),
+            _ => {
+                let _ = write!(end, "{cut}");
+                b""
+            }
+        };
+        let left = end.len();
+        let used = digits.len() - left;
+        let digits = &digits[..used];
+        match self.precision {
+            Amount::Fixed(least) => {
+                let mut longer = vec![b'0'; least.saturating_sub(used)];
+                longer.extend(digits);
+                self.pad(sign, &longer, false, out);
+            }
+            _ => self.pad(sign, digits, self.zero && !self.left, out),
+        }
+    }
+
+    fn pad(&self, sign: &[u8], text: &[u8], zeros: bool, out: &mut Vec<u8>) {
+        let width = if let Amount::Fixed(width) = self.width { width } else { 0 };
+        let gap = width.saturating_sub(sign.len() + text.len());
+        if !self.left && !zeros {
+            out.resize(out.len() + gap, b' ');
+        }
+        out.extend_from_slice(sign);
+        if zeros {
+            out.resize(out.len() + gap, b'0');
+        }
+        out.extend_from_slice(text);
+        if self.left {
+            out.resize(out.len() + gap, b' ');
+        }
+    }
+
+    /// Appends the bytes of an address of the network.
+    fn address(&self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        match self.kind {
+            Kind::Mac(between) => {
+                for (index, byte) in bytes.get(..6)?.iter().enumerate() {
+                    if let (Some(between), true) = (between, index > 0) {
+                        out.push(between);
+                    }
+                    let _ = write!(out, "{byte:02x}");
+                }
+            }
+            Kind::Ip4 { zeros } => {
+                let [a, b, c, d]: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
+                let _ = if zeros {
+                    write!(out, "{a:03}.{b:03}.{c:03}.{d:03}")
+                } else {
+                    write!(out, "{a}.{b}.{c}.{d}")
+                };
+            }
+            Kind::Ip6 { short } => {
+                let bytes: [u8; 16] = bytes.get(..16)?.try_into().ok()?;
+                if short {
+                    let _ = write!(out, "{}", std::net::Ipv6Addr::from(bytes));
+                } else {
+                    for (index, pair) in bytes.chunks(2).enumerate() {
+                        let _ = write!(out, "{}", if index > 0 { ":" } else { "" });
+                        let _ = pair.iter().try_for_each(|byte| write!(out, "{byte:02x}"));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// Appends the function of an address, with its offset when asked for.
+fn function(address: u64, offset: bool, context: &Context, out: &mut Vec<u8>) {
+    let _ = match context.symbols.find(address) {
+        Some(symbol) if offset => write!(out, "{}+0x{:x}", symbol.name, address - symbol.address),
+        Some(symbol) => write!(out, "{}", symbol.name),
+        None => write!(out, "0x{address:x}"),
+    };
+}
+
+/// Splits a printf format: the text before each conversion and the conversion, at last text alone.
+/// `None` when there is a conversion that this program does not know.
+pub fn conversions(format: &[u8]) -> Option<Vec<(Vec<u8>, Option<Spec>)>> {
+    let mut pieces = Vec::new();
+    let mut text = Vec::new();
+    let mut rest = format;
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (first, rest.first()) {
+            (b'\\', Some(escaped)) => {
+                text.push(match escaped {
+                    b'n' => b'\n',
+                    b't' => b'\t',
+                    b'r' => b'\r',
+                    other => *other,
+                });
+                rest = &rest[1..];
+            }
+            (b'%', Some(b'%')) => {
+                text.push(b'%');
+                rest = &rest[1..];
+            }
+            (b'%', _) => {
+                let (spec, after) = conversion(rest)?;
+                pieces.push((std::mem::take(&mut text), Some(spec)));
+                rest = after;
+            }
+            _ => text.push(*first),
+        }
+    }
+    if !text.is_empty() {
+        pieces.push((text, None));
+    }
+    Some(pieces)
+}
+
+/// One conversion behind its `%`, and what follows it.
+fn conversion(format: &[u8]) -> Option<(Spec, &[u8])> {
+    let mut spec = Spec::default();
+    let mut rest = format;
+    while let [flag, tail @ ..] = rest {
+        match flag {
+            b'-' => spec.left = true,
+            b'0' => spec.zero = true,
+            b'+' => spec.plus = true,
+            b' ' => spec.blank = true,
+            b'#' => spec.alternate = true,
+            _ => break,
+        }
+        rest = tail;
+    }
+    (spec.width, rest) = amount(rest);
+    if let [b'.', tail @ ..] = rest {
+        (spec.precision, rest) = amount(tail);
+        if spec.precision == Amount::None {
+            spec.precision = Amount::Fixed(0);
+        }
+    }
+    while let [letter, tail @ ..] = rest {
+        spec.size = match (letter, spec.size) {
+            (b'h', Size::Short) => Size::Char,
+            (b'h', _) => Size::Short,
+            (b'l', Size::Long) | (b'L' | b'j', _) => Size::LongLong,
+            (b'l' | b'z' | b'Z' | b't', _) => Size::Long,
+            _ => break,
+        };
+        rest = tail;
+    }
+    let [letter, tail @ ..] = rest else { return None };
+    rest = tail;
+    spec.kind = match letter {
+        b'd' | b'i' => Kind::Signed,
+        b'u' => Kind::Unsigned,
+        b'x' => Kind::Hex,
+        b'X' => Kind::UpperHex,
+        b'o' => Kind::Octal,
+        b'c' => Kind::Char,
+        b's' => Kind::Text,
+        b'p' => {
+            spec.size = Size::Long;
+            let (kind, used) = match rest {
+                [b'F' | b'S', ..] => (Kind::Function { offset: true }, 1),
+                [b'f' | b's', ..] => (Kind::Function { offset: false }, 1),
+                [b'M', b'F', ..] => (Kind::Mac(Some(b'-')), 2),
+                [b'M', ..] => (Kind::Mac(Some(b':')), 1),
+                [b'm', ..] => (Kind::Mac(None), 1),
+                [b'I', b'4', ..] => (Kind::Ip4 { zeros: false }, 2),
+                [b'i', b'4', ..] => (Kind::Ip4 { zeros: true }, 2),
+                [b'I', b'6', b'c', ..] => (Kind::Ip6 { short: true }, 3),
+                [b'I', b'6', ..] => (Kind::Ip6 { short: false }, 2),
+                [letter, ..] if letter.is_ascii_alphabetic() => return None,
+                _ => (Kind::Pointer, 0),
+            };
+            rest = &rest[used..];
+            kind
+        }
+        _ => return None,
+    };
+    Some((spec, rest))
+}
+
+fn amount(format: &[u8]) -> (Amount, &[u8]) {
+    if let [b'*', rest @ ..] = format {
+        return (Amount::Star, rest);
+    }
+    let digits = format.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = format.split_at(digits);
+    if number.is_empty() {
+        return (Amount::None, rest);
+    }
+    let add = |sum: usize, digit: &u8| (sum * 10 + usize::from(digit - b'0')).min(WIDEST);
+    (Amount::Fixed(number.iter().fold(0, add)), rest)
+}
+
+/// One record being printed.
+pub struct Run<'a> {
+    event: &'a Event,
+    record: &'a [u8],
+    context: &'a Context,
+    short: Cell<bool>,
+}
+
+impl<'a> Run<'a> {
+    /// Prepares to print `record`, which is of `event`.
+    pub fn new(event: &'a Event, record: &'a [u8], context: &'a Context) -> Run<'a> {
+        Run { event, record, context, short: Cell::new(false) }
+    }
+
+    /// Whether something that was printed lies beyond the record's end; it shows as 0 or nothing.
+    pub fn is_short(&self) -> bool {
+        self.short.get()
+    }
+
+    /// Appends the text of a print format.
+    pub fn print(&self, program: &Program, out: &mut Vec<u8>) {
+        for piece in &program.pieces {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text),
+                Piece::Print { spec, stars, value } => self.conversion(spec, stars, value, out),
+            }
+        }
+    }
+
+    /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
+    /// shows as they are keep its conversion.
+    pub fn fields(&self, out: &mut Vec<u8>) {
+        for (index, field) in self.event.fields.iter().enumerate().skip(self.event.common) {
+            out.push(b' ');
+            out.extend_from_slice(field.name.as_bytes());
+            out.push(b'=');
+            match self.spec_of(index) {
+                Some((prefix, spec)) if !field.array => {
+                    out.extend_from_slice(prefix);
+                    self.conversion(spec, &[], &Expr::Field(index), out);
+                }
+                _ => self.field(field, out),
+            }
+        }
+    }
+
+    /// The conversion that shows a field alone, and the `0x` before it.
+    fn spec_of(&self, index: usize) -> Option<(&'static [u8], &Spec)> {
+        let mut prefix: &[u8] = b"";
+        for piece in &self.event.print.as_ref()?.pieces {
+            match piece {
+                Piece::Text(text) => prefix = if text.ends_with(b"0x") { b"0x" } else { b"" },
+                Piece::Print { spec, stars, value } => {
+                    let mut value = value;
+                    while let Expr::Cast(_, inside) = value {
+                        value = inside;
+                    }
+                    if matches!(value, Expr::Field(found) if *found == index) && stars.is_empty() {
+                        return Some((prefix, spec));
+                    }
+                    prefix = b"";
+                }
+            }
+        }
+        None
+    }
+
+    fn field(&self, field: &Field, out: &mut Vec<u8>) {
+        if field.array {
+            let bytes = self.bytes(field);
+            let text = until_nul(bytes);
+            // Text or empty; zeros behind it belong to it.
+            let printable = text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'..=b'\r'));
+            if field.is_string() && printable {
+                out.extend_from_slice(text);
+                return;
+            }
+            out.extend(b"ARRAY[");
+            for (index, byte) in bytes.iter().enumerate() {
+                let _ = write!(out, "{}{byte:02x}", if index > 0 { ", " } else { "" });
+            }
+            out.push(b']');
+            return;
+        }
+        let value = self.value(field);
+        let _ = match (field.is_pointer(), field.signed, field.is_long(), field.size) {
+            (true, ..) | (_, false, true, _) => write!(out, "0x{value:x}"),
+            (_, true, true, 4) => write!(out, "0x{:x}", value as u32),
+            (_, true, _, 4) => write!(out, "{}", value as i32),
+            (_, true, _, 2) => write!(out, "{:2}", value as i16),
+            (_, true, _, 1) => write!(out, "{}", value as i8),
+            (_, true, ..) => write!(out, "{}", value as i64),
+            _ => write!(out, "{value}"),
+        };
+    }
+
+    fn conversion(&self, spec: &Spec, stars: &[Expr], value: &Expr, out: &mut Vec<u8>) {
+        let changed;
+        let spec = if stars.is_empty() {
+            spec
+        } else {
+            changed = spec.with_stars(stars.iter().map(|star| self.number(star)));
+            &changed
+        };
+        if spec.is_text() {
+            self.text(spec, value, out);
+        } else if spec.follows_pointer() {
+            if spec.address(self.pointed(value), out).is_none() {
+                self.short.set(true);
+            }
+        } else {
+            spec.number(self.number(value), self.context, out);
+        }
+    }
+
+    /// The number that an expression is; texts count as 0.
+    pub fn number(&self, expr: &Expr) -> u64 {
+        match expr {
+            Expr::Number(value) => *value,
+            Expr::Field(index) => self.value(&self.event.fields[*index]),
+            Expr::Cast(mask, of) => self.number(of) & mask,
+            Expr::Unary(operator, of) => expr::unary(*operator, self.number(of)),
+            Expr::Binary(operator, left, right) => {
+                expr::binary(operator, self.number(left), self.number(right)).unwrap_or(0)
+            }
+            Expr::Choice(condition, then, otherwise) => {
+                self.number(if self.number(condition) != 0 { then } else { otherwise })
+            }
+            Expr::Element(field, index) => {
+                let field = &self.event.fields[*field];
+                let size = element_size(field, self.context.long_size);
+                let start =
+                    usize::try_from(self.number(index)).ok().and_then(|index| index.checked_mul(size));
+                start
+                    .and_then(|start| self.context.order.number_at(self.bytes(field), start, size))
+                    .unwrap_or(0)
+            }
+            Expr::DynamicLength(field) => self.value(&self.event.fields[*field]) >> 16 & 0xffff,
+            Expr::DynamicArray(field) => self.value(&self.event.fields[*field]) & 0xffff,
+            _ => 0,
+        }
+    }
+
+    fn text(&self, spec: &Spec, expr: &Expr, out: &mut Vec<u8>) {
+        match expr {
+            Expr::Text(text) | Expr::Name(text) => spec.text(text.as_bytes(), out),
+            Expr::Number(value) => spec.text(value.to_string().as_bytes(), out),
+            Expr::Field(index) => {
+                let field = &self.event.fields[*index];
+                if !field.array && field.size == self.context.long_size {
+                    // A pointer to a constant string of the kernel.
+                    let address = self.value(field);
+                    match self.context.printk.get(&address) {
+                        Some(text) => out.extend_from_slice(text),
+                        None => drop(write!(out, "{address:x}")),
+                    }
+                } else {
+                    spec.text(until_nul(self.bytes(field)), out);
+                }
+            }
+            Expr::Str(field) => spec.text(until_nul(self.bytes(&self.event.fields[*field])), out),
+            Expr::Choice(condition, then, otherwise) => {
+                self.text(spec, if self.number(condition) != 0 { then } else { otherwise }, out);
+            }
+            Expr::Flags(value, delimiter, names) => {
+                self.flags(spec, self.number(value), delimiter, names, out)
+            }
+            Expr::Symbolic(value, names) => {
+                let value = self.number(value);
+                match names.iter().find(|name| name.0.unwrap_or(u64::MAX) == value) {
+                    Some((_, name)) => spec.text(name.as_bytes(), out),
+                    None => drop(write!(out, "0x{value:x}")),
+                }
+            }
+            Expr::Hex { bytes, count, joined } => {
+                let count = usize::try_from(self.number(count)).unwrap_or(usize::MAX);
+                let bytes = self.pointed(bytes);
+                if count > bytes.len() {
+                    self.short.set(true);
+                }
+                for (index, byte) in bytes.iter().take(count).enumerate() {
+                    let _ = write!(out, "{}{byte:02x}", if index > 0 && !joined { " " } else { "" });
+                }
+            }
+            Expr::Array(array, count, size) => {
+                let (count, size) = (self.number(count), self.number(size) as usize);
+                if !matches!(size, 1 | 2 | 4 | 8) {
+                    let _ = write!(out, "BAD SIZE:{size}");
+                    return;
+                }
+                let elements = self.pointed(array).chunks_exact(size);
+                if (elements.len() as u64) < count {
+                    self.short.set(true);
+                }
+                for (index, element) in (0..count).zip(elements) {
+                    let value = self.context.order.number(element).unwrap_or(0);
+                    let _ = write!(out, "{}{value}", if index > 0 { " " } else { "" });
+                }
+            }
+            Expr::Bitmask(field) => {
+                let mut text = Vec::new();
+                self.bitmask(self.bytes(&self.event.fields[*field]), &mut text);
+                spec.text(&text, out);
+            }
+            _ => {}
+        }
+    }
+
+    fn flags(
+        &self,
+        spec: &Spec,
+        value: u64,
+        delimiter: &str,
+        names: &[(Option<u64>, String)],
+        out: &mut Vec<u8>,
+    ) {
+        let mut left = value;
+        let mut first = true;
+        for (flag, name) in names {
+            match flag {
+                None if left == 0 => {
+                    spec.text(name.as_bytes(), out);
+                    break;
+                }
+                Some(flag) if *flag != 0 && left & flag == *flag => {
+                    if !first {
+                        out.extend_from_slice(delimiter.as_bytes());
+                    }
+                    spec.text(name.as_bytes(), out);
+                    first = false;
+                    left &= !flag;
+                }
+                _ => {}
+            }
+        }
+        if left != 0 {
+            let _ = write!(out, "{}0x{left:x}", if first { "" } else { delimiter });
+        }
+    }
+
+    /// Words of 32 bits in hexadecimal, the highest first and without leading zeros, separated by
+    /// commas: the kernel's way to print a bitmap.
+    fn bitmask(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        let words = bytes.chunks_exact(4).map(|word| self.context.order.number(word).unwrap_or(0));
+        let words: Vec<u64> = words.collect();
+        // A big-endian kernel of 64 bits keeps the low word of each long behind the high one.
+        let swapped = self.context.order == crate::bytes::ByteOrder::Big && self.context.long_size == 8;
+        let word = |index: usize| words.get(if swapped { index ^ 1 } else { index }).copied().unwrap_or(0);
+        let mut started = false;
+        for index in (0..words.len()).rev() {
+            let _ = match (started, word(index), index) {
+                (false, 0, 1..) => continue,
+                (false, value, _) => write!(out, "{value:x}"),
+                (true, value, _) => write!(out, ",{value:08x}"),
+            };
+            started = true;
+        }
+    }
+
+    fn value(&self, field: &Field) -> u64 {
+        if let Some(value) = field.number(self.context.order, self.record) {
+            return value;
+        }
+        // Arrays have no value; any other field has to be in the record.
+        self.short.set(self.short.get() || !field.array || field.dynamic != Dynamic::No);
+        0
+    }
+
+    fn bytes(&self, field: &Field) -> &'a [u8] {
+        field.bytes(self.context.order, self.record).unwrap_or_else(|| {
+            self.short.set(true);
+            &[]
+        })
+    }
+
+    /// The bytes that an array expression stands for.
+    fn pointed(&self, expr: &Expr) -> &'a [u8] {
+        match expr {
+            Expr::Field(index) | Expr::DynamicArray(index) | Expr::Str(index) => {
+                self.bytes(&self.event.fields[*index])
+            }
+            Expr::Cast(_, of) => self.pointed(of),
+            _ => &[],
+        }
+    }
+}
+
+fn element_size(field: &Field, long_size: usize) -> usize {
+    let name = field.type_name.as_str();
+    let has = |names: &[&str]| names.iter().any(|part| name.contains(part));
+    match () {
+        () if has(&["long long", "64"]) => 8,
+        () if has(&["long", "*"]) => long_size,
+        () if has(&["char", "u8", "s8", "bool"]) => 1,
+        () if has(&["short", "16"]) => 2,
+        () => 4,
+    }
+}
+
+/// A C string: the bytes before the first NUL.
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
+}

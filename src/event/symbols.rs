@@ -1,0 +1,107 @@
+//! Functions by address, from the text of kallsyms.
+
+/// A function: where it starts, its name, and its module if it is in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Symbol<'a> {
+    /// The address of its first byte.
+    pub address: u64,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// All functions of a kernel.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    text: String,
+    /// Address, and where the name stands in `text`.
+    map: Vec<(u64, u32, u32)>,
+}
+
+impl Symbols {
+    /// Reads the text of kallsyms: `ADDRESS TYPE NAME [MODULE]` per line, up to the first line of
+    /// another form. Absolute symbols and names starting with `$` are no functions.
+    ///
+    /// ```
+    /// use snaptrace::event::Symbols;
+    /// let symbols = Symbols::parse("ff10 T open\nff80 t close\n".to_string());
+    /// assert_eq!(symbols.find(0xff14).unwrap().name, "open");
+    /// ```
+    pub fn parse(text: String) -> Symbols {
+        let mut map = Vec::new();
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            let address = words.next().and_then(|word| u64::from_str_radix(word, 16).ok());
+            let (Some(address), Some(kind), Some(name)) = (address, words.next(), words.next()) else {
+                break;
+            };
+            if matches!(kind, "A" | "a") || name.starts_with('$') {
+                continue;
+            }
+            let start = name.as_ptr() as usize - text.as_ptr() as usize;
+            map.push((address, start as u32, name.len() as u32));
+        }
+        // trace-cmd's choice among several names of one address depends on this very order.
+        map.reverse();
+        map.sort_by_key(|entry| entry.0);
+        Symbols { text, map }
+    }
+
+    /// The function that an address lies in: the nearest at or below it. Nothing lies behind the
+    /// start of the last one, whose end is not known.
+    pub fn find(&self, address: u64) -> Option<Symbol<'_>> {
+        let (mut low, mut high) = (0, self.map.len());
+        // Not `binary_search`: of several equal addresses the one that trace-cmd meets first.
+        while low < high {
+            let middle = (low + high) / 2;
+            let (start, ..) = self.map[middle];
+            if address == start {
+                return self.symbol(middle);
+            } else if address < start {
+                high = middle;
+            } else if self.map.get(middle + 1).is_some_and(|next| address < next.0) {
+                return self.symbol(middle);
+            } else {
+                low = middle + 1;
+            }
+        }
+        None
+    }
+
+    /// All functions by address, with their types left out.
+    pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
+        (0..self.map.len()).filter_map(|index| self.symbol(index))
+    }
+
+    fn symbol(&self, index: usize) -> Option<Symbol<'_>> {
+        let (address, start, len) = *self.map.get(index)?;
+        let name = self.text.get(start as usize..(start + len) as usize)?;
+        Some(Symbol { address, name })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(symbols: &Symbols, address: u64) -> Option<&str> {
+        symbols.find(address).map(|symbol| symbol.name)
+    }
+
+    #[test]
+    fn the_nearest_lower_function_is_found() {
+        let text = "100 T a\n200 t b\t[mod]\n180 A percpu\n190 t $x\n300 T c\nnonsense\n400 T d\n";
+        let symbols = Symbols::parse(text.to_string());
+        assert_eq!(name(&symbols, 0xff), None);
+        assert_eq!(name(&symbols, 0x1ff), Some("a"));
+        assert_eq!(name(&symbols, 0x200), Some("b"));
+        assert_eq!(name(&symbols, 0x300), Some("c"));
+        assert_eq!(name(&symbols, 0x301), None);
+    }
+
+    #[test]
+    fn of_equal_addresses_the_last_covers_what_follows() {
+        let symbols = Symbols::parse("100 T a\n100 T b\n100 T c\n200 T d\n".to_string());
+        assert_eq!(name(&symbols, 0x101), Some("a"));
+        assert_eq!(name(&symbols, 0x100), Some("a"));
+    }
+}

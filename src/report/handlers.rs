@@ -1,0 +1,285 @@
+//! Events whose text is not the kernel's print format but that of trace-cmd and its plug-ins.
+
+use std::io::Write;
+
+use super::{Reporter, graph};
+use crate::event::Event;
+use crate::event::print::until_nul;
+use crate::trace_dat::Record;
+
+/// How an event is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handler {
+    /// By its print format.
+    None,
+    Function,
+    GraphEntry,
+    GraphExit,
+    KernelStack,
+    RawData,
+    BinaryPrint,
+    SchedSwitch,
+    SchedWakeup,
+    CallSite,
+    HrtimerExpire,
+    HrtimerStart,
+    TlbFlush,
+}
+
+/// How an event is printed without plug-ins.
+pub(super) fn built_in(event: &Event) -> Handler {
+    match (event.system.as_str(), event.name.as_str()) {
+        ("ftrace", "funcgraph_entry") => Handler::GraphEntry,
+        ("ftrace", "funcgraph_exit") => Handler::GraphExit,
+        ("ftrace", "kernel_stack") => Handler::KernelStack,
+        ("ftrace", "raw_data") => Handler::RawData,
+        ("ftrace", "bprint") => Handler::BinaryPrint,
+        _ => Handler::None,
+    }
+}
+
+/// How an event is printed with plug-ins.
+pub(super) fn handler(event: &Event) -> Handler {
+    match (event.system.as_str(), event.name.as_str()) {
+        ("ftrace", "function") => Handler::Function,
+        ("sched", "sched_switch") => Handler::SchedSwitch,
+        ("sched", "sched_wakeup" | "sched_wakeup_new") => Handler::SchedWakeup,
+        (
+            "kmem",
+            "kfree"
+            | "kmalloc"
+            | "kmalloc_node"
+            | "kmem_cache_alloc"
+            | "kmem_cache_alloc_node"
+            | "kmem_cache_free",
+        ) => Handler::CallSite,
+        ("timer", "hrtimer_expire_entry") => Handler::HrtimerExpire,
+        ("timer", "hrtimer_start") => Handler::HrtimerStart,
+        ("tlb", "tlb_flush") => Handler::TlbFlush,
+        _ => built_in(event),
+    }
+}
+
+impl<'r> Reporter<'r> {
+    /// Appends the text that this program has of its own for an event; false when the print
+    /// format is to follow.
+    pub(super) fn handle(&mut self, record: &Record<'_>, event: &Event) -> bool {
+        match self.handlers[event.index] {
+            Handler::None | Handler::GraphEntry => false,
+            Handler::Function => self.function(record, event).is_some(),
+            Handler::GraphExit => match graph::Call::read(self.reader, event, record) {
+                Some(exit) => {
+                    self.graph_exit(&exit);
+                    true
+                }
+                None => false,
+            },
+            Handler::KernelStack => self.kernel_stack(record, event).is_some(),
+            Handler::RawData => self.raw_data(record, event).is_some(),
+            Handler::BinaryPrint => self.binary_print(record, event).is_some(),
+            Handler::SchedSwitch => self.sched_switch(record, event).is_some(),
+            Handler::SchedWakeup => self.sched_wakeup(record, event).is_some(),
+            Handler::CallSite => {
+                self.call_site(record, event);
+                false
+            }
+            Handler::HrtimerExpire => self.hrtimer_expire(record, event).is_some(),
+            Handler::HrtimerStart => self.hrtimer_start(record, event).is_some(),
+            Handler::TlbFlush => self.tlb_flush(record, event).is_some(),
+        }
+    }
+
+    fn value(&self, record: &Record<'_>, event: &Event, name: &str) -> Option<u64> {
+        event.field(name)?.number(self.context.order, record.data)
+    }
+
+    fn function(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        let function = self.value(record, event, "ip")?;
+        let caller = self.value(record, event, "parent_ip")?;
+        let name = self.context.symbols.find(function).map(|symbol| symbol.name);
+        if !self.config.no_indent {
+            let parent = self.context.symbols.find(caller).map(|symbol| symbol.name);
+            let depth = parent.map_or(0, |parent| self.depth_of(record.cpu, parent, name));
+            super::line::blanks(depth * 3, &mut self.out);
+        }
+        self.function_name(function);
+        if self.config.parent.unwrap_or(!self.trace_cmd()) {
+            self.out.extend_from_slice(b" <-- ");
+            self.function_name(caller);
+        }
+        Some(())
+    }
+
+    /// How deep a function is among those seen on its CPU: one below its parent.
+    fn depth_of(&mut self, cpu: u32, parent: &'r str, function: Option<&'r str>) -> usize {
+        let stack = self.stacks.entry(cpu).or_default();
+        // What lies behind an unused slot was left by a deeper call.
+        let used = stack.iter().take_while(|slot| slot.is_some());
+        let depth = used.enumerate().find(|(_, slot)| **slot == Some(parent)).map(|(depth, _)| depth);
+        let depth = depth.unwrap_or_else(|| {
+            stack.resize(stack.len().max(1), None);
+            stack[0] = Some(parent);
+            0
+        });
+        if stack.len() < depth + 2 {
+            stack.resize(depth + 2, None);
+        }
+        stack[depth + 1] = function;
+        depth
+    }
+
+    fn function_name(&mut self, address: u64) {
+        match self.context.symbols.find(address) {
+            Some(symbol) => {
+                self.out.extend_from_slice(symbol.name.as_bytes());
+                if self.config.offset {
+                    let _ = write!(self.out, "+0x{:x} ", (address - symbol.address) as u32);
+                }
+            }
+            None => drop(write!(self.out, "0x{address:x}")),
+        }
+    }
+
+    fn kernel_stack(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        // The record goes on behind the array that is declared.
+        let frames = record.data.get(event.field("caller")?.offset..)?;
+        self.out.extend_from_slice(if self.trace_cmd() { b"<stack trace >\n" } else { b"<stack trace>\n" });
+        for frame in frames.chunks_exact(self.context.long_size) {
+            let address = self.context.order.number(frame)?;
+            let end = if self.context.long_size == 8 { u64::MAX } else { u64::from(u32::MAX) };
+            if address == end || address as u32 == u32::MAX {
+                break;
+            }
+            let _ = match self.context.symbols.find(address) {
+                Some(symbol) => writeln!(self.out, "=> {} ({address:x})", symbol.name),
+                None => writeln!(self.out, "=> {address:x}"),
+            };
+        }
+        Some(())
+    }
+
+    fn raw_data(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        let id = self.value(record, event, "id")?;
+        let bytes = record.data.get(event.field("buf")?.offset..)?;
+        let _ = write!(self.out, "# {id:x}");
+        for byte in bytes {
+            let _ = write!(self.out, " {byte:02x}");
+        }
+        Some(())
+    }
+
+    fn sched_switch(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        let previous = self.value(record, event, "prev_pid")?;
+        self.learn(record, event, "prev_comm", previous);
+        let _ = write!(self.out, ":{previous} ");
+        if let Some(priority) = self.value(record, event, "prev_prio") {
+            let _ = write!(self.out, "[{}] ", priority as i32);
+        }
+        if let Some(state) = self.value(record, event, "prev_state") {
+            self.state(state);
+        }
+        self.out.extend_from_slice(b" ==> ");
+        let next = self.value(record, event, "next_pid")?;
+        self.learn(record, event, "next_comm", next);
+        let _ = write!(self.out, ":{next}");
+        if let Some(priority) = self.value(record, event, "next_prio") {
+            let _ = write!(self.out, " [{}]", priority as i32);
+        }
+        Some(())
+    }
+
+    fn state(&mut self, state: u64) {
+        let start = self.out.len();
+        for (bit, letter) in b"SDTtZXxW".iter().enumerate() {
+            if state >> bit & 1 != 0 {
+                if self.out.len() > start {
+                    self.out.push(b'|');
+                }
+                self.out.push(*letter);
+            }
+        }
+        if self.out.len() == start {
+            self.out.push(b'R');
+        }
+    }
+
+    fn sched_wakeup(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        let pid = self.value(record, event, "pid")?;
+        self.learn(record, event, "comm", pid);
+        let _ = write!(self.out, ":{pid}");
+        if let Some(priority) = self.value(record, event, "prio") {
+            let _ = write!(self.out, " [{priority}]");
+        }
+        if let Some(success) = self.value(record, event, "success") {
+            let _ = write!(self.out, " success={success}");
+        }
+        if let Some(cpu) = self.value(record, event, "target_cpu") {
+            let _ = write!(self.out, " CPU:{cpu:03}");
+        }
+        Some(())
+    }
+
+    /// Appends a command, and remembers it for a pid that has none yet.
+    fn learn(&mut self, record: &Record<'_>, event: &Event, field: &str, pid: u64) {
+        let bytes = event.field(field).and_then(|field| field.bytes(self.context.order, record.data));
+        if let Some(bytes) = bytes {
+            let comm = until_nul(bytes);
+            self.out.extend_from_slice(comm);
+            self.comms.entry(pid as i32).or_insert_with(|| comm.to_vec());
+        }
+    }
+
+    fn call_site(&mut self, record: &Record<'_>, event: &Event) {
+        let site = self.value(record, event, "call_site");
+        if let Some((site, symbol)) = site.and_then(|site| Some((site, self.context.symbols.find(site)?))) {
+            let _ = write!(self.out, "({}+0x{:x}) ", symbol.name, (site - symbol.address) as u32);
+        }
+    }
+
+    fn hrtimer_expire(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        self.hrtimer(record, event)?;
+        let now = self.value(record, event, "now")?;
+        let _ = write!(self.out, " now={now}");
+        self.timer_function(record, event);
+        Some(())
+    }
+
+    fn hrtimer_start(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        self.hrtimer(record, event)?;
+        self.timer_function(record, event);
+        let (expires, soft) =
+            (self.value(record, event, "expires")?, self.value(record, event, "softexpires")?);
+        let _ = write!(self.out, " expires={expires} softexpires={soft}");
+        Some(())
+    }
+
+    fn hrtimer(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        let timer = self.value(record, event, "timer").or_else(|| self.value(record, event, "hrtimer"))?;
+        let _ = write!(self.out, "hrtimer=0x{timer:x}");
+        Some(())
+    }
+
+    fn timer_function(&mut self, record: &Record<'_>, event: &Event) {
+        let Some(address) = self.value(record, event, "function") else { return };
+        let _ = match self.context.symbols.find(address) {
+            Some(symbol) => {
+                write!(self.out, " function={}/0x{:x}", symbol.name, symbol.address.wrapping_sub(address))
+            }
+            None => write!(self.out, " function=0x{address:08x}"),
+        };
+    }
+
+    fn tlb_flush(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
+        let pages = self.value(record, event, "pages")?;
+        let reason = self.value(record, event, "reason")?;
+        let name = match reason {
+            0 => "flush on task switch",
+            1 => "remote shootdown",
+            2 => "local shootdown",
+            3 => "local mm shootdown",
+            _ => "",
+        };
+        let _ = write!(self.out, "pages={} reason={name} ({reason})", pages as i64);
+        Some(())
+    }
+}

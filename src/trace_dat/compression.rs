@@ -1,0 +1,81 @@
+//! The compressions of version 7.
+
+use std::io::Read;
+
+use crate::error::{Error, Result};
+
+/// Nothing in a file is larger than this once unpacked: kallsyms has some 15 MiB, a chunk of CPU
+/// data ten sub-buffers.
+const LARGEST: u32 = 64 << 20;
+/// The window of zstd that is accepted: that of its highest ordinary level.
+const WINDOW: u64 = 8 << 20;
+
+/// How sections and CPU data are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    None,
+    Zlib,
+    Zstd,
+}
+
+impl Compression {
+    pub fn named(name: &str) -> Result<Compression> {
+        match name {
+            "none" => Ok(Compression::None),
+            "zlib" => Ok(Compression::Zlib),
+            "zstd" => Ok(Compression::Zstd),
+            _ => Err(Error::new(format!("compression '{name}' is not known"))
+                .help("record with --compression zstd, zlib or none")),
+        }
+    }
+
+    /// Unpacks `data` into `out`, which comes to have `size` bytes.
+    ///
+    /// Fails when the data are damaged or have another size. Memory grows with what is really
+    /// there, not with what is announced.
+    pub fn unpack(self, data: &[u8], size: u32, out: &mut Vec<u8>) -> Result<()> {
+        out.clear();
+        if size > LARGEST {
+            return Err(Error::new(format!("{size} bytes are announced, more than {LARGEST}")));
+        }
+        let most = u64::from(size) + 1;
+        let outcome = match self {
+            Compression::None => {
+                out.extend_from_slice(data);
+                Ok(data.len())
+            }
+            Compression::Zlib => flate2::read::ZlibDecoder::new(data).take(most).read_to_end(out),
+            Compression::Zstd => {
+                let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(data, WINDOW);
+                decoder.map_err(std::io::Error::other).and_then(|decoder| decoder.take(most).read_to_end(out))
+            }
+        };
+        match outcome {
+            Ok(_) if out.len() == size as usize => Ok(()),
+            Ok(_) => Err(Error::new(format!("not the {size} bytes announced came out"))),
+            Err(cause) => Err(Error::new("the compressed data are damaged").because(&cause)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn only_the_announced_size_is_accepted() {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&[7; 1000]).unwrap();
+        let packed = encoder.finish().unwrap();
+        let mut out = Vec::new();
+        Compression::Zlib.unpack(&packed, 1000, &mut out).unwrap();
+        assert_eq!(out, [7; 1000]);
+        for size in [999, 1001, u32::MAX] {
+            assert!(Compression::Zlib.unpack(&packed, size, &mut out).is_err(), "{size}");
+        }
+        assert!(Compression::Zstd.unpack(&packed, 1000, &mut out).is_err());
+        assert!(Compression::named("lz4").unwrap_err().to_string().contains("lz4"));
+    }
+}

@@ -1,0 +1,498 @@
+//! A file's header, options and sections; its records are [`super::Records`].
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use super::compression::Compression;
+use super::cursor::Cursor;
+use super::records::Records;
+use super::{MAGIC, id, sections};
+use crate::bytes::ByteOrder;
+use crate::error::{Error, Result};
+use crate::event::{Context, Events, Symbols};
+use crate::ring_buffer::Layout;
+
+/// The CPU data of one CPU in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CpuData {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+    /// Size in the file, in bytes; for compressed data it may leave out the chunk count.
+    pub size: u64,
+}
+
+/// The top instance's buffer (first, without a name) or an instance's.
+#[derive(Debug, Clone)]
+pub struct Buffer {
+    /// The instance's name, empty for the top one.
+    pub name: String,
+    /// Bytes of a sub-buffer.
+    pub page_size: usize,
+    /// The CPUs with data, by number.
+    pub cpus: Vec<CpuData>,
+    pub(super) compressed: bool,
+}
+
+/// Turns TSC cycles into nanoseconds: `cycles * multiplier >> shift`.
+#[derive(Debug, Clone, Copy)]
+struct TscRate {
+    multiplier: u32,
+    shift: u32,
+}
+
+/// An open file.
+///
+/// ```no_run
+/// # fn main() -> snaptrace::Result<()> {
+/// use snaptrace::trace_dat::Reader;
+/// # let data: Vec<u8> = Vec::new();
+/// // `data` is the content of the file.
+/// let reader = Reader::new("trace.dat", &data)?;
+/// let mut records = reader.records();
+/// while let Some(record) = records.next() {
+///     println!("{} {} {} bytes", record.cpu, record.time, record.data.len());
+/// }
+/// records.finish()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Reader<'d> {
+    pub(super) name: String,
+    pub(super) data: &'d [u8],
+    pub(super) compression: Compression,
+    pub(super) layout: Layout,
+    version: u32,
+    page_size: usize,
+    events: Events,
+    context: Context,
+    cmdlines: HashMap<i32, Vec<u8>>,
+    cpus: u32,
+    options: Options,
+}
+
+/// What the options say.
+#[derive(Debug, Default)]
+struct Options {
+    buffers: Vec<Buffer>,
+    clock: Option<String>,
+    tsc: Option<TscRate>,
+    offset: i64,
+    cpustat: Vec<String>,
+    uname: Option<String>,
+    version: Option<String>,
+    cpus: Option<u32>,
+    /// Ids and offsets of sections.
+    sections: Vec<(u16, u64)>,
+}
+
+/// A section's body, unpacked, and what to call it in errors.
+struct Section<'d> {
+    body: Cow<'d, [u8]>,
+    place: String,
+}
+
+impl<'d> Reader<'d> {
+    /// Reads the header, options and sections of `data`, the whole file; `name` is for errors.
+    ///
+    /// Fails, with the place in the file, when it is no trace.dat of version 6 or 7 or is damaged.
+    /// Damage in the records themselves is found by [`Records::finish`].
+    pub fn new(name: &str, data: &'d [u8]) -> Result<Reader<'d>> {
+        Reader::open(name, data).map_err(|error| {
+            Error::new(format!("cannot read {name}: {error}"))
+                .help("the file is damaged, incomplete or no trace.dat: copy or record it again")
+        })
+    }
+
+    fn open(name: &str, data: &'d [u8]) -> Result<Reader<'d>> {
+        // The byte order is not known yet, nor needed for what comes before it.
+        let mut cursor = Cursor::new(data, 0, ByteOrder::Little, "header");
+        if !data.starts_with(MAGIC) {
+            return Err(cursor.error("it does not begin like a trace.dat"));
+        }
+        cursor.bytes(MAGIC.len() as u64)?;
+        let version = match cursor.text()?.as_str() {
+            "6" => 6,
+            "7" => 7,
+            other => return Err(cursor.error(&format!("version '{other}' is neither 6 nor 7"))),
+        };
+        let order = match cursor.bytes(1)? {
+            [0] => ByteOrder::Little,
+            [1] => ByteOrder::Big,
+            _ => return Err(cursor.error("the byte order is neither 0 nor 1")),
+        };
+        let long_size = match cursor.bytes(1)? {
+            [size @ (4 | 8)] => usize::from(*size),
+            _ => return Err(cursor.error("the size of a long is neither 4 nor 8")),
+        };
+        let mut cursor = Cursor::new(data, cursor.at(), order, "header");
+        let page_size = page_size(&mut cursor)?;
+        let context = Context { order, long_size, symbols: Symbols::default(), printk: HashMap::new() };
+        let mut reader = Reader {
+            name: name.to_string(),
+            data,
+            compression: Compression::None,
+            layout: Layout::usual(order, long_size),
+            version,
+            page_size,
+            events: Events::default(),
+            context,
+            cmdlines: HashMap::new(),
+            cpus: 0,
+            options: Options::default(),
+        };
+        if version == 6 {
+            reader.read_version_6(cursor)?;
+        } else {
+            reader.read_version_7(cursor)?;
+        }
+        for buffer in &reader.options.buffers {
+            if buffer.page_size <= reader.layout.header_size() {
+                return Err(Error::new(format!(
+                    "a page size of {} bytes has no room for data",
+                    buffer.page_size
+                )));
+            }
+        }
+        // The top instance comes first, whatever the order of the options.
+        reader.options.buffers.sort_by_key(|buffer| !buffer.name.is_empty());
+        Ok(reader)
+    }
+
+    fn read_version_6(&mut self, mut cursor: Cursor<'d>) -> Result<()> {
+        let (order, long_size) = (self.order(), self.context.long_size);
+        self.layout = sections::header_info(&mut cursor, order, long_size)?;
+        sections::ftrace_formats(&mut cursor, &mut self.events, long_size)?;
+        sections::event_formats(&mut cursor, &mut self.events, long_size)?;
+        let size = cursor.u32()?;
+        self.context.symbols = Symbols::parse(text(cursor.bytes(u64::from(size))?));
+        let size = cursor.u32()?;
+        self.context.printk = sections::printk(cursor.bytes(u64::from(size))?);
+        let size = cursor.u64()?;
+        self.cmdlines = sections::cmdlines(cursor.bytes(size)?);
+        self.cpus = cursor.u32()?;
+        let mut instances = Vec::new();
+        let mut has_clock = false;
+        cursor.tag("options  \0")?;
+        loop {
+            let id = cursor.u16()?;
+            if id == id::DONE {
+                break;
+            }
+            let size = cursor.u32()?;
+            let at = cursor.at();
+            let body = cursor.bytes(u64::from(size))?;
+            let mut option = Cursor::new(body, 0, order, format!("option {id} at offset 0x{at:x}"));
+            match id {
+                id::BUFFER => {
+                    let offset = option.u64()?;
+                    let cpus = self.options.cpus.take().unwrap_or(self.cpus);
+                    instances.push((offset, option.text()?, cpus));
+                }
+                id::TRACECLOCK => has_clock = true,
+                _ => self.option(id, option)?,
+            }
+        }
+        if cursor.clone().tag("latency  \0").is_ok() {
+            return Err(cursor
+                .error("it holds the text of a latency tracer, not records")
+                .help("trace-cmd report prints such a text"));
+        }
+        let top = self.flyrecord(&mut cursor, String::new(), self.cpus)?;
+        self.options.buffers.push(top);
+        if has_clock {
+            let size = cursor.u64()?;
+            let clock = cursor.bytes(size)?;
+            self.options.clock = chosen_clock(clock);
+        }
+        for (offset, name, cpus) in instances {
+            let at = usize::try_from(offset).unwrap_or(usize::MAX);
+            let mut cursor = Cursor::new(self.data, at, order, format!("instance '{name}'"));
+            let buffer = self.flyrecord(&mut cursor, name, cpus)?;
+            self.options.buffers.push(buffer);
+        }
+        Ok(())
+    }
+
+    /// Version 6's table of CPU data.
+    fn flyrecord(&self, cursor: &mut Cursor<'_>, name: String, count: u32) -> Result<Buffer> {
+        cursor.tag("flyrecord\0")?;
+        let mut cpus = Vec::new();
+        for cpu in 0..count {
+            let (offset, size) = (cursor.u64()?, cursor.u64()?);
+            if size > 0 {
+                cpus.push(CpuData { cpu, offset, size });
+            }
+        }
+        Ok(Buffer { name, page_size: self.page_size, cpus, compressed: false })
+    }
+
+    fn read_version_7(&mut self, mut cursor: Cursor<'d>) -> Result<()> {
+        let (order, long_size) = (self.order(), self.context.long_size);
+        let name = cursor.text()?;
+        cursor.text()?;
+        self.compression = Compression::named(&name).map_err(|error| cursor.error(&error.to_string()))?;
+        let mut next = cursor.u64()?;
+        let mut seen = HashSet::new();
+        while next != 0 {
+            if !seen.insert(next) {
+                return Err(
+                    cursor.error(&format!("the options sections chain in a circle at offset 0x{next:x}"))
+                );
+            }
+            next = self.options_section(next)?;
+        }
+        let mut layout = None;
+        for (id, offset) in std::mem::take(&mut self.options.sections) {
+            let section = self.section(id, offset)?;
+            let mut cursor = Cursor::new(&section.body, 0, order, section.place);
+            match id {
+                id::HEADER_INFO => layout = Some(sections::header_info(&mut cursor, order, long_size)?),
+                id::FTRACE_FORMATS => sections::ftrace_formats(&mut cursor, &mut self.events, long_size)?,
+                id::EVENT_FORMATS => sections::event_formats(&mut cursor, &mut self.events, long_size)?,
+                id::KALLSYMS => {
+                    let size = cursor.u32()?;
+                    self.context.symbols = Symbols::parse(text(cursor.bytes(u64::from(size))?));
+                }
+                id::PRINTK => {
+                    let size = cursor.u32()?;
+                    self.context.printk = sections::printk(cursor.bytes(u64::from(size))?);
+                }
+                _ => {
+                    let size = cursor.u64()?;
+                    self.cmdlines = sections::cmdlines(cursor.bytes(size)?);
+                }
+            }
+        }
+        self.layout = layout.ok_or_else(|| cursor.error("no option tells where header_page is"))?;
+        let highest = self.options.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|data| data.cpu).max();
+        self.cpus = self.options.cpus.or(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Reads one options section of version 7 and gives the offset of the next, or 0.
+    fn options_section(&mut self, offset: u64) -> Result<u64> {
+        let section = self.section(id::DONE, offset)?;
+        let order = self.order();
+        let mut cursor = Cursor::new(&section.body, 0, order, section.place.as_str());
+        while cursor.left() > 0 {
+            let id = cursor.u16()?;
+            let size = cursor.u32()?;
+            let place = format!("option {id} in {}", section.place);
+            let mut option = Cursor::new(cursor.bytes(u64::from(size))?, 0, order, place);
+            match id {
+                id::DONE => return option.u64(),
+                id::BUFFER => {
+                    let buffer = self.buffer(&mut option)?;
+                    self.options.buffers.push(buffer);
+                }
+                id::HEADER_INFO
+                | id::FTRACE_FORMATS
+                | id::EVENT_FORMATS
+                | id::KALLSYMS
+                | id::PRINTK
+                | id::CMDLINES => self.options.sections.push((id, option.u64()?)),
+                _ => self.option(id, option)?,
+            }
+        }
+        Err(cursor.error("the options do not end"))
+    }
+
+    /// Version 7's BUFFER option.
+    fn buffer(&self, option: &mut Cursor<'_>) -> Result<Buffer> {
+        let offset = option.u64()?;
+        let name = option.text()?;
+        option.text()?;
+        let page_size = page_size(option)?;
+        let mut cpus = Vec::new();
+        for _ in 0..option.u32()? {
+            let data = CpuData { cpu: option.u32()?, offset: option.u64()?, size: option.u64()? };
+            if data.size > 0 {
+                cpus.push(data);
+            }
+        }
+        cpus.sort_by_key(|data| data.cpu);
+        let mut header = self.at(offset, &format!("section 3 at offset 0x{offset:x}"));
+        if header.u16()? != id::BUFFER {
+            return Err(header.error("it is not the section with CPU data"));
+        }
+        Ok(Buffer { name, page_size, cpus, compressed: header.u16()? & 1 != 0 })
+    }
+
+    /// An option that both versions have.
+    fn option(&mut self, id: u16, mut option: Cursor<'_>) -> Result<()> {
+        let left = option.left() as u64;
+        let options = &mut self.options;
+        match id {
+            id::CPUSTAT => options.cpustat.push(text(option.bytes(left)?).trim_end_matches('\0').to_string()),
+            id::UNAME => options.uname = Some(text(option.bytes(left)?).trim_end_matches('\0').to_string()),
+            id::VERSION => {
+                options.version = Some(text(option.bytes(left)?).trim_end_matches('\0').to_string())
+            }
+            id::TRACECLOCK => options.clock = chosen_clock(option.bytes(left)?),
+            id::CPUCOUNT => options.cpus = Some(option.u32()?),
+            id::DATE => {
+                options.offset = options.offset.wrapping_add(signed(option.bytes(left)?).wrapping_mul(1000))
+            }
+            id::OFFSET => options.offset = options.offset.wrapping_add(signed(option.bytes(left)?)),
+            id::TSC2NSEC => {
+                let rate = TscRate { multiplier: option.u32()?, shift: option.u32()? };
+                options.tsc = Some(rate).filter(|rate| rate.multiplier > 0 && rate.shift < 64);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The body of the section at an offset, which has to have this id.
+    fn section(&self, id: u16, offset: u64) -> Result<Section<'d>> {
+        let place = format!("section {id} at offset 0x{offset:x}");
+        let mut header = self.at(offset, &place);
+        let found = header.u16()?;
+        if found != id {
+            return Err(header.error(&format!("section {found} stands there instead")));
+        }
+        let compressed = header.u16()? & 1 != 0;
+        header.u32()?;
+        let size = header.u64()?;
+        let body = header.bytes(size)?;
+        if !compressed {
+            return Ok(Section { body: Cow::Borrowed(body), place });
+        }
+        let mut packed = Cursor::new(body, 0, self.order(), place.as_str());
+        let (size, unpacked) = (packed.u32()?, packed.u32()?);
+        let data = packed.bytes(u64::from(size))?;
+        let mut out = Vec::new();
+        self.compression
+            .unpack(data, unpacked, &mut out)
+            .map_err(|error| packed.error(&error.to_string()))?;
+        Ok(Section { body: Cow::Owned(out), place })
+    }
+
+    fn at(&self, offset: u64, place: &str) -> Cursor<'d> {
+        Cursor::new(self.data, usize::try_from(offset).unwrap_or(usize::MAX), self.order(), place)
+    }
+
+    fn order(&self) -> ByteOrder {
+        self.context.order
+    }
+
+    /// All records by time; see [`Records`].
+    pub fn records(&self) -> Records<'_> {
+        Records::new(self, |_, _| true)
+    }
+
+    /// The records of the buffers (by index) and CPUs that `wanted` accepts.
+    pub fn records_of(&self, wanted: impl Fn(usize, u32) -> bool) -> Records<'_> {
+        Records::new(self, wanted)
+    }
+
+    /// The name given to [`Reader::new`].
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version of the file's format, 6 or 7.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The events that the file describes.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What the text of events needs: byte order, symbols, constant strings.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Commands by pid.
+    pub fn cmdlines(&self) -> &HashMap<i32, Vec<u8>> {
+        &self.cmdlines
+    }
+
+    /// The number of CPUs of the recorded machine.
+    pub fn cpus(&self) -> u32 {
+        self.cpus
+    }
+
+    /// The buffers, the top instance's first.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.options.buffers
+    }
+
+    /// The trace clock, such as `local`.
+    pub fn clock(&self) -> Option<&str> {
+        self.options.clock.as_deref()
+    }
+
+    /// Whether times are nanoseconds; counters and cycles are not.
+    pub fn is_nanoseconds(&self) -> bool {
+        self.options.tsc.is_some()
+            || self.clock().is_none_or(|clock| {
+                matches!(clock, "local" | "global" | "uptime" | "perf") || clock.starts_with("mono")
+            })
+    }
+
+    /// Buffer statistics of each CPU, as text, taken when recording ended.
+    pub fn cpustat(&self) -> &[String] {
+        &self.options.cpustat
+    }
+
+    /// `uname` of the recorded machine.
+    pub fn uname(&self) -> Option<&str> {
+        self.options.uname.as_deref()
+    }
+
+    /// The version of the program that wrote the file.
+    pub fn writer_version(&self) -> Option<&str> {
+        self.options.version.as_deref()
+    }
+
+    /// A record's stamp in the file's own units turned into the time to show: cycles into
+    /// nanoseconds where the file says how, and moved by the file's offset (`--date`).
+    pub fn shown_time(&self, stamp: u64) -> u64 {
+        let time = match self.options.tsc {
+            Some(rate) => ((u128::from(stamp) * u128::from(rate.multiplier)) >> rate.shift) as u64,
+            None => stamp,
+        };
+        time.wrapping_add_signed(self.options.offset)
+    }
+}
+
+fn page_size(cursor: &mut Cursor<'_>) -> Result<usize> {
+    let size = cursor.u32()?;
+    if size.is_power_of_two() && (64..=1 << 24).contains(&size) {
+        return Ok(size as usize);
+    }
+    Err(cursor.error(&format!("a page size of {size} bytes cannot be")))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The clock in brackets of the text of `trace_clock`.
+fn chosen_clock(text: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(text);
+    let (_, rest) = text.split_once('[')?;
+    rest.split_once(']').map(|(clock, _)| clock.to_string())
+}
+
+/// A number as C's strtoll reads it, decimal or hexadecimal; 0 when there is none.
+fn signed(text: &[u8]) -> i64 {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim_matches(['\0', ' ', '\n']);
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    let number = match digits.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16),
+        None => digits.parse(),
+    };
+    let number = number.unwrap_or(0);
+    if negative { number.wrapping_neg() } else { number }
+}

@@ -1,0 +1,301 @@
+//! `snaptrace report` on recordings: the bytes of trace-cmd 3.1.6 for those that lie beside the
+//! workspace, and made-up files for what goes wrong.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use snaptrace::report::{Config, Style, report};
+use snaptrace::trace_dat::Reader;
+
+/// Recordings with trace-cmd's own text beside each, where a checkout has them.
+fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/samples")
+}
+
+fn run(arguments: &[&str], file: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_snaptrace")).arg("report").args(arguments).arg(file).output().unwrap()
+}
+
+/// Fails unless `report` prints exactly `expected` for a sample.
+fn compare(sample: &str, arguments: &[&str], expected: &str) {
+    let mut all = vec!["--style", "trace-cmd-3.1"];
+    all.extend(arguments);
+    let output = run(&all, &samples().join(sample));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "report {all:?} {sample}: {errors}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let wanted = fs::read_to_string(samples().join(expected)).unwrap();
+    for (number, (got, wanted)) in text.lines().zip(wanted.lines()).enumerate() {
+        assert_eq!(got, wanted, "report {all:?} {sample}, line {}", number + 1);
+    }
+    assert!(text == wanted, "report {all:?} {sample}: {} bytes of {}", text.len(), wanted.len());
+}
+
+#[test]
+fn samples_give_the_bytes_of_trace_cmd() {
+    if !samples().is_dir() {
+        eprintln!("ignored: there is no folder {}", samples().display());
+        return;
+    }
+    compare("01-fn.dat", &[], "01-fn.txt");
+    compare("02-fnstack.dat", &[], "02-fnstack.txt");
+    compare("02-fnstack.dat", &["-O", "parent"], "02-fnstack.parent.txt");
+    compare("03-graph.dat", &[], "03-graph.txt");
+    compare("03-graph.dat", &["-t"], "03-graph.ns.txt");
+    compare("05-events.dat", &[], "05-events.txt");
+    compare("05-events.dat", &["-l"], "05-events.latency.txt");
+    compare("05-events.dat", &["-R"], "05-events.raw.txt");
+    compare("06-fn-v6.dat", &[], "06-fn-v6.txt");
+    compare("07-nocomp.dat", &[], "07-nocomp.txt");
+}
+
+#[test]
+fn a_long_sample_has_the_digest_of_trace_cmd() {
+    use sha2::{Digest, Sha256};
+    if !samples().is_dir() {
+        eprintln!("ignored: there is no folder {}", samples().display());
+        return;
+    }
+    let output = run(&["--style", "trace-cmd-3.1"], &samples().join("15-overwrite.dat"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let digest: String = Sha256::digest(&output.stdout).iter().map(|byte| format!("{byte:02x}")).collect();
+    let expected = fs::read_to_string(samples().join("15-overwrite.sha256")).unwrap();
+    assert_eq!(digest, expected.trim());
+}
+
+/// The format file of an event; `fields` are (declaration, size), one after the other.
+fn format(name: &str, id: u32, fields: &[(&str, usize)], print: &str) -> String {
+    let mut text = format!("name: {name}\nID: {id}\nformat:\n");
+    let common = [
+        ("unsigned short common_type", 2),
+        ("unsigned char common_flags", 1),
+        ("unsigned char common_preempt_count", 1),
+        ("int common_pid", 4),
+    ];
+    let mut offset = 0;
+    for (index, (declaration, size)) in common.iter().chain(fields).enumerate() {
+        if index == common.len() {
+            text.push('\n');
+        }
+        text.push_str(&format!("\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:0;\n"));
+        offset += size;
+    }
+    format!("{text}\nprint fmt: {print}\n")
+}
+
+/// A file of version 6 with two CPUs: functions and a graph on the first, a mark on the second.
+fn made_up(big_endian: bool) -> Vec<u8> {
+    let n = |value: u64, size: usize| {
+        if big_endian {
+            value.to_be_bytes()[8 - size..].to_vec()
+        } else {
+            value.to_le_bytes()[..size].to_vec()
+        }
+    };
+    let sized = |size: usize, text: &str| [n(text.len() as u64, size), text.as_bytes().to_vec()].concat();
+    let mut file = b"\x17\x08\x44tracing6\0".to_vec();
+    file.extend([u8::from(big_endian), 8]);
+    file.extend(n(4096, 4));
+    file.extend(b"header_page\0");
+    let page = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
+                \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
+                \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n";
+    file.extend(sized(8, page));
+    file.extend(b"header_event\0");
+    file.extend(sized(8, "# compressed entry header\n"));
+    file.extend(n(3, 4));
+    let function = [("unsigned long ip", 8), ("unsigned long parent_ip", 8)];
+    let entry = [("unsigned long func", 8), ("int depth", 4)];
+    let exit = [
+        ("unsigned long func", 8),
+        ("int depth", 4),
+        ("int fill", 4),
+        ("unsigned long long calltime", 8),
+        ("unsigned long long rettime", 8),
+    ];
+    file.extend(sized(8, &format("function", 1, &function, "\" %ps <-- %ps\", REC->ip, REC->parent_ip")));
+    file.extend(sized(8, &format("funcgraph_entry", 2, &entry, "\"\"")));
+    file.extend(sized(8, &format("funcgraph_exit", 3, &exit, "\"\"")));
+    file.extend(n(1, 4));
+    file.extend(b"demo\0");
+    file.extend(n(1, 4));
+    let mark = [("char name[8]", 8), ("unsigned int flags", 4), ("int kind", 4)];
+    let print = "\"%-8s|%s|%s|%4d%%\", REC->name, __print_flags(REC->flags, \"|\", { 1, \"A\" }, { (1UL << 1), \
+                 \"B\" }), __print_symbolic(REC->kind, { 0, \"none\" }, { 7, \"seven\" }), REC->kind > 3 ? \
+                 (int)REC->kind * 2 : -1";
+    file.extend(sized(8, &format("mark", 50, &mark, print)));
+    file.extend(sized(4, "1000 T vfs_open\n1100 T path_openat\n1200 T last\n"));
+    file.extend(n(0, 4));
+    file.extend(sized(8, "7 cat\n"));
+    file.extend(n(2, 4));
+    file.extend(b"options  \0");
+    // An option that nobody knows, then the end.
+    file.extend([n(999, 2), n(3, 4), b"abc".to_vec(), n(0, 2)].concat());
+    file.extend(b"flyrecord\0");
+    file.extend([n(4096, 8), n(4096, 8), n(8192, 8), n(4096, 8)].concat());
+    assert!(file.len() <= 4096);
+    file.resize(4096, 0);
+
+    let event = |words: u64, delta: u64, body: &[Vec<u8>]| {
+        let head = if big_endian { words << 27 | delta } else { words | delta << 5 };
+        let body = body.concat();
+        assert_eq!(body.len() as u64, words * 4);
+        [n(head, 4), body].concat()
+    };
+    let common = |id: u64| [n(id, 2), n(1, 1), n(2, 1), n(7, 4)].concat();
+    let page = |time: u64, missed: u64, events: &[Vec<u8>]| {
+        let data = events.concat();
+        let mut page = [n(time, 8), n(data.len() as u64 | missed, 8), data].concat();
+        page.resize(4096, 0);
+        page
+    };
+    let function = |delta, ip, parent| event(6, delta, &[common(1), n(ip, 8), n(parent, 8)]);
+    let entry = |delta, depth| event(5, delta, &[common(2), n(0x1000, 8), n(depth, 4)]);
+    let exit = |delta, depth, ns| {
+        event(10, delta, &[common(3), n(0x1000, 8), n(depth, 4), n(0, 4), n(0, 8), n(ns, 8)])
+    };
+    file.extend(page(
+        2_000_000_000,
+        0,
+        &[
+            function(0, 0x1004, 0x1104),
+            entry(1000, 0),
+            entry(1000, 1),
+            exit(1000, 1, 1_500),
+            exit(1000, 0, 123_456_789),
+        ],
+    ));
+    let mark =
+        |delta, flags, kind| event(6, delta, &[common(50), b"hello\0\0\0".to_vec(), n(flags, 4), n(kind, 4)]);
+    file.extend(page(2_000_000_000, 1 << 31, &[mark(0, 7, 7), mark(9000, 0, 1)]));
+    file
+}
+
+const EXPECTED: &str = "\
+cpus=2
+             cat-7     [000]     2.000000: function:             vfs_open
+CPU:1 [EVENTS DROPPED]
+             cat-7     [001]     2.000000: mark:                 hello   |A|B|0x4|seven|  14%
+             cat-7     [000]     2.000001: funcgraph_entry:                   |  vfs_open() {
+             cat-7     [000]     2.000002: funcgraph_entry:        1.500 us   |    vfs_open();
+             cat-7     [000]     2.000004: funcgraph_exit:       # 123456.7 us |  }
+             cat-7     [001]     2.000009: mark:                 hello   ||0x1|  -1%
+";
+
+/// What is printed of `data`, and whether that was all.
+fn text(data: &[u8], config: &Config) -> (String, Result<(), String>) {
+    let mut out = Vec::new();
+    let outcome = Reader::new("made-up.dat", data).and_then(|reader| report(&reader, config, &mut out));
+    (String::from_utf8_lossy(&out).into_owned(), outcome.map_err(|error| error.to_string()))
+}
+
+fn trace_cmd() -> Config {
+    Config { style: Style::TraceCmd31, ..Config::default() }
+}
+
+#[test]
+fn a_made_up_file_in_both_byte_orders() {
+    for big_endian in [false, true] {
+        let (text, outcome) = text(&made_up(big_endian), &trace_cmd());
+        assert_eq!(text, EXPECTED);
+        assert_eq!(outcome, Ok(()));
+    }
+}
+
+#[test]
+fn our_own_style_names_parents_and_long_durations() {
+    let (text, _) = text(&made_up(false), &Config::default());
+    assert!(text.contains("2.000000: function:             vfs_open <-- path_openat\n"), "{text}");
+    assert!(text.contains("funcgraph_exit:       @ 123456.7 us |  }\n"), "{text}");
+}
+
+#[test]
+fn options_choose_and_change_lines() {
+    let file = made_up(false);
+    let lines =
+        |config: Config| text(&file, &config).0.lines().skip(1).map(str::to_string).collect::<Vec<_>>();
+    let cpu = lines(Config { cpus: vec![1], ..trace_cmd() });
+    assert_eq!(cpu.len(), 3);
+    assert!(cpu[1].contains("[001]"));
+    assert_eq!(lines(Config { pids: vec![8], ..trace_cmd() }), Vec::<String>::new());
+    assert_eq!(lines(Config { comms: vec!["cat".into()], ..trace_cmd() }).len(), 7);
+    let latency = lines(Config { latency: true, cpus: vec![0], ..trace_cmd() });
+    assert_eq!(latency[0], "     cat-7       0d..2.     2.000000: function:             vfs_open");
+    let raw = lines(Config { raw_fields: true, cpus: vec![0], ..trace_cmd() });
+    assert!(raw[0].ends_with(": function:              ip=vfs_open parent_ip=path_openat"), "{}", raw[0]);
+    let kernel = lines(Config { kernel_formats: true, cpus: vec![0], ..trace_cmd() });
+    assert!(kernel[0].ends_with(": function:              vfs_open <-- path_openat"), "{}", kernel[0]);
+    let nanoseconds =
+        lines(Config { nanoseconds: true, time_difference: true, cpus: vec![1], ..trace_cmd() });
+    assert!(nanoseconds[2].contains(" 2.000009000: (+9000)  mark:"), "{}", nanoseconds[2]);
+}
+
+#[test]
+fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
+    for big_endian in [false, true] {
+        let file = made_up(big_endian);
+        for length in 0..file.len() {
+            let (text, outcome) = text(&file[..length], &trace_cmd());
+            assert!(outcome.is_err(), "the first {length} bytes pass for a whole file:\n{text}");
+        }
+        // All of the first CPU's records are still shown when the second's are gone.
+        let (text, outcome) = text(&file[..8192], &trace_cmd());
+        assert_eq!(text.lines().filter(|line| line.contains("[000]")).count(), 4, "{text}");
+        assert!(outcome.unwrap_err().contains("CPU 1"));
+    }
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let file = made_up(false);
+    for at in 0..4096 {
+        for value in [0x00, 0x7f, 0x80, 0xff] {
+            let mut changed = file.clone();
+            changed[at] = value;
+            changed[4096 + at] = !value;
+            // What comes out may be anything; that it comes out is the test.
+            let (text, outcome) = text(&changed, &trace_cmd());
+            assert!(outcome.is_err() || text.starts_with("cpus="), "byte {at} as {value:#x}");
+        }
+    }
+}
+
+#[test]
+fn errors_name_file_and_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("none.dat");
+    let output = run(&[], &missing);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("none.dat"));
+
+    let other = folder.path().join("other.dat");
+    fs::write(&other, "PERFILE2 and more").unwrap();
+    let output = run(&[], &other);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("other.dat: header, byte 0 (0x0)"), "{error}");
+
+    let cut = folder.path().join("cut.dat");
+    fs::write(&cut, &made_up(false)[..9000]).unwrap();
+    let output = run(&["--style", "trace-cmd-3.1"], &cut);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("CPU 1") && error.contains("offset 0x2000"), "{error}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("vfs_open() {"));
+}
+
+#[test]
+fn options_that_do_not_exist_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.dat");
+    fs::write(&file, made_up(false)).unwrap();
+    for arguments in [["-O", "parents"], ["-O", "parent=2"], ["--cpu", "1-x"], ["--style", "trace-cmd-9"]] {
+        let output = run(&arguments, &file);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(arguments[1].split('=').next().unwrap()));
+        assert!(output.stdout.is_empty());
+    }
+}
