@@ -15,6 +15,7 @@ use initramfs::Job;
 use initramfs::job::{JOB_PATH, MODULE_DIR, WORKLOAD_DIR};
 use xshell::{Shell, cmd};
 
+use crate::cargo::cargo;
 use crate::error::{Context, Error, Result};
 use crate::verdict::Verdict;
 
@@ -40,7 +41,6 @@ const WORKLOADS: [&str; 4] = ["cat", "insmod", "ls", "sh"];
 /// # Errors
 /// When the compiler is missing or the build fails; cargo's own words stand above it.
 pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let sysroot = cmd!(sh, "rustc --print sysroot")
         .quiet()
         .read()
@@ -62,15 +62,14 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
     // A first build takes a minute and shows cargo's progress; later ones are a matter of course.
     let quiet = folder.join("snaptrace").exists().then_some("--quiet");
     let _inside = sh.push_dir(root);
-    let built = cmd!(
-        sh,
-        "{cargo} build {quiet...} --locked --profile guest --target {target} --target-dir {target_dir}
-         --package snaptrace --package initramfs --bins"
-    )
-    .env_remove("RUSTFLAGS")
-    .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-    .quiet()
-    .run();
+    let built = cargo(sh)
+        .args(["build", "--locked", "--profile", "guest", "--target", target, "--target-dir"])
+        .arg(&target_dir)
+        .args(["--package", "snaptrace", "--package", "initramfs", "--bins"])
+        .args(quiet)
+        .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .run();
     built.map_err(|error| {
         Error::new("cannot build the guest's programs")
             .because(error)

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod cache;
+pub mod cargo;
 pub mod download;
 pub mod error;
 pub mod harness;

@@ -81,15 +81,16 @@ impl Ui {
             let lines = Lines { what: what.to_owned(), bytes, done: 0, total, told };
             return Bar(Kind::Lines(Mutex::new(lines)));
         }
-        let bar = match total {
+        // Added before it draws anything: what it drew alone would never be cleared.
+        let bar = self.bars.add(match total {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::new_spinner(),
-        };
+        });
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(what.to_owned());
-        Bar(Kind::Drawn(self.bars.add(bar)))
+        Bar(Kind::Drawn(bar))
     }
 }
 

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 type Test = fn(&str) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 7] = [
+const TESTS: [(&str, Test); 8] = [
     ("run returns the command's exit status", exit_status),
     ("run returns the command's output on both channels", output),
     ("run brings files out", files),
@@ -46,6 +46,7 @@ const TESTS: [(&str, Test); 7] = [
     ("run tells a restart", restart),
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
+    ("a difference on a kernel nobody reviewed is drift", drift),
 ];
 
 fn root() -> PathBuf {
@@ -145,25 +146,51 @@ fn other_inputs(kernel: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn edited_snapshot(kernel: &str) -> Result<(), Failed> {
+/// A copy of the snapshots in which one line of the case `function` is another.
+fn edited_copy() -> Result<TempDir, Failed> {
     let folder = TempDir::new()?;
-    let snapshots = root().join("tests/snapshots");
-    for entry in fs::read_dir(&snapshots)? {
+    for entry in fs::read_dir(root().join("tests/snapshots"))? {
         let entry = entry?;
         let text = fs::read_to_string(entry.path())?;
         let text = text.replace("__kmalloc <-load_elf_phdrs", "__kmalloc <-somebody_else");
         fs::write(folder.path().join(entry.file_name()), text)?;
     }
+    Ok(folder)
+}
+
+/// Runs the case `function` against other snapshots than the tree's; gives standard output back.
+fn against(status: i32, snapshots: &Path, arguments: &[&str]) -> Result<String, Failed> {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["test-vm", "--kernel", kernel, "function"])
-        .env("SNAPTRACE_SNAPSHOTS", folder.path())
+        .args(["test-vm", "function"])
+        .args(arguments)
+        .env("SNAPTRACE_SNAPSHOTS", snapshots)
         .current_dir(root())
         .output()?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    demand(output.status.code() == Some(200), &format!("ended with {}", output.status), &stdout)?;
+    let ended = format!("ended with {} instead of {status}", output.status);
+    demand(output.status.code() == Some(status), &ended, &stdout)?;
+    Ok(stdout)
+}
+
+fn edited_snapshot(kernel: &str) -> Result<(), Failed> {
+    let snapshots = edited_copy()?;
+    // Without the list of reviewed kernels every difference is a mismatch, on any kernel.
+    fs::remove_file(snapshots.path().join("reviewed.toml"))?;
+    let stdout = against(200, snapshots.path(), &["--kernel", kernel])?;
     demand(stdout.contains("function: mismatch: "), "no verdict", &stdout)?;
     let has =
         |sign: char, words: &str| stdout.lines().any(|line| line.contains(sign) && line.contains(words));
     demand(has('-', "__kmalloc <-somebody_else"), "no old line", &stdout)?;
     demand(has('+', "__kmalloc <-load_elf_phdrs"), "no new line", &stdout)
+}
+
+/// The same difference on a kernel that nobody reviewed is drift, and passes only when allowed.
+fn drift(kernel: &str) -> Result<(), Failed> {
+    let snapshots = edited_copy()?;
+    let reviewed = snapshots.path().join("reviewed.toml");
+    fs::write(&reviewed, fs::read_to_string(&reviewed)?.replace("gcc 12", "gcc 11"))?;
+    let stdout = against(201, snapshots.path(), &["--kernel", kernel])?;
+    demand(stdout.contains("function: drift: "), "no verdict", &stdout)?;
+    let stdout = against(0, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
+    demand(stdout.contains("function: drift, allowed: "), "drift is not told", &stdout)
 }

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::cases::{self, Case};
 use super::results::{Comparison, Stored};
+use crate::cargo::{self, cargo};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::verdict::Verdict;
@@ -37,22 +38,23 @@ pub enum Mode {
 pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.root);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let update = match mode {
         Mode::Check => "no",
         Mode::Update => "always",
         Mode::Review => "new",
     };
-    let built = cmd!(sh, "{cargo} test --quiet --locked --package xtask --test vm --no-run").quiet().run();
+    let test = ["test", "--quiet", "--locked", "--package", "xtask", "--test", "vm"];
+    let built = cargo(&sh).args(test).arg("--no-run").run();
     built.context(|| "cannot build the test binary `vm`".into())?;
-    let output = cmd!(sh, "{cargo} test --quiet --locked --package xtask --test vm -- --test-threads 1")
+    let output = cargo(&sh)
+        .args(test)
+        .args(["--", "--test-threads", "1"])
         .env(RESULTS_VAR, run)
         // An assertion that fails is no crash: the diff is what people need.
         .env("RUST_BACKTRACE", "0")
         .env("INSTA_UPDATE", update)
         .env("INSTA_FORCE_PASS", "0")
         .env("INSTA_WORKSPACE_ROOT", &h.root)
-        .quiet()
         .ignore_status()
         .output()
         .context(|| "cannot run the test binary `vm`".into())?;
@@ -70,18 +72,18 @@ pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
 
 /// Asks about each new snapshot, with insta's own tool, which needs the terminal.
 fn review(h: &Harness) -> Result<()> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let failed = |cause: String| {
         Error::new("cannot review the new snapshots")
             .because(cause)
             .help("`cargo install cargo-insta` installs the tool")
             .help("`cargo xtask test-vm --stored --update` accepts everything")
     };
-    let status = Command::new(cargo)
-        .args(["insta", "review", "--workspace-root"])
-        .arg(&h.root)
-        .status()
-        .map_err(|error| failed(error.to_string()))?;
+    let mut command = Command::new(cargo::program());
+    command.args(["insta", "review", "--workspace-root"]).arg(&h.root);
+    for name in cargo::of_this_run() {
+        command.env_remove(name);
+    }
+    let status = command.status().map_err(|error| failed(error.to_string()))?;
     if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
 }
 

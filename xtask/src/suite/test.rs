@@ -1,14 +1,18 @@
 //! `cargo xtask test`: everything that has to hold before a change lands.
 
-use xshell::{Shell, cmd};
+use xshell::Shell;
 
 use super::guest::Tools;
 use super::test_vm::{self, Plan, Tally};
+use crate::cargo::cargo;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::setup;
 use crate::verdict::Verdict;
+
+const LINTS: [&str; 8] =
+    ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
 
 /// Formatting, lints, host tests, then the VM cases on the kernels at hand.
 ///
@@ -19,11 +23,10 @@ use crate::verdict::Verdict;
 pub fn test(h: &Harness) -> Result<Verdict> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.root);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // A stand-in kernel is built in the host tests.
     setup::need_packages(h, "the host tests", &[("make", "make")])?;
-    stage(h, "formatting", cmd!(sh, "{cargo} fmt --all --check"))?;
-    stage(h, "lints", cmd!(sh, "{cargo} clippy --locked --workspace --all-targets --quiet -- -D warnings"))?;
+    stage(h, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
+    stage(h, "lints", cargo(&sh).args(LINTS))?;
     h.ui.say("== kernels and tools");
     Tools::get(h)?;
     for record in h.matrix()?.records() {
@@ -34,7 +37,7 @@ pub fn test(h: &Harness) -> Result<Verdict> {
             h.ui.say(format!("{}: unavailable: {error}", record.name));
         }
     }
-    stage(h, "host tests", cmd!(sh, "{cargo} test --locked --workspace --quiet"))?;
+    stage(h, "host tests", cargo(&sh).args(["test", "--locked", "--workspace", "--quiet"]))?;
     h.ui.say("== VM cases");
     let (verdict, Tally { passed, .. }) = test_vm::run(h, &Plan { allow_drift: true, ..Plan::default() })?;
     if verdict == Verdict::Pass && passed == 0 {
