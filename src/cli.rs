@@ -31,7 +31,7 @@ use crate::{check, command, control, stat};
   snaptrace reset
 
 Exit codes: 0 success, 1 failure, 2 usage or nothing matched, 13 permission;
-'start' with a command passes on the command's."
+'start' and 'record' with a command pass on the command's."
 )]
 struct Cli {
     /// The tracing directory [default: found, or mounted at
@@ -141,6 +141,19 @@ Example:
   snaptrace start -p function -l 'vfs_*' -F cat /etc/hostname"
 )]
 struct StartArgs {
+    #[command(flatten)]
+    what: TraceArgs,
+    /// Use this instance, created when missing
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Command to run once tracing is on; its exit status is passed on
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// What is traced, by `start` and by `record`.
+#[derive(Debug, Args)]
+struct TraceArgs {
     /// Tracer, see 'snaptrace list -t'
     #[arg(short = 'p', value_name = "TRACER")]
     tracer: Option<String>,
@@ -165,9 +178,6 @@ struct StartArgs {
     /// Set a trace option, noOPTION to clear it (repeatable)
     #[arg(short = 'O', value_name = "OPTION")]
     options: Vec<String>,
-    /// Use this instance, created when missing
-    #[arg(short = 'B', value_name = "INSTANCE")]
-    instance: Option<String>,
     /// Trace only this process (repeatable, or separated by commas)
     #[arg(short = 'P', value_name = "PID", value_delimiter = ',')]
     pids: Vec<u32>,
@@ -177,9 +187,6 @@ struct StartArgs {
     /// With -F or -P, trace the children too
     #[arg(short = 'c')]
     children: bool,
-    /// Command to run once tracing is on; its exit status is passed on
-    #[arg(trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -191,7 +198,8 @@ nothing is an error, and nothing is changed then. Function filters not given
 stay as they were; events not given are off meanwhile.
 
 Without CMD it records until Ctrl-C. Afterwards all control files are as they
-were before; the buffer is emptied.
+were before; the buffer is emptied. SIGTERM and SIGHUP end it likewise, with
+143 and 129.
 
 Example:
   snaptrace record -p function -l __kmalloc ls /
@@ -199,45 +207,14 @@ Example:
   snaptrace record -e sched -e kmem:kmalloc -F ls /"
 )]
 struct RecordArgs {
-    /// Tracer, see 'snaptrace list -t'
-    #[arg(short = 'p', value_name = "TRACER")]
-    tracer: Option<String>,
-    /// Trace only this function (repeatable)
-    #[arg(short = 'l', value_name = "FUNC")]
-    functions: Vec<String>,
-    /// Do not trace this function (repeatable)
-    #[arg(short = 'n', value_name = "FUNC")]
-    notrace: Vec<String>,
-    /// Graph only this function and what it calls (repeatable)
-    #[arg(short = 'g', value_name = "FUNC")]
-    graph: Vec<String>,
-    /// Leave this function and what it calls out of graphs (repeatable)
-    #[arg(long, value_name = "FUNC")]
-    graph_notrace: Vec<String>,
-    /// Record the call stack of each function; needs -l
-    #[arg(long)]
-    func_stack: bool,
-    /// Depth of graphs, 0 for no limit
-    #[arg(long, value_name = "N")]
-    max_graph_depth: Option<u32>,
+    #[command(flatten)]
+    what: TraceArgs,
     /// Record these events (repeatable)
     #[arg(short = 'e', value_name = "EVENT")]
     events: Vec<String>,
-    /// Set a trace option, noOPTION to clear it (repeatable)
-    #[arg(short = 'O', value_name = "OPTION")]
-    options: Vec<String>,
     /// Use this instance; one that was missing is deleted afterwards
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
-    /// Trace only this process (repeatable, or separated by commas)
-    #[arg(short = 'P', value_name = "PID", value_delimiter = ',')]
-    pids: Vec<u32>,
-    /// Trace only the process of CMD
-    #[arg(short = 'F')]
-    only_command: bool,
-    /// With -F or -P, trace the children too
-    #[arg(short = 'c')]
-    children: bool,
     /// Trace clock, see 'snaptrace list -C'
     #[arg(short = 'C', value_name = "CLOCK")]
     clock: Option<String>,
@@ -461,7 +438,9 @@ fn dispatch(cli: Cli) -> Result<u8> {
     let chosen = |args: &InstanceArgs| tracefs.instance(args.instance.as_deref());
     match cli.command {
         Command::List(args) => print(&list::list(&tracefs, &args.kind())?)?,
-        Command::Start(args) => return start::start(&tracefs, &args.config()),
+        Command::Start(args) => {
+            return start::start(&tracefs, &args.what.config(args.instance, args.command));
+        }
         Command::Record(args) => return record::record(&tracefs, &args.config(), &mut io::stdout()),
         Command::Stop(args) => control::stop(&chosen(&args)?)?,
         Command::Restart(args) => control::restart(&chosen(&args)?)?,
@@ -515,8 +494,8 @@ impl ListArgs {
     }
 }
 
-impl StartArgs {
-    fn config(self) -> Start {
+impl TraceArgs {
+    fn config(self, instance: Option<String>, command: Vec<OsString>) -> Start {
         Start {
             tracer: self.tracer,
             functions: self.functions,
@@ -526,11 +505,11 @@ impl StartArgs {
             func_stack: self.func_stack,
             max_graph_depth: self.max_graph_depth,
             options: self.options,
-            instance: self.instance,
+            instance,
             pids: self.pids,
             only_command: self.only_command,
             children: self.children,
-            command: self.command,
+            command,
         }
     }
 }
@@ -547,21 +526,7 @@ impl RecordArgs {
             (Some(CompressionName::Zstd), _) | (None, Version::V7) => Compression::Zstd,
         };
         Record {
-            start: Start {
-                tracer: self.tracer,
-                functions: self.functions,
-                notrace: self.notrace,
-                graph: self.graph,
-                graph_notrace: self.graph_notrace,
-                func_stack: self.func_stack,
-                max_graph_depth: self.max_graph_depth,
-                options: self.options,
-                instance: self.instance,
-                pids: self.pids,
-                only_command: self.only_command,
-                children: self.children,
-                command: self.command,
-            },
+            start: self.what.config(self.instance, self.command),
             events: self.events,
             clock: self.clock,
             buffer_kb: self.buffer_kb,

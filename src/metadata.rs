@@ -61,6 +61,13 @@ pub fn gather(tracefs: &Tracefs) -> Result<Metadata> {
     })
 }
 
+/// Whether the kernel keeps its addresses from us, so that functions cannot be named.
+pub fn hides_addresses(kallsyms: &[u8]) -> bool {
+    // Per-CPU symbols begin at 0, so one line tells nothing.
+    let is_zero = |line: &[u8]| line.iter().take_while(|byte| **byte != b' ').all(|byte| *byte == b'0');
+    kallsyms.split(|byte| *byte == b'\n').all(is_zero)
+}
+
 /// The format files of a system's events.
 fn formats(top: &Instance, system: &str) -> Result<Vec<Vec<u8>>> {
     let mut formats = Vec::new();
@@ -121,6 +128,12 @@ fn unknown(field: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hidden_addresses_are_all_zero() {
+        assert!(hides_addresses(b"0000 A fixed_percpu_data\n0000 T _text\n"));
+        assert!(!hides_addresses(b"0000 A fixed_percpu_data\nff81 T _text\n"));
+    }
 
     #[test]
     fn the_layout_is_taken_from_header_page() {

@@ -292,6 +292,13 @@ impl Target {
             instance: passing.instance,
             ..metadata::gather(tracefs)?
         };
+        if metadata::hides_addresses(&metadata.kallsyms) {
+            // Not an error: what was recorded is sound, and events need no symbols.
+            tell(
+                "/proc/kallsyms hides its addresses, so functions will have no names; \
+                 'sysctl kernel.kptr_restrict=1' shows them to root",
+            );
+        }
         let failed = |cause: &io::Error| {
             Error::io("write", &self.path, cause).help("make room there, or choose another folder with -o")
         };
@@ -319,9 +326,13 @@ impl Target {
 /// Tells lost events on standard error, as they concern whoever relies on the recording.
 fn tell_lost(lost: &[(u32, u64)]) {
     for (cpu, count) in lost.iter().filter(|(_, count)| *count > 0) {
-        // Without a standard error there is nobody to tell.
-        let _ = writeln!(io::stderr(), "CPU {cpu}: {count} events lost");
+        tell(&format!("CPU {cpu}: {count} events lost"));
     }
+}
+
+fn tell(text: &str) {
+    // Without a standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn summary(stored: &[Stored], config: &Record) -> String {
