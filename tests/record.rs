@@ -151,7 +151,10 @@ fn a_recording_leaves_the_file_and_nothing_else() {
         "-c",
         "cat tracing/set_ftrace_filter tracing/current_tracer tracing/set_event tracing/buffer_size_kb; exit 3",
     ]);
-    assert_eq!(text(&output.stderr), "");
+    let told = text(&output.stderr);
+    // Who is not root may not see the addresses of the kernel that this test runs on.
+    let told: Vec<&str> = told.lines().filter(|line| !line.starts_with("/proc/kallsyms hides")).collect();
+    assert_eq!(told, Vec::<&str>::new());
     assert_eq!(output.status.code(), Some(3), "the command's status is passed on");
     let out = text(&output.stdout);
     let (head, rest) = out.split_once("CPU0 data recorded at offset=0x").unwrap();
