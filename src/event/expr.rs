@@ -99,7 +99,7 @@ pub(super) enum Reading {
     /// As in C.
     C,
     /// As trace-cmd 3.1.6 does it: brackets right of an operator do not hold together what binds
-    /// less tightly, so `a & (b | c)` is `(a & b) | c`.
+    /// less tightly, so `a & (b | c)` is `(a & b) | c`; and a text with a tab is not accepted.
     TraceCmd,
 }
 
@@ -108,6 +108,9 @@ pub(super) fn compile(text: &str, fields: &[Field], long_size: usize, reading: R
     let tokens = tokens(text)?;
     let mut parser = Parser { tokens: &tokens, at: 0, fields, long_size, depth: 0, operators: 0, reading };
     let Token::Text(format) = parser.next()? else { return None };
+    if reading == Reading::TraceCmd && format.contains('\t') {
+        return None;
+    }
     let mut arguments = Vec::new();
     while parser.accept(",") {
         arguments.push(parser.choice()?);
@@ -383,8 +386,14 @@ impl Parser<'_> {
             "__get_dynamic_array" | "__get_rel_dynamic_array" => Expr::DynamicArray(self.field()?),
             "__get_dynamic_array_len" | "__get_rel_dynamic_array_len" => Expr::DynamicLength(self.field()?),
             "__get_bitmask" | "__get_rel_bitmask" => Expr::Bitmask(self.field()?),
+            "__builtin_expect" => {
+                let value = self.choice()?;
+                self.expect(",")?;
+                self.choice()?;
+                value
+            }
             "sizeof" => Expr::Number(self.size_of()?),
-            // What it makes of jiffies depends on HZ, which a recording does not say.
+            // How long a jiffy is depends on HZ, which a recording does not say: trace-cmd shows jiffies.
             "jiffies_to_msecs" => self.choice()?,
             _ => return None,
         })

@@ -91,6 +91,9 @@ impl Events {
                 value.names(&mut names);
             }
         }
+        if names.is_empty() {
+            return HashMap::new();
+        }
         let used = symbols.iter().filter(|symbol| names.contains(symbol.name));
         used.map(|symbol| (symbol.name.to_string(), symbol.address)).collect()
     }
