@@ -6,7 +6,9 @@
 pub mod expr;
 pub mod format;
 pub mod print;
+pub mod printf;
 pub mod symbols;
+mod token;
 
 use std::collections::{HashMap, HashSet};
 
