@@ -7,7 +7,8 @@
 use std::collections::HashSet;
 
 use super::format::Field;
-use super::print::{Spec, conversions};
+use super::printf::{Spec, conversions};
+use super::token::{Token, tokens};
 
 /// A compiled print format: literal text and conversions in turn.
 #[derive(Debug)]
@@ -99,7 +100,7 @@ pub(super) enum Reading {
     /// As in C.
     C,
     /// As trace-cmd 3.1.6 does it: brackets right of an operator do not hold together what binds
-    /// less tightly, so `a & (b | c)` is `(a & b) | c`.
+    /// less tightly, so `a & (b | c)` is `(a & b) | c`; and a text with a tab is not accepted.
     TraceCmd,
 }
 
@@ -108,6 +109,9 @@ pub(super) fn compile(text: &str, fields: &[Field], long_size: usize, reading: R
     let tokens = tokens(text)?;
     let mut parser = Parser { tokens: &tokens, at: 0, fields, long_size, depth: 0, operators: 0, reading };
     let Token::Text(format) = parser.next()? else { return None };
+    if reading == Reading::TraceCmd && format.contains('\t') {
+        return None;
+    }
     let mut arguments = Vec::new();
     while parser.accept(",") {
         arguments.push(parser.choice()?);
@@ -126,58 +130,6 @@ pub(super) fn compile(text: &str, fields: &[Field], long_size: usize, reading: R
         pieces.push(Piece::Print { spec, stars: stars?, value: arguments.next()? });
     }
     Some(Program { pieces })
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Token {
-    Text(String),
-    Word(String),
-    Op(&'static str),
-}
-
-const OPERATORS: [&str; 28] = [
-    "->", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "(", ")", "[", "]", "{", "}", ",", "?", ":", "<",
-    ">", "!", "~", "+", "-", "*", "/", "%", "&",
-];
-
-fn tokens(text: &str) -> Option<Vec<Token>> {
-    let mut found: Vec<Token> = Vec::new();
-    let mut rest = text;
-    loop {
-        rest = rest.trim_start();
-        let Some(first) = rest.chars().next() else { return Some(found) };
-        let length = if first == '"' {
-            let mut escaped = false;
-            let end = rest[1..].find(|c| {
-                let end = c == '"' && !escaped;
-                escaped = c == '\\' && !escaped;
-                end
-            })?;
-            let part = &rest[1..1 + end];
-            // Neighbouring literals are one.
-            match found.last_mut() {
-                Some(Token::Text(before)) => before.push_str(part),
-                _ => found.push(Token::Text(part.to_string())),
-            }
-            end + 2
-        } else if first.is_alphanumeric() || first == '_' {
-            let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
-            found.push(Token::Word(rest[..end].to_string()));
-            end
-        } else if first == '\'' {
-            let end = rest[1..].find('\'')?;
-            let mut chars = rest[1..1 + end].chars();
-            let (Some(character), None) = (chars.next(), chars.next()) else { return None };
-            found.push(Token::Word((character as u32).to_string()));
-            end + 2
-        } else {
-            let all = OPERATORS.iter().chain(&["|", "^"]);
-            let operator = all.copied().find(|operator| rest.starts_with(operator))?;
-            found.push(Token::Op(operator));
-            operator.len()
-        };
-        rest = &rest[length..];
-    }
 }
 
 /// Nesting beyond this is refused, so that a made-up format cannot exhaust the stack.
@@ -383,8 +335,14 @@ impl Parser<'_> {
             "__get_dynamic_array" | "__get_rel_dynamic_array" => Expr::DynamicArray(self.field()?),
             "__get_dynamic_array_len" | "__get_rel_dynamic_array_len" => Expr::DynamicLength(self.field()?),
             "__get_bitmask" | "__get_rel_bitmask" => Expr::Bitmask(self.field()?),
+            "__builtin_expect" => {
+                let value = self.choice()?;
+                self.expect(",")?;
+                self.choice()?;
+                value
+            }
             "sizeof" => Expr::Number(self.size_of()?),
-            // What it makes of jiffies depends on HZ, which a recording does not say.
+            // How long a jiffy is depends on HZ, which a recording does not say: trace-cmd shows jiffies.
             "jiffies_to_msecs" => self.choice()?,
             _ => return None,
         })

@@ -6,7 +6,9 @@
 pub mod expr;
 pub mod format;
 pub mod print;
+pub mod printf;
 pub mod symbols;
+mod token;
 
 use std::collections::{HashMap, HashSet};
 
@@ -90,6 +92,9 @@ impl Events {
             if let Piece::Print { value, .. } = piece {
                 value.names(&mut names);
             }
+        }
+        if names.is_empty() {
+            return HashMap::new();
         }
         let used = symbols.iter().filter(|symbol| names.contains(symbol.name));
         used.map(|symbol| (symbol.name.to_string(), symbol.address)).collect()

@@ -5,7 +5,8 @@ use std::io::Write;
 
 use super::Reporter;
 use crate::event::Event;
-use crate::event::print::{conversions, until_nul};
+use crate::event::print::until_nul;
+use crate::event::printf::conversions;
 use crate::trace_dat::Record;
 
 impl Reporter<'_> {

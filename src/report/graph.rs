@@ -98,7 +98,7 @@ impl Reporter<'_> {
     }
 
     fn graph_function(&mut self, address: u64) {
-        match self.context.symbols.find(address) {
+        match self.symbol(address) {
             Some(symbol) => self.out.extend_from_slice(symbol.name.as_bytes()),
             None => drop(write!(self.out, "{address:x}")),
         }

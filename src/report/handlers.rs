@@ -95,10 +95,10 @@ impl<'r> Reporter<'r> {
     fn function(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
         let function = self.value(record, event, "ip")?;
         let caller = self.value(record, event, "parent_ip")?;
-        let name = self.context.symbols.find(function).map(|symbol| symbol.name);
         if !self.config.no_indent {
-            let parent = self.context.symbols.find(caller).map(|symbol| symbol.name);
-            let depth = parent.map_or(0, |parent| self.depth_of(record.cpu, parent, name));
+            let name = self.symbol(function).map(|symbol| symbol.name);
+            let parent = self.symbol(caller);
+            let depth = parent.map_or(0, |parent| self.depth_of(record.cpu, parent.name, name));
             super::line::blanks(depth * 3, &mut self.out);
         }
         self.function_name(function);
@@ -128,7 +128,7 @@ impl<'r> Reporter<'r> {
     }
 
     fn function_name(&mut self, address: u64) {
-        match self.context.symbols.find(address) {
+        match self.symbol(address) {
             Some(symbol) => {
                 self.out.extend_from_slice(symbol.name.as_bytes());
                 if self.config.offset {
@@ -149,7 +149,7 @@ impl<'r> Reporter<'r> {
             if address == end || address as u32 == u32::MAX {
                 break;
             }
-            let _ = match self.context.symbols.find(address) {
+            let _ = match self.symbol(address) {
                 Some(symbol) if self.config.offset => {
                     writeln!(self.out, "=> {}+0x{:x}  ({address:x})", symbol.name, address - symbol.address)
                 }
@@ -233,7 +233,7 @@ impl<'r> Reporter<'r> {
 
     fn call_site(&mut self, record: &Record<'_>, event: &Event) {
         let site = self.value(record, event, "call_site");
-        if let Some((site, symbol)) = site.and_then(|site| Some((site, self.context.symbols.find(site)?))) {
+        if let Some((site, symbol)) = site.and_then(|site| Some((site, self.symbol(site)?))) {
             let _ = write!(self.out, "({}+0x{:x}) ", symbol.name, (site - symbol.address) as u32);
         }
     }
@@ -263,7 +263,7 @@ impl<'r> Reporter<'r> {
 
     fn timer_function(&mut self, record: &Record<'_>, event: &Event) {
         let Some(address) = self.value(record, event, "function") else { return };
-        let _ = match self.context.symbols.find(address) {
+        let _ = match self.symbol(address) {
             Some(symbol) => {
                 write!(self.out, " function={}/0x{:x}", symbol.name, symbol.address.wrapping_sub(address))
             }

@@ -10,7 +10,7 @@ use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::event::print::Run;
-use crate::event::{Context, Event};
+use crate::event::{Context, Event, Symbol};
 use crate::ring_buffer::Missed;
 use crate::trace_dat::{Reader, Record};
 use handlers::Handler;
@@ -111,6 +111,9 @@ pub fn report(reader: &Reader<'_>, config: &Config, out: &mut impl Write) -> Res
 /// Output is written in pieces of about this many bytes.
 const BUFFER: usize = 128 << 10;
 
+/// How many functions are kept for looking up.
+const RECENT: usize = 4096;
+
 /// What is kept from line to line.
 struct Reporter<'r> {
     reader: &'r Reader<'r>,
@@ -123,6 +126,8 @@ struct Reporter<'r> {
     comms: HashMap<i32, Vec<u8>>,
     /// Functions on the way down, by CPU, for their indentation.
     stacks: HashMap<u32, Vec<Option<&'r str>>>,
+    /// Functions looked up of late, by some bits of the address: a search takes much longer.
+    recent: Vec<(u64, Option<Symbol<'r>>)>,
     /// The width of the longest instance's name; 0 when there are no instances.
     name_width: usize,
     last_time: Option<u64>,
@@ -142,12 +147,23 @@ impl<'r> Reporter<'r> {
             graph: graph::Exits::find(reader),
             comms: reader.cmdlines().clone(),
             stacks: HashMap::new(),
+            recent: vec![(0, reader.context().symbols.find(0)); RECENT],
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             last_time: None,
             nanoseconds: reader.is_nanoseconds() && !config.raw_time,
             damage: None,
             out: Vec::with_capacity(BUFFER + 4096),
         }
+    }
+
+    /// The function that an address lies in.
+    fn symbol(&mut self, address: u64) -> Option<Symbol<'r>> {
+        let symbols = &self.context.symbols;
+        let slot = &mut self.recent[(address ^ address >> 12) as usize % RECENT];
+        if slot.0 != address {
+            *slot = (address, symbols.find(address));
+        }
+        slot.1
     }
 
     fn trace_cmd(&self) -> bool {
