@@ -4,6 +4,8 @@
 //! `Documentation/trace/events.rst` and the kernel's `include/trace/stages`. A format that uses
 //! anything else compiles to nothing, and the event is shown by its fields.
 
+use std::collections::HashSet;
+
 use super::format::Field;
 use super::print::{Spec, conversions};
 
@@ -35,7 +37,7 @@ pub enum Piece {
 pub enum Expr {
     /// A number.
     Number(u64),
-    /// A name that the format does not explain, such as an enum's; counts as 0.
+    /// A name that the format does not explain: the address of a symbol of that name, or 0.
     Name(String),
     /// A text in quotes.
     Text(String),
@@ -76,10 +78,35 @@ pub enum Expr {
     Bitmask(usize),
 }
 
+impl Expr {
+    /// Collects the names in an expression of numbers.
+    pub(super) fn names<'e>(&'e self, found: &mut HashSet<&'e str>) {
+        match self {
+            Expr::Name(name) => drop(found.insert(name)),
+            Expr::Cast(_, of) | Expr::Unary(_, of) => of.names(found),
+            Expr::Binary(_, left, right) => [left, right].iter().for_each(|of| of.names(found)),
+            Expr::Choice(condition, then, otherwise) => {
+                [condition, then, otherwise].iter().for_each(|of| of.names(found));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// How operators and brackets are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// As in C.
+    C,
+    /// As trace-cmd 3.1.6 does it: brackets right of an operator do not hold together what binds
+    /// less tightly, so `a & (b | c)` is `(a & b) | c`.
+    TraceCmd,
+}
+
 /// Compiles what follows `print fmt:`; `None` when it cannot be.
-pub(super) fn compile(text: &str, fields: &[Field], long_size: usize) -> Option<Program> {
+pub(super) fn compile(text: &str, fields: &[Field], long_size: usize, reading: Reading) -> Option<Program> {
     let tokens = tokens(text)?;
-    let mut parser = Parser { tokens: &tokens, at: 0, fields, long_size, depth: 0 };
+    let mut parser = Parser { tokens: &tokens, at: 0, fields, long_size, depth: 0, operators: 0, reading };
     let Token::Text(format) = parser.next()? else { return None };
     let mut arguments = Vec::new();
     while parser.accept(",") {
@@ -155,6 +182,8 @@ fn tokens(text: &str) -> Option<Vec<Token>> {
 
 /// Nesting beyond this is refused, so that a made-up format cannot exhaust the stack.
 const DEEPEST: usize = 64;
+/// A chain of operators is a deep tree too. Real formats have some hundreds, in lists of flags.
+const MOST_OPERATORS: usize = 2048;
 
 struct Parser<'a> {
     tokens: &'a [Token],
@@ -162,6 +191,8 @@ struct Parser<'a> {
     fields: &'a [Field],
     long_size: usize,
     depth: usize,
+    operators: usize,
+    reading: Reading,
 }
 
 /// Binary operators by how tightly they bind, the loosest first.
@@ -220,7 +251,15 @@ impl Parser<'_> {
         let Some(operators) = LEVELS.get(level) else { return self.unary() };
         let mut left = self.binary(level + 1)?;
         while let Some(operator) = operators.iter().copied().find(|operator| self.accept(operator)) {
-            left = Expr::Binary(operator, Box::new(left), Box::new(self.binary(level + 1)?));
+            self.operators += 1;
+            if self.operators > MOST_OPERATORS {
+                return None;
+            }
+            let right = self.binary(level + 1)?;
+            left = match self.reading {
+                Reading::C => Expr::Binary(operator, Box::new(left), Box::new(right)),
+                Reading::TraceCmd => apply_to_first(operator, level, left, right),
+            };
         }
         Some(left)
     }
@@ -392,6 +431,21 @@ impl Parser<'_> {
     }
 }
 
+/// Applies an operator to the first operand of what stands right of it, if that binds less tightly.
+fn apply_to_first(operator: &'static str, level: usize, left: Expr, right: Expr) -> Expr {
+    match right {
+        Expr::Binary(inner, first, second)
+            if LEVELS.iter().take(level).any(|level| level.contains(&inner)) =>
+        {
+            Expr::Binary(inner, Box::new(apply_to_first(operator, level, left, *first)), second)
+        }
+        Expr::Choice(condition, then, otherwise) => {
+            Expr::Choice(Box::new(apply_to_first(operator, level, left, *condition)), then, otherwise)
+        }
+        right => Expr::Binary(operator, Box::new(left), Box::new(right)),
+    }
+}
+
 fn number(word: &str) -> Option<u64> {
     let digits = word.trim_end_matches(['u', 'U', 'l', 'L']);
     match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
@@ -463,4 +517,85 @@ pub(super) fn binary(operator: &str, left: u64, right: u64) -> Option<u64> {
         "/" => left.checked_div(right)?,
         _ => left.checked_rem(right)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::print::Run;
+    use super::super::{Context, Event, Symbols};
+    use crate::bytes::ByteOrder;
+
+    /// What a print format makes of a record with `a` = 6, `b` = -1, `s` = "text" and `loc`, which
+    /// points at "abc"; read as C, and as trace-cmd does.
+    fn shown(print: &str) -> [Option<String>; 2] {
+        let text = format!(
+            "name: demo\nID: 1\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
+             \tfield:u64 a;\toffset:8;\tsize:8;\tsigned:0;\n\tfield:int b;\toffset:16;\tsize:4;\tsigned:1;\n\
+             \tfield:__data_loc char[] loc;\toffset:20;\tsize:4;\tsigned:1;\n\
+             \tfield:char s[8];\toffset:24;\tsize:8;\tsigned:1;\n\nprint fmt: {print}\n"
+        );
+        let event = Event::parse("demo", &text, 8).unwrap();
+        let mut record = vec![0; 8];
+        record.extend(6u64.to_le_bytes());
+        record.extend((-1i32).to_le_bytes());
+        record.extend((32u32 | 4 << 16).to_le_bytes());
+        record.extend(b"text\0\0\0\0abc\0");
+        let context = Context {
+            order: ByteOrder::Little,
+            long_size: 8,
+            symbols: Symbols::parse("1000 T open\n2000 T close\n".to_string()),
+            printk: Default::default(),
+            names: [("KNOWN".to_string(), 0x1000)].into(),
+        };
+        [false, true].map(|trace_cmd| {
+            let program = event.print(trace_cmd)?;
+            let mut out = Vec::new();
+            Run::new(&event, &record, &context).print(program, &mut out);
+            String::from_utf8(out).ok()
+        })
+    }
+
+    #[test]
+    fn print_formats_are_run() {
+        for (print, expected) in [
+            ("\"%d %u %x\", REC->b, REC->b, (u8)REC->b", "-1 4294967295 ff"),
+            ("\"%s|%-6s|%.2s|%5s\", REC->s, REC->s, REC->s, __get_str(loc)", "text|text  |te|  abc"),
+            ("\"%03llu %#lx %p %p\", REC->a, REC->a, (void *)REC->a, (void *)0", "006 0x6 0x6 (nil)"),
+            ("\"%ps %pS\", (void *)0x1004, (void *)(0x1000 + REC->a)", "open open+0x6"),
+            ("\"%d\", 2 + 3 * 4 - 1 << 1 == 26 && !0 ? 7 : 8", "7"),
+            ("\"%*d|%d\", 4, (int)REC->a, REC->a > 5 ? 1 : 0", "   6|1"),
+            ("\"%s\", __print_flags(REC->a, \"+\", { 1UL << 1, \"two\" }, { 4, \"four\" })", "two+four"),
+            ("\"%s\", __print_symbolic(REC->a, { 6, \"si\" \"x\" })", "six"),
+            ("\"%s\", __print_symbolic(REC->a, { 5, \"five\" })", "0x6"),
+            (
+                "\"%s %d\", __print_hex(__get_dynamic_array(loc), 3), __get_dynamic_array_len(loc)",
+                "61 62 63 4",
+            ),
+            ("\"%c%%\\n\", REC->s[1]", "e%\n"),
+            ("\"%lx %s\", KNOWN + REC->a, REC->a ? \"yes\" : \"no\"", "1006 yes"),
+        ] {
+            assert_eq!(shown(print)[0].as_deref(), Some(expected), "{print}");
+        }
+    }
+
+    #[test]
+    fn brackets_are_lost_where_trace_cmd_loses_them() {
+        let [ours, theirs] = shown("\"%llx\", REC->a & (0x100 | 0x200 | 4)").map(|text| text.unwrap());
+        assert_eq!((ours.as_str(), theirs.as_str()), ("4", "204"));
+        let [ours, theirs] = shown("\"%llx\", (REC->a | 1) * 2").map(|text| text.unwrap());
+        assert_eq!((ours.as_str(), theirs.as_str()), ("e", "e"));
+    }
+
+    #[test]
+    fn what_is_not_known_does_not_compile() {
+        for print in
+            ["\"%d\"", "\"%d\", REC->none", "\"%d\", f(REC->a)", "\"%pV\", REC->a", "\"%d\", (REC->a", "x"]
+        {
+            assert_eq!(shown(print), [None, None], "{print}");
+        }
+        let deep = format!("\"%d\", {}1{}", "(".repeat(100_000), ")".repeat(100_000));
+        assert_eq!(shown(&deep)[0], None);
+        let long = format!("\"%d\", 1{}", " + 1".repeat(100_000));
+        assert_eq!(shown(&long)[0], None);
+    }
 }

@@ -1,6 +1,6 @@
 //! One format file: name, id, fields and the compiled print format.
 
-use super::expr::{self, Program};
+use super::expr::{self, Program, Reading};
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 
@@ -126,8 +126,8 @@ pub struct Event {
     pub fields: Vec<Field>,
     /// How many fields are common ones.
     pub common: usize,
-    /// The compiled print format; `None` when it uses what this program does not know.
-    pub print: Option<Program>,
+    /// The compiled print format as C reads it, and as trace-cmd does.
+    prints: [Option<Program>; 2],
 }
 
 impl Event {
@@ -152,8 +152,15 @@ impl Event {
             common += usize::from(in_common);
         }
         let print = text.split("print fmt:").nth(1).unwrap_or_default();
-        let print = expr::compile(print.trim(), &fields, long_size);
-        Ok(Event { index: 0, system: system.into(), name: name.into(), id, fields, common, print })
+        let prints = [Reading::C, Reading::TraceCmd]
+            .map(|reading| expr::compile(print.trim(), &fields, long_size, reading));
+        Ok(Event { index: 0, system: system.into(), name: name.into(), id, fields, common, prints })
+    }
+
+    /// The compiled print format, read as C or as trace-cmd does; `None` when it uses what this
+    /// program does not know.
+    pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
+        self.prints[usize::from(as_trace_cmd)].as_ref()
     }
 
     /// The field of a name.

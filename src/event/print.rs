@@ -386,8 +386,8 @@ impl<'a> Run<'a> {
     /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
     /// shows as they are keep its conversion, unless the last piece of the format was used before:
     /// trace-cmd's way, which looks for each field from where it found the one before.
-    pub fn fields(&self, out: &mut Vec<u8>) {
-        let pieces = self.event.print.as_ref().map_or(&[][..], |program| &program.pieces);
+    pub fn fields(&self, program: Option<&Program>, out: &mut Vec<u8>) {
+        let pieces = program.map_or(&[][..], |program| &program.pieces);
         let mut from = 0;
         for (index, field) in self.event.fields.iter().enumerate().skip(self.event.common) {
             out.push(b' ');
@@ -458,6 +458,7 @@ impl<'a> Run<'a> {
     pub fn number(&self, expr: &Expr) -> u64 {
         match expr {
             Expr::Number(value) => *value,
+            Expr::Name(name) => self.context.names.get(name).copied().unwrap_or(0),
             Expr::Field(index) => self.value(&self.event.fields[*index]),
             Expr::Cast(mask, of) => self.number(of) & mask,
             Expr::Unary(operator, of) => expr::unary(*operator, self.number(of)),

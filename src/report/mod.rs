@@ -273,12 +273,13 @@ impl<'r> Reporter<'r> {
             return;
         }
         let run = Run::new(event, record.data, self.context);
-        match &event.print {
-            _ if self.config.raw_fields => run.fields(&mut self.out),
+        let program = event.print(self.trace_cmd());
+        match program {
+            _ if self.config.raw_fields => run.fields(program, &mut self.out),
             Some(program) => run.print(program, &mut self.out),
             None => {
                 self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                run.fields(&mut self.out);
+                run.fields(None, &mut self.out);
             }
         }
         if run.is_short() {

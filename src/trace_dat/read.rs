@@ -128,7 +128,13 @@ impl<'d> Reader<'d> {
         };
         let mut cursor = Cursor::new(data, cursor.at(), order, "header");
         let page_size = page_size(&mut cursor)?;
-        let context = Context { order, long_size, symbols: Symbols::default(), printk: HashMap::new() };
+        let context = Context {
+            order,
+            long_size,
+            symbols: Symbols::default(),
+            printk: HashMap::new(),
+            names: HashMap::new(),
+        };
         let mut reader = Reader {
             name: name.to_string(),
             data,
@@ -155,6 +161,7 @@ impl<'d> Reader<'d> {
                 )));
             }
         }
+        reader.context.names = reader.events.resolve(&reader.context.symbols);
         // The top instance comes first, whatever the order of the options.
         reader.options.buffers.sort_by_key(|buffer| !buffer.name.is_empty());
         Ok(reader)
