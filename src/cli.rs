@@ -352,10 +352,10 @@ struct ReportArgs {
     /// Only these CPUs: numbers and ranges, such as 0,2-3
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     cpu: Option<CpuList>,
-    /// Only these processes
+    /// Only records of these processes or about them
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<i32>,
-    /// Only processes of these commands
+    /// Only records of these commands or about them
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     comm: Vec<String>,
     /// Show the time since the line before

@@ -5,7 +5,7 @@ mod graph;
 mod handlers;
 mod line;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 
 use crate::error::{Error, Result};
@@ -58,9 +58,9 @@ pub struct Config {
     pub graph_depth: bool,
     /// Only these CPUs; all when empty.
     pub cpus: Vec<u32>,
-    /// Only these pids; all when empty, and together with `comms`.
+    /// Only records of, or about, these pids; all when empty, and together with `comms`.
     pub pids: Vec<i32>,
-    /// Only these commands; all when empty.
+    /// The same by the commands that the recording knows; all when empty.
     pub comms: Vec<String>,
 }
 
@@ -74,10 +74,10 @@ pub fn report(reader: &Reader<'_>, config: &Config, out: &mut impl Write) -> Res
     let wanted = |_: usize, cpu: u32| config.cpus.is_empty() || config.cpus.contains(&cpu);
     let mut records = reader.records_of(wanted);
     while let Some(record) = records.next() {
-        if !reporter.wants(&record) {
+        let event = reader.events().of(reader.context().order, record.data);
+        if !reporter.wants(&record, event) {
             continue;
         }
-        let event = reader.events().of(reader.context().order, record.data);
         reporter.line_head(&record, event);
         let entry = match event {
             Some(event) if reporter.handlers[event.index] == Handler::GraphEntry && !config.raw_fields => {
@@ -124,6 +124,8 @@ struct Reporter<'r> {
     graph: graph::Exits,
     /// Commands by pid; grows by what sched_switch tells.
     comms: HashMap<i32, Vec<u8>>,
+    /// The processes whose records are printed; all when `None`.
+    wanted: Option<HashSet<i32>>,
     /// Functions on the way down, by CPU, for their indentation.
     stacks: HashMap<u32, Vec<Option<&'r str>>>,
     /// Functions looked up of late, by some bits of the address: a search takes much longer.
@@ -139,8 +141,14 @@ struct Reporter<'r> {
 impl<'r> Reporter<'r> {
     fn new(reader: &'r Reader<'r>, config: &'r Config) -> Reporter<'r> {
         let find = if config.kernel_formats { handlers::kernel_format } else { handlers::handler };
+        let called = |(pid, comm): (&i32, &Vec<u8>)| {
+            config.comms.iter().any(|wanted| wanted.as_bytes() == comm.as_slice()).then_some(*pid)
+        };
+        let named = reader.cmdlines().iter().filter_map(called);
+        let all = config.pids.is_empty() && config.comms.is_empty();
         Reporter {
             reader,
+            wanted: (!all).then(|| config.pids.iter().copied().chain(named).collect()),
             context: reader.context(),
             config,
             handlers: reader.events().iter().map(find).collect(),
@@ -174,14 +182,16 @@ impl<'r> Reporter<'r> {
         self.reader.events().pid(self.context.order, record.data)
     }
 
-    fn wants(&self, record: &Record<'_>) -> bool {
-        let config = self.config;
-        if config.pids.is_empty() && config.comms.is_empty() {
-            return true;
-        }
-        let pid = self.pid(record);
-        config.pids.contains(&pid)
-            || config.comms.iter().any(|comm| comm.as_bytes() == line::comm(&self.comms, pid))
+    /// Whether a record is of a wanted process or tells about one in a field `pid` or `next_pid`.
+    fn wants(&self, record: &Record<'_>, event: Option<&Event>) -> bool {
+        let Some(wanted) = &self.wanted else { return true };
+        let told = |name: &str| event?.field(name)?.number(self.context.order, record.data);
+        let pids = [
+            Some(self.pid(record)),
+            told("pid").map(|pid| pid as i32),
+            told("next_pid").map(|pid| pid as i32),
+        ];
+        pids.into_iter().flatten().any(|pid| wanted.contains(&pid))
     }
 
     /// Appends everything before an event's text.
