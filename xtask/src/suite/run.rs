@@ -80,8 +80,9 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
     let job = Job { steps: vec![step], get, ..guest.job() };
     let folder = bundle_folder(&h.root)?;
     let mut output = Output { status: None, files: Files::new(&plan.get), failure: None };
-    let mut deadlines = Deadlines::of(guest.accel, plan.timeout.map(Duration::from_secs));
-    deadlines.job = plan.timeout.map(Duration::from_secs);
+    // The user's own limit is not scaled to the accelerator.
+    let job_limit = plan.timeout.map(Duration::from_secs);
+    let mut deadlines = Deadlines { job: job_limit, ..Deadlines::of(guest.accel, None) };
     if plan.wish.gdb {
         h.ui.say("waiting for a debugger: gdb -ex 'target remote 127.0.0.1:1234'");
         deadlines.boot = Duration::MAX;
