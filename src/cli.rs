@@ -1,8 +1,12 @@
 //! The command line: each subcommand becomes a plain config and one call.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
+use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -470,6 +474,12 @@ fn dispatch(cli: Cli) -> Result<u8> {
     Ok(0)
 }
 
+/// Standard output without a buffer of its own, for what is written in large pieces.
+fn standard_output() -> Result<File> {
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    output.map(File::from).map_err(|cause| Error::output(&cause))
+}
+
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
@@ -566,7 +576,7 @@ impl ReportArgs {
         let path = path.unwrap_or_else(|| PathBuf::from("trace.dat"));
         let config = self.config()?;
         let reader = crate::recording::open(&path)?;
-        report::report(&reader, &config, &mut io::stdout().lock())
+        report::report(&reader, &config, standard_output()?)
     }
 
     fn config(&self) -> Result<report::Config> {
@@ -582,6 +592,7 @@ impl ReportArgs {
             cpus: self.cpu.clone().map_or_else(Vec::new, |list| list.0),
             pids: self.pid.clone(),
             comms: self.comm.clone(),
+            threads: available_parallelism().map_or(1, NonZero::get),
             ..report::Config::default()
         };
         for option in &self.options {
