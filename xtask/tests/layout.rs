@@ -101,7 +101,7 @@ fn the_tracer_imports_one_way() {
         ("error", ""),
         ("filter", "error"),
         ("bytes", ""),
-        ("event", "bytes error"),
+        ("event", "bytes error filter"),
         ("ring_buffer", "bytes error"),
         ("trace_dat", "bytes error event ring_buffer"),
         ("report", "bytes error event ring_buffer trace_dat"),
