@@ -79,7 +79,7 @@ pub struct Config {
 /// Fails when the output does, and before anything is printed when a filter does not fit the
 /// recording. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
-pub fn report(reader: &Reader<'_>, config: &Config, out: &mut impl Write) -> Result<()> {
+pub fn report(reader: &Reader, config: &Config, out: &mut impl Write) -> Result<()> {
     let selection = Selection::new(reader, config)?;
     let mut reporter = Reporter::new(reader, config);
     reporter.out.extend(format!("cpus={}\n", reader.cpus()).bytes());
@@ -129,7 +129,7 @@ const RECENT: usize = 4096;
 
 /// What is kept from line to line.
 struct Reporter<'r> {
-    reader: &'r Reader<'r>,
+    reader: &'r Reader,
     context: &'r Context,
     config: &'r Config,
     /// How each event is printed, by its index.
@@ -150,7 +150,7 @@ struct Reporter<'r> {
 }
 
 impl<'r> Reporter<'r> {
-    fn new(reader: &'r Reader<'r>, config: &'r Config) -> Reporter<'r> {
+    fn new(reader: &'r Reader, config: &'r Config) -> Reporter<'r> {
         let find = if config.kernel_formats { handlers::kernel_format } else { handlers::handler };
         Reporter {
             reader,

@@ -23,7 +23,7 @@ pub(super) struct Selection {
 
 impl Selection {
     /// Fails when a filter does not fit the recording's events.
-    pub fn new(reader: &Reader<'_>, config: &Config) -> Result<Selection> {
+    pub fn new(reader: &Reader, config: &Config) -> Result<Selection> {
         let named = reader
             .cmdlines()
             .iter()
@@ -47,13 +47,7 @@ impl Selection {
     }
 
     /// Whether a record of a process with this command is printed.
-    pub fn wants(
-        &self,
-        reader: &Reader<'_>,
-        record: &Record<'_>,
-        event: Option<&Event>,
-        comm: &[u8],
-    ) -> bool {
+    pub fn wants(&self, reader: &Reader, record: &Record<'_>, event: Option<&Event>, comm: &[u8]) -> bool {
         self.wants_process(reader, record, event) && self.wants_context(reader, record) && {
             let subject = Subject { data: record.data, cpu: record.cpu, time: record.time, comm };
             let any = |filters: &[Filter]| {
@@ -66,7 +60,7 @@ impl Selection {
     }
 
     /// Whether a record is of a wanted process or tells about one in a field `pid` or `next_pid`.
-    fn wants_process(&self, reader: &Reader<'_>, record: &Record<'_>, event: Option<&Event>) -> bool {
+    fn wants_process(&self, reader: &Reader, record: &Record<'_>, event: Option<&Event>) -> bool {
         let Some(wanted) = &self.pids else { return true };
         let order = reader.context().order;
         let told = |name: &str| event?.field(name)?.number(order, record.data);
@@ -78,7 +72,7 @@ impl Selection {
         pids.into_iter().flatten().any(|pid| wanted.contains(&pid))
     }
 
-    fn wants_context(&self, reader: &Reader<'_>, record: &Record<'_>) -> bool {
+    fn wants_context(&self, reader: &Reader, record: &Record<'_>) -> bool {
         if !self.hide_hardirq && !self.hide_softirq {
             return true;
         }
