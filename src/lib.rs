@@ -13,6 +13,7 @@ pub mod cli;
 pub mod command;
 pub mod control;
 pub mod drain;
+pub mod dump;
 pub mod error;
 pub mod event;
 pub mod events;

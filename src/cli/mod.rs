@@ -1,5 +1,6 @@
 //! The command line: each subcommand becomes a plain config and one call.
 
+mod files;
 mod report;
 
 use std::ffi::OsString;
@@ -16,6 +17,7 @@ use crate::start::{self, Start};
 use crate::trace_dat::write::{Compression, Version};
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, stat};
+use files::DumpArgs;
 use report::ReportArgs;
 
 /// Watch what the Linux kernel does: a front-end for ftrace
@@ -86,6 +88,8 @@ enum Command {
     Filter(FilterArgs),
     /// Print a recording: trace.dat, of trace-cmd or KernelShark
     Report(ReportArgs),
+    /// Show what a recording's file consists of
+    Dump(DumpArgs),
     /// Stop, and run a command once continued
     #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
     Held {
@@ -354,8 +358,10 @@ fn dispatch(cli: Cli) -> Result<u8> {
     if let Command::Held { command } = &cli.command {
         return Err(command::hold_then_exec(command));
     }
-    if let Command::Report(args) = &cli.command {
-        return args.print().map(|()| 0);
+    match &cli.command {
+        Command::Report(args) => return args.print().map(|()| 0),
+        Command::Dump(args) => return args.run().map(|()| 0),
+        _ => {}
     }
     let tracefs = match cli.tracing_dir {
         Some(path) => Tracefs::at(path)?,
@@ -392,7 +398,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             }
             instance.copy(file.name(), &mut io::stdout().lock())?;
         }
-        Command::Held { .. } | Command::Report(_) => {}
+        Command::Held { .. } | Command::Report(_) | Command::Dump(_) => {}
     }
     Ok(0)
 }

@@ -1,0 +1,123 @@
+//! Arguments of the commands over recordings, `report` apart.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::dump;
+use crate::error::Result;
+use crate::recording;
+use crate::trace_dat::Reader;
+use crate::trace_dat::outline::Outline;
+
+/// Which recording.
+#[derive(Debug, Args)]
+struct InputArgs {
+    /// The recording [default: trace.dat]
+    #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+    /// The recording
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl InputArgs {
+    fn path(&self) -> PathBuf {
+        let path = self.input.as_ref().or(self.file.as_ref()).cloned();
+        path.unwrap_or_else(|| PathBuf::from("trace.dat"))
+    }
+
+    fn open(&self) -> Result<Reader> {
+        recording::open(&self.path())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The lines are those of 'trace-cmd dump'. Without an option a summary is shown.
+
+Example:
+  snaptrace dump
+  snaptrace dump --systems --options trace.dat
+  snaptrace dump -v trace.dat")]
+pub(super) struct DumpArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Only tell whether all of the file can be read
+    #[arg(short = 'v', long)]
+    validate: bool,
+    /// All of the following
+    #[arg(long)]
+    all: bool,
+    /// Format, and counts and sizes of all parts
+    #[arg(long)]
+    summary: bool,
+    /// The fields of a sub-buffer's header
+    #[arg(long)]
+    head_page: bool,
+    /// The fields of an event's header
+    #[arg(long)]
+    head_event: bool,
+    /// Formats of ftrace's own events
+    #[arg(long)]
+    ftrace_events: bool,
+    /// Systems of events
+    #[arg(long)]
+    systems: bool,
+    /// Formats of all other events
+    #[arg(long)]
+    events: bool,
+    /// Functions by address
+    #[arg(long)]
+    kallsyms: bool,
+    /// Formats of trace_printk
+    #[arg(long)]
+    printk: bool,
+    /// Commands by pid
+    #[arg(long)]
+    cmd_lines: bool,
+    /// Options with their content
+    #[arg(long)]
+    options: bool,
+    /// Where the data of each CPU are
+    #[arg(long)]
+    flyrecord: bool,
+    /// The trace clocks
+    #[arg(long)]
+    clock: bool,
+}
+
+impl DumpArgs {
+    /// Shows what is asked for.
+    pub(super) fn run(&self) -> Result<()> {
+        let reader = self.input.open()?;
+        let outline = Outline::read(&reader)?;
+        if self.validate {
+            let mut records = reader.records();
+            while records.next().is_some() {}
+            records.finish()?;
+            return super::print(&format!("File {} is a valid trace-cmd file\n", reader.name()));
+        }
+        let mut config = dump::Config {
+            summary: self.summary,
+            head_page: self.head_page,
+            head_event: self.head_event,
+            ftrace_events: self.ftrace_events,
+            systems: self.systems,
+            events: self.events,
+            kallsyms: self.kallsyms,
+            printk: self.printk,
+            cmd_lines: self.cmd_lines,
+            options: self.options,
+            flyrecord: self.flyrecord,
+            clock: self.clock,
+            sections: false,
+        };
+        if self.all {
+            config = dump::Config::all();
+        } else if config == dump::Config::default() {
+            config.summary = true;
+        }
+        dump::dump(reader.name(), &outline, &config, &mut io::stdout().lock())
+    }
+}
