@@ -203,3 +203,83 @@ fn dump_finds_what_is_missing() {
         assert!(output.stdout.is_empty(), "{size} bytes");
     }
 }
+
+/// The lines of a report, without its head.
+fn lines(file: &Path) -> Vec<String> {
+    printed(&["report", "-t"], file).lines().skip(1).map(str::to_string).collect()
+}
+
+#[test]
+fn the_pieces_are_the_whole() {
+    for (version, compression) in
+        [(Version::V6, Compression::None), (Version::V7, Compression::None), (Version::V7, Compression::Zstd)]
+    {
+        for limit in [["-e", "5"], ["-u", "7"], ["-p", "1"], ["-s", "1"]] {
+            let (folder, file) = on_disk(version, compression);
+            // Lines depend on what stood before: fields do not.
+            let fields = |file: &Path| {
+                let text = printed(&["report", "-t", "-R"], file);
+                text.lines().skip(1).map(str::to_string).collect::<Vec<_>>()
+            };
+            let mut arguments = vec!["split", "-r", "-o", "part"];
+            arguments.extend(limit);
+            let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
+                .args(&arguments)
+                .arg("-i")
+                .arg(&file)
+                .current_dir(&folder)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let names = String::from_utf8(output.stdout).unwrap();
+            let pieces: Vec<Vec<String>> =
+                names.lines().map(|name| fields(&folder.path().join(name))).collect();
+            if limit[0] == "-e" {
+                assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 2]);
+            }
+            assert_eq!(pieces.len() == 1, limit[0] == "-s" || limit[0] == "-p", "{limit:?}");
+            assert_eq!(pieces.concat(), fields(&file), "{version:?} {limit:?}");
+            let first = folder.path().join(names.lines().next().unwrap());
+            let uname = printed(&["dump", "--options"], &first);
+            assert!(uname.contains("Linux demo 5.4.0 x86_64"), "{uname}");
+        }
+    }
+}
+
+#[test]
+fn split_takes_a_range_and_a_cpu() {
+    let (folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let split = |arguments: &[&str]| {
+        let path = file.display().to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
+            .args(["split", "-i", &path, "-o", "piece"])
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let piece = folder.path().join("piece.1");
+    assert_eq!(split(&["1.000005", "1.000010"]), (Some(0), String::new()));
+    let times: Vec<String> =
+        lines(&piece).iter().map(|line| line.split_whitespace().nth(2).unwrap().to_string()).collect();
+    assert_eq!(times, ["1.000005000:", "1.000005000:", "1.000006000:", "1.000010000:"]);
+    assert_eq!(split(&["-C", "1"]), (Some(0), String::new()));
+    assert_eq!(lines(&piece).len(), 2);
+    assert!(lines(&piece).iter().all(|line| line.contains("[001]")));
+    assert_eq!(split(&["-c", "-e", "1"]), (Some(0), String::new()));
+    assert_eq!(lines(&piece).len(), 2);
+
+    for (arguments, said) in [
+        (&["-C", "2"][..], "no data of CPU 2"),
+        (&["2.0"], "no records in this range"),
+        (&["soon"], "'soon' is not a time"),
+        (&["-B", "x"], "no instance 'x'"),
+        (&["-r"], "-s"),
+        (&["-e", "0"], "0 is not in"),
+    ] {
+        let (code, error) = split(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
+}

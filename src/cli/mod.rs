@@ -17,7 +17,7 @@ use crate::start::{self, Start};
 use crate::trace_dat::write::{Compression, Version};
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, stat};
-use files::DumpArgs;
+use files::{DumpArgs, SplitArgs};
 use report::ReportArgs;
 
 /// Watch what the Linux kernel does: a front-end for ftrace
@@ -90,6 +90,8 @@ enum Command {
     Report(ReportArgs),
     /// Show what a recording's file consists of
     Dump(DumpArgs),
+    /// Cut a recording into smaller ones
+    Split(SplitArgs),
     /// Stop, and run a command once continued
     #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
     Held {
@@ -361,6 +363,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
     match &cli.command {
         Command::Report(args) => return args.print().map(|()| 0),
         Command::Dump(args) => return args.run().map(|()| 0),
+        Command::Split(args) => return args.run().map(|()| 0),
         _ => {}
     }
     let tracefs = match cli.tracing_dir {
@@ -398,7 +401,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
             }
             instance.copy(file.name(), &mut io::stdout().lock())?;
         }
-        Command::Held { .. } | Command::Report(_) | Command::Dump(_) => {}
+        // Done above, without a tracing directory.
+        Command::Held { .. } | Command::Report(_) | Command::Dump(_) | Command::Split(_) => {}
     }
     Ok(0)
 }
