@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::trace_dat::id;
-use crate::trace_dat::outline::{BufferPlace, FileOption, Outline, SectionHeader};
+use crate::trace_dat::outline::{BufferPlace, CpuPlace, FileOption, Outline, SectionHeader};
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Dump<'_> {
                 });
             }
             if self.config.flyrecord {
-                for (cpu, offset, size) in &buffer.cpus {
+                for CpuPlace { cpu, offset, size, .. } in &buffer.cpus {
                     self.line(&format!("\t{offset:11}{size:11}\t[offset, size of cpu {cpu}]"));
                 }
             }
@@ -328,12 +328,12 @@ impl Dump<'_> {
             self.line(&format!("\t\t[Option BUFFER, {} bytes]", option.data.len()));
             self.line(&format!("{offset} [offset]\n\"{name}\" [name]\n\"{clock}\" [clock]"));
             self.line(&format!("{page_size} [Page size, bytes]\n{} [CPUs]:", cpus.len()));
-            for (cpu, offset, size) in cpus {
+            for CpuPlace { cpu, offset, size, .. } in cpus {
                 self.line(&format!("   {cpu} {offset}\t{size}\t[id, data offset and size]"));
             }
         }
         if self.config.summary {
-            let size: u64 = cpus.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.2));
+            let size: u64 = cpus.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.size));
             self.line(&format!(
                 "\t[buffer \"{name}\", \"{clock}\" clock, {page_size} page size, {} cpus, {size} bytes \
                  flyrecord data]",

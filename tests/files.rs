@@ -283,3 +283,29 @@ fn split_takes_a_range_and_a_cpu() {
         assert!(error.contains(said), "{arguments:?}: {error}");
     }
 }
+
+#[test]
+fn report_tells_about_the_recording() {
+    let (_folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let told = |option: &str| printed(&["report", "--style", "trace-cmd-3.1", option], &file);
+    assert_eq!(told("-e").split(" and ").next(), Some("file is little endian"));
+    assert_eq!(told("-E"), "demo:odd\nftrace:funcgraph_entry\nftrace:funcgraph_exit\nftrace:function\n");
+    assert!(told("-f").starts_with("0000000000001000 open\n0000000000001100 read\n"));
+    assert_eq!(told("--uname"), "cpus=2\nLinux demo 5.4.0 x86_64\nmade-up\n");
+    assert_eq!(told("--version"), "cpus=2\nmade-up\n");
+    assert!(told("--events").starts_with("\nsystem: demo\nname: odd\n"));
+    let path = file.display();
+    assert_eq!(
+        printed(&["report", "--first-event", "--last-event"], &file),
+        format!(
+            "List of CPUs in {path} with data:\n  0\tFirst event:    1.000000\tLast event:    1.000030\n  \
+             1\tFirst event:    1.000005\tLast event:    1.000025\n"
+        )
+    );
+    // trace-cmd has compressed data unpacked one behind the other.
+    assert!(told("--stat").ends_with(
+        "CPU: 1\nentries: 0\n\n\nCPU0 data recorded at offset=0x1000\n    8192 bytes in size\n\
+         CPU1 data recorded at offset=0x3000\n    4096 bytes in size\n"
+    ));
+    assert!(printed(&["report", "--stat"], &file).ends_with(" (4096 uncompressed)\n"));
+}

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Style;
+use super::{Config, Style};
+use crate::trace_dat::Reader;
 
 /// The command of a pid.
 pub(super) fn comm(comms: &HashMap<i32, Vec<u8>>, pid: i32) -> &[u8] {
@@ -70,6 +71,28 @@ pub(super) fn seconds(time: u64, digits: usize, style: Style, out: &mut Vec<u8>)
     number(time / second, 5, b' ', out);
     out.push(b'.');
     number(time % second, digits, b'0', out);
+}
+
+/// Appends a record's time, and gives it in units of its last digit.
+pub(super) fn time(reader: &Reader, config: &Config, stamp: u64, out: &mut Vec<u8>) -> u64 {
+    let nanoseconds = reader.is_nanoseconds() && !config.raw_time;
+    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
+    let time = time.wrapping_add_signed(config.time_offset);
+    // trace-cmd 3.1 puts no blank before what is not in seconds.
+    if nanoseconds || config.style == Style::Snaptrace {
+        out.push(b' ');
+    }
+    if !nanoseconds {
+        number(time, 12, b' ', out);
+        time
+    } else if config.nanoseconds {
+        seconds(time, 9, config.style, out);
+        time
+    } else {
+        let microseconds = time.wrapping_add(500) / 1000;
+        seconds(microseconds, 6, config.style, out);
+        microseconds
+    }
 }
 
 #[cfg(test)]

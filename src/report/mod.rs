@@ -1,5 +1,6 @@
 //! The text of a recording, as `trace-cmd report` prints it; pure.
 
+pub mod about;
 mod binary_print;
 mod graph;
 mod handlers;

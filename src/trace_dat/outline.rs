@@ -50,8 +50,21 @@ pub struct BufferPlace {
     pub clock: String,
     /// Bytes of a sub-buffer.
     pub page_size: u32,
-    /// Number of a CPU, offset and size of its data in the file, in bytes.
-    pub cpus: Vec<(u32, u64, u64)>,
+    /// The CPUs in the order of the file.
+    pub cpus: Vec<CpuPlace>,
+}
+
+/// Where a file has the data of one CPU; all in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuPlace {
+    /// The CPU's number.
+    pub cpu: u32,
+    /// Offset in the file.
+    pub offset: u64,
+    /// Size in the file.
+    pub size: u64,
+    /// Size once unpacked; the same as `size` when it is not compressed.
+    pub unpacked: u64,
 }
 
 /// What a file consists of.
@@ -138,7 +151,8 @@ impl Outline {
             cursor.tag("flyrecord\0")?;
             let mut cpus = Vec::new();
             for cpu in 0..count {
-                cpus.push((cpu, cursor.u64()?, cursor.u64()?));
+                let (offset, size) = (cursor.u64()?, cursor.u64()?);
+                cpus.push(CpuPlace { cpu, offset, size, unpacked: size });
             }
             Ok(BufferPlace { offset, name, clock: clock.clone(), page_size, cpus })
         };
@@ -199,8 +213,18 @@ impl Outline {
             let (offset, name, clock) = (content.u64()?, content.text()?, content.text()?);
             let page_size = content.u32()?;
             let mut cpus = Vec::new();
+            let section = self.sections.iter().find(|section| section.offset == offset);
+            let compressed = section.is_some_and(|section| section.flags & 1 != 0);
             for _ in 0..content.u32()? {
-                cpus.push((content.u32()?, content.u64()?, content.u64()?));
+                let (cpu, offset, size) = (content.u32()?, content.u64()?, content.u64()?);
+                let unpacked = if compressed && size > 0 {
+                    let place = format!("the data of CPU {cpu}");
+                    let file = View::File(&*reader.input);
+                    unpacked_size(&mut Cursor::new(file, offset, order, place))?
+                } else {
+                    size
+                };
+                cpus.push(CpuPlace { cpu, offset, size, unpacked });
             }
             self.buffers.push(BufferPlace { offset, name, clock, page_size, cpus });
         }
@@ -257,6 +281,17 @@ impl Outline {
         }
         Ok(())
     }
+}
+
+/// The size of a CPU's chunks once unpacked.
+fn unpacked_size(cursor: &mut Cursor<'_>) -> Result<u64> {
+    let mut sum = 0;
+    for _ in 0..cursor.u32()? {
+        let (packed, unpacked) = (cursor.u32()?, cursor.u32()?);
+        cursor.skip(u64::from(packed))?;
+        sum += u64::from(unpacked);
+    }
+    Ok(sum)
 }
 
 fn headers(cursor: &mut Cursor<'_>, metadata: &mut Metadata) -> Result<()> {
