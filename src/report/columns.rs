@@ -1,6 +1,6 @@
 //! The columns of a line, without the cost of general formatting: each line has them.
 
-use super::Style;
+use super::{Config, Style};
 
 /// Appends blanks.
 pub(super) fn blanks(count: usize, out: &mut Vec<u8>) {
@@ -100,6 +100,19 @@ pub(super) fn seconds(time: u64, digits: usize, style: Style, out: &mut Vec<u8>)
     number(time / second, 5, b' ', out);
     out.push(b'.');
     number(time % second, digits, b'0', out);
+}
+
+/// Appends a time, in units of its last digit: as seconds, or as it is.
+pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u8>) {
+    // trace-cmd 3.1 puts no blank before what is not in seconds.
+    if in_seconds || config.style == Style::Snaptrace {
+        out.push(b' ');
+    }
+    match (in_seconds, config.nanoseconds) {
+        (false, _) => number(time, 12, b' ', out),
+        (true, true) => seconds(time, 9, config.style, out),
+        (true, false) => seconds(time, 6, config.style, out),
+    }
 }
 
 #[cfg(test)]

@@ -106,7 +106,7 @@ impl<'r> Lines<'r> {
         while batch.lines.len() < LINES && batch.bytes.len() < BYTES {
             let Some(record) = self.records.next() else { break };
             let event = events.of(order, record.data);
-            if !plan.wants(&record, event) {
+            if !plan.wants(&record, event, self.number) {
                 continue;
             }
             let start = batch.bytes.len();

@@ -1,5 +1,6 @@
 //! The text of a recording, as `trace-cmd report` prints it; pure.
 
+pub mod about;
 mod binary_print;
 mod columns;
 mod graph;
@@ -7,6 +8,7 @@ mod handlers;
 mod lines;
 mod plan;
 mod printer;
+mod selection;
 
 use std::io::Write;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -65,18 +67,27 @@ pub struct Config {
     pub pids: Vec<i32>,
     /// The same by the commands that the recording knows; all when empty.
     pub comms: Vec<String>,
+    /// Only records that any of these filters fits, see [`crate::event::filter`]; all when empty.
+    pub include: Vec<String>,
+    /// No records that any of these filters fits.
+    pub exclude: Vec<String>,
+    /// No records made in a hard interrupt.
+    pub hide_hardirq: bool,
+    /// No records made in a soft interrupt.
+    pub hide_softirq: bool,
     /// How many threads print; 0 is as good as 1.
     pub threads: usize,
 }
 
 /// Prints the records of a recording.
 ///
-/// Fails when the output does. Damage does not stop what can still be read from being printed;
+/// Fails when the output does, and before anything is printed when a filter does not fit the
+/// recording. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
 pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> Result<()> {
     let failed = |cause| Error::output(&cause);
+    let plan = Plan::new(reader, config)?;
     writeln!(out, "cpus={}", reader.cpus()).map_err(failed)?;
-    let plan = Plan::new(reader, config);
     let lines = Mutex::new(Lines::new(&plan));
     let output = Output { state: Mutex::new(State { out, turn: 0, failed: None }), next: Condvar::new() };
     let mut damage = Vec::new();

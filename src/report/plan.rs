@@ -1,12 +1,14 @@
 //! What is known of a recording before its records are printed.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::handlers::{self, Handler};
+use super::selection::Selection;
 use super::{Config, Style};
+use crate::error::Result;
 use crate::event::{Context, Event};
 use crate::trace_dat::{Reader, Record};
 
@@ -17,8 +19,7 @@ pub(super) struct Plan<'r> {
     pub config: &'r Config,
     /// How each event is printed, by its index.
     handlers: Vec<Handler>,
-    /// The processes whose records are printed; all when `None`.
-    wanted: Option<HashSet<i32>>,
+    selection: Selection,
     /// The width of the longest instance's name; 0 when there are no instances.
     pub name_width: usize,
     /// Whether times are shown in seconds.
@@ -32,29 +33,25 @@ pub(super) struct Plan<'r> {
 }
 
 impl<'r> Plan<'r> {
-    pub fn new(reader: &'r Reader, config: &'r Config) -> Plan<'r> {
+    /// Fails when a filter does not fit the recording.
+    pub fn new(reader: &'r Reader, config: &'r Config) -> Result<Plan<'r>> {
         let handler = |event: &Event| match (config.raw_fields, config.kernel_formats) {
             (true, _) => Handler::None,
             (_, true) => handlers::kernel_format(event),
             _ => handlers::handler(event),
         };
-        let called = |(pid, comm): (&i32, &Vec<u8>)| {
-            config.comms.iter().any(|wanted| wanted.as_bytes() == comm.as_slice()).then_some(*pid)
-        };
-        let named = reader.cmdlines().iter().filter_map(called);
-        let all = config.pids.is_empty() && config.comms.is_empty();
-        Plan {
+        Ok(Plan {
             reader,
             context: reader.context(),
             config,
             handlers: reader.events().iter().map(handler).collect(),
-            wanted: (!all).then(|| config.pids.iter().copied().chain(named).collect()),
+            selection: Selection::new(reader, config)?,
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
-            seconds: reader.is_nanoseconds() && !config.raw_time,
+            seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
             learned: RwLock::default(),
             last_told: AtomicU64::new(0),
-        }
+        })
     }
 
     /// How a record's event is printed.
@@ -68,25 +65,20 @@ impl<'r> Plan<'r> {
         self.reader.events().pid(self.context.order, record.data)
     }
 
-    /// The time that is shown for a stamp, in units of its last digit: microseconds are rounded.
+    /// The time that is shown for a stamp, in units of its last digit.
     pub fn shown_time(&self, stamp: u64) -> u64 {
-        let config = self.config;
-        let time = if config.raw_time { stamp } else { self.reader.shown_time(stamp) };
-        let time = time.wrapping_add_signed(config.time_offset);
-        if self.seconds && !config.nanoseconds { time.wrapping_add(500) / 1000 } else { time }
+        shown_time(self.reader, self.config, stamp)
     }
 
-    /// Whether a record is of a wanted process or tells about one in a field `pid` or `next_pid`.
+    /// Whether the record of what would be line `number` is printed.
     #[inline]
-    pub fn wants(&self, record: &Record<'_>, event: Option<&Event>) -> bool {
-        let Some(wanted) = &self.wanted else { return true };
-        let told = |name: &str| event?.field(name)?.number(self.context.order, record.data);
-        let pids = [
-            Some(self.pid(record)),
-            told("pid").map(|pid| pid as i32),
-            told("next_pid").map(|pid| pid as i32),
-        ];
-        pids.into_iter().flatten().any(|pid| wanted.contains(&pid))
+    pub fn wants(&self, record: &Record<'_>, event: Option<&Event>, number: u64) -> bool {
+        if self.selection.is_everything() {
+            return true;
+        }
+        let mut comm = Vec::new();
+        self.comm(self.pid(record), number, &mut comm);
+        self.selection.wants(self.reader, record, event, &comm)
     }
 
     /// Remembers what line `number` tells of a process whose command is not known yet.
@@ -119,5 +111,20 @@ impl<'r> Plan<'r> {
                 None => out.extend_from_slice(b"<...>"),
             }
         }
+    }
+}
+
+/// Whether times are shown in seconds.
+pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
+    reader.is_nanoseconds() && !config.raw_time
+}
+
+/// The time that is shown for a stamp, in units of its last digit: microseconds are rounded.
+pub(super) fn shown_time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
+    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
+    let time = time.wrapping_add_signed(config.time_offset);
+    match in_seconds(reader, config) && !config.nanoseconds {
+        true => time.wrapping_add(500) / 1000,
+        false => time,
     }
 }

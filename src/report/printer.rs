@@ -146,8 +146,8 @@ impl<'r> Printer<'r> {
                 events.latency(order, record.data, out);
             }
         }
-        self.time(time, digits);
-        let out = &mut self.out;
+        columns::time(time, self.plan.seconds, config, out);
+        out.push(b':');
         // Behind the time stands its colon.
         let fraction = (out.len() - start).saturating_sub(digits + 1);
         if config.time_difference {
@@ -167,22 +167,6 @@ impl<'r> Printer<'r> {
             head.text.extend_from_slice(&out[start..]);
             head.fraction = fraction;
         }
-    }
-
-    /// Appends the time, in units of its last digit.
-    fn time(&mut self, time: u64, digits: usize) {
-        let style = self.config.style;
-        let out = &mut self.out;
-        // trace-cmd 3.1 puts no blank before what is not in seconds.
-        if self.plan.seconds || style == Style::Snaptrace {
-            out.push(b' ');
-        }
-        if self.plan.seconds {
-            columns::seconds(time, digits, style, out);
-        } else {
-            columns::number(time, 12, b' ', out);
-        }
-        out.push(b':');
     }
 
     fn time_difference(&mut self, line: &Line, time: u64) {
