@@ -12,7 +12,6 @@ use crate::list::{self, Kind};
 use crate::record::{self, Record};
 use crate::report::{self, Style};
 use crate::start::{self, Start};
-use crate::trace_dat::Reader;
 use crate::trace_dat::write::{Compression, Version};
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, stat};
@@ -566,12 +565,7 @@ impl ReportArgs {
         let path = self.input.as_ref().or(self.file.as_ref()).cloned();
         let path = path.unwrap_or_else(|| PathBuf::from("trace.dat"));
         let config = self.config()?;
-        let data = std::fs::read(&path).map_err(|cause| {
-            Error::usage(format!("cannot read {}", path.display()))
-                .because(&cause)
-                .help("name a recording with -i FILE; 'trace-cmd record' makes one")
-        })?;
-        let reader = Reader::new(&path.display().to_string(), &data)?;
+        let reader = crate::recording::open(&path)?;
         report::report(&reader, &config, &mut io::stdout().lock())
     }
 

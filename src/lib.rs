@@ -22,6 +22,7 @@ pub mod list;
 pub mod metadata;
 pub mod options;
 pub mod record;
+pub mod recording;
 pub mod report;
 pub mod ring_buffer;
 pub mod session;
