@@ -23,6 +23,7 @@ pub mod journal;
 pub mod list;
 pub mod metadata;
 pub mod options;
+pub mod output;
 pub mod record;
 pub mod recording;
 pub mod report;

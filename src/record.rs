@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::events::Chosen;
 use crate::journal::Journal;
 use crate::metadata;
-use crate::recording::{self, Output, Recording, Target, say};
+use crate::output::{self, Output, Recording, Target, say};
 use crate::session::{Lock, Session};
 use crate::start::{self, Start, Step};
 use crate::tracefs::{Instance, Mode, Tracefs};
@@ -69,10 +69,10 @@ pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result
     drop((session, journal));
     let (code, recording) = outcome?;
     restored?;
-    recording::tell_lost(&recording.lost);
+    output::tell_lost(&recording.lost);
     let stored = target.write(tracefs, recording)?;
     if !config.quiet {
-        say(out, &recording::summary(&stored, &config.output))?;
+        say(out, &output::summary(&stored, &config.output))?;
     }
     Ok(code)
 }
@@ -178,7 +178,7 @@ fn recorded(
     let held = set_up(tracefs, &config.start, session, journal)?;
     let instance = session.instance().clone();
     let date = match config.date {
-        true => Some(date::offset(tracefs, &recording::clock(&instance)?, journal)?),
+        true => Some(date::offset(tracefs, &output::clock(&instance)?, journal)?),
         false => None,
     };
     if let (Some(tracer), false) = (&config.start.tracer, config.quiet) {
@@ -186,7 +186,7 @@ fn recorded(
     }
     // What was recorded before does not belong to this recording.
     instance.truncate("trace")?;
-    let before = recording::lost(&instance)?;
+    let before = output::lost(&instance)?;
     let handle = signals.handle();
     let drain = Drain::start(&instance, &plan, move || handle.close())?;
     instance.write("tracing_on", "1")?;
@@ -196,12 +196,12 @@ fn recorded(
     let ended = wait(held, signals);
     instance.write("tracing_on", "0")?;
     let cpus = drain.finish()?;
-    let after = recording::lost(&instance)?;
+    let after = output::lost(&instance)?;
     let lost = after.iter().map(|&(cpu, count)| {
         let before = before.iter().find(|before| before.0 == cpu).map_or(0, |before| before.1);
         (cpu, count.saturating_sub(before))
     });
-    let mut metadata = recording::passing(tracefs, &instance)?;
+    let mut metadata = output::passing(tracefs, &instance)?;
     if own {
         // To whoever reads the file it is what the top instance would have recorded.
         metadata.instance.clear();

@@ -135,7 +135,8 @@ CPU:1 [EVENTS DROPPED]
 /// What is printed of `data`, and whether that was all.
 fn text(data: &[u8], config: &Config) -> (String, Result<(), String>) {
     let mut out = Vec::new();
-    let outcome = Reader::new("made-up.dat", data).and_then(|reader| report(&reader, config, &mut out));
+    let outcome =
+        Reader::new("made-up.dat", data.to_vec()).and_then(|reader| report(&reader, config, &mut out));
     (String::from_utf8_lossy(&out).into_owned(), outcome.map_err(|error| error.to_string()))
 }
 

@@ -14,7 +14,7 @@ use self::record::RecordArgs;
 use crate::error::{Error, Result};
 use crate::filter_files::{self, Change, FilterFile};
 use crate::list::{self, Kind};
-use crate::recording::tell;
+use crate::output::tell;
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, session, start, stat};
 use report::ReportArgs;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::trace::TraceArgs;
+use crate::output::Output;
 use crate::record::Record;
-use crate::recording::Output;
 use crate::trace_dat::write::{Compression, Version};
 
 #[derive(Debug, Args)]

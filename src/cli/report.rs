@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Result};
+use crate::recording;
 use crate::report::{self, Style};
-use crate::trace_dat::Reader;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Records of all CPUs are printed by time. A recording that is damaged or was
@@ -99,12 +99,7 @@ impl ReportArgs {
         let path = self.input.as_ref().or(self.file.as_ref()).cloned();
         let path = path.unwrap_or_else(|| PathBuf::from("trace.dat"));
         let config = self.config()?;
-        let data = std::fs::read(&path).map_err(|cause| {
-            Error::usage(format!("cannot read {}", path.display()))
-                .because(&cause)
-                .help("name a recording with -i FILE; 'trace-cmd record' makes one")
-        })?;
-        let reader = Reader::new(&path.display().to_string(), &data)?;
+        let reader = recording::open(&path)?;
         report::report(&reader, &config, &mut io::stdout().lock())
     }
 

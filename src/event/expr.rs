@@ -4,7 +4,7 @@
 //! `Documentation/trace/events.rst` and the kernel's `include/trace/stages`. A format that uses
 //! anything else compiles to nothing, and the event is shown by its fields.
 
-use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use super::format::Field;
 use super::printf::{Spec, conversions};
@@ -38,8 +38,9 @@ pub enum Piece {
 pub enum Expr {
     /// A number.
     Number(u64),
-    /// A name that the format does not explain: the address of a symbol of that name, or 0.
-    Name(String),
+    /// A name that the format does not explain: the address of a symbol of that name, or 0; it is
+    /// looked up once.
+    Name(String, OnceLock<u64>),
     /// A text in quotes.
     Text(String),
     /// The value of a field.
@@ -77,21 +78,6 @@ pub enum Expr {
     DynamicLength(usize),
     /// `__get_bitmask`.
     Bitmask(usize),
-}
-
-impl Expr {
-    /// Collects the names in an expression of numbers.
-    pub(super) fn names<'e>(&'e self, found: &mut HashSet<&'e str>) {
-        match self {
-            Expr::Name(name) => drop(found.insert(name)),
-            Expr::Cast(_, of) | Expr::Unary(_, of) => of.names(found),
-            Expr::Binary(_, left, right) => [left, right].iter().for_each(|of| of.names(found)),
-            Expr::Choice(condition, then, otherwise) => {
-                [condition, then, otherwise].iter().for_each(|of| of.names(found));
-            }
-            _ => {}
-        }
-    }
 }
 
 /// How operators and brackets are read.
@@ -301,7 +287,7 @@ impl Parser<'_> {
                 // `((u8 *)__get_dynamic_array(x))[i]` and the like.
                 Some(call)
             }
-            Token::Word(word) => Some(Expr::Name(word)),
+            Token::Word(word) => Some(Expr::Name(word, OnceLock::new())),
             Token::Op(_) => None,
         }
     }
@@ -433,7 +419,7 @@ const KNOWN: [(&str, u64); 12] = [
 fn constant(expr: &Expr) -> Option<u64> {
     match expr {
         Expr::Number(value) => Some(*value),
-        Expr::Name(name) => KNOWN.iter().find(|known| known.0 == name).map(|known| known.1),
+        Expr::Name(name, _) => KNOWN.iter().find(|known| known.0 == name).map(|known| known.1),
         Expr::Unary(operator, of) => Some(unary(*operator, constant(of)?)),
         Expr::Binary(operator, left, right) => binary(operator, constant(left)?, constant(right)?),
         Expr::Cast(mask, of) => Some(constant(of)? & mask),
@@ -501,9 +487,8 @@ mod tests {
         let context = Context {
             order: ByteOrder::Little,
             long_size: 8,
-            symbols: Symbols::parse("1000 T open\n2000 T close\n".to_string()),
+            symbols: Symbols::parse("1000 T open\n1000 D KNOWN\n2000 T close\n".to_string()),
             printk: Default::default(),
-            names: [("KNOWN".to_string(), 0x1000)].into(),
         };
         [false, true].map(|trace_cmd| {
             let program = event.print(trace_cmd)?;

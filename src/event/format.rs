@@ -1,5 +1,7 @@
 //! One format file: name, id, fields and the compiled print format.
 
+use std::sync::OnceLock;
+
 use super::expr::{self, Program, Reading};
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
@@ -126,8 +128,11 @@ pub struct Event {
     pub fields: Vec<Field>,
     /// How many fields are common ones.
     pub common: usize,
-    /// The compiled print format as C reads it, and as trace-cmd does.
-    prints: [Option<Program>; 2],
+    /// The print format as the file has it: a recording has hundreds, and prints a few.
+    print_format: String,
+    long_size: usize,
+    /// It compiled, once needed: as C reads it, and as trace-cmd does.
+    prints: [OnceLock<Option<Program>>; 2],
 }
 
 impl Event {
@@ -151,16 +156,26 @@ impl Event {
             fields.push(Field::parse(line).ok_or_else(|| bad(&format!("field in '{name}': {line}")))?);
             common += usize::from(in_common);
         }
-        let print = text.split("print fmt:").nth(1).unwrap_or_default();
-        let prints = [Reading::C, Reading::TraceCmd]
-            .map(|reading| expr::compile(print.trim(), &fields, long_size, reading));
-        Ok(Event { index: 0, system: system.into(), name: name.into(), id, fields, common, prints })
+        let print = text.split_once("print fmt:").map_or("", |(_, print)| print);
+        Ok(Event {
+            index: 0,
+            system: system.into(),
+            name: name.into(),
+            id,
+            fields,
+            common,
+            print_format: print.trim().into(),
+            long_size,
+            prints: Default::default(),
+        })
     }
 
     /// The compiled print format, read as C or as trace-cmd does; `None` when it uses what this
     /// program does not know.
     pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
-        self.prints[usize::from(as_trace_cmd)].as_ref()
+        let reading = if as_trace_cmd { Reading::TraceCmd } else { Reading::C };
+        let compile = || expr::compile(&self.print_format, &self.fields, self.long_size, reading);
+        self.prints[usize::from(as_trace_cmd)].get_or_init(compile).as_ref()
     }
 
     /// The field of a name.

@@ -10,11 +10,10 @@ pub mod printf;
 pub mod symbols;
 mod token;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::bytes::ByteOrder;
 use crate::error::Result;
-use expr::Piece;
 pub use format::{Dynamic, Event, Field};
 pub use symbols::{Symbol, Symbols};
 
@@ -29,8 +28,6 @@ pub struct Context {
     pub symbols: Symbols,
     /// Formats of `trace_printk`, and other constant strings, by address.
     pub printk: HashMap<u64, Vec<u8>>,
-    /// Addresses of the variables that print formats name.
-    pub names: HashMap<String, u64>,
 }
 
 /// The events of a recording by their id.
@@ -82,22 +79,6 @@ impl Events {
         let (offset, size) = self.common.kind;
         let id = order.number_at(record, offset, size)?;
         self.by_id.get(&id).and_then(|index| self.events.get(*index))
-    }
-
-    /// The addresses of those symbols whose names print formats use.
-    pub fn resolve(&self, symbols: &Symbols) -> HashMap<String, u64> {
-        let programs = self.events.iter().filter_map(|event| event.print(false));
-        let mut names = HashSet::new();
-        for piece in programs.flat_map(|program| &program.pieces) {
-            if let Piece::Print { value, .. } = piece {
-                value.names(&mut names);
-            }
-        }
-        if names.is_empty() {
-            return HashMap::new();
-        }
-        let used = symbols.iter().filter(|symbol| names.contains(symbol.name));
-        used.map(|symbol| (symbol.name.to_string(), symbol.address)).collect()
     }
 
     /// All events in the order of the file.

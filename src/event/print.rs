@@ -114,7 +114,9 @@ impl<'a> Run<'a> {
     pub fn number(&self, expr: &Expr) -> u64 {
         match expr {
             Expr::Number(value) => *value,
-            Expr::Name(name) => self.context.names.get(name).copied().unwrap_or(0),
+            Expr::Name(name, address) => {
+                *address.get_or_init(|| self.context.symbols.address_of(name).unwrap_or(0))
+            }
             Expr::Field(index) => self.value(&self.event.fields[*index]),
             Expr::Cast(mask, of) => self.number(of) & mask,
             Expr::Unary(operator, of) => expr::unary(*operator, self.number(of)),
@@ -141,7 +143,7 @@ impl<'a> Run<'a> {
 
     fn text(&self, spec: &Spec, expr: &Expr, out: &mut Vec<u8>) {
         match expr {
-            Expr::Text(text) | Expr::Name(text) => spec.text(text.as_bytes(), out),
+            Expr::Text(text) | Expr::Name(text, _) => spec.text(text.as_bytes(), out),
             Expr::Number(value) => spec.text(value.to_string().as_bytes(), out),
             Expr::Field(index) => {
                 let field = &self.event.fields[*index];

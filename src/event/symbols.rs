@@ -78,6 +78,11 @@ impl Symbols {
         (0..self.map.len()).filter_map(|index| self.symbol(index))
     }
 
+    /// The address of the symbol of a name; of several, the highest.
+    pub fn address_of(&self, name: &str) -> Option<u64> {
+        self.iter().filter(|symbol| symbol.name == name).last().map(|symbol| symbol.address)
+    }
+
     fn symbol(&self, index: usize) -> Option<Symbol<'_>> {
         let (address, start, len) = *self.map.get(index)?;
         let name = self.text.get(start as usize..(start + len) as usize)?;

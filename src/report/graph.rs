@@ -20,7 +20,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Reads a funcgraph_entry or funcgraph_exit; `None` when a field is missing.
-    pub fn read(reader: &Reader<'_>, event: &Event, record: &Record<'_>) -> Option<Call> {
+    pub fn read(reader: &Reader, event: &Event, record: &Record<'_>) -> Option<Call> {
         let order = reader.context().order;
         let value = |name: &str| event.field(name)?.number(order, record.data);
         Some(Call {
@@ -40,13 +40,13 @@ pub(super) struct Exits {
 }
 
 impl Exits {
-    pub fn find(reader: &Reader<'_>) -> Exits {
+    pub fn find(reader: &Reader) -> Exits {
         let exit = |event: &&Event| event.system == "ftrace" && event.name == "funcgraph_exit";
         Exits { event: reader.events().iter().find(exit).map(|event| event.index) }
     }
 
     /// The exit of `entry`, if it is the record that follows.
-    pub fn exit_of(&self, entry: &Call, reader: &Reader<'_>, next: &Record<'_>) -> Option<Call> {
+    pub fn exit_of(&self, entry: &Call, reader: &Reader, next: &Record<'_>) -> Option<Call> {
         let event = reader.events().of(reader.context().order, next.data)?;
         if Some(event.index) != self.event {
             return None;

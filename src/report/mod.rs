@@ -68,7 +68,7 @@ pub struct Config {
 ///
 /// Fails when the output does. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
-pub fn report(reader: &Reader<'_>, config: &Config, out: &mut impl Write) -> Result<()> {
+pub fn report(reader: &Reader, config: &Config, out: &mut impl Write) -> Result<()> {
     let mut reporter = Reporter::new(reader, config);
     reporter.out.extend(format!("cpus={}\n", reader.cpus()).bytes());
     let wanted = |_: usize, cpu: u32| config.cpus.is_empty() || config.cpus.contains(&cpu);
@@ -116,7 +116,7 @@ const RECENT: usize = 4096;
 
 /// What is kept from line to line.
 struct Reporter<'r> {
-    reader: &'r Reader<'r>,
+    reader: &'r Reader,
     context: &'r Context,
     config: &'r Config,
     /// How each event is printed, by its index.
@@ -139,7 +139,7 @@ struct Reporter<'r> {
 }
 
 impl<'r> Reporter<'r> {
-    fn new(reader: &'r Reader<'r>, config: &'r Config) -> Reporter<'r> {
+    fn new(reader: &'r Reader, config: &'r Config) -> Reporter<'r> {
         let find = if config.kernel_formats { handlers::kernel_format } else { handlers::handler };
         let called = |(pid, comm): (&i32, &Vec<u8>)| {
             config.comms.iter().any(|wanted| wanted.as_bytes() == comm.as_slice()).then_some(*pid)

@@ -4,9 +4,6 @@ use std::io::Read;
 
 use crate::error::{Error, Result};
 
-/// Nothing in a file is larger than this once unpacked: kallsyms has some 15 MiB, a chunk of CPU
-/// data ten sub-buffers.
-const LARGEST: u32 = 64 << 20;
 /// The window of zstd that is accepted: that of its highest ordinary level.
 const WINDOW: u64 = 8 << 20;
 
@@ -31,14 +28,14 @@ impl Compression {
 
     /// Unpacks `data` into `out`, which comes to have `size` bytes.
     ///
-    /// Fails when the data are damaged or have another size. Memory grows with what is really
-    /// there, not with what is announced.
-    pub fn unpack(self, data: &[u8], size: u32, out: &mut Vec<u8>) -> Result<()> {
+    /// Fails when the data are damaged, or have another size or one above `most`. Memory grows with
+    /// what is really there, not with what is announced.
+    pub fn unpack(self, data: &[u8], size: u64, most: usize, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
-        if size > LARGEST {
-            return Err(Error::new(format!("{size} bytes are announced, more than {LARGEST}")));
+        if size > most as u64 {
+            return Err(Error::new(format!("{size} bytes are announced, more than {most}")));
         }
-        let most = u64::from(size) + 1;
+        let most = size + 1;
         let outcome = match self {
             Compression::None => {
                 out.extend_from_slice(data);
@@ -51,7 +48,7 @@ impl Compression {
             }
         };
         match outcome {
-            Ok(_) if out.len() == size as usize => Ok(()),
+            Ok(_) if out.len() as u64 == size => Ok(()),
             Ok(_) => Err(Error::new(format!("not the {size} bytes announced came out"))),
             Err(cause) => Err(Error::new("the compressed data are damaged").because(&cause)),
         }
@@ -70,12 +67,12 @@ mod tests {
         encoder.write_all(&[7; 1000]).unwrap();
         let packed = encoder.finish().unwrap();
         let mut out = Vec::new();
-        Compression::Zlib.unpack(&packed, 1000, &mut out).unwrap();
+        Compression::Zlib.unpack(&packed, 1000, 2000, &mut out).unwrap();
         assert_eq!(out, [7; 1000]);
-        for size in [999, 1001, u32::MAX] {
-            assert!(Compression::Zlib.unpack(&packed, size, &mut out).is_err(), "{size}");
+        for size in [999, 1001, 1 << 32] {
+            assert!(Compression::Zlib.unpack(&packed, size, usize::MAX, &mut out).is_err(), "{size}");
         }
-        assert!(Compression::Zstd.unpack(&packed, 1000, &mut out).is_err());
+        assert!(Compression::Zstd.unpack(&packed, 1000, 2000, &mut out).is_err());
         assert!(Compression::named("lz4").unwrap_err().to_string().contains("lz4"));
     }
 }

@@ -1,41 +1,51 @@
 //! Reading forwards through bytes, every step checked; errors say what was read and where.
 
+use std::borrow::Cow;
+
+use super::input::View;
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
+
+/// No text that ends with a NUL (names of systems, instances and clocks) is longer.
+const LONGEST_TEXT: u64 = 4096;
 
 /// A position in the file, or in a section that was unpacked from it.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {
-    data: &'a [u8],
-    at: usize,
+    data: View<'a>,
+    at: u64,
     order: ByteOrder,
     /// What this is, and where the file has it.
     place: String,
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(data: &'a [u8], at: usize, order: ByteOrder, place: impl Into<String>) -> Cursor<'a> {
+    pub fn new(data: View<'a>, at: u64, order: ByteOrder, place: impl Into<String>) -> Cursor<'a> {
         Cursor { data, at, order, place: place.into() }
     }
 
-    pub fn at(&self) -> usize {
+    /// At the start of bytes in memory.
+    pub fn over(data: &'a [u8], order: ByteOrder, place: impl Into<String>) -> Cursor<'a> {
+        Cursor::new(View::Bytes(data), 0, order, place)
+    }
+
+    pub fn at(&self) -> u64 {
         self.at
     }
 
-    pub fn left(&self) -> usize {
-        self.data.len().saturating_sub(self.at)
+    pub fn left(&self) -> u64 {
+        self.data.size().saturating_sub(self.at)
     }
 
     /// The next `size` bytes.
-    pub fn bytes(&mut self, size: u64) -> Result<&'a [u8]> {
-        let end = usize::try_from(size).ok().and_then(|size| self.at.checked_add(size));
-        match end.and_then(|end| Some((end, self.data.get(self.at..end)?))) {
-            Some((end, bytes)) => {
-                self.at = end;
-                Ok(bytes)
-            }
-            None => Err(self.error(&format!("{size} bytes are announced, {} are left", self.left()))),
-        }
+    pub fn bytes(&mut self, size: u64) -> Result<Cow<'a, [u8]>> {
+        let bytes =
+            self.data.bytes(self.at, size).map_err(|cause| self.error("reading failed").because(&cause))?;
+        let Some(bytes) = bytes else {
+            return Err(self.error(&format!("{size} bytes are announced, {} are left", self.left())));
+        };
+        self.at += size;
+        Ok(bytes)
     }
 
     pub fn u16(&mut self) -> Result<u16> {
@@ -52,25 +62,29 @@ impl<'a> Cursor<'a> {
 
     fn number(&mut self, size: u64) -> Result<u64> {
         let bytes = self.bytes(size)?;
-        Ok(self.order.number(bytes).unwrap_or(0))
+        Ok(self.order.number(&bytes).unwrap_or(0))
     }
 
     /// A text up to its NUL, which is skipped.
     pub fn text(&mut self) -> Result<String> {
-        let rest = self.data.get(self.at..).unwrap_or_default();
+        let from = self.at;
+        let rest = self.bytes(self.left().min(LONGEST_TEXT))?;
         match rest.iter().position(|byte| *byte == 0) {
             Some(end) => {
-                self.at += end + 1;
+                self.at = from + end as u64 + 1;
                 Ok(String::from_utf8_lossy(&rest[..end]).into_owned())
             }
-            None => Err(self.error("a text does not end")),
+            None => {
+                self.at = from;
+                Err(self.error("a text does not end"))
+            }
         }
     }
 
     /// Skips bytes that have to be there in exactly this form.
     pub fn tag(&mut self, tag: &str) -> Result<()> {
         let from = self.at;
-        if self.bytes(tag.len() as u64)? == tag.as_bytes() {
+        if *self.bytes(tag.len() as u64)? == *tag.as_bytes() {
             return Ok(());
         }
         self.at = from;

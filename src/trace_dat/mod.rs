@@ -5,11 +5,13 @@
 
 mod compression;
 mod cursor;
+mod input;
 mod read;
 mod records;
 mod sections;
 pub mod write;
 
+pub use input::Input;
 pub use read::{Buffer, CpuData, Reader};
 pub use records::{Record, Records};
 

@@ -1,10 +1,12 @@
 //! A file's header, options and sections; its records are [`super::Records`].
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::thread;
 
 use super::compression::Compression;
 use super::cursor::Cursor;
+use super::input::{Input, View};
 use super::records::Records;
 use super::{MAGIC, id, sections};
 use crate::bytes::ByteOrder;
@@ -35,6 +37,9 @@ pub struct Buffer {
     pub(super) compressed: bool,
 }
 
+/// No section is larger than this once unpacked, in bytes; kallsyms has some 15 MiB.
+const LARGEST: usize = 32 << 20;
+
 /// Turns TSC cycles into nanoseconds: `cycles * multiplier >> shift`.
 #[derive(Debug, Clone, Copy)]
 struct TscRate {
@@ -46,10 +51,7 @@ struct TscRate {
 ///
 /// ```no_run
 /// # fn main() -> snaptrace::Result<()> {
-/// use snaptrace::trace_dat::Reader;
-/// # let data: Vec<u8> = Vec::new();
-/// // `data` is the content of the file.
-/// let reader = Reader::new("trace.dat", &data)?;
+/// let reader = snaptrace::recording::open("trace.dat".as_ref())?;
 /// let mut records = reader.records();
 /// while let Some(record) = records.next() {
 ///     println!("{} {} {} bytes", record.cpu, record.time, record.data.len());
@@ -58,9 +60,9 @@ struct TscRate {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Reader<'d> {
+pub struct Reader {
     pub(super) name: String,
-    pub(super) data: &'d [u8],
+    pub(super) input: Arc<dyn Input>,
     pub(super) compression: Compression,
     pub(super) layout: Layout,
     version: u32,
@@ -83,32 +85,86 @@ struct Options {
     uname: Option<String>,
     version: Option<String>,
     cpus: Option<u32>,
-    /// Ids and offsets of sections.
-    sections: Vec<(u16, u64)>,
+    /// Offsets of sections by id; of several the last.
+    sections: BTreeMap<u16, u64>,
+}
+
+/// Where the sections of version 7 are read from, and how.
+#[derive(Clone, Copy)]
+struct Sections<'a> {
+    input: &'a dyn Input,
+    order: ByteOrder,
+    compression: Compression,
 }
 
 /// A section's body, unpacked, and what to call it in errors.
-struct Section<'d> {
-    body: Cow<'d, [u8]>,
+struct Section {
+    body: Vec<u8>,
     place: String,
 }
 
-impl<'d> Reader<'d> {
-    /// Reads the header, options and sections of `data`, the whole file; `name` is for errors.
+impl<'a> Sections<'a> {
+    /// The body of the section at an offset, which has to have this id.
+    fn read(self, id: u16, offset: u64) -> Result<Section> {
+        let place = format!("section {id} at offset 0x{offset:x}");
+        let mut header = self.at(offset, &place);
+        let found = header.u16()?;
+        if found != id {
+            return Err(header.error(&format!("section {found} stands there instead")));
+        }
+        let compressed = header.u16()? & 1 != 0;
+        header.u32()?;
+        let size = header.u64()?;
+        let body = header.bytes(size)?;
+        if !compressed {
+            return Ok(Section { body: body.into_owned(), place });
+        }
+        let mut packed = Cursor::over(&body, self.order, place.as_str());
+        let (size, unpacked) = (packed.u32()?, packed.u32()?);
+        let data = packed.bytes(u64::from(size))?;
+        let mut out = Vec::new();
+        self.compression
+            .unpack(&data, u64::from(unpacked), LARGEST, &mut out)
+            .map_err(|error| packed.error(&error.to_string()))?;
+        Ok(Section { body: out, place })
+    }
+
+    /// Functions by address, from the section with kallsyms.
+    fn symbols(self, offset: u64) -> Result<Symbols> {
+        let Section { mut body, place } = self.read(id::KALLSYMS, offset)?;
+        let mut cursor = Cursor::over(&body, self.order, place);
+        let size = cursor.u32()?;
+        let start = cursor.at() as usize;
+        let end = start + cursor.bytes(u64::from(size))?.len();
+        // There are megabytes of it: they are kept, not copied.
+        body.truncate(end);
+        body.drain(..start);
+        Ok(Symbols::parse(text(body)))
+    }
+
+    fn at(self, offset: u64, place: &str) -> Cursor<'a> {
+        Cursor::new(View::File(self.input), offset, self.order, place)
+    }
+}
+
+impl Reader {
+    /// Reads the header, options and sections of a recording; `name` is for errors.
     ///
     /// Fails, with the place in the file, when it is no trace.dat of version 6 or 7 or is damaged.
     /// Damage in the records themselves is found by [`Records::finish`].
-    pub fn new(name: &str, data: &'d [u8]) -> Result<Reader<'d>> {
-        Reader::open(name, data).map_err(|error| {
+    pub fn new(name: &str, input: impl Input + 'static) -> Result<Reader> {
+        Reader::open(name, Arc::new(input)).map_err(|error| {
             Error::new(format!("cannot read {name}: {error}"))
                 .help("the file is damaged, incomplete or no trace.dat: copy or record it again")
         })
     }
 
-    fn open(name: &str, data: &'d [u8]) -> Result<Reader<'d>> {
+    fn open(name: &str, input: Arc<dyn Input>) -> Result<Reader> {
+        let file = Arc::clone(&input);
+        let file = View::File(&*file);
         // The byte order is not known yet, nor needed for what comes before it.
-        let mut cursor = Cursor::new(data, 0, ByteOrder::Little, "header");
-        if !data.starts_with(MAGIC) {
+        let mut cursor = Cursor::new(file, 0, ByteOrder::Little, "header");
+        if !matches!(file.bytes(0, MAGIC.len() as u64), Ok(Some(magic)) if *magic == *MAGIC) {
             return Err(cursor.error("it does not begin like a trace.dat"));
         }
         cursor.bytes(MAGIC.len() as u64)?;
@@ -117,27 +173,21 @@ impl<'d> Reader<'d> {
             "7" => 7,
             other => return Err(cursor.error(&format!("version '{other}' is neither 6 nor 7"))),
         };
-        let order = match cursor.bytes(1)? {
+        let order = match *cursor.bytes(1)? {
             [0] => ByteOrder::Little,
             [1] => ByteOrder::Big,
             _ => return Err(cursor.error("the byte order is neither 0 nor 1")),
         };
-        let long_size = match cursor.bytes(1)? {
-            [size @ (4 | 8)] => usize::from(*size),
+        let long_size = match *cursor.bytes(1)? {
+            [size @ (4 | 8)] => usize::from(size),
             _ => return Err(cursor.error("the size of a long is neither 4 nor 8")),
         };
-        let mut cursor = Cursor::new(data, cursor.at(), order, "header");
+        let mut cursor = Cursor::new(file, cursor.at(), order, "header");
         let page_size = page_size(&mut cursor)?;
-        let context = Context {
-            order,
-            long_size,
-            symbols: Symbols::default(),
-            printk: HashMap::new(),
-            names: HashMap::new(),
-        };
+        let context = Context { order, long_size, symbols: Symbols::default(), printk: HashMap::new() };
         let mut reader = Reader {
             name: name.to_string(),
-            data,
+            input,
             compression: Compression::None,
             layout: Layout::usual(order, long_size),
             version,
@@ -149,7 +199,7 @@ impl<'d> Reader<'d> {
             options: Options::default(),
         };
         if version == 6 {
-            reader.read_version_6(cursor)?;
+            reader.read_version_6(file, cursor)?;
         } else {
             reader.read_version_7(cursor)?;
         }
@@ -161,23 +211,38 @@ impl<'d> Reader<'d> {
                 )));
             }
         }
-        reader.context.names = reader.events.resolve(&reader.context.symbols);
+        reader.check_ranges()?;
         // The top instance comes first, whatever the order of the options.
         reader.options.buffers.sort_by_key(|buffer| !buffer.name.is_empty());
         Ok(reader)
     }
 
-    fn read_version_6(&mut self, mut cursor: Cursor<'d>) -> Result<()> {
+    /// No two CPUs have the same bytes: their number is what bounds the memory for reading them.
+    fn check_ranges(&self) -> Result<()> {
+        let mut ranges: Vec<&CpuData> = self.options.buffers.iter().flat_map(|buffer| &buffer.cpus).collect();
+        ranges.sort_by_key(|data| data.offset);
+        for pair in ranges.windows(2) {
+            if pair[0].offset.saturating_add(pair[0].size) > pair[1].offset {
+                return Err(Error::new(format!(
+                    "the data of CPU {} at offset 0x{:x} overlap those of CPU {} at offset 0x{:x}",
+                    pair[0].cpu, pair[0].offset, pair[1].cpu, pair[1].offset
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn read_version_6(&mut self, file: View<'_>, mut cursor: Cursor<'_>) -> Result<()> {
         let (order, long_size) = (self.order(), self.context.long_size);
         self.layout = sections::header_info(&mut cursor, order, long_size)?;
         sections::ftrace_formats(&mut cursor, &mut self.events, long_size)?;
         sections::event_formats(&mut cursor, &mut self.events, long_size)?;
         let size = cursor.u32()?;
-        self.context.symbols = Symbols::parse(text(cursor.bytes(u64::from(size))?));
+        self.context.symbols = Symbols::parse(text(cursor.bytes(u64::from(size))?.into_owned()));
         let size = cursor.u32()?;
-        self.context.printk = sections::printk(cursor.bytes(u64::from(size))?);
+        self.context.printk = sections::printk(&cursor.bytes(u64::from(size))?);
         let size = cursor.u64()?;
-        self.cmdlines = sections::cmdlines(cursor.bytes(size)?);
+        self.cmdlines = sections::cmdlines(&cursor.bytes(size)?);
         self.cpus = cursor.u32()?;
         let mut instances = Vec::new();
         let mut has_clock = false;
@@ -190,7 +255,7 @@ impl<'d> Reader<'d> {
             let size = cursor.u32()?;
             let at = cursor.at();
             let body = cursor.bytes(u64::from(size))?;
-            let mut option = Cursor::new(body, 0, order, format!("option {id} at offset 0x{at:x}"));
+            let mut option = Cursor::over(&body, order, format!("option {id} at offset 0x{at:x}"));
             match id {
                 id::BUFFER => {
                     let offset = option.u64()?;
@@ -211,11 +276,10 @@ impl<'d> Reader<'d> {
         if has_clock {
             let size = cursor.u64()?;
             let clock = cursor.bytes(size)?;
-            self.options.clock = chosen_clock(clock);
+            self.options.clock = chosen_clock(&clock);
         }
         for (offset, name, cpus) in instances {
-            let at = usize::try_from(offset).unwrap_or(usize::MAX);
-            let mut cursor = Cursor::new(self.data, at, order, format!("instance '{name}'"));
+            let mut cursor = Cursor::new(file, offset, order, format!("instance '{name}'"));
             let buffer = self.flyrecord(&mut cursor, name, cpus)?;
             self.options.buffers.push(buffer);
         }
@@ -235,7 +299,7 @@ impl<'d> Reader<'d> {
         Ok(Buffer { name, page_size: self.page_size, cpus, compressed: false })
     }
 
-    fn read_version_7(&mut self, mut cursor: Cursor<'d>) -> Result<()> {
+    fn read_version_7(&mut self, mut cursor: Cursor<'_>) -> Result<()> {
         let (order, long_size) = (self.order(), self.context.long_size);
         let name = cursor.text()?;
         cursor.text()?;
@@ -250,28 +314,33 @@ impl<'d> Reader<'d> {
             }
             next = self.options_section(next)?;
         }
+        let mut offsets = std::mem::take(&mut self.options.sections);
+        let kallsyms = offsets.remove(&id::KALLSYMS);
+        let input = Arc::clone(&self.input);
+        let sections = Sections { input: &*input, order, compression: self.compression };
         let mut layout = None;
-        for (id, offset) in std::mem::take(&mut self.options.sections) {
-            let section = self.section(id, offset)?;
-            let mut cursor = Cursor::new(&section.body, 0, order, section.place);
-            match id {
-                id::HEADER_INFO => layout = Some(sections::header_info(&mut cursor, order, long_size)?),
-                id::FTRACE_FORMATS => sections::ftrace_formats(&mut cursor, &mut self.events, long_size)?,
-                id::EVENT_FORMATS => sections::event_formats(&mut cursor, &mut self.events, long_size)?,
-                id::KALLSYMS => {
-                    let size = cursor.u32()?;
-                    self.context.symbols = Symbols::parse(text(cursor.bytes(u64::from(size))?));
-                }
-                id::PRINTK => {
-                    let size = cursor.u32()?;
-                    self.context.printk = sections::printk(cursor.bytes(u64::from(size))?);
-                }
-                _ => {
-                    let size = cursor.u64()?;
-                    self.cmdlines = sections::cmdlines(cursor.bytes(size)?);
+        // Unpacking kallsyms takes as long as everything else, so it goes on beside it.
+        self.context.symbols = thread::scope(|scope| {
+            let symbols = scope.spawn(|| kallsyms.map_or(Ok(Symbols::default()), |at| sections.symbols(at)));
+            for (id, offset) in offsets {
+                let section = sections.read(id, offset)?;
+                let mut cursor = Cursor::over(&section.body, order, section.place);
+                match id {
+                    id::HEADER_INFO => layout = Some(sections::header_info(&mut cursor, order, long_size)?),
+                    id::FTRACE_FORMATS => sections::ftrace_formats(&mut cursor, &mut self.events, long_size)?,
+                    id::EVENT_FORMATS => sections::event_formats(&mut cursor, &mut self.events, long_size)?,
+                    id::PRINTK => {
+                        let size = cursor.u32()?;
+                        self.context.printk = sections::printk(&cursor.bytes(u64::from(size))?);
+                    }
+                    _ => {
+                        let size = cursor.u64()?;
+                        self.cmdlines = sections::cmdlines(&cursor.bytes(size)?);
+                    }
                 }
             }
-        }
+            symbols.join().unwrap_or_else(|_| Err(Error::new("the symbols could not be read")))
+        })?;
         self.layout = layout.ok_or_else(|| cursor.error("no option tells where header_page is"))?;
         let highest = self.options.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|data| data.cpu).max();
         self.cpus = self.options.cpus.or(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
@@ -280,14 +349,15 @@ impl<'d> Reader<'d> {
 
     /// Reads one options section of version 7 and gives the offset of the next, or 0.
     fn options_section(&mut self, offset: u64) -> Result<u64> {
-        let section = self.section(id::DONE, offset)?;
+        let section = self.sections().read(id::DONE, offset)?;
         let order = self.order();
-        let mut cursor = Cursor::new(&section.body, 0, order, section.place.as_str());
+        let mut cursor = Cursor::over(&section.body, order, section.place.as_str());
         while cursor.left() > 0 {
             let id = cursor.u16()?;
             let size = cursor.u32()?;
             let place = format!("option {id} in {}", section.place);
-            let mut option = Cursor::new(cursor.bytes(u64::from(size))?, 0, order, place);
+            let body = cursor.bytes(u64::from(size))?;
+            let mut option = Cursor::over(&body, order, place);
             match id {
                 id::DONE => return option.u64(),
                 id::BUFFER => {
@@ -299,7 +369,7 @@ impl<'d> Reader<'d> {
                 | id::EVENT_FORMATS
                 | id::KALLSYMS
                 | id::PRINTK
-                | id::CMDLINES => self.options.sections.push((id, option.u64()?)),
+                | id::CMDLINES => drop(self.options.sections.insert(id, option.u64()?)),
                 _ => self.option(id, option)?,
             }
         }
@@ -320,7 +390,7 @@ impl<'d> Reader<'d> {
             }
         }
         cpus.sort_by_key(|data| data.cpu);
-        let mut header = self.at(offset, &format!("section 3 at offset 0x{offset:x}"));
+        let mut header = self.sections().at(offset, &format!("section 3 at offset 0x{offset:x}"));
         if header.u16()? != id::BUFFER {
             return Err(header.error("it is not the section with CPU data"));
         }
@@ -329,20 +399,26 @@ impl<'d> Reader<'d> {
 
     /// An option that both versions have.
     fn option(&mut self, id: u16, mut option: Cursor<'_>) -> Result<()> {
-        let left = option.left() as u64;
+        let left = option.left();
         let options = &mut self.options;
         match id {
-            id::CPUSTAT => options.cpustat.push(text(option.bytes(left)?).trim_end_matches('\0').to_string()),
-            id::UNAME => options.uname = Some(text(option.bytes(left)?).trim_end_matches('\0').to_string()),
-            id::VERSION => {
-                options.version = Some(text(option.bytes(left)?).trim_end_matches('\0').to_string())
+            id::CPUSTAT => options
+                .cpustat
+                .push(text(option.bytes(left)?.into_owned()).trim_end_matches('\0').to_string()),
+            id::UNAME => {
+                options.uname =
+                    Some(text(option.bytes(left)?.into_owned()).trim_end_matches('\0').to_string())
             }
-            id::TRACECLOCK => options.clock = chosen_clock(option.bytes(left)?),
+            id::VERSION => {
+                options.version =
+                    Some(text(option.bytes(left)?.into_owned()).trim_end_matches('\0').to_string())
+            }
+            id::TRACECLOCK => options.clock = chosen_clock(&option.bytes(left)?),
             id::CPUCOUNT => options.cpus = Some(option.u32()?),
             id::DATE => {
-                options.offset = options.offset.wrapping_add(signed(option.bytes(left)?).wrapping_mul(1000))
+                options.offset = options.offset.wrapping_add(signed(&option.bytes(left)?).wrapping_mul(1000))
             }
-            id::OFFSET => options.offset = options.offset.wrapping_add(signed(option.bytes(left)?)),
+            id::OFFSET => options.offset = options.offset.wrapping_add(signed(&option.bytes(left)?)),
             id::TSC2NSEC => {
                 let rate = TscRate { multiplier: option.u32()?, shift: option.u32()? };
                 options.tsc = Some(rate).filter(|rate| rate.multiplier > 0 && rate.shift < 64);
@@ -352,33 +428,9 @@ impl<'d> Reader<'d> {
         Ok(())
     }
 
-    /// The body of the section at an offset, which has to have this id.
-    fn section(&self, id: u16, offset: u64) -> Result<Section<'d>> {
-        let place = format!("section {id} at offset 0x{offset:x}");
-        let mut header = self.at(offset, &place);
-        let found = header.u16()?;
-        if found != id {
-            return Err(header.error(&format!("section {found} stands there instead")));
-        }
-        let compressed = header.u16()? & 1 != 0;
-        header.u32()?;
-        let size = header.u64()?;
-        let body = header.bytes(size)?;
-        if !compressed {
-            return Ok(Section { body: Cow::Borrowed(body), place });
-        }
-        let mut packed = Cursor::new(body, 0, self.order(), place.as_str());
-        let (size, unpacked) = (packed.u32()?, packed.u32()?);
-        let data = packed.bytes(u64::from(size))?;
-        let mut out = Vec::new();
-        self.compression
-            .unpack(data, unpacked, &mut out)
-            .map_err(|error| packed.error(&error.to_string()))?;
-        Ok(Section { body: Cow::Owned(out), place })
-    }
-
-    fn at(&self, offset: u64, place: &str) -> Cursor<'d> {
-        Cursor::new(self.data, usize::try_from(offset).unwrap_or(usize::MAX), self.order(), place)
+    /// The sections of version 7.
+    fn sections(&self) -> Sections<'_> {
+        Sections { input: &*self.input, order: self.order(), compression: self.compression }
     }
 
     fn order(&self) -> ByteOrder {
@@ -477,8 +529,8 @@ fn page_size(cursor: &mut Cursor<'_>) -> Result<usize> {
     Err(cursor.error(&format!("a page size of {size} bytes cannot be")))
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 /// The clock in brackets of the text of `trace_clock`.

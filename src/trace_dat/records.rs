@@ -1,7 +1,6 @@
 //! Records of all buffers and CPUs in the order of time.
 
 use super::read::{CpuData, Reader};
-use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 use crate::ring_buffer::{Entry, Missed, Walk};
 
@@ -26,16 +25,18 @@ pub struct Record<'a> {
 /// [`Records::finish`] tells.
 #[derive(Debug)]
 pub struct Records<'r> {
-    streams: Vec<Stream<'r>>,
-    reader: &'r Reader<'r>,
+    streams: Vec<Stream>,
+    reader: &'r Reader,
     /// The stream whose record was given out and is to be left.
     given: Option<usize>,
+    /// The stream that was first of all, and is so for as long as it is before this time and stream.
+    run: Option<(usize, u64, usize)>,
     damage: Option<Error>,
 }
 
 impl<'r> Records<'r> {
-    pub(super) fn new(reader: &'r Reader<'r>, wanted: impl Fn(usize, u32) -> bool) -> Records<'r> {
-        let mut records = Records { streams: Vec::new(), reader, given: None, damage: None };
+    pub(super) fn new(reader: &'r Reader, wanted: impl Fn(usize, u32) -> bool) -> Records<'r> {
+        let mut records = Records { streams: Vec::new(), reader, given: None, run: None, damage: None };
         for (buffer, of) in reader.buffers().iter().enumerate() {
             for data in of.cpus.iter().filter(|data| wanted(buffer, data.cpu)) {
                 match Stream::open(reader, buffer, data) {
@@ -54,7 +55,7 @@ impl<'r> Records<'r> {
     #[expect(clippy::should_implement_trait, reason = "records borrow from this, items of iterators cannot")]
     pub fn next(&mut self) -> Option<Record<'_>> {
         self.leave();
-        let index = self.first(None)?;
+        let index = self.first()?;
         self.given = Some(index);
         self.streams[index].record()
     }
@@ -62,14 +63,22 @@ impl<'r> Records<'r> {
     /// The next record of a buffer without taking it. What [`Records::next`] gave before is gone.
     pub fn peek(&mut self, buffer: usize) -> Option<Record<'_>> {
         self.leave();
-        let index = self.first(Some(buffer))?;
+        let index = self.first_of(buffer)?;
         self.streams[index].record()
+    }
+
+    /// The time of the next record without taking it. What [`Records::next`] gave before is gone.
+    pub fn peek_time(&mut self) -> Option<u64> {
+        self.leave();
+        let index = self.first()?;
+        self.streams[index].time()
     }
 
     /// Takes the record that [`Records::peek`] shows.
     pub fn skip(&mut self, buffer: usize) {
         self.leave();
-        self.given = self.first(Some(buffer));
+        self.given = self.first_of(buffer);
+        self.run = None;
     }
 
     /// Ends the reading: an error when records were damaged, naming the first place.
@@ -84,16 +93,35 @@ impl<'r> Records<'r> {
     }
 
     /// The stream with the earliest record.
-    fn first(&self, buffer: Option<usize>) -> Option<usize> {
-        let mut best: Option<(usize, u64)> = None;
-        for (index, stream) in self.streams.iter().enumerate() {
-            let Some(entry) = &stream.head else { continue };
-            let fits = buffer.is_none_or(|buffer| buffer == stream.buffer);
-            if fits && best.is_none_or(|(_, time)| entry.time < time) {
-                best = Some((index, entry.time));
+    fn first(&mut self) -> Option<usize> {
+        if let Some((index, until, before)) = self.run {
+            let time = self.streams[index].time();
+            if time.is_some_and(|time| (time, index) < (until, before)) {
+                return Some(index);
             }
         }
-        best.map(|(index, _)| index)
+        let (mut best, mut second) = ((u64::MAX, usize::MAX), (u64::MAX, usize::MAX));
+        for (index, stream) in self.streams.iter().enumerate() {
+            let Some(time) = stream.time() else { continue };
+            if (time, index) < best {
+                second = best;
+                best = (time, index);
+            } else if (time, index) < second {
+                second = (time, index);
+            }
+        }
+        let found = (best.1 != usize::MAX).then_some(best.1);
+        self.run = found.map(|index| (index, second.0, second.1));
+        found
+    }
+
+    fn first_of(&mut self, buffer: usize) -> Option<usize> {
+        if self.reader.buffers().len() == 1 {
+            return self.first();
+        }
+        let of_buffer = self.streams.iter().enumerate().filter(|(_, stream)| stream.buffer == buffer);
+        let times = of_buffer.filter_map(|(index, stream)| Some((stream.time()?, index)));
+        times.min().map(|(_, index)| index)
     }
 
     fn step(&mut self, index: usize) {
@@ -116,76 +144,92 @@ impl<'r> Records<'r> {
 
 /// The records of one CPU of one buffer.
 #[derive(Debug)]
-struct Stream<'r> {
+struct Stream {
     buffer: usize,
     cpu: u32,
     page_size: usize,
-    source: Source<'r>,
+    source: Source,
     /// The sub-buffer being read: where it starts in the source's bytes, and the place in it.
     page: usize,
     walk: Option<Walk>,
     head: Option<Entry>,
 }
 
-/// Where sub-buffers come from.
+/// Sub-buffers that are at hand, and where the next ones come from.
 #[derive(Debug)]
-enum Source<'r> {
-    /// As they are in the file, which has them at `offset` and lacks the `missing` last bytes.
-    Plain { data: &'r [u8], offset: usize, missing: usize },
-    /// Unpacked chunk by chunk: what follows in the file, chunks left, the one unpacked.
-    Chunks { order: ByteOrder, rest: &'r [u8], left: u32, unpacked: Vec<u8>, at: usize },
+struct Source {
+    bytes: Vec<u8>,
+    /// Where in the file `bytes` stand.
+    at: u64,
+    /// The chunk that they were unpacked from.
+    packed: Vec<u8>,
+    rest: Rest,
 }
 
-impl<'r> Stream<'r> {
-    fn open(reader: &'r Reader<'r>, buffer: usize, cpu: &CpuData) -> Result<Stream<'r>> {
+/// What of a CPU's data was not read yet.
+#[derive(Debug)]
+enum Rest {
+    /// As it is in the file, which lacks the `missing` last bytes.
+    Plain { next: u64, end: u64, missing: u64 },
+    /// To be unpacked, chunk by chunk; how many are left.
+    Chunks { next: u64, left: u32 },
+}
+
+/// How much of a CPU's data is read at once, in bytes, where sub-buffers are smaller than that.
+const PIECE: usize = 128 << 10;
+
+impl Stream {
+    fn open(reader: &Reader, buffer: usize, cpu: &CpuData) -> Result<Stream> {
         let of = &reader.buffers()[buffer];
+        let file = reader.input.size();
         let cut = || {
             Error::new(format!(
-                "its {} bytes at offset 0x{:x} go beyond the file's {}",
-                cpu.size,
-                cpu.offset,
-                reader.data.len()
+                "its {} bytes at offset 0x{:x} go beyond the file's {file}",
+                cpu.size, cpu.offset
             ))
         };
-        let start = usize::try_from(cpu.offset).map_err(|_| cut())?;
-        let rest = reader.data.get(start..).ok_or_else(cut)?;
-        let order = reader.context().order;
-        let source = if of.compressed {
-            let left = order.u32_at(rest, 0).ok_or_else(cut)?;
-            Source::Chunks { order, rest: &rest[4..], left, unpacked: Vec::new(), at: start }
+        let end = cpu.offset.checked_add(cpu.size).filter(|_| cpu.offset <= file).ok_or_else(cut)?;
+        let rest = if of.compressed {
+            let mut count = [0; 4];
+            reader.input.read_at(cpu.offset, &mut count).map_err(|_| cut())?;
+            let left = reader.context().order.number(&count).unwrap_or(0) as u32;
+            Rest::Chunks { next: cpu.offset + 4, left }
         } else {
             // A file that was cut is read as far as it goes; that more was announced is told then.
-            let size = usize::try_from(cpu.size).map_err(|_| cut())?;
-            let data = &rest[..size.min(rest.len())];
-            Source::Plain { data, offset: start, missing: size - data.len() }
+            Rest::Plain { next: cpu.offset, end: end.min(file), missing: end.saturating_sub(file) }
         };
+        let source = Source { bytes: Vec::new(), at: cpu.offset, packed: Vec::new(), rest };
         Ok(Stream { buffer, cpu: cpu.cpu, page_size: of.page_size, source, page: 0, walk: None, head: None })
+    }
+
+    fn time(&self) -> Option<u64> {
+        self.head.as_ref().map(|entry| entry.time)
     }
 
     fn record(&self) -> Option<Record<'_>> {
         let entry = self.head.as_ref()?;
-        let page = self.source.page(self.page, self.page_size)?;
-        let data = page.get(entry.start..entry.start + entry.size)?;
+        let start = self.page + entry.start;
+        let data = self.source.bytes.get(start..start + entry.size)?;
         Some(Record { buffer: self.buffer, cpu: self.cpu, time: entry.time, missed: entry.missed, data })
     }
 
-    /// Goes to the next record, through as many sub-buffers and chunks as it takes.
-    fn step(&mut self, reader: &Reader<'_>) -> Result<()> {
+    /// Goes to the next record, through as many sub-buffers and pieces as it takes.
+    fn step(&mut self, reader: &Reader) -> Result<()> {
         let layout = &reader.layout;
         loop {
             if let Some(walk) = &mut self.walk {
-                let place = |error: Error| self.source.place(self.page, &error);
                 let page = self.source.page(self.page, self.page_size).unwrap_or_default();
-                if let Some(entry) = walk.next(layout, page).map_err(place)? {
+                let entry = walk.next(layout, page).map_err(|error| self.source.place(self.page, &error))?;
+                if let Some(entry) = entry {
                     self.head = Some(entry);
                     return Ok(());
                 }
                 self.page += self.page_size;
             }
-            if self.source.is_used_up(self.page) {
+            if self.page >= self.source.bytes.len() {
                 self.walk = None;
                 self.head = None;
-                if !self.source.unpack(reader)? {
+                if !self.source.read(reader, self.page_size)? {
                     return Ok(());
                 }
                 self.page = 0;
@@ -198,61 +242,75 @@ impl<'r> Stream<'r> {
     }
 }
 
-impl Source<'_> {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Source::Plain { data, .. } => data,
-            Source::Chunks { unpacked, .. } => unpacked,
-        }
-    }
-
+impl Source {
     fn page(&self, start: usize, size: usize) -> Option<&[u8]> {
-        self.bytes().get(start..start.checked_add(size)?)
+        self.bytes.get(start..start.checked_add(size)?)
     }
 
-    fn is_used_up(&self, start: usize) -> bool {
-        start >= self.bytes().len()
-    }
-
-    /// Unpacks the next chunk; false when there is none.
-    fn unpack(&mut self, reader: &Reader<'_>) -> Result<bool> {
-        let (order, rest, left, unpacked, at) = match self {
-            Source::Plain { missing: 0, .. } => return Ok(false),
-            Source::Plain { missing, .. } => {
-                return Err(Error::new(format!("the file ends {missing} bytes before this CPU's data do")));
+    /// Reads or unpacks the next sub-buffers; false when there are none.
+    fn read(&mut self, reader: &Reader, page_size: usize) -> Result<bool> {
+        match &mut self.rest {
+            Rest::Plain { next, end, missing } => {
+                if next == end {
+                    return match missing {
+                        0 => Ok(false),
+                        _ => Err(Error::new(format!(
+                            "the file ends {missing} bytes before this CPU's data do"
+                        ))),
+                    };
+                }
+                let piece = page_size * (PIECE / page_size).max(1);
+                let size = (*end - *next).min(piece as u64) as usize;
+                self.bytes.resize(size, 0);
+                read(reader, *next, &mut self.bytes)?;
+                self.at = *next;
+                *next += size as u64;
+                Ok(true)
             }
-            Source::Chunks { order, rest, left, unpacked, at } => (order, rest, left, unpacked, at),
-        };
-        if *left == 0 {
-            return Ok(false);
+            Rest::Chunks { left: 0, .. } => Ok(false),
+            Rest::Chunks { next, left } => {
+                let mut head = [0; 8];
+                let cut = || Error::new(format!("the chunk at offset 0x{next:x} is cut off"));
+                reader.input.read_at(*next, &mut head).map_err(|_| cut())?;
+                let order = reader.context().order;
+                let size = |bytes: &[u8]| order.number(bytes).unwrap_or(0);
+                let (packed, unpacked) = (size(&head[..4]), size(&head[4..]));
+                if reader.input.size() - *next - 8 < packed {
+                    return Err(cut());
+                }
+                self.packed.resize(packed as usize, 0);
+                read(reader, *next + 8, &mut self.packed)?;
+                let most = (10 * page_size).clamp(1 << 20, 32 << 20);
+                reader
+                    .compression
+                    .unpack(&self.packed, unpacked, most, &mut self.bytes)
+                    .map_err(|error| Error::new(format!("the chunk at offset 0x{next:x}: {error}")))?;
+                self.at = *next;
+                *next += 8 + packed;
+                *left -= 1;
+                Ok(true)
+            }
         }
-        let sizes = (order.u32_at(rest, 0), order.u32_at(rest, 4));
-        let packed = sizes.0.and_then(|size| rest.get(8..8 + size as usize));
-        let (Some(packed), (_, Some(size))) = (packed, sizes) else {
-            return Err(Error::new(format!(
-                "the chunk at offset 0x{:x} is cut off",
-                reader.data.len() - rest.len()
-            )));
-        };
-        *at = reader.data.len() - rest.len();
-        *left -= 1;
-        *rest = &rest[8 + packed.len()..];
-        reader
-            .compression
-            .unpack(packed, size, unpacked)
-            .map_err(|error| Error::new(format!("the chunk at offset 0x{at:x}: {error}")))?;
-        Ok(true)
     }
 
     /// An error with where in the file it is.
     fn place(&self, page: usize, error: &Error) -> Error {
-        match self {
-            Source::Plain { offset, .. } => {
-                Error::new(format!("the sub-buffer at offset 0x{:x}: {error}", offset.saturating_add(page)))
-            }
-            Source::Chunks { at, .. } => {
+        let at = self.at;
+        match self.rest {
+            Rest::Plain { .. } => Error::new(format!(
+                "the sub-buffer at offset 0x{:x}: {error}",
+                at.saturating_add(page as u64)
+            )),
+            Rest::Chunks { .. } => {
                 Error::new(format!("the sub-buffer at byte {page} of the chunk at offset 0x{at:x}: {error}"))
             }
         }
     }
+}
+
+fn read(reader: &Reader, offset: u64, into: &mut [u8]) -> Result<()> {
+    reader
+        .input
+        .read_at(offset, into)
+        .map_err(|cause| Error::new(format!("reading at offset 0x{offset:x} failed")).because(&cause))
 }

@@ -12,7 +12,7 @@ use crate::ring_buffer::Layout;
 pub(super) fn header_info(cursor: &mut Cursor<'_>, order: ByteOrder, long_size: usize) -> Result<Layout> {
     cursor.tag("header_page\0")?;
     let size = cursor.u64()?;
-    let page = String::from_utf8_lossy(cursor.bytes(size)?).into_owned();
+    let page = String::from_utf8_lossy(&cursor.bytes(size)?).into_owned();
     let layout = Layout::parse(&page, order, long_size).map_err(|error| cursor.error(&error.to_string()))?;
     cursor.tag("header_event\0")?;
     let size = cursor.u64()?;
@@ -45,7 +45,8 @@ fn formats(
 ) -> Result<()> {
     for _ in 0..count {
         let size = cursor.u64()?;
-        let text = String::from_utf8_lossy(cursor.bytes(size)?);
+        let bytes = cursor.bytes(size)?;
+        let text = String::from_utf8_lossy(&bytes);
         events.add(system, &text, long_size).map_err(|error| cursor.error(&error.to_string()))?;
     }
     Ok(())

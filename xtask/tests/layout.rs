@@ -105,6 +105,7 @@ fn the_tracer_imports_one_way() {
         ("ring_buffer", "bytes error"),
         ("trace_dat", "bytes error event ring_buffer"),
         ("report", "bytes error event ring_buffer trace_dat"),
+        ("recording", "error trace_dat"),
         ("tracefs", "error"),
         ("command", "error"),
         ("options", "error filter tracefs"),

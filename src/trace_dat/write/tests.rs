@@ -268,7 +268,7 @@ fn what_was_written_is_read_back() {
             let mut file = Cursor::new(Vec::new());
             write(&mut file, version, compression, &metadata, &mut cpus).unwrap();
             let file = file.into_inner();
-            let reader = Reader::new("test", &file).unwrap();
+            let reader = Reader::new("test", file.clone()).unwrap();
             assert_eq!((reader.cpus(), reader.clock()), (3, Some("local")));
             assert_eq!((reader.uname(), reader.writer_version()), (Some("Linux"), Some("snaptrace")));
             assert_eq!(reader.cmdlines().get(&1).unwrap(), b"init");
