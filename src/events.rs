@@ -93,7 +93,9 @@ pub fn try_out(scratch: &Instance, chosen: &[Chosen]) -> Result<()> {
             refusal(scratch.write(&event.file("filter"), filter), "filter", filter, event)?;
         }
         for trigger in &event.triggers {
-            refusal(scratch.append(&event.file("trigger"), trigger), "trigger", trigger, event)?;
+            let file = event.file("trigger");
+            refusal(scratch.append(&file, trigger), "trigger", trigger, event)?;
+            scratch.append(&file, &format!("!{trigger}"))?;
         }
     }
     Ok(())

@@ -88,6 +88,9 @@ pub(crate) fn signals() -> Result<Signals> {
 fn check(config: &Record) -> Result<()> {
     check_request(&config.start)?;
     config.output.check()?;
+    if let (true, Some(clock)) = (config.date, &config.start.clock) {
+        date::check(clock)?;
+    }
     if config.most_kb == Some(0) {
         return Err(Error::usage("-m 0 would keep nothing").help("give the KiB to keep of each CPU"));
     }
@@ -131,11 +134,12 @@ pub(crate) fn session_for(
     if start.instance.is_some() {
         return Session::in_instance(tracefs, start.instance.as_deref(), journal);
     }
-    if own && is_separate(tracefs.top(), start)? {
-        if let Some(session) = Session::in_own_instance(tracefs, "record", journal) {
-            session.inherit(tracefs.top())?;
-            return Ok(session);
-        }
+    if own
+        && is_separate(tracefs.top(), start)?
+        && let Some(session) = Session::in_own_instance(tracefs, "record", journal)
+    {
+        session.inherit(tracefs.top())?;
+        return Ok(session);
     }
     Ok(Session::new(tracefs.top().clone()).with_journal(journal))
 }

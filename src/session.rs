@@ -113,6 +113,7 @@ impl Session {
     }
 
     fn create(tracefs: &Tracefs, name: &str, journal: Option<&Rc<Journal>>) -> Result<Session> {
+        expand(tracefs.top())?;
         if let Some(journal) = journal {
             journal.note(&Entry::Created { instance: name.to_string() })?;
         }
@@ -205,7 +206,17 @@ impl Session {
     }
 
     fn values(&self, file: &str) -> Result<Vec<String>> {
-        Ok(written_form(file, &self.instance.read(file)?))
+        let mut values = written_form(file, &self.instance.read(file)?);
+        if file == "set_event" {
+            values.retain(|event| !self.is_only_triggered(event));
+        }
+        Ok(values)
+    }
+
+    /// Whether an event is listed as on for the sake of its triggers, and records nothing.
+    fn is_only_triggered(&self, event: &str) -> bool {
+        let file = format!("events/{}/enable", event.replacen(':', "/", 1));
+        self.instance.has(&file) && self.instance.read_value(&file).is_ok_and(|state| state.starts_with('0'))
     }
 
     /// Puts everything back, the last change first, and deletes an instance that was created.
@@ -257,6 +268,17 @@ impl Drop for Session {
         // Only after a failure that is already being told.
         let _ = self.restore();
     }
+}
+
+/// Gives the top instance's buffer the size that its first use would give it.
+///
+/// Once there is another instance, the kernel takes the small buffer of the boot for the full one,
+/// and would leave it at that.
+fn expand(top: &Instance) -> Result<()> {
+    if top.has(BUFFER_SIZE) && top.read(BUFFER_SIZE)?.contains("(expanded: ") {
+        top.write_lines(BUFFER_SIZE, &written_form(BUFFER_SIZE, &top.read(BUFFER_SIZE)?), Mode::Replace)?;
+    }
+    Ok(())
 }
 
 /// Puts back what a killed recording had changed, if there is one; gives its process.

@@ -143,17 +143,13 @@ pub(crate) fn choose_events(
     if events.iter().all(|event| event.filter.is_none() && event.triggers.is_empty()) {
         return Ok(events);
     }
-    match fresh {
-        Some(instance) => events::try_out(instance, &events)?,
-        // Without instances the kernel has its say when the filters are set.
-        None => match Session::in_own_instance(tracefs, "check", journal) {
-            Some(mut scratch) => {
-                events::try_out(scratch.instance(), &events)?;
-                scratch.restore()?;
-            }
-            None => {}
-        },
+    if let Some(instance) = fresh {
+        events::try_out(instance, &events)?;
+    } else if let Some(mut scratch) = Session::in_own_instance(tracefs, "check", journal) {
+        events::try_out(scratch.instance(), &events)?;
+        scratch.restore()?;
     }
+    // Without instances the kernel has its say when the filters are set.
     Ok(events)
 }
 
@@ -255,7 +251,8 @@ fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start, events: &[Chosen
     Ok(steps)
 }
 
-/// Filters and triggers before the events are on, so that nothing gets past them.
+/// Filters stand before the events are on. Triggers come after: an event that has one counts as
+/// on, and could not be told from one that was on before.
 fn event_steps(events: &[Chosen]) -> Vec<Step> {
     let filters =
         events.iter().filter_map(|event| Some(Step::one(&event.file("filter"), event.filter.as_ref()?)));
@@ -264,7 +261,7 @@ fn event_steps(events: &[Chosen]) -> Vec<Step> {
         ..Step::new(&event.file("trigger"), event.triggers.clone())
     });
     let on = Step::new("set_event", events.iter().map(|event| event.name.clone()).collect());
-    filters.chain(triggers).chain((!events.is_empty()).then_some(on)).collect()
+    filters.chain((!events.is_empty()).then_some(on)).chain(triggers).collect()
 }
 
 fn check_clock<'c>(instance: &Instance, clock: &'c str) -> Result<&'c str> {
@@ -443,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_and_triggers_stand_before_their_events_are_on() {
+    fn filters_stand_before_their_events_are_on() {
         let event = Chosen {
             name: "sched:sched_switch".into(),
             filter: Some("prev_pid == 1".into()),
@@ -455,8 +452,8 @@ mod tests {
             steps,
             [
                 ("events/sched/sched_switch/filter".to_string(), Mode::Replace),
-                ("events/sched/sched_switch/trigger".to_string(), Mode::Append),
                 ("set_event".to_string(), Mode::Replace),
+                ("events/sched/sched_switch/trigger".to_string(), Mode::Append),
             ]
         );
         assert_eq!(event_steps(&[]), []);

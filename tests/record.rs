@@ -46,6 +46,9 @@ impl Fake {
             ("set_event", "irq:irq_handler_entry\n"),
             ("max_graph_depth", "4\n"),
             ("buffer_size_kb", "1408\n"),
+            ("options/stacktrace", "0\n"),
+            ("events/sched/sched_switch/filter", "none\n"),
+            ("events/sched/sched_switch/trigger", "# Available triggers:\n"),
             ("events/header_page", HEADER_PAGE),
             ("events/header_event", "# compressed entry header\n"),
             ("events/ftrace/function/format", "name: function\nID: 1\n"),
@@ -59,6 +62,7 @@ impl Fake {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
+        fs::create_dir(fake.path("runtime")).unwrap();
         fake
     }
 
@@ -87,6 +91,8 @@ impl Fake {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
         command.arg("--tracing-dir").arg(self.path("tracing")).arg("record");
         command.args(arguments).current_dir(self.0.path());
+        // Where the journal goes for who is not root.
+        command.env("XDG_RUNTIME_DIR", self.path("runtime"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -100,7 +106,7 @@ impl Fake {
         let names = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<String> =
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name != "tracing");
+        names.retain(|name| name != "tracing" && name != "runtime");
         names.sort();
         names
     }
@@ -183,6 +189,15 @@ fn what_cannot_be_recorded_changes_nothing() {
         (&["-e", "sched", "-o", "/dev/null", "true"], 2, "-o /dev/null is no regular file"),
         (&["-e", "sched", "-o", "missing/out.dat", "true"], 1, "missing"),
         (&["-e", "sched", "no-such-program-at-all"], 127, "cannot run 'no-such-program-at-all'"),
+        (
+            &["-e", "sched", "-f", "prev_pid == 1", "-v", "-e", "irq", "-f", "irq == 1", "true"],
+            2,
+            "is left out",
+        ),
+        (&["-f", "prev_pid == 1", "-e", "sched", "true"], 2, "no -e before it"),
+        (&["-e", "sched", "-v", "-e", "sched", "true"], 2, "no event is left"),
+        (&["-e", "sched", "-m", "0", "true"], 2, "-m 0"),
+        (&["-e", "sched", "--date", "-C", "counter", "true"], 2, "does not count time"),
         (&["-e", "sched", "--file-version", "6", "--compression", "zlib", "true"], 2, "cannot be compressed"),
     ] {
         let output = fake.run(arguments);
@@ -214,6 +229,7 @@ fn signals_end_a_recording_in_order() {
         (Signal::INT, 0, &[][..]),
         (Signal::TERM, 143, &["sleep", "1000"]),
         (Signal::HUP, 129, &["sleep", "1000"]),
+        (Signal::QUIT, 131, &["sleep", "1000"]),
     ] {
         let fake = Fake::new();
         let before = fake.state();
@@ -227,6 +243,91 @@ fn signals_end_a_recording_in_order() {
         assert!(is_recording(&fake.path("trace.dat")));
         assert_eq!(fake.state(), before);
     }
+}
+
+#[test]
+fn filters_and_triggers_are_set_and_taken_back() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let show = "for file in filter trigger; do cat tracing/events/sched/sched_switch/$file; done; \
+                cat tracing/set_event tracing/options/stacktrace";
+    let arguments = [
+        "-q",
+        "-T",
+        "-e",
+        "sched",
+        "-f",
+        "prev_pid == 1",
+        "-f",
+        "next_pid == 2",
+        "-R",
+        "traceoff:1",
+        "-e",
+        "nosuch:event",
+        "-i",
+        "-s",
+        "100",
+        "-m",
+        "64",
+        "sh",
+        "-c",
+        show,
+    ];
+    let output = fake.run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "(prev_pid == 1)&&(next_pid == 2)\n# Available triggers:\ntraceoff:1\nsched:sched_switch\n1\n"
+    );
+    let filter = fake.path("tracing/events/sched/sched_switch/filter");
+    assert_eq!(fs::read_to_string(&filter).unwrap(), "0\n", "what takes a filter away");
+    fs::write(filter, "none\n").unwrap();
+    let trigger = fake.path("tracing/events/sched/sched_switch/trigger");
+    assert_eq!(fs::read_to_string(&trigger).unwrap(), "# Available triggers:\ntraceoff:1\n!traceoff:1\n");
+    fs::write(trigger, "# Available triggers:\n").unwrap();
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn the_next_call_puts_back_what_a_killed_recording_had_changed() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let mut child = fake.started(&["-e", "sched", "sleep", "1000"]);
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    assert!(fake.state() != before, "the recording was killed before it changed anything");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+    command.arg("--tracing-dir").arg(fake.path("tracing")).args(["list", "-t"]);
+    let output = command.env("XDG_RUNTIME_DIR", fake.path("runtime")).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stderr),
+        format!("a recording of process {} was killed; what it had changed is put back\n", child.id())
+    );
+    assert_eq!(fake.state(), before);
+    assert_eq!(fake.outputs(), Vec::<String>::new());
+    assert_eq!(fs::read_dir(fake.path("runtime")).unwrap().count(), 0, "the journal is gone");
+    let again = command.output().unwrap();
+    assert_eq!(text(&again.stderr), "", "what is put back is not put back again");
+}
+
+#[test]
+fn a_running_recording_is_not_taken_for_a_killed_one() {
+    let fake = Fake::new();
+    let mut child = fake.started(&[]);
+    // Said once nothing changes any more.
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "Hit Ctrl^C to stop recording\n");
+    let during = fake.state();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+    command.arg("--tracing-dir").arg(fake.path("tracing")).args(["list", "-t"]);
+    let output = command.env("XDG_RUNTIME_DIR", fake.path("runtime")).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert!(fake.state() == during, "something was changed");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::record::RecordArgs;
 use crate::error::{Error, Result};
@@ -212,7 +212,7 @@ struct FilterArgs {
 
 /// Runs the command line of this process and gives its exit code.
 pub fn run() -> u8 {
-    let outcome = match Cli::try_parse() {
+    let outcome = match parse() {
         Ok(cli) => dispatch(cli),
         Err(error) => {
             // As clap's own exit: output that nobody reads any more is no failure.
@@ -229,6 +229,15 @@ pub fn run() -> u8 {
             error.exit_code()
         }
     }
+}
+
+fn parse() -> std::result::Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (Command::Report(args), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+        args.in_order(matches);
+    }
+    Ok(cli)
 }
 
 /// The definition of the command line, for tests over its help texts.

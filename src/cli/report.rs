@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgMatches, Args};
 
 use crate::error::{Error, Result};
 use crate::recording;
@@ -18,8 +18,18 @@ address in the function), indent=0 (functions not below their callers),
 fgraph:tailprint (the name where a function ends) and fgraph:depth; '=0'
 switches one off. Where trace-cmd's lines are printed, parent is off.
 
+A FILTER reads EVENTS or 'EVENTS: CONDITION'. EVENTS are SYSTEM/EVENT, or
+either alone, separated by commas, as regular expressions. A CONDITION
+compares fields, COMM, CPU and TIMESTAMP with numbers and quoted texts by
+== != < <= > >= and, with regular expressions, =~ and !~; it may compute with
+& | ^ + - * / % and join by && || ! and brackets. An address equals the name
+of its function. Records that one of several -F fits are shown, less those
+that one behind -v fits.
+
 Example:
   snaptrace report
+  snaptrace report -F 'sched_switch: prev_comm =~ \"^sh\" && next_pid > 9'
+  snaptrace report -F sched -v -F 'sched_stat_.*'
   snaptrace report -t --cpu 0,1 trace.dat
   snaptrace report --style trace-cmd-3.1 -O parent trace.dat")]
 pub(super) struct ReportArgs {
@@ -53,6 +63,21 @@ pub(super) struct ReportArgs {
     /// Only records of these commands or about them
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     comm: Vec<String>,
+    /// Only records that this filter fits (repeatable), see below
+    #[arg(short = 'F', value_name = "FILTER")]
+    filters: Vec<String>,
+    /// Turn each -F after it round: no records that it fits
+    #[arg(short = 'v', requires = "filters")]
+    invert: bool,
+    /// How many -F stand before -v.
+    #[arg(skip)]
+    upright: usize,
+    /// No records made in hard interrupts
+    #[arg(short = 'I')]
+    hide_hardirq: bool,
+    /// No records made in soft interrupts
+    #[arg(short = 'S')]
+    hide_softirq: bool,
     /// Show the time since the line before
     #[arg(long)]
     ts_diff: bool,
@@ -94,6 +119,14 @@ fn style(text: &str) -> std::result::Result<Style, String> {
 }
 
 impl ReportArgs {
+    /// Takes from the command line what depends on the order of its words.
+    pub(super) fn in_order(&mut self, matches: &ArgMatches) {
+        let places = |name: &str| matches.indices_of(name).into_iter().flatten();
+        // The place of a flag that is not given is the end of its defaults, so it is not asked for.
+        let turn = if self.invert { places("invert").next() } else { None };
+        self.upright = places("filters").filter(|at| turn.is_none_or(|turn| *at < turn)).count();
+    }
+
     /// Prints the recording.
     pub(super) fn print(&self) -> Result<()> {
         let path = self.input.as_ref().or(self.file.as_ref()).cloned();
@@ -116,6 +149,10 @@ impl ReportArgs {
             cpus: self.cpu.clone().map_or_else(Vec::new, |list| list.0),
             pids: self.pid.clone(),
             comms: self.comm.clone(),
+            include: self.filters[..self.upright].to_vec(),
+            exclude: self.filters[self.upright..].to_vec(),
+            hide_hardirq: self.hide_hardirq,
+            hide_softirq: self.hide_softirq,
             ..report::Config::default()
         };
         for option in &self.options {

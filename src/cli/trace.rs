@@ -105,7 +105,7 @@ impl Args for EventArgs {
 impl FromArgMatches for EventArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<EventArgs, clap::Error> {
         let words = EventWords::from_arg_matches(matches)?;
-        let places = |id: &str| matches.indices_of(id).map(Iterator::collect).unwrap_or_else(Vec::new);
+        let places = |id: &str| matches.indices_of(id).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
         // Without a -v the flag has the place of its default.
         let inverted = (words.left_out > 0).then(|| places(LEFT_OUT).into_iter().min()).flatten();
         let mut choices: Vec<(usize, Choice)> = Vec::new();

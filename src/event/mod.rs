@@ -4,6 +4,8 @@
 //! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
 
 pub mod expr;
+pub mod filter;
+pub mod filter_text;
 pub mod format;
 pub mod print;
 pub mod printf;
@@ -16,6 +18,14 @@ use crate::bytes::ByteOrder;
 use crate::error::Result;
 pub use format::{Dynamic, Event, Field};
 pub use symbols::{Symbol, Symbols};
+
+/// Bits of a record's flags that tell where it was made.
+pub mod irq {
+    /// In a hard interrupt.
+    pub const HARD: u64 = 8;
+    /// In a soft interrupt.
+    pub const SOFT: u64 = 16;
+}
 
 /// What an event's text may need besides the record.
 #[derive(Debug)]
@@ -91,11 +101,16 @@ impl Events {
         read(self.common.pid, order, record).map_or(0, |pid| pid as i32)
     }
 
+    /// The flags of a record, see [`irq`]; none when it is too short to have them.
+    pub fn flags(&self, order: ByteOrder, record: &[u8]) -> u64 {
+        read(self.common.flags, order, record).unwrap_or(0)
+    }
+
     /// Appends the latency flags of a record as the kernel's `trace` shows them, such as `d.h1.`:
     /// irqs off, need-resched, hard or soft irq, preempt depth (two digits), and what the kernel
     /// has of migrate-disable and lock depth.
     pub fn latency(&self, order: ByteOrder, record: &[u8], out: &mut Vec<u8>) {
-        let flags = read(self.common.flags, order, record).unwrap_or(0);
+        let flags = self.flags(order, record);
         let count = read(self.common.preempt_count, order, record).unwrap_or(0);
         let bit = |bit: u64| flags & bit != 0;
         let digit = |value: u64| if value == 0 { b'.' } else { b"0123456789abcdef"[value as usize & 15] };
@@ -106,7 +121,7 @@ impl Events {
                 _ => b'.',
             },
             if bit(4) { b'N' } else { b'.' },
-            match (bit(8), bit(16)) {
+            match (bit(irq::HARD), bit(irq::SOFT)) {
                 (true, true) => b'H',
                 (true, false) => b'h',
                 (false, true) => b's',

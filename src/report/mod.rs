@@ -4,8 +4,9 @@ mod binary_print;
 mod graph;
 mod handlers;
 mod line;
+mod selection;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Write;
 
 use crate::error::{Error, Result};
@@ -14,6 +15,7 @@ use crate::event::{Context, Event, Symbol};
 use crate::ring_buffer::Missed;
 use crate::trace_dat::{Reader, Record};
 use handlers::Handler;
+use selection::Selection;
 
 /// Whose lines are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,20 +64,31 @@ pub struct Config {
     pub pids: Vec<i32>,
     /// The same by the commands that the recording knows; all when empty.
     pub comms: Vec<String>,
+    /// Only records that any of these filters fits, see [`crate::event::filter`]; all when empty.
+    pub include: Vec<String>,
+    /// No records that any of these filters fits.
+    pub exclude: Vec<String>,
+    /// No records made in a hard interrupt.
+    pub hide_hardirq: bool,
+    /// No records made in a soft interrupt.
+    pub hide_softirq: bool,
 }
 
 /// Prints the records of a recording.
 ///
-/// Fails when the output does. Damage does not stop what can still be read from being printed;
+/// Fails when the output does, and before anything is printed when a filter does not fit the
+/// recording. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
 pub fn report(reader: &Reader, config: &Config, out: &mut impl Write) -> Result<()> {
+    let selection = Selection::new(reader, config)?;
     let mut reporter = Reporter::new(reader, config);
     reporter.out.extend(format!("cpus={}\n", reader.cpus()).bytes());
     let wanted = |_: usize, cpu: u32| config.cpus.is_empty() || config.cpus.contains(&cpu);
     let mut records = reader.records_of(wanted);
     while let Some(record) = records.next() {
         let event = reader.events().of(reader.context().order, record.data);
-        if !reporter.wants(&record, event) {
+        let comm = line::comm(&reporter.comms, reporter.pid(&record));
+        if !selection.wants(reader, &record, event, comm) {
             continue;
         }
         reporter.line_head(&record, event);
@@ -124,8 +137,6 @@ struct Reporter<'r> {
     graph: graph::Exits,
     /// Commands by pid; grows by what sched_switch tells.
     comms: HashMap<i32, Vec<u8>>,
-    /// The processes whose records are printed; all when `None`.
-    wanted: Option<HashSet<i32>>,
     /// Functions on the way down, by CPU, for their indentation.
     stacks: HashMap<u32, Vec<Option<&'r str>>>,
     /// Functions looked up of late, by some bits of the address: a search takes much longer.
@@ -141,14 +152,8 @@ struct Reporter<'r> {
 impl<'r> Reporter<'r> {
     fn new(reader: &'r Reader, config: &'r Config) -> Reporter<'r> {
         let find = if config.kernel_formats { handlers::kernel_format } else { handlers::handler };
-        let called = |(pid, comm): (&i32, &Vec<u8>)| {
-            config.comms.iter().any(|wanted| wanted.as_bytes() == comm.as_slice()).then_some(*pid)
-        };
-        let named = reader.cmdlines().iter().filter_map(called);
-        let all = config.pids.is_empty() && config.comms.is_empty();
         Reporter {
             reader,
-            wanted: (!all).then(|| config.pids.iter().copied().chain(named).collect()),
             context: reader.context(),
             config,
             handlers: reader.events().iter().map(find).collect(),
@@ -180,18 +185,6 @@ impl<'r> Reporter<'r> {
 
     fn pid(&self, record: &Record<'_>) -> i32 {
         self.reader.events().pid(self.context.order, record.data)
-    }
-
-    /// Whether a record is of a wanted process or tells about one in a field `pid` or `next_pid`.
-    fn wants(&self, record: &Record<'_>, event: Option<&Event>) -> bool {
-        let Some(wanted) = &self.wanted else { return true };
-        let told = |name: &str| event?.field(name)?.number(self.context.order, record.data);
-        let pids = [
-            Some(self.pid(record)),
-            told("pid").map(|pid| pid as i32),
-            told("next_pid").map(|pid| pid as i32),
-        ];
-        pids.into_iter().flatten().any(|pid| wanted.contains(&pid))
     }
 
     /// Appends everything before an event's text.
