@@ -46,6 +46,8 @@ pub struct Plan {
     pub interval: Option<Duration>,
     /// Bytes kept of each CPU, the newest: at least half of it once there was more, at most all.
     pub most: Option<u64>,
+    /// Take the snapshots in place of the buffers.
+    pub snapshot: bool,
     /// Counts the bytes that were taken, for whoever wants to show them.
     pub taken: Arc<AtomicU64>,
 }
@@ -89,7 +91,8 @@ impl Drain {
         let woken = Arc::new(woken);
         let mut sources = Vec::new();
         for cpu in cpus(instance)? {
-            let raw_name = format!("per_cpu/cpu{cpu}/trace_pipe_raw");
+            let raw = if plan.snapshot { "snapshot_raw" } else { "trace_pipe_raw" };
+            let raw_name = format!("per_cpu/cpu{cpu}/{raw}");
             let raw = instance.open(&raw_name)?;
             let raw_path = instance.file(&raw_name);
             fcntl_getfl(&raw)

@@ -56,9 +56,35 @@ pub(crate) fn lost(instance: &Instance) -> Result<Vec<(u32, u64)>> {
     Ok(lost)
 }
 
+/// How much an instance has recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Events, those that were read among them.
+    pub(crate) events: u64,
+    /// Events that were not recorded, or overwritten.
+    pub(crate) lost: u64,
+}
+
+/// How much an instance has recorded on all CPUs.
+pub(crate) fn counts(instance: &Instance) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for cpu in drain::cpus(instance)? {
+        let stats = instance.read(&format!("per_cpu/cpu{cpu}/stats"))?;
+        counts.events += count(&stats, &["entries: ", "read events: "]);
+        counts.lost += count_lost(&stats);
+    }
+    Ok(counts)
+}
+
 fn count_lost(stats: &str) -> u64 {
-    let count = |line: &str| LOST.iter().find_map(|name| line.strip_prefix(name)?.trim().parse::<u64>().ok());
-    stats.lines().filter_map(count).sum()
+    count(stats, &LOST)
+}
+
+/// The sum of the lines of these names.
+fn count(stats: &str, names: &[&str]) -> u64 {
+    let number =
+        |line: &str| names.iter().find_map(|name| line.strip_prefix(name)?.trim().parse::<u64>().ok());
+    stats.lines().filter_map(number).sum()
 }
 
 /// The name of the clock in use.
@@ -135,7 +161,7 @@ impl Target {
             cpu_count: passing.cpu_count,
             instance: passing.instance,
             date: passing.date,
-            ..metadata::gather(tracefs)?
+            ..metadata::gather(tracefs, |_| true)?
         };
         if metadata::hides_addresses(&metadata.kallsyms) {
             // Not an error: what was recorded is sound, and events need no symbols.

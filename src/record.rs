@@ -16,6 +16,7 @@ use crate::events::Chosen;
 use crate::journal::Journal;
 use crate::metadata;
 use crate::output::{self, Output, Recording, Target, say};
+use crate::progress::Progress;
 use crate::session::{Lock, Session};
 use crate::start::{self, Start, Step};
 use crate::tracefs::{Instance, Mode, Tracefs};
@@ -197,7 +198,9 @@ fn recorded(
     if held.is_none() && !config.quiet {
         say(out, "Hit Ctrl^C to stop recording\n")?;
     }
+    let progress = if config.quiet { None } else { Progress::start(&instance, &plan.taken) };
     let ended = wait(held, signals);
+    drop(progress);
     instance.write("tracing_on", "0")?;
     let cpus = drain.finish()?;
     let after = output::lost(&instance)?;
@@ -261,23 +264,27 @@ pub(crate) fn wait(held: Option<Held>, mut signals: Signals) -> Result<u8> {
         held.release()?;
     }
     for signal in signals.forever() {
-        let passed_on = match signal {
-            SIGINT => return Ok(0),
-            SIGTERM => Signal::TERM,
-            SIGHUP => Signal::HUP,
-            SIGQUIT => Signal::QUIT,
-            _ => match held.as_mut().map(Held::ended).transpose()?.flatten() {
-                Some(code) => return Ok(code),
-                None => continue,
-            },
-        };
-        if let Some(held) = &held {
-            held.signal(passed_on)?;
+        if let Some(code) = exit_code(signal, &mut held)? {
+            return Ok(code);
         }
-        return Ok(u8::try_from(128 + signal).unwrap_or(Error::GENERAL));
     }
     // The signals were closed because a thread failed; draining tells its error.
     Ok(Error::GENERAL)
+}
+
+/// The exit code with which a signal ends the recording, if it does; the command gets it, too.
+pub(crate) fn exit_code(signal: i32, held: &mut Option<Held>) -> Result<Option<u8>> {
+    let passed_on = match signal {
+        SIGINT => return Ok(Some(0)),
+        SIGTERM => Signal::TERM,
+        SIGHUP => Signal::HUP,
+        SIGQUIT => Signal::QUIT,
+        _ => return Ok(held.as_mut().map(Held::ended).transpose()?.flatten()),
+    };
+    if let Some(held) = held {
+        held.signal(passed_on)?;
+    }
+    Ok(Some(u8::try_from(128 + signal).unwrap_or(Error::GENERAL)))
 }
 
 #[cfg(test)]

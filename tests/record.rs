@@ -1,4 +1,4 @@
-//! `snaptrace record` against a folder that looks like a tracing directory.
+//! `record` and the live commands against a folder that looks like a tracing directory.
 
 // Helpers of a test may unwrap: a panic there is a failed test.
 #![allow(clippy::unwrap_used)]
@@ -79,7 +79,9 @@ impl Fake {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => folders.push(path),
-                    false => files.push((path.clone(), fs::read_to_string(&path).unwrap())),
+                    false => {
+                        files.push((path.clone(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into()))
+                    }
                 }
             }
         }
@@ -88,8 +90,13 @@ impl Fake {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        self.snaptrace(&[&["record"], arguments].concat())
+    }
+
+    /// Any subcommand.
+    fn snaptrace(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
-        command.arg("--tracing-dir").arg(self.path("tracing")).arg("record");
+        command.arg("--tracing-dir").arg(self.path("tracing"));
         command.args(arguments).current_dir(self.0.path());
         // Where the journal goes for who is not root.
         command.env("XDG_RUNTIME_DIR", self.path("runtime"));
@@ -296,9 +303,8 @@ fn the_next_call_puts_back_what_a_killed_recording_had_changed() {
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     child.wait().unwrap();
     assert!(fake.state() != before, "the recording was killed before it changed anything");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
-    command.arg("--tracing-dir").arg(fake.path("tracing")).args(["list", "-t"]);
-    let output = command.env("XDG_RUNTIME_DIR", fake.path("runtime")).output().unwrap();
+    let mut command = fake.snaptrace(&["list", "-t"]);
+    let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         text(&output.stderr),
@@ -321,9 +327,8 @@ fn a_running_recording_is_not_taken_for_a_killed_one() {
     out.read_line(&mut line).unwrap();
     assert_eq!(line, "Hit Ctrl^C to stop recording\n");
     let during = fake.state();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
-    command.arg("--tracing-dir").arg(fake.path("tracing")).args(["list", "-t"]);
-    let output = command.env("XDG_RUNTIME_DIR", fake.path("runtime")).output().unwrap();
+    let mut command = fake.snaptrace(&["list", "-t"]);
+    let output = command.output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert!(fake.state() == during, "something was changed");
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
@@ -351,4 +356,124 @@ fn an_instance_that_was_missing_is_not_kept_after_a_refusal() {
     let output = fake.run(&["-B", "mine", "-p", "function", "true"]);
     assert_ne!(output.status.code(), Some(0));
     assert!(!fake.path("tracing/instances/mine").exists());
+}
+
+#[test]
+fn a_live_trace_passes_lines_on_and_leaves_nothing() {
+    let fake = Fake::new();
+    let lines = "  sh-9  [000] ....  1.000001: __kmalloc <-load\n";
+    fs::write(fake.path("tracing/trace_pipe"), lines).unwrap();
+    let before = fake.state();
+    let show =
+        "cat tracing/set_ftrace_filter tracing/current_tracer; grep -c . tracing/set_ftrace_pid; exit 4";
+    let arguments = ["trace", "-p", "function", "-l", "__kmalloc", "sh", "-c", show];
+    let output = fake.snaptrace(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains(lines), "without colours where it is no terminal: {out:?}");
+    assert!(out.contains("__kmalloc\nfunction\n1\n"), "{out}");
+    assert_eq!(fake.state(), before);
+    assert_eq!(fake.outputs(), Vec::<String>::new());
+    let refused = fake.snaptrace(&["trace", "-p", "function", "-l", "__kmaloc", "true"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn a_stream_has_the_lines_of_a_report() {
+    let fake = Fake::new();
+    let format = "name: function\nID: 1\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
+        \tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:unsigned long parent_ip;\toffset:16;\tsize:8;\tsigned:0;\n\n\
+        print fmt: \" %ps <-- %ps\", (void *)REC->ip, (void *)REC->parent_ip\n";
+    fs::write(fake.path("tracing/events/ftrace/function/format"), format).unwrap();
+    // A sub-buffer: its time, its 28 bytes of data, and one record of 24 bytes.
+    let mut page = [5_000_000_000_u64.to_le_bytes(), 28_u64.to_le_bytes()].concat();
+    page.extend(6_u32.to_le_bytes());
+    page.extend([1, 0, 0, 0, 1, 0, 0, 0]);
+    page.extend([0; 16]);
+    page.resize(4096, 0);
+    fs::write(fake.path("tracing/per_cpu/cpu0/trace_pipe_raw"), page).unwrap();
+    let before = fake.state();
+    let output = fake.snaptrace(&["stream", "-p", "function", "-l", "__kmalloc", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert_eq!(lines[0], "cpus=2");
+    assert!(lines[1].starts_with("            init-1     [000]     5.000000: function:  "), "{out}");
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn the_buffer_and_the_snapshot_are_extracted() {
+    let fake = Fake::new();
+    let refused = fake.snaptrace(&["extract", "-s"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("CONFIG_TRACER_SNAPSHOT"), "{}", text(&refused.stderr));
+    for (file, content) in
+        [("snapshot", ""), ("per_cpu/cpu0/snapshot_raw", ""), ("per_cpu/cpu1/snapshot_raw", "")]
+    {
+        fs::write(fake.path("tracing").join(file), content).unwrap();
+    }
+    let before = fake.state();
+    let output = fake.snaptrace(&["extract", "-o", "now.dat"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.starts_with("CPU0 data recorded at offset=0x"), "{out}");
+    assert!(out.ends_with("To read it: snaptrace report -i now.dat\n"), "{out}");
+    let output = fake.snaptrace(&["extract", "-q", "-s", "-o", "then.dat"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told = text(&output.stderr);
+    assert!(told.contains("the snapshot of the top instance is empty"), "{told}");
+    assert!(is_recording(&fake.path("now.dat")) && is_recording(&fake.path("then.dat")));
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn a_snapshot_is_taken_shown_emptied_and_freed() {
+    let fake = Fake::new();
+    let refused = fake.snaptrace(&["snapshot", "-s"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    let file = fake.path("tracing/snapshot");
+    fs::write(&file, "# tracer: nop\n").unwrap();
+    assert_eq!(text(&fake.snaptrace(&["snapshot"]).output().unwrap().stdout), "# tracer: nop\n");
+    for (option, value) in [("-s", "1\n"), ("-r", "2\n"), ("-f", "0\n")] {
+        assert!(fake.snaptrace(&["snapshot", option]).status().unwrap().success());
+        assert_eq!(fs::read_to_string(&file).unwrap(), value, "{option}");
+    }
+    assert_eq!(fake.snaptrace(&["snapshot", "--cpu", "0"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn set_changes_what_is_given_and_nothing_else() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let refused = fake.snaptrace(&["set"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert_eq!(fake.state(), before);
+    fs::write(fake.path("tracing/options/func_stack_trace"), "0\n").unwrap();
+    let arguments = ["set", "-l", "__kmalloc", "-e", "sched:sched_switch", "-f", "prev_pid == 1", "-b", "64"];
+    let output = fake.snaptrace(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let changed: Vec<(String, String)> = fake
+        .state()
+        .into_iter()
+        .filter(|file| !before.contains(file))
+        .map(|(path, content)| {
+            (path.strip_prefix(fake.path("tracing")).unwrap().display().to_string(), content)
+        })
+        .collect();
+    let expected = [
+        ("buffer_size_kb", "64\n"),
+        ("events/sched/sched_switch/filter", "prev_pid == 1\n"),
+        ("options/func_stack_trace", "0\n"),
+        ("set_event", "irq:irq_handler_entry\nsched:sched_switch\n"),
+        ("set_ftrace_filter", "__kmalloc\n"),
+    ];
+    assert_eq!(changed, expected.map(|(file, content)| (file.to_string(), content.to_string())));
 }

@@ -1,5 +1,6 @@
 //! The command line: each subcommand becomes a plain config and one call.
 
+mod live;
 mod record;
 mod report;
 mod trace;
@@ -16,7 +17,7 @@ use crate::filter_files::{self, Change, FilterFile};
 use crate::list::{self, Kind};
 use crate::output::tell;
 use crate::tracefs::Tracefs;
-use crate::{check, command, control, session, start, stat};
+use crate::{check, command, control, extract, session, start, stat};
 use report::ReportArgs;
 use trace::TraceArgs;
 
@@ -54,6 +55,16 @@ enum Command {
     Start(StartArgs),
     /// Record to a trace.dat file, then put the kernel back as it was
     Record(RecordArgs),
+    /// Trace a command and show it live, then put the kernel back
+    Trace(live::TraceLiveArgs),
+    /// Print what is traced as 'report' does, live and without a file
+    Stream(live::StreamArgs),
+    /// Set what is given, and leave everything else as it is
+    Set(live::SetArgs),
+    /// Write what the buffer holds now to a trace.dat file
+    Extract(record::ExtractArgs),
+    /// Take, show, empty or free a copy of the buffer
+    Snapshot(live::SnapshotArgs),
     /// Stop recording; tracer, filters and buffer stay
     #[command(after_help = "Example:\n  snaptrace stop")]
     Stop(InstanceArgs),
@@ -266,6 +277,11 @@ fn dispatch(cli: Cli) -> Result<u8> {
             return start::start(&tracefs, &args.what.config(args.instance, args.command));
         }
         Command::Record(args) => return crate::record::record(&tracefs, &args.config(), &mut io::stdout()),
+        Command::Trace(args) => return args.run(&tracefs),
+        Command::Stream(args) => return args.run(&tracefs),
+        Command::Set(args) => return args.run(&tracefs),
+        Command::Extract(args) => extract::extract(&tracefs, &args.config(), &mut io::stdout())?,
+        Command::Snapshot(args) => args.run(&tracefs)?,
         Command::Stop(args) => control::stop(&chosen(&args)?)?,
         Command::Restart(args) => control::restart(&chosen(&args)?)?,
         Command::Show(args) => control::show(&chosen(&args)?, &mut io::stdout().lock())?,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use super::trace::TraceArgs;
+use crate::extract::Extract;
 use crate::output::Output;
 use crate::record::Record;
 use crate::trace_dat::write::{Compression, Version};
@@ -64,6 +65,28 @@ pub(super) struct RecordArgs {
     command: Vec<OsString>,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "What is extracted is no longer in the buffer. Tracing is paused meanwhile and
+goes on afterwards, unless it was off.
+
+Example:
+  snaptrace start -p function -l 'vfs_*' ls /
+  snaptrace extract -o vfs.dat
+  snaptrace extract -s -o snapshot.dat")]
+pub(super) struct ExtractArgs {
+    /// Use this instance, not the top one
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Extract the snapshot, not the buffer
+    #[arg(short = 's')]
+    snapshot: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Tell nothing but errors
+    #[arg(short = 'q', long)]
+    quiet: bool,
+}
+
 /// The file that is written.
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
@@ -107,6 +130,17 @@ impl RecordArgs {
             most_kb: self.most_kb,
             date: self.date,
             top: self.top,
+            quiet: self.quiet,
+        }
+    }
+}
+
+impl ExtractArgs {
+    pub(super) fn config(self) -> Extract {
+        Extract {
+            instance: self.instance,
+            snapshot: self.snapshot,
+            output: self.output.config(),
             quiet: self.quiet,
         }
     }
