@@ -117,7 +117,8 @@ regular expression found anywhere in it, so a part of the name will do.
 Example:
   snaptrace list -t
   snaptrace list -f '^dev_attr'
-  snaptrace list -e 'sched:*'"
+  snaptrace list -e 'sched:*'
+  snaptrace list -e sched:sched_switch -F"
 )]
 struct ListArgs {
     /// Tracers
@@ -132,12 +133,18 @@ struct ListArgs {
     /// Events, as SYSTEM:EVENT
     #[arg(short = 'e', group = "what", value_name = "PATTERN")]
     events: Option<Option<String>>,
+    /// With -e, the fields of each event, which filters can name
+    #[arg(short = 'F', requires = "events", conflicts_with_all = NO_EVENTS)]
+    fields: bool,
     /// Functions that can be traced
     #[arg(short = 'f', group = "what", value_name = "PATTERN")]
     functions: Option<Option<String>>,
     /// Instances
     #[arg(short = 'B', group = "what")]
     instances: bool,
+    /// Compressions of recordings
+    #[arg(short = 'c', group = "what")]
+    compressions: bool,
 }
 
 #[derive(Debug, Args)]
@@ -164,6 +171,9 @@ struct StartArgs {
     #[arg(trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
+
+/// What `list` lists besides events; a missing `-e` is not told beside one of these.
+const NO_EVENTS: [&str; 6] = ["tracers", "options", "clocks", "functions", "instances", "compressions"];
 
 #[derive(Debug, Args)]
 struct InstanceArgs {
@@ -319,7 +329,7 @@ fn print(text: &str) -> Result<()> {
 impl ListArgs {
     fn kind(self) -> Kind {
         if let Some(pattern) = self.events {
-            Kind::Events(pattern)
+            if self.fields { Kind::Fields(pattern) } else { Kind::Events(pattern) }
         } else if let Some(pattern) = self.functions {
             Kind::Functions(pattern)
         } else if self.options {
@@ -328,6 +338,8 @@ impl ListArgs {
             Kind::Clocks
         } else if self.instances {
             Kind::Instances
+        } else if self.compressions {
+            Kind::Compressions
         } else {
             Kind::Tracers
         }

@@ -31,6 +31,9 @@ static SWITCH: LazyLock<Regex> = LazyLock::new(|| {
 /// ` => 0xffffffffc0191061`, a caller without a name.
 static TRAMPOLINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^ => 0x[0-9a-f]+$"));
 
+/// `    [   29.355965] event filter parse error: error: Field not found`, of the error_log
+static LOGGED: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?<indent> *\[) *\d+\.\d{6}(?<rest>\] .*)$"));
+
 /// What stands for a timestamp: as wide as the kernel's `%5lu.%06lu`.
 const TIME: &str = "    *.******";
 /// What stands for a duration.
@@ -61,6 +64,8 @@ fn line_of(line: &str, pids: &mut Pids) -> String {
         let from = centred(&task(&switch, "from", "from_pid", pids));
         let to = centred(&task(&switch, "to", "to_pid", pids));
         format!("{} {from} => {to}", &switch["cpu"])
+    } else if let Some(logged) = LOGGED.captures(line) {
+        format!("{}{TIME}{}", &logged["indent"], &logged["rest"])
     } else if TRAMPOLINE.is_match(line) {
         " => <trampoline>".into()
     } else {
@@ -231,6 +236,12 @@ mod tests {
     #[test]
     fn trampolines_have_no_address() {
         assert_eq!(normalise(" => 0xffffffffc0191061\n => __kmalloc\n"), " => <trampoline>\n => __kmalloc\n");
+    }
+
+    #[test]
+    fn the_time_of_an_error_log_is_hidden() {
+        let line = "    [   29.355965] event filter parse error: error: Field not found\n";
+        assert_eq!(normalise(line), "    [    *.******] event filter parse error: error: Field not found\n");
     }
 
     #[test]
