@@ -21,7 +21,12 @@ use crate::{drain, metadata, output};
 ///
 /// # Errors
 /// As of `record`; or `out` fails.
-pub fn stream(tracefs: &Tracefs, start: &Start, config: &report::Config, out: &mut dyn Write) -> Result<u8> {
+pub fn stream(
+    tracefs: &Tracefs,
+    start: &Start,
+    config: &report::Config,
+    out: &mut (dyn Write + Send),
+) -> Result<u8> {
     // The formats of all other events could be read for nothing.
     let events = crate::events::choose(tracefs.top(), &start.events, start.ignore_missing)?;
     let systems: Vec<String> =
@@ -46,7 +51,7 @@ impl<'o> Buffers<'o> {
         instance: &Instance,
         gathered: Metadata,
         config: &'o report::Config,
-        out: &'o mut dyn Write,
+        out: &'o mut (dyn Write + Send),
     ) -> Result<Buffers<'o>> {
         let mut cpus = Vec::new();
         for cpu in drain::cpus(instance)? {
@@ -138,7 +143,7 @@ impl Feed for Buffers<'_> {
 
 /// Lets the first line of a report, the number of CPUs, through once only.
 struct Lines<'o> {
-    out: &'o mut dyn Write,
+    out: &'o mut (dyn Write + Send),
     begun: bool,
     in_head: bool,
 }

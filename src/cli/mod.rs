@@ -1,5 +1,6 @@
 //! The command line: each subcommand becomes a plain config and one call.
 
+mod files;
 mod live;
 mod record;
 mod report;
@@ -18,6 +19,7 @@ use crate::list::{self, Kind};
 use crate::output::tell;
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, extract, session, start, stat};
+use files::{DumpArgs, SplitArgs};
 use report::ReportArgs;
 use trace::TraceArgs;
 
@@ -99,6 +101,10 @@ enum Command {
     Filter(FilterArgs),
     /// Print a recording: trace.dat, of trace-cmd or KernelShark
     Report(ReportArgs),
+    /// Show what a recording's file consists of
+    Dump(DumpArgs),
+    /// Cut a recording into smaller ones
+    Split(SplitArgs),
     /// Stop, and run a command once continued
     #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
     Held {
@@ -270,8 +276,11 @@ fn dispatch(cli: Cli) -> Result<u8> {
     if let Command::Held { command } = &cli.command {
         return Err(command::hold_then_exec(command));
     }
-    if let Command::Report(args) = &cli.command {
-        return args.print().map(|()| 0);
+    match &cli.command {
+        Command::Report(args) => return args.print().map(|()| 0),
+        Command::Dump(args) => return args.run().map(|()| 0),
+        Command::Split(args) => return args.run().map(|()| 0),
+        _ => {}
     }
     let tracefs = match cli.tracing_dir {
         Some(path) => Tracefs::at(path)?,
@@ -316,7 +325,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
             }
             instance.copy(file.name(), &mut io::stdout().lock())?;
         }
-        Command::Held { .. } | Command::Report(_) => {}
+        // Done above, without a tracing directory.
+        Command::Held { .. } | Command::Report(_) | Command::Dump(_) | Command::Split(_) => {}
     }
     Ok(0)
 }

@@ -1,12 +1,17 @@
 //! Arguments of `report`.
 
+use std::fs::File;
 use std::io;
+use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use clap::{ArgMatches, Args};
 
 use crate::error::{Error, Result};
 use crate::recording;
+use crate::report::about::{self, About};
 use crate::report::{self, Style};
 
 #[derive(Debug, Args)]
@@ -32,6 +37,8 @@ Example:
   snaptrace report -F sched -v -F 'sched_stat_.*'
   snaptrace report -t --cpu 0,1 trace.dat
   snaptrace report --style trace-cmd-3.1 -O parent trace.dat")]
+// '--version' is the recording's here.
+#[command(disable_version_flag = true)]
 pub(super) struct ReportArgs {
     /// The recording [default: trace.dat]
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
@@ -87,6 +94,39 @@ pub(super) struct ReportArgs {
     /// Show times as they were recorded
     #[arg(long)]
     raw_ts: bool,
+    /// In place of records: the CPUs with data
+    #[arg(long)]
+    cpus: bool,
+    /// In place of records: the time of each CPU's first one
+    #[arg(long)]
+    first_event: bool,
+    /// In place of records: the time of each CPU's last one
+    #[arg(long)]
+    last_event: bool,
+    /// In place of records: buffer statistics, and where the data are
+    #[arg(long)]
+    stat: bool,
+    /// In place of records: the recorded machine, and who recorded
+    #[arg(long)]
+    uname: bool,
+    /// In place of records: the version of the program that recorded
+    #[arg(long = "version")]
+    writer: bool,
+    /// In place of records: the formats of events
+    #[arg(long)]
+    events: bool,
+    /// In place of records: the events that have a format
+    #[arg(short = 'E')]
+    names: bool,
+    /// In place of records: the functions by address
+    #[arg(short = 'f')]
+    functions: bool,
+    /// In place of records: the formats of trace_printk by address
+    #[arg(short = 'P')]
+    printk: bool,
+    /// In place of records: the byte orders of the file and of this machine
+    #[arg(short = 'e')]
+    byte_order: bool,
     /// Whose lines are printed
     #[arg(long, value_name = "STYLE", value_parser = style, default_value = "snaptrace")]
     #[arg(long_help = "Whose lines are printed: snaptrace, trace-cmd-3.1 or trace-cmd-3.3")]
@@ -133,12 +173,33 @@ impl ReportArgs {
         let path = path.unwrap_or_else(|| PathBuf::from("trace.dat"));
         let config = self.config()?;
         let reader = recording::open(&path)?;
-        report::report(&reader, &config, &mut io::stdout().lock())
+        match self.about() {
+            Some(what) => about::about(&reader, what, &config, &mut io::stdout().lock()),
+            None => report::report(&reader, &config, standard_output()?),
+        }
+    }
+
+    /// What is asked for in place of records; of several the first that trace-cmd would print.
+    fn about(&self) -> Option<About> {
+        let cpus = self.cpus || self.first_event || self.last_event;
+        let asked = [
+            (self.byte_order, About::ByteOrder),
+            (self.functions, About::Functions),
+            (self.printk, About::Printk),
+            (self.names, About::Events),
+            (cpus, About::Cpus { first: self.first_event, last: self.last_event }),
+            (self.events, About::Formats),
+            (self.uname, About::Uname),
+            (self.writer, About::Version),
+            (self.stat, About::Stat),
+        ];
+        asked.into_iter().find_map(|(wanted, what)| wanted.then_some(what))
     }
 
     fn config(&self) -> Result<report::Config> {
         let mut config = report::Config {
             style: self.style,
+            threads: available_parallelism().map_or(1, NonZero::get),
             nanoseconds: self.nanoseconds,
             latency: self.latency,
             raw_fields: self.raw_fields,
@@ -176,4 +237,10 @@ impl ReportArgs {
         }
         Ok(config)
     }
+}
+
+/// Standard output without a buffer of its own, for what is written in large pieces.
+fn standard_output() -> Result<File> {
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    output.map(File::from).map_err(|cause| Error::output(&cause))
 }

@@ -113,6 +113,8 @@ pub struct Metadata {
     pub instance: String,
     /// Microseconds from the epoch to the clock's zero; a report adds them to the stamps.
     pub date: Option<i64>,
+    /// Options besides those that the fields above become: id and content.
+    pub more_options: Vec<(u16, Vec<u8>)>,
 }
 
 /// The sub-buffers of one CPU, one after the other.
@@ -251,6 +253,9 @@ impl Bytes {
         self.option(id::TRACEID, &number.u64(metadata.trace_id).bytes)?;
         for stats in &metadata.cpu_stats {
             self.option(id::CPUSTAT, &with_end(stats))?;
+        }
+        for (id, content) in &metadata.more_options {
+            self.option(*id, content)?;
         }
         Ok(self)
     }
