@@ -62,7 +62,14 @@ impl Batch {
     /// The record of a line.
     pub fn record(&self, line: &Line) -> Record<'_> {
         let data = self.bytes.get(line.start..line.start + line.size).unwrap_or_default();
-        Record { buffer: line.buffer, cpu: line.cpu, time: line.time, missed: line.missed, data }
+        Record {
+            buffer: line.buffer,
+            cpu: line.cpu,
+            time: line.time,
+            missed: line.missed,
+            data,
+            follows: b"",
+        }
     }
 }
 
@@ -71,6 +78,8 @@ pub(super) struct Lines<'r> {
     plan: &'r Plan<'r>,
     pub records: Records<'r>,
     last_time: Option<u64>,
+    /// Whether no line has looked up a command yet.
+    early: bool,
     /// Functions on the way down, for their indentation, and the place of the last CPU in it.
     stacks: Vec<(u32, Stack)>,
     last_stack: usize,
@@ -87,6 +96,7 @@ impl<'r> Lines<'r> {
             plan,
             records: plan.reader.records_of(wanted),
             last_time: None,
+            early: true,
             stacks: Vec::new(),
             last_stack: 0,
             names: Names::new(plan),
@@ -109,8 +119,13 @@ impl<'r> Lines<'r> {
             if !plan.wants(&record, event, self.number) {
                 continue;
             }
+            // For pid 0 none is looked up.
+            self.early = self.early && plan.pid(&record) == 0;
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(record.data);
+            if plan.shows_what_follows {
+                batch.bytes.extend_from_slice(event.map_or(b"", |event| overhang(event, &record)));
+            }
             let mut line = Line {
                 time: record.time,
                 before: self.last_time,
@@ -119,7 +134,7 @@ impl<'r> Lines<'r> {
                 cpu: record.cpu,
                 event: event.map(|event| event.index),
                 start,
-                size: record.data.len(),
+                size: batch.bytes.len() - start,
                 around: Around::Nothing,
             };
             match plan.handler(event) {
@@ -133,10 +148,12 @@ impl<'r> Lines<'r> {
                     }
                 }
                 Handler::SchedSwitch => {
-                    learn(plan, event, record.data, ["prev_pid", "prev_comm"], self.number);
-                    learn(plan, event, record.data, ["next_pid", "next_comm"], self.number);
+                    let told = [["prev_pid", "prev_comm"], ["next_pid", "next_comm"]];
+                    learn(plan, event, record.data, &told, (self.number, self.early));
                 }
-                Handler::SchedWakeup => learn(plan, event, record.data, ["pid", "comm"], self.number),
+                Handler::SchedWakeup => {
+                    learn(plan, event, record.data, &[["pid", "comm"]], (self.number, self.early));
+                }
                 _ => {}
             }
             self.last_time = Some(line.time);
@@ -179,15 +196,27 @@ impl<'r> Lines<'r> {
     }
 }
 
-fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], [pid, comm]: [&str; 2], number: u64) {
+/// Remembers the commands that the fields of these names, pid and command, tell.
+fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], told: &[[&str; 2]], at: (u64, bool)) {
     let order = plan.context.order;
-    let told = event.and_then(|event| {
-        let pid = event.field(pid)?.number(order, record)?;
-        Some((pid as i32, event.field(comm)?.bytes(order, record)?))
-    });
-    if let Some((pid, comm)) = told {
-        plan.learn(pid, until_nul(comm), number);
+    for [pid, comm] in told {
+        let told = event.and_then(|event| {
+            let pid = event.field(pid)?.number(order, record)?;
+            Some((pid as i32, event.field(comm)?.bytes(order, record)?))
+        });
+        if let Some((pid, comm)) = told {
+            plan.comms.learn(pid, until_nul(comm), at.0, at.1);
+        }
     }
+}
+
+/// What follows a record that ends within its event's last array, up to where that would end.
+fn overhang<'a>(event: &Event, record: &Record<'a>) -> &'a [u8] {
+    if record.data.len() < event.least_size() {
+        return b"";
+    }
+    let missing = event.declared_size().saturating_sub(record.data.len());
+    &record.follows[..missing.min(record.follows.len())]
 }
 
 /// The name of what has none.

@@ -1,10 +1,6 @@
 //! What is known of a recording before its records are printed.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
-
+use super::comms::Comms;
 use super::handlers::{self, Handler};
 use super::selection::Selection;
 use super::{Config, Style};
@@ -12,7 +8,7 @@ use crate::error::Result;
 use crate::event::{Context, Event};
 use crate::trace_dat::{Reader, Record};
 
-/// A recording and how it is printed. Everything but `learned` stays as it is.
+/// A recording and how it is printed. Everything but `comms` stays as it is.
 pub(super) struct Plan<'r> {
     pub reader: &'r Reader,
     pub context: &'r Context,
@@ -26,10 +22,10 @@ pub(super) struct Plan<'r> {
     pub seconds: bool,
     /// Whether a line's start has more that varies than process, CPU, event, instance and time.
     pub varies: bool,
-    /// Commands that records told, with the number of the line that did: lines before do not know.
-    learned: RwLock<HashMap<i32, (u64, Vec<u8>)>>,
-    /// The number of the last line that told one.
-    last_told: AtomicU64,
+    /// Whether fields are shown in their declared size even where a record ends before, with the
+    /// bytes that follow it: trace-cmd's way with the fields of a stack.
+    pub shows_what_follows: bool,
+    pub comms: Comms<'r>,
 }
 
 impl<'r> Plan<'r> {
@@ -49,8 +45,8 @@ impl<'r> Plan<'r> {
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
-            learned: RwLock::default(),
-            last_told: AtomicU64::new(0),
+            shows_what_follows: config.raw_fields && config.style != Style::Snaptrace,
+            comms: Comms::new(reader, config.style),
         })
     }
 
@@ -65,6 +61,11 @@ impl<'r> Plan<'r> {
         self.reader.events().pid(self.context.order, record.data)
     }
 
+    /// The time of a stamp in units of the clock.
+    pub fn time(&self, stamp: u64) -> u64 {
+        time(self.reader, self.config, stamp)
+    }
+
     /// The time that is shown for a stamp, in units of its last digit.
     pub fn shown_time(&self, stamp: u64) -> u64 {
         shown_time(self.reader, self.config, stamp)
@@ -77,40 +78,8 @@ impl<'r> Plan<'r> {
             return true;
         }
         let mut comm = Vec::new();
-        self.comm(self.pid(record), number, &mut comm);
+        self.comms.find(self.pid(record), number, &mut comm);
         self.selection.wants(self.reader, record, event, &comm)
-    }
-
-    /// Remembers what line `number` tells of a process whose command is not known yet.
-    pub fn learn(&self, pid: i32, comm: &[u8], number: u64) {
-        if self.reader.cmdlines().contains_key(&pid) {
-            return;
-        }
-        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Vacant(place) = learned.entry(pid) {
-            place.insert((number, comm.to_vec()));
-            self.last_told.store(number, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether all commands are as they were at line `number`.
-    pub fn knows_no_more(&self, number: u64) -> bool {
-        self.last_told.load(Ordering::Relaxed) < number
-    }
-
-    /// Appends a process's command as far as it is known at line `number`.
-    pub fn comm(&self, pid: i32, number: u64, out: &mut Vec<u8>) {
-        if pid == 0 {
-            out.extend_from_slice(b"<idle>");
-        } else if let Some(comm) = self.reader.cmdlines().get(&pid) {
-            out.extend_from_slice(comm);
-        } else {
-            let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
-            match learned.get(&pid).filter(|(since, _)| *since < number) {
-                Some((_, comm)) => out.extend_from_slice(comm),
-                None => out.extend_from_slice(b"<...>"),
-            }
-        }
     }
 }
 
@@ -119,10 +88,14 @@ pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
     reader.is_nanoseconds() && !config.raw_time
 }
 
+fn time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
+    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
+    time.wrapping_add_signed(config.time_offset)
+}
+
 /// The time that is shown for a stamp, in units of its last digit: microseconds are rounded.
 pub(super) fn shown_time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
-    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
-    let time = time.wrapping_add_signed(config.time_offset);
+    let time = time(reader, config, stamp);
     match in_seconds(reader, config) && !config.nanoseconds {
         true => time.wrapping_add(500) / 1000,
         false => time,

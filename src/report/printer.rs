@@ -100,13 +100,11 @@ impl<'r> Printer<'r> {
         let time = self.plan.shown_time(line.time);
         let digits = if config.nanoseconds { 9 } else { 6 };
         let second = 10u64.pow(digits as u32);
-        // The first second has a form of its own.
-        let plain = self.plan.seconds && time > second;
-        let steady = plain && line.missed == Missed::No && !self.plan.varies;
+        let steady = self.plan.seconds && line.missed == Missed::No && !self.plan.varies;
         let of = (pid, line.cpu, event.map(|event| event.index), line.buffer, time / second);
         let slot = line.event.unwrap_or(0) % HEADS;
         let head = &self.heads[slot];
-        if steady && head.of == Some(of) && self.plan.knows_no_more(head.number) {
+        if steady && head.of == Some(of) && self.plan.comms.are_as_at(head.number) {
             let start = self.out.len();
             self.out.extend_from_slice(&head.text);
             let at = start + head.fraction;
@@ -131,7 +129,7 @@ impl<'r> Printer<'r> {
         };
         let (events, order) = (self.plan.reader.events(), self.context.order);
         let mut comm = Vec::with_capacity(16);
-        self.plan.comm(pid, self.number, &mut comm);
+        self.plan.comms.find(pid, self.number, &mut comm);
         if config.latency {
             columns::right(&comm[..comm.len().min(8)], 8, out);
             columns::pid(pid, out);
@@ -151,7 +149,7 @@ impl<'r> Printer<'r> {
         // Behind the time stands its colon.
         let fraction = (out.len() - start).saturating_sub(digits + 1);
         if config.time_difference {
-            self.time_difference(line, time);
+            self.time_difference(line);
         }
         let name = event.map_or("(NULL)", |event| &event.name);
         let out = &mut self.out;
@@ -169,15 +167,17 @@ impl<'r> Printer<'r> {
         }
     }
 
-    fn time_difference(&mut self, line: &Line, time: u64) {
-        let difference = match line.before {
-            // trace-cmd shows none where times are not nanoseconds.
-            Some(before) if self.plan.seconds || !self.trace_cmd() => {
-                format!("(+{})", time.wrapping_sub(self.plan.shown_time(before)) as i64)
-            }
-            _ => String::new(),
+    /// Appends the time since the line before: in units of the time's last digit, or, as trace-cmd
+    /// has it, as if times were nanoseconds, and only where the time before was not 0.
+    fn time_difference(&mut self, line: &Line) {
+        let shown = |stamp: u64| match (self.trace_cmd(), self.config.nanoseconds) {
+            (false, _) => self.plan.shown_time(stamp),
+            (true, true) => self.plan.time(stamp),
+            (true, false) => self.plan.time(stamp).wrapping_add(500) / 1000,
         };
-        let _ = write!(self.out, " {difference:<8}");
+        let before = line.before.map(shown).filter(|before| *before != 0 || !self.trace_cmd());
+        let difference = before.map(|before| format!("(+{})", shown(line.time).wrapping_sub(before) as i64));
+        let _ = write!(self.out, " {:<8}", difference.unwrap_or_default());
     }
 
     /// Appends an event's text.
