@@ -37,7 +37,7 @@ use trace::TraceArgs;
   snaptrace reset
 
 Exit codes: 0 success, 1 failure, 2 usage or nothing matched, 13 permission;
-'start' and 'record' with a command pass on the command's."
+commands that run a CMD pass on its own."
 )]
 struct Cli {
     /// The tracing directory [default: found, or mounted at
@@ -158,9 +158,10 @@ struct ListArgs {
     override_usage = "snaptrace start [OPTIONS] [CMD]...",
     after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
 A FUNC that matches no function is an error, and nothing is changed then; one
-for a module that is not loaded waits for it. What is not given stays as it
-was: without -l the functions chosen before. Only a choice of processes that
-have all ended is dropped. Tracing stays on after CMD.
+for a module that is not loaded waits for it. EVENT is a system, an event or
+SYSTEM:EVENT, also with globs. What is not given stays as it was: without -l
+the functions chosen before, without -e the events. Only a choice of processes
+that have all ended is dropped. Tracing stays on after CMD.
 
 Example:
   snaptrace start -p function -l __kmalloc --func-stack
