@@ -9,6 +9,7 @@
 
 pub mod bytes;
 pub mod check;
+pub mod check_events;
 pub mod cli;
 pub mod command;
 pub mod control;
@@ -19,9 +20,11 @@ pub mod event;
 pub mod events;
 pub mod filter;
 pub mod filter_files;
+pub mod hist;
 pub mod list;
 pub mod metadata;
 pub mod options;
+pub mod profile;
 pub mod record;
 pub mod recording;
 pub mod report;

@@ -309,3 +309,55 @@ fn report_tells_about_the_recording() {
     ));
     assert!(printed(&["report", "--stat"], &file).ends_with(" (4096 uncompressed)\n"));
 }
+
+#[test]
+fn profile_sums_up_a_graph() {
+    let (_folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let rows = |arguments: &[&str]| {
+        let text = printed(&[&["profile"], arguments].concat(), &file);
+        let words = |line: &str| line.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        text.lines().skip(1).map(words).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rows(&[]),
+        [
+            ["open", "1", "10.000", "6.000", "10.000", "10.000"],
+            ["read", "2", "4.000", "4.000", "2.000", "3.000"],
+            ["close", "1", "0.500", "0.500", "0.500", "0.500"],
+        ]
+    );
+    let names = |arguments: &[&str]| rows(arguments).iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+    assert_eq!(names(&["--sort", "calls"]), ["read", "close", "open"]);
+    assert_eq!(names(&["--sort", "name", "-n", "2"]), ["close", "open"]);
+    assert_eq!(names(&["--pid", "8"]), Vec::<String>::new());
+    let output = run(&["profile", "--cpu", "1"], &file);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("holds no graph"));
+}
+
+#[test]
+fn hist_counts_with_callers() {
+    let (_folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let text = printed(&["hist", "-P", "--cpu", "1"], &file);
+    assert_eq!(
+        text,
+        "  %100.00 <all pids>                          close #2\n         |\n         --- close\n            \
+         |\n            |--%100.00-- open  # 2\n\n"
+    );
+    let text = printed(&["hist"], &file);
+    // Three entries of the graph and a function each time.
+    assert!(text.starts_with(&format!("  %37.50  (7) cat {:>30} #3\n", "close")), "{text}");
+    assert!(text.contains("            |--%66.67-- open  # 2\n"), "{text}");
+    assert!(text.contains(&format!("  %25.00  (7) cat {:>30} #2\n", "open")), "{text}");
+}
+
+#[test]
+fn check_events_names_what_is_not_understood() {
+    let (_folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let output = run(&["check-events"], &file);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "demo:odd: its print format is not understood\n4 events, 1 of them not understood\n"
+    );
+}

@@ -131,9 +131,10 @@ pub(super) struct ReportArgs {
 
 /// The numbers of CPUs on the command line.
 #[derive(Debug, Clone)]
-struct CpuList(Vec<u32>);
+pub(super) struct CpuList(pub Vec<u32>);
 
-fn cpu_list(text: &str) -> std::result::Result<CpuList, String> {
+/// Reads `0,2-3`.
+pub(super) fn cpu_list(text: &str) -> std::result::Result<CpuList, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
