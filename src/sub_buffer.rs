@@ -139,9 +139,8 @@ mod tests {
         let mut found = Vec::new();
         for page in bytes.chunks(size) {
             let mut walk = Walk::start(&layout, page).unwrap();
-            while let Some(entry) = walk.next(&layout, page).unwrap() {
-                let data = page[entry.start..entry.start + entry.size].to_vec();
-                found.push((entry.time, entry.missed, data));
+            while walk.advance(&layout, page).unwrap() {
+                found.push((walk.time(), walk.missed(), page[walk.payload()].to_vec()));
             }
         }
         found

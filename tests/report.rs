@@ -335,3 +335,22 @@ fn options_that_do_not_exist_are_refused() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn threads_do_not_change_what_is_printed() {
+    let mut file = made_up(false);
+    // The data of CPU 1 over and over, for more lines than are printed in one go.
+    let page = file[8192..].to_vec();
+    let times = 3000_u64;
+    (1..times).for_each(|_| file.extend(&page));
+    let table = file.windows(10).position(|tag| tag == b"flyrecord\0").unwrap() + 10;
+    file[table + 24..table + 32].copy_from_slice(&(4096 * times).to_le_bytes());
+    let (alone, outcome) = text(&file, &trace_cmd());
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(alone.lines().count() as u64, 5 + 3 * times);
+    for threads in [2, 5] {
+        let (together, outcome) = text(&file, &Config { threads, ..trace_cmd() });
+        assert_eq!(outcome, Ok(()));
+        assert!(together == alone, "{threads} threads print something else");
+    }
+}

@@ -1,7 +1,11 @@
 //! Arguments of `report`.
 
+use std::fs::File;
 use std::io;
+use std::num::NonZero;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::thread::available_parallelism;
 
 use clap::{ArgMatches, Args};
 
@@ -172,7 +176,7 @@ impl ReportArgs {
         let reader = recording::open(&path)?;
         match self.about() {
             Some(what) => about::about(&reader, what, &config, &mut io::stdout().lock()),
-            None => report::report(&reader, &config, &mut io::stdout().lock()),
+            None => report::report(&reader, &config, standard_output()?),
         }
     }
 
@@ -196,6 +200,7 @@ impl ReportArgs {
     fn config(&self) -> Result<report::Config> {
         let mut config = report::Config {
             style: self.style,
+            threads: available_parallelism().map_or(1, NonZero::get),
             nanoseconds: self.nanoseconds,
             latency: self.latency,
             raw_fields: self.raw_fields,
@@ -233,4 +238,10 @@ impl ReportArgs {
         }
         Ok(config)
     }
+}
+
+/// Standard output without a buffer of its own, for what is written in large pieces.
+fn standard_output() -> Result<File> {
+    let output = io::stdout().as_fd().try_clone_to_owned();
+    output.map(File::from).map_err(|cause| Error::output(&cause))
 }

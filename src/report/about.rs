@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use super::{Config, Style, line};
+use super::{Config, Style, columns, plan};
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 use crate::trace_dat::Reader;
@@ -181,7 +181,8 @@ fn cpus(reader: &Reader, first: bool, last: bool, config: &Config, out: &mut Vec
 /// A time as in a record's line, without the blank before it.
 fn time_text(reader: &Reader, config: &Config, stamp: u64, out: &mut Vec<u8>) {
     let mut text = Vec::new();
-    line::time(reader, config, stamp, &mut text);
+    let time = plan::shown_time(reader, config, stamp);
+    columns::time(time, plan::in_seconds(reader, config), config, &mut text);
     let bare = text.strip_prefix(b" ").unwrap_or(&text);
     out.extend_from_slice(bare);
 }

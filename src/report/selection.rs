@@ -46,6 +46,13 @@ impl Selection {
         })
     }
 
+    /// Whether all records are printed.
+    #[inline]
+    pub fn is_everything(&self) -> bool {
+        let chosen = !self.include.is_empty() || !self.exclude.is_empty() || self.pids.is_some();
+        !(chosen || self.hide_hardirq || self.hide_softirq)
+    }
+
     /// Whether a record of a process with this command is printed.
     pub fn wants(&self, reader: &Reader, record: &Record<'_>, event: Option<&Event>, comm: &[u8]) -> bool {
         self.wants_process(reader, record, event) && self.wants_context(reader, record) && {

@@ -343,7 +343,7 @@ impl Reader {
         })?;
         self.layout = layout.ok_or_else(|| cursor.error("no option tells where header_page is"))?;
         let highest = self.options.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|data| data.cpu).max();
-        self.cpus = self.options.cpus.or(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
+        self.cpus = self.options.cpus.max(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
         Ok(())
     }
 

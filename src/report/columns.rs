@@ -1,21 +1,36 @@
 //! The columns of a line, without the cost of general formatting: each line has them.
 
-use std::collections::HashMap;
-
 use super::{Config, Style};
-use crate::trace_dat::Reader;
-
-/// The command of a pid.
-pub(super) fn comm(comms: &HashMap<i32, Vec<u8>>, pid: i32) -> &[u8] {
-    match pid {
-        0 => b"<idle>",
-        _ => comms.get(&pid).map_or(b"<...>", Vec::as_slice),
-    }
-}
 
 /// Appends blanks.
 pub(super) fn blanks(count: usize, out: &mut Vec<u8>) {
-    out.resize(out.len() + count, b' ');
+    const BLANKS: [u8; 64] = [b' '; 64];
+    match BLANKS.get(..count) {
+        Some(blanks) => out.extend_from_slice(blanks),
+        None => out.resize(out.len() + count, b' '),
+    }
+}
+
+/// The digits of all numbers below 1000.
+pub(super) const THREE_DIGITS: [[u8; 3]; 1000] = {
+    let mut all = [[0; 3]; 1000];
+    let mut number = 0;
+    while number < all.len() {
+        all[number] =
+            [b'0' + (number / 100) as u8, b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    all
+};
+
+/// Overwrites a place, whose size is a multiple of three, with a number's last digits.
+pub(super) fn digits(value: u64, place: &mut [u8]) {
+    // No number here has more than nine, and 32 bits divide faster.
+    let mut rest = value as u32;
+    for three in place.rchunks_exact_mut(3) {
+        three.copy_from_slice(&THREE_DIGITS[rest as usize % 1000]);
+        rest /= 1000;
+    }
 }
 
 /// Appends a text, moved to the right of a column.
@@ -24,22 +39,36 @@ pub(super) fn right(text: &[u8], width: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(text);
 }
 
+/// Writes a number to the front of a place, which has room for it, and gives its digits' count.
+pub(super) fn write_number(value: u64, place: &mut [u8]) -> usize {
+    if value < 1000 {
+        let zeros = usize::from(value < 100) + usize::from(value < 10);
+        let digits = &THREE_DIGITS[value as usize][zeros..];
+        place[..digits.len()].copy_from_slice(digits);
+        return digits.len();
+    }
+    let mut all = [0; 21];
+    let mut at = all.len();
+    let mut rest = value;
+    while rest > 0 {
+        at -= 3;
+        all[at..at + 3].copy_from_slice(&THREE_DIGITS[(rest % 1000) as usize]);
+        rest /= 1000;
+    }
+    let zeros = all[at..].iter().take_while(|digit| **digit == b'0').count();
+    let digits = &all[at + zeros..];
+    place[..digits.len()].copy_from_slice(digits);
+    digits.len()
+}
+
 /// Appends a number, filled up from the left.
 pub(super) fn number(value: u64, width: usize, fill: u8, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
-    let mut at = digits.len();
-    let mut rest = value;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
+    let count = write_number(value, &mut digits);
+    if count < width {
+        out.resize(out.len() + width - count, fill);
     }
-    let digits = &digits[at..];
-    out.resize(out.len() + width.saturating_sub(digits.len()), fill);
-    out.extend_from_slice(digits);
+    out.extend_from_slice(&digits[..count]);
 }
 
 /// Appends `-PID`, filled up to the right.
@@ -73,25 +102,16 @@ pub(super) fn seconds(time: u64, digits: usize, style: Style, out: &mut Vec<u8>)
     number(time % second, digits, b'0', out);
 }
 
-/// Appends a record's time, and gives it in units of its last digit.
-pub(super) fn time(reader: &Reader, config: &Config, stamp: u64, out: &mut Vec<u8>) -> u64 {
-    let nanoseconds = reader.is_nanoseconds() && !config.raw_time;
-    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
-    let time = time.wrapping_add_signed(config.time_offset);
+/// Appends a time, in units of its last digit: as seconds, or as it is.
+pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u8>) {
     // trace-cmd 3.1 puts no blank before what is not in seconds.
-    if nanoseconds || config.style == Style::Snaptrace {
+    if in_seconds || config.style == Style::Snaptrace {
         out.push(b' ');
     }
-    if !nanoseconds {
-        number(time, 12, b' ', out);
-        time
-    } else if config.nanoseconds {
-        seconds(time, 9, config.style, out);
-        time
-    } else {
-        let microseconds = time.wrapping_add(500) / 1000;
-        seconds(microseconds, 6, config.style, out);
-        microseconds
+    match (in_seconds, config.nanoseconds) {
+        (false, _) => number(time, 12, b' ', out),
+        (true, true) => seconds(time, 9, config.style, out),
+        (true, false) => seconds(time, 6, config.style, out),
     }
 }
 
@@ -114,6 +134,8 @@ mod tests {
         assert_eq!(text(|out| right(b"sh", 4, out)), "  sh");
         assert_eq!(text(|out| number(0, 3, b' ', out)), "  0");
         assert_eq!(text(|out| number(u64::MAX, 0, b' ', out)), "18446744073709551615");
+        assert_eq!(text(|out| number(1000, 0, b' ', out)), "1000");
+        assert_eq!(text(|out| number(20, 0, b' ', out)), "20");
     }
 
     #[test]
