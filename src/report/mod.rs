@@ -3,6 +3,7 @@
 pub mod about;
 mod binary_print;
 mod columns;
+mod futex;
 mod graph;
 mod handlers;
 mod lines;
