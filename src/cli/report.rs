@@ -85,6 +85,10 @@ pub(super) struct ReportArgs {
     /// No records made in soft interrupts
     #[arg(short = 'S')]
     hide_softirq: bool,
+    /// Show how long woken processes waited for a CPU; needs the events
+    /// sched_switch and sched_wakeup
+    #[arg(short = 'w')]
+    wakeups: bool,
     /// Show the time since the line before
     #[arg(long)]
     ts_diff: bool,
@@ -215,6 +219,7 @@ impl ReportArgs {
             exclude: self.filters[self.upright..].to_vec(),
             hide_hardirq: self.hide_hardirq,
             hide_softirq: self.hide_softirq,
+            wakeups: self.wakeups,
             ..report::Config::default()
         };
         for option in &self.options {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::graph::Call;
 use super::handlers::Handler;
 use super::plan::Plan;
+use super::wakeups::Wakeups;
 use crate::event::Event;
 use crate::event::print::until_nul;
 use crate::ring_buffer::Missed;
@@ -40,6 +41,8 @@ pub(super) enum Around {
     Nothing,
     /// How deep a function is below those seen on its CPU.
     Depth(usize),
+    /// How long a process that goes on now has waited since it was woken, in nanoseconds.
+    Latency(u64),
     /// A call, and whether the next record ends it; then the duration is known.
     Entry {
         call: Call,
@@ -75,6 +78,8 @@ pub(super) struct Lines<'r> {
     stacks: Vec<(u32, Stack)>,
     last_stack: usize,
     names: Names<'r>,
+    /// `None` when latencies are not asked for.
+    wakeups: Option<Wakeups>,
     turn: u64,
     number: u64,
 }
@@ -90,6 +95,7 @@ impl<'r> Lines<'r> {
             stacks: Vec::new(),
             last_stack: 0,
             names: Names::new(plan),
+            wakeups: plan.config.wakeups.then(Wakeups::default),
             turn: 0,
             number: 0,
         }
@@ -109,6 +115,10 @@ impl<'r> Lines<'r> {
             if !plan.wants(&record, event, self.number) {
                 continue;
             }
+            let latency = match (&mut self.wakeups, event) {
+                (Some(wakeups), Some(event)) => wakeups.see(plan, event, &record),
+                _ => None,
+            };
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(record.data);
             let mut line = Line {
@@ -120,7 +130,7 @@ impl<'r> Lines<'r> {
                 event: event.map(|event| event.index),
                 start,
                 size: record.data.len(),
-                around: Around::Nothing,
+                around: latency.map_or(Around::Nothing, Around::Latency),
             };
             match plan.handler(event) {
                 Handler::Function(fields) if !plan.config.no_indent => {
@@ -143,6 +153,11 @@ impl<'r> Lines<'r> {
             self.number += 1;
             batch.lines.push(line);
         }
+    }
+
+    /// What is told behind the last line.
+    pub fn summary(&self) -> String {
+        self.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
     }
 
     /// Looks whether the next record ends the call, and takes it if so.

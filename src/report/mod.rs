@@ -10,6 +10,7 @@ mod lines;
 mod plan;
 mod printer;
 mod selection;
+mod wakeups;
 
 use std::io::Write;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -76,6 +77,8 @@ pub struct Config {
     pub hide_hardirq: bool,
     /// No records made in a soft interrupt.
     pub hide_softirq: bool,
+    /// How long woken processes waited for a CPU, behind each switch and at the end.
+    pub wakeups: bool,
     /// How many threads print; 0 is as good as 1.
     pub threads: usize,
 }
@@ -114,11 +117,11 @@ pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> R
         damage.extend(others.into_iter().filter_map(|other| other.join().ok().flatten()));
     });
     let mut state = output.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match state.failed {
-        Some(cause) => return Err(failed(cause)),
-        None => state.out.flush().map_err(failed)?,
-    }
     let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cause) = state.failed {
+        return Err(failed(cause));
+    }
+    state.out.write_all(lines.summary().as_bytes()).and_then(|()| state.out.flush()).map_err(failed)?;
     lines.records.finish()?;
     let first = damage.into_iter().min_by_key(|(number, _)| *number);
     first.map_or(Ok(()), |(_, error)| Err(error))

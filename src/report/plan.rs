@@ -114,9 +114,9 @@ impl<'r> Plan<'r> {
     }
 }
 
-/// Whether times are shown in seconds.
+/// Whether times are shown in seconds. Raw times are too where the recording names no clock.
 pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
-    reader.is_nanoseconds() && !config.raw_time
+    reader.is_nanoseconds() && (!config.raw_time || reader.clock().is_none())
 }
 
 /// The time that is shown for a stamp, in units of its last digit: microseconds are rounded.

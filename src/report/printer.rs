@@ -4,8 +4,9 @@ use std::io::Write;
 
 use super::columns;
 use super::handlers::Handler;
-use super::lines::{Batch, Line};
+use super::lines::{Around, Batch, Line};
 use super::plan::Plan;
+use super::wakeups::microseconds;
 use super::{Config, Style};
 use crate::error::Error;
 use crate::event::print::Run;
@@ -72,6 +73,9 @@ impl<'r> Printer<'r> {
             let event = line.event.and_then(|index| self.plan.reader.events().get(index));
             self.line_head(line, &record, event);
             self.text(line, &record, event);
+            if let Around::Latency(latency) = line.around {
+                let _ = write!(self.out, " Latency: {} usecs", microseconds(latency));
+            }
             // One newline that an event's text brings along is enough.
             if self.out.last() != Some(&b'\n') {
                 self.out.push(b'\n');
