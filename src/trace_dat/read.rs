@@ -72,6 +72,8 @@ pub struct Reader {
     cmdlines: HashMap<i32, Vec<u8>>,
     cpus: u32,
     options: Options,
+    /// Offset of the first section; version 6 has none.
+    first_section: Option<u64>,
 }
 
 /// What the options say.
@@ -197,6 +199,7 @@ impl Reader {
             cmdlines: HashMap::new(),
             cpus: 0,
             options: Options::default(),
+            first_section: None,
         };
         if version == 6 {
             reader.read_version_6(file, cursor)?;
@@ -305,6 +308,7 @@ impl Reader {
         cursor.text()?;
         self.compression = Compression::named(&name).map_err(|error| cursor.error(&error.to_string()))?;
         let mut next = cursor.u64()?;
+        self.first_section = Some(cursor.at());
         let mut seen = HashSet::new();
         while next != 0 {
             if !seen.insert(next) {
@@ -374,6 +378,26 @@ impl Reader {
             }
         }
         Err(cursor.error("the options do not end"))
+    }
+
+    /// Goes through the sections of version 7 to the end of the file, since not every section is
+    /// pointed at by an option: one that was cut off would not be missed otherwise.
+    pub(super) fn check_sections(&self) -> Result<()> {
+        let Some(mut offset) = self.first_section else { return Ok(()) };
+        while offset < self.input.size() {
+            let mut header = self.sections().at(offset, &format!("a section at offset 0x{offset:x}"));
+            let id = header.u16()?;
+            header.u16()?;
+            header.u32()?;
+            let size = header.u64()?;
+            if size > header.left() {
+                return Err(
+                    header.error(&format!("section {id} announces {size} bytes, {} are left", header.left()))
+                );
+            }
+            offset = header.at() + size;
+        }
+        Ok(())
     }
 
     /// Version 7's BUFFER option.

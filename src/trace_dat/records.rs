@@ -84,9 +84,16 @@ impl<'r> Records<'r> {
         self.run = None;
     }
 
-    /// Ends the reading: an error when records were damaged, naming the first place.
+    /// Ends the reading: an error when records were damaged, naming the first place, or when the
+    /// file lacks its end.
     pub fn finish(self) -> Result<()> {
-        self.damage.map_or(Ok(()), Err)
+        if let Some(damage) = self.damage {
+            return Err(damage);
+        }
+        self.reader.check_sections().map_err(|error| {
+            Error::new(format!("cannot read {}: {error}", self.reader.name()))
+                .help("the end of the file is missing: copy or record it again")
+        })
     }
 
     #[inline]

@@ -12,6 +12,12 @@ use tempfile::TempDir;
 use xtask::cache::Cache;
 use xtask::harness::Harness;
 use xtask::kernel;
+use xtask::suite::cases::CaseStep;
+use xtask::suite::guest::{Guest, Tools, Wish};
+use xtask::suite::results::{self, Stored};
+use xtask::suite::{cases, repeat, test_vm};
+use xtask::verdict::Verdict;
+use xtask::vm::{Exactness, Noise};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -38,7 +44,7 @@ fn main() -> ExitCode {
 
 type Test = fn(&str) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 8] = [
+const TESTS: [(&str, Test); 11] = [
     ("run returns the command's exit status", exit_status),
     ("run returns the command's output on both channels", output),
     ("run brings files out", files),
@@ -47,6 +53,9 @@ const TESTS: [(&str, Test); 8] = [
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
     ("a difference on a kernel nobody reviewed is drift", drift),
+    ("exactness that cannot be is refused with the reason", refusals),
+    ("equal runs of a case are proved equal", equal_runs),
+    ("noise let in on purpose is found and its source named", noise),
 ];
 
 fn root() -> PathBuf {
@@ -193,4 +202,64 @@ fn drift(kernel: &str) -> Result<(), Failed> {
     demand(stdout.contains("function: drift: "), "no verdict", &stdout)?;
     let stdout = against(0, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
     demand(stdout.contains("function: drift, allowed: "), "drift is not told", &stdout)
+}
+
+fn refusals(kernel: &str) -> Result<(), Failed> {
+    let run = |flags: &[&str]| {
+        expect(2, &root(), &[&["run", "--kernel", kernel, "--exact"], flags, &["--", "true"]].concat())
+    };
+    let (_, stderr) = run(&["--cpus", "2"])?;
+    demand(stderr.contains("in which order several CPUs run"), "no reason", &stderr)?;
+    let (_, stderr) = run(&["--accel", "kvm"])?;
+    demand(stderr.contains("under KVM the guest's time is the host's"), "no reason", &stderr)
+}
+
+/// Runs a case some times on an exact machine with a source of noise; gives the result and the
+/// report on a difference back.
+fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Stored, String), Failed> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let record = matrix.find(kernel)?;
+    let image = kernel::at_hand(&h, record)?.ok_or("the kernel is gone")?;
+    let wish = Wish { exact: Exactness::WherePossible, noise, ..Wish::default() };
+    let guest = Guest::prepare(&h, &Tools::get(&h)?, record, image, wish)?;
+    let mut case = cases::select(cases::load(&h.root)?, &["function".into()])?.remove(0);
+    // More than a socket takes at once: whoever reads it holds the guest up.
+    case.steps.insert(0, CaseStep { run: "cat /bin/snaptrace".into(), say: String::new(), expect: 0 });
+    let folder = TempDir::new()?;
+    test_vm::run_case(&h, &guest, &case, folder.path(), times)?;
+    Ok((results::load_one(folder.path())?, repeat::report(folder.path())))
+}
+
+fn equal_runs(kernel: &str) -> Result<(), Failed> {
+    let (stored, report) = repeated(kernel, None, 3)?;
+    demand(stored.verdict == Verdict::Pass && stored.runs == 3, &stored.why, &report)
+}
+
+/// Whether a kernel asks the processor for random numbers; old ones can be built not to.
+fn uses_rdrand(kernel: &str) -> Result<bool, Failed> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let image = kernel::at_hand(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
+    Ok(!fs::read_to_string(image.config)?.contains("# CONFIG_ARCH_RANDOM is not set"))
+}
+
+fn noise(kernel: &str) -> Result<(), Failed> {
+    for (noise, named) in [
+        (Noise::Socket, "likely source: -chardev socket,id=results"),
+        (Noise::HostTime, "likely source: the inputs are not the same: the command line (`noise="),
+        (Noise::Rdrand, "likely source: -cpu qemu64,+rdrand: RDRAND"),
+        (Noise::Ioeventfd, "likely source: -device virtio-serial-pci: without ioeventfd=off"),
+    ] {
+        let (stored, report) = repeated(kernel, Some(noise), 12)?;
+        if noise == Noise::Rdrand && !uses_rdrand(kernel)? {
+            demand(stored.verdict == Verdict::Pass, "noise that no one asked for", &report)?;
+            continue;
+        }
+        let what = format!("{noise:?} was not found: {} {}", stored.verdict, stored.why);
+        demand(stored.verdict == Verdict::NotRepeatable, &what, &report)?;
+        demand(report.contains(named), &format!("{noise:?} is not named"), &report)?;
+        demand(report.matches("likely source: ").count() == 1, "more than one source is named", &report)?;
+        eprintln!("{kernel}: {noise:?}: {}\n{report}", stored.why);
+    }
+    Ok(())
 }

@@ -81,12 +81,13 @@ fn the_harness_imports_one_way() {
         ("harness", "cache error matrix ui"),
         ("download", "cache error harness ui verdict"),
         ("apt", "cache error harness ui verdict"),
-        ("setup", "apt cache error harness matrix ui verdict"),
+        ("trace_cmd", "apt cache error harness verdict"),
+        ("setup", "apt cache error harness matrix trace_cmd ui verdict"),
         ("initramfs", "cargo error verdict"),
         ("kernel", "apt cache download error harness matrix setup ui verdict"),
         ("vm", "cache error setup ui verdict"),
         ("suite", "*"),
-        ("cli", "suite"),
+        ("cli", "suite vm"),
         ("main", "cache error harness kernel matrix setup suite ui verdict"),
     ];
     let mut found = broken("xtask/src", "crate", &rules);
