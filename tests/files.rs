@@ -361,3 +361,45 @@ fn check_events_names_what_is_not_understood() {
         "demo:odd: its print format is not understood\n4 events, 1 of them not understood\n"
     );
 }
+
+#[test]
+fn several_recordings_are_one_report() {
+    let (folder, first) = on_disk(Version::V6, Compression::None);
+    let second = folder.path().join("later.dat");
+    fs::copy(&first, &second).unwrap();
+    let report = |arguments: &[&str]| {
+        let (first, second) = (first.display().to_string(), second.display().to_string());
+        let mut all =
+            vec!["report", "-t", "-F", "function", "-i", &first, "--ts-offset", "-5000", "-i", &second];
+        all.extend(arguments);
+        Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(all).output().unwrap()
+    };
+    let output = report(&[]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("    a.dat: cpus=2\nlater.dat: cpus=2\n"), "{text}");
+    let lines: Vec<Vec<&str>> = text.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+    let expected = [
+        ("a.dat:", "1.000000000:"),
+        ("later.dat:", "1.000005000:"),
+        ("a.dat:", "1.000015000:"),
+        ("a.dat:", "1.000020000:"),
+        ("later.dat:", "1.000020000:"),
+        ("later.dat:", "1.000025000:"),
+        // The two of the first CPU's second sub-buffer.
+        ("a.dat:", "1.000025000:"),
+        ("later.dat:", "1.000030000:"),
+    ];
+    let mut found: Vec<(&str, &str)> = lines.iter().map(|words| (words[0], words[3])).collect();
+    assert!(found.is_sorted_by_key(|(_, time)| *time), "{text}");
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+
+    let output = report(&["--version"]);
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "    a.dat: cpus=2\nmade-up\nlater.dat: cpus=2\nmade-up\n"
+    );
+    assert_eq!(report(&["-w"]).status.code(), Some(2));
+}

@@ -52,7 +52,8 @@ fn tell(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Res
         Error::new(format!("{} does not tell {what}", reader.name()))
             .help("programs may leave it out; 'snaptrace dump --options' shows what is there")
     };
-    let head = format!("cpus={}\n", reader.cpus());
+    let label = config.label.as_ref().map_or_else(String::new, |label| format!("{label}: "));
+    let head = format!("{label}cpus={}\n", reader.cpus());
     match what {
         About::ByteOrder => {
             let name = |big: bool| if big { "big" } else { "little" };

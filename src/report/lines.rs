@@ -22,7 +22,7 @@ const RECENT: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
     pub time: u64,
-    /// The time of the line before.
+    /// The time of the line before as it is shown, where differences are.
     pub before: Option<u64>,
     pub missed: Missed,
     pub buffer: usize,
@@ -73,7 +73,8 @@ impl Batch {
 pub(super) struct Lines<'r> {
     plan: &'r Plan<'r>,
     pub records: Records<'r>,
-    last_time: Option<u64>,
+    /// The time of the last line as it is shown, where differences are.
+    pub last_time: Option<u64>,
     /// Functions on the way down, for their indentation, and the place of the last CPU in it.
     stacks: Vec<(u32, Stack)>,
     last_stack: usize,
@@ -103,56 +104,78 @@ impl<'r> Lines<'r> {
 
     /// Fills a batch with the next lines; there are none left when it stays empty.
     pub fn fill(&mut self, batch: &mut Batch) {
+        self.begin(batch);
+        while batch.lines.len() < LINES && batch.bytes.len() < BYTES && self.take(batch) {}
+    }
+
+    /// Puts the next line, if there is one, alone into a batch; false when no record is left.
+    pub fn fill_one(&mut self, batch: &mut Batch) -> bool {
+        self.begin(batch);
+        self.take(batch)
+    }
+
+    /// The time of the next record, in units that recordings have in common.
+    pub fn next_time(&mut self) -> Option<u64> {
+        self.records.peek_time().map(|stamp| self.plan.common_time(stamp))
+    }
+
+    fn begin(&mut self, batch: &mut Batch) {
         batch.lines.clear();
         batch.bytes.clear();
         (batch.turn, batch.first) = (self.turn, self.number);
         self.turn += 1;
+    }
+
+    /// Takes a record, and makes a line of it if it is to be printed; false when none is left.
+    #[inline]
+    fn take(&mut self, batch: &mut Batch) -> bool {
         let plan = self.plan;
         let (events, order) = (plan.reader.events(), plan.context.order);
-        while batch.lines.len() < LINES && batch.bytes.len() < BYTES {
-            let Some(record) = self.records.next() else { break };
-            let event = events.of(order, record.data);
-            if !plan.wants(&record, event, self.number) {
-                continue;
-            }
-            let latency = match (&mut self.wakeups, event) {
-                (Some(wakeups), Some(event)) => wakeups.see(plan, event, &record),
-                _ => None,
-            };
-            let start = batch.bytes.len();
-            batch.bytes.extend_from_slice(record.data);
-            let mut line = Line {
-                time: record.time,
-                before: self.last_time,
-                missed: record.missed,
-                buffer: record.buffer,
-                cpu: record.cpu,
-                event: event.map(|event| event.index),
-                start,
-                size: record.data.len(),
-                around: latency.map_or(Around::Nothing, Around::Latency),
-            };
-            match plan.handler(event) {
-                Handler::Function(fields) if !plan.config.no_indent => {
-                    let (cpu, functions) = (record.cpu, fields.read(order, record.data));
-                    line.around = self.depth(cpu, functions);
-                }
-                Handler::GraphEntry(fields) => {
-                    if let Some(entry) = Call::read(fields, plan, &record) {
-                        line.around = self.leaf(line.buffer, entry);
-                    }
-                }
-                Handler::SchedSwitch => {
-                    learn(plan, event, record.data, ["prev_pid", "prev_comm"], self.number);
-                    learn(plan, event, record.data, ["next_pid", "next_comm"], self.number);
-                }
-                Handler::SchedWakeup => learn(plan, event, record.data, ["pid", "comm"], self.number),
-                _ => {}
-            }
-            self.last_time = Some(line.time);
-            self.number += 1;
-            batch.lines.push(line);
+        let Some(record) = self.records.next() else { return false };
+        let event = events.of(order, record.data);
+        if !plan.wants(&record, event, self.number) {
+            return true;
         }
+        let latency = match (&mut self.wakeups, event) {
+            (Some(wakeups), Some(event)) => wakeups.see(plan, event, &record),
+            _ => None,
+        };
+        let start = batch.bytes.len();
+        batch.bytes.extend_from_slice(record.data);
+        let mut line = Line {
+            time: record.time,
+            before: self.last_time,
+            missed: record.missed,
+            buffer: record.buffer,
+            cpu: record.cpu,
+            event: event.map(|event| event.index),
+            start,
+            size: record.data.len(),
+            around: latency.map_or(Around::Nothing, Around::Latency),
+        };
+        match plan.handler(event) {
+            Handler::Function(fields) if !plan.config.no_indent => {
+                let (cpu, functions) = (record.cpu, fields.read(order, record.data));
+                line.around = self.depth(cpu, functions);
+            }
+            Handler::GraphEntry(fields) => {
+                if let Some(entry) = Call::read(fields, plan, &record) {
+                    line.around = self.leaf(line.buffer, entry);
+                }
+            }
+            Handler::SchedSwitch => {
+                learn(plan, event, record.data, ["prev_pid", "prev_comm"], self.number);
+                learn(plan, event, record.data, ["next_pid", "next_comm"], self.number);
+            }
+            Handler::SchedWakeup => learn(plan, event, record.data, ["pid", "comm"], self.number),
+            _ => {}
+        }
+        if plan.config.time_difference {
+            self.last_time = Some(plan.shown_time(line.time));
+        }
+        self.number += 1;
+        batch.lines.push(line);
+        true
     }
 
     /// What is told behind the last line.

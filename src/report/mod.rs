@@ -7,6 +7,7 @@ mod futex;
 mod graph;
 mod handlers;
 mod lines;
+pub mod merged;
 mod plan;
 mod printer;
 mod selection;
@@ -79,6 +80,8 @@ pub struct Config {
     pub hide_softirq: bool,
     /// How long woken processes waited for a CPU, behind each switch and at the end.
     pub wakeups: bool,
+    /// The recording's name in front of its lines, where several are printed.
+    pub label: Option<String>,
     /// How many threads print; 0 is as good as 1.
     pub threads: usize,
 }

@@ -20,7 +20,9 @@ pub(super) struct Plan<'r> {
     /// How each event is printed, by its index.
     handlers: Vec<Handler>,
     selection: Selection,
-    /// The width of the longest instance's name; 0 when there are no instances.
+    /// The recording's own name where several are printed together.
+    pub label: Option<String>,
+    /// The width of the longest name in front of lines; 0 when there are none.
     pub name_width: usize,
     /// Whether times are shown in seconds.
     pub seconds: bool,
@@ -46,12 +48,26 @@ impl<'r> Plan<'r> {
             config,
             handlers: reader.events().iter().map(handler).collect(),
             selection: Selection::new(reader, config)?,
+            label: None,
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
             learned: RwLock::default(),
             last_told: AtomicU64::new(0),
         })
+    }
+
+    /// The name in front of lines from a buffer.
+    pub fn name(&self, buffer: usize) -> &str {
+        match (self.reader.buffers()[buffer].name.as_str(), &self.label) {
+            ("", Some(label)) => label,
+            (name, _) => name,
+        }
+    }
+
+    /// A record's time in units that recordings have in common.
+    pub fn common_time(&self, stamp: u64) -> u64 {
+        self.reader.shown_time(stamp).wrapping_add_signed(self.config.time_offset)
     }
 
     /// How a record's event is printed.

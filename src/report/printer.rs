@@ -120,7 +120,7 @@ impl<'r> Printer<'r> {
         let out = &mut self.out;
         let start = out.len();
         if self.plan.name_width > 0 {
-            let name = &self.plan.reader.buffers()[record.buffer].name;
+            let name = self.plan.name(record.buffer);
             let width = self.plan.name_width;
             let _ = if name.is_empty() {
                 write!(out, "{:width$}  ", "")
@@ -177,7 +177,7 @@ impl<'r> Printer<'r> {
         let difference = match line.before {
             // trace-cmd shows none where times are not nanoseconds.
             Some(before) if self.plan.seconds || !self.trace_cmd() => {
-                format!("(+{})", time.wrapping_sub(self.plan.shown_time(before)) as i64)
+                format!("(+{})", time.wrapping_sub(before) as i64)
             }
             _ => String::new(),
         };
