@@ -358,7 +358,7 @@ impl CheckEventsArgs {
     pub(super) fn run(&self, tracing_dir: Option<PathBuf>) -> Result<u8> {
         let metadata = match self.input.as_ref().or(self.file.as_ref()) {
             Some(path) => Outline::read(&recording::open(path)?)?.metadata,
-            None => metadata::gather(&super::tracefs(tracing_dir)?)?,
+            None => metadata::gather(&super::tracefs(tracing_dir)?, |_| true)?,
         };
         let report = check_events::check(&metadata);
         super::print(&report.text)?;
