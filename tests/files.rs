@@ -403,3 +403,18 @@ fn several_recordings_are_one_report() {
     );
     assert_eq!(report(&["-w"]).status.code(), Some(2));
 }
+
+#[test]
+fn the_text_of_a_latency_tracer_is_printed_as_it_is() {
+    let (_folder, file) = on_disk(Version::V6, Compression::None);
+    let whole = fs::read(&file).unwrap();
+    let table = whole.windows(10).position(|window| window == b"flyrecord\0").unwrap();
+    let text = "# tracer: wakeup\n   <...>-12      0d... 1us : hello\n";
+    fs::write(&file, [&whole[..table], b"latency  \0", text.as_bytes()].concat()).unwrap();
+    assert_eq!(printed(&["report"], &file), format!("cpus=2\n{text}\n"));
+    assert!(printed(&["dump"], &file).ends_with("\t[6 options]\n\t[Latency tracing data]\n"));
+    assert_eq!(run(&["report", "-i"], &file).status.code(), Some(0));
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(["split", "-i"]).arg(&file).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}

@@ -20,6 +20,10 @@ const PIECE: usize = 128 << 10;
 pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()> {
     let mut plans = Vec::new();
     for (reader, config) in inputs {
+        if reader.latency_text().is_some() {
+            return Err(Error::usage(format!("{} holds the text of a latency tracer", reader.name()))
+                .help("it has no records to put among others: report it by itself"));
+        }
         let mut plan = Plan::new(reader, config)?;
         plan.label = config.label.clone();
         plans.push(plan);

@@ -95,6 +95,10 @@ pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> R
     let failed = |cause| Error::output(&cause);
     let plan = Plan::new(reader, config)?;
     writeln!(out, "cpus={}", reader.cpus()).map_err(failed)?;
+    if let Some(text) = reader.latency_text() {
+        // As the kernel had it: there are no records to print.
+        return writeln!(out, "{}", String::from_utf8_lossy(text)).and_then(|()| out.flush()).map_err(failed);
+    }
     let lines = Mutex::new(Lines::new(&plan));
     let output = Output { state: Mutex::new(State { out, turn: 0, failed: None }), next: Condvar::new() };
     let mut damage = Vec::new();
