@@ -417,4 +417,15 @@ fn the_text_of_a_latency_tracer_is_printed_as_it_is() {
     let output =
         Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(["split", "-i"]).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+
+    // Version 7 has such a text behind an option of its own, which is not read: that is told.
+    let (_folder, file) = on_disk(Version::V7, Compression::None);
+    let mut whole = fs::read(&file).unwrap();
+    let option = whole.windows(6).rposition(|window| window == [3, 0, 63, 0, 0, 0]).unwrap();
+    whole[option] = 22;
+    fs::write(&file, whole).unwrap();
+    let output = run(&["report"], &file);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("the text of a latency tracer") && output.stdout.is_empty(), "{error}");
 }

@@ -376,6 +376,9 @@ impl Reader {
                     let buffer = self.buffer(&mut option)?;
                     self.options.buffers.push(buffer);
                 }
+                id::BUFFER_TEXT => {
+                    return Err(option.error("it holds the text of a latency tracer, which is not read"));
+                }
                 id::HEADER_INFO
                 | id::FTRACE_FORMATS
                 | id::EVENT_FORMATS
