@@ -9,8 +9,11 @@ use std::path::PathBuf;
 use snaptrace::report::{Config, Style, report};
 use snaptrace::trace_dat::Reader;
 
+/// What recordings with a `filter.txt` are filtered by.
+const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
+
 /// What follows a recording's name in that of a text, and how the report is asked for it.
-fn variants() -> [(&'static str, Config); 6] {
+fn variants() -> [(&'static str, Config); 8] {
     let usual = Config { style: Style::TraceCmd31, ..Config::default() };
     [
         ("txt", usual.clone()),
@@ -18,7 +21,9 @@ fn variants() -> [(&'static str, Config); 6] {
         ("latency.txt", Config { latency: true, ..usual.clone() }),
         ("raw.txt", Config { raw_fields: true, ..usual.clone() }),
         ("kernel.txt", Config { kernel_formats: true, ..usual.clone() }),
-        ("parent.txt", Config { parent: Some(true), ..usual }),
+        ("parent.txt", Config { parent: Some(true), ..usual.clone() }),
+        ("wakeups.txt", Config { wakeups: true, ..usual.clone() }),
+        ("filter.txt", Config { include: vec![FILTER.into()], ..usual }),
     ]
 }
 

@@ -16,7 +16,9 @@ pub(super) struct Plan<'r> {
     /// How each event is printed, by its index.
     handlers: Vec<Handler>,
     selection: Selection,
-    /// The width of the longest instance's name; 0 when there are no instances.
+    /// The recording's own name where several are printed together.
+    pub label: Option<String>,
+    /// The width of the longest name in front of lines; 0 when there are none.
     pub name_width: usize,
     /// Whether times are shown in seconds.
     pub seconds: bool,
@@ -42,12 +44,26 @@ impl<'r> Plan<'r> {
             config,
             handlers: reader.events().iter().map(handler).collect(),
             selection: Selection::new(reader, config)?,
+            label: None,
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
             shows_what_follows: config.raw_fields && config.style != Style::Snaptrace,
             comms: Comms::new(reader, config.style),
         })
+    }
+
+    /// The name in front of lines from a buffer.
+    pub fn name(&self, buffer: usize) -> &str {
+        match (self.reader.buffers()[buffer].name.as_str(), &self.label) {
+            ("", Some(label)) => label,
+            (name, _) => name,
+        }
+    }
+
+    /// A record's time in units that recordings have in common.
+    pub fn common_time(&self, stamp: u64) -> u64 {
+        self.reader.shown_time(stamp).wrapping_add_signed(self.config.time_offset)
     }
 
     /// How a record's event is printed.
@@ -61,14 +77,22 @@ impl<'r> Plan<'r> {
         self.reader.events().pid(self.context.order, record.data)
     }
 
-    /// The time of a stamp in units of the clock.
-    pub fn time(&self, stamp: u64) -> u64 {
-        time(self.reader, self.config, stamp)
-    }
-
     /// The time that is shown for a stamp, in units of its last digit.
     pub fn shown_time(&self, stamp: u64) -> u64 {
         shown_time(self.reader, self.config, stamp)
+    }
+
+    /// The time that a stamp counts with in differences: as it is shown, or, with trace-cmd, as if
+    /// every clock that a recording names had nanoseconds.
+    pub fn difference_time(&self, stamp: u64) -> u64 {
+        if self.config.style == Style::Snaptrace {
+            return self.shown_time(stamp);
+        }
+        let time = time(self.reader, self.config, stamp);
+        match self.config.nanoseconds || self.reader.clock().is_none() {
+            true => time,
+            false => time.wrapping_add(500) / 1000,
+        }
     }
 
     /// Whether the record of what would be line `number` is printed.
@@ -83,9 +107,9 @@ impl<'r> Plan<'r> {
     }
 }
 
-/// Whether times are shown in seconds.
+/// Whether times are shown in seconds. Raw times are too where the recording names no clock.
 pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
-    reader.is_nanoseconds() && !config.raw_time
+    reader.is_nanoseconds() && (!config.raw_time || reader.clock().is_none())
 }
 
 fn time(reader: &Reader, config: &Config, stamp: u64) -> u64 {

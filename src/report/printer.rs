@@ -4,8 +4,9 @@ use std::io::Write;
 
 use super::columns;
 use super::handlers::Handler;
-use super::lines::{Batch, Line};
+use super::lines::{Around, Batch, Line};
 use super::plan::Plan;
+use super::wakeups::microseconds;
 use super::{Config, Style};
 use crate::error::Error;
 use crate::event::print::Run;
@@ -72,6 +73,9 @@ impl<'r> Printer<'r> {
             let event = line.event.and_then(|index| self.plan.reader.events().get(index));
             self.line_head(line, &record, event);
             self.text(line, &record, event);
+            if let Around::Latency(latency) = line.around {
+                let _ = write!(self.out, " Latency: {} usecs", microseconds(latency));
+            }
             // One newline that an event's text brings along is enough.
             if self.out.last() != Some(&b'\n') {
                 self.out.push(b'\n');
@@ -114,7 +118,7 @@ impl<'r> Printer<'r> {
         let out = &mut self.out;
         let start = out.len();
         if self.plan.name_width > 0 {
-            let name = &self.plan.reader.buffers()[record.buffer].name;
+            let name = self.plan.name(record.buffer);
             let width = self.plan.name_width;
             let _ = if name.is_empty() {
                 write!(out, "{:width$}  ", "")
@@ -167,16 +171,11 @@ impl<'r> Printer<'r> {
         }
     }
 
-    /// Appends the time since the line before: in units of the time's last digit, or, as trace-cmd
-    /// has it, as if times were nanoseconds, and only where the time before was not 0.
+    /// Appends the time since the line before. trace-cmd shows none where that was at time 0.
     fn time_difference(&mut self, line: &Line) {
-        let shown = |stamp: u64| match (self.trace_cmd(), self.config.nanoseconds) {
-            (false, _) => self.plan.shown_time(stamp),
-            (true, true) => self.plan.time(stamp),
-            (true, false) => self.plan.time(stamp).wrapping_add(500) / 1000,
-        };
-        let before = line.before.map(shown).filter(|before| *before != 0 || !self.trace_cmd());
-        let difference = before.map(|before| format!("(+{})", shown(line.time).wrapping_sub(before) as i64));
+        let before = line.before.filter(|before| *before != 0 || !self.trace_cmd());
+        let time = self.plan.difference_time(line.time);
+        let difference = before.map(|before| format!("(+{})", time.wrapping_sub(before) as i64));
         let _ = write!(self.out, " {:<8}", difference.unwrap_or_default());
     }
 
