@@ -93,21 +93,21 @@ struct Options {
 
 /// Where the sections of version 7 are read from, and how.
 #[derive(Clone, Copy)]
-struct Sections<'a> {
-    input: &'a dyn Input,
-    order: ByteOrder,
-    compression: Compression,
+pub(super) struct Sections<'a> {
+    pub input: &'a dyn Input,
+    pub order: ByteOrder,
+    pub compression: Compression,
 }
 
 /// A section's body, unpacked, and what to call it in errors.
-struct Section {
-    body: Vec<u8>,
-    place: String,
+pub(super) struct Section {
+    pub body: Vec<u8>,
+    pub place: String,
 }
 
 impl<'a> Sections<'a> {
     /// The body of the section at an offset, which has to have this id.
-    fn read(self, id: u16, offset: u64) -> Result<Section> {
+    pub fn read(self, id: u16, offset: u64) -> Result<Section> {
         let place = format!("section {id} at offset 0x{offset:x}");
         let mut header = self.at(offset, &place);
         let found = header.u16()?;
@@ -347,7 +347,7 @@ impl Reader {
         })?;
         self.layout = layout.ok_or_else(|| cursor.error("no option tells where header_page is"))?;
         let highest = self.options.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|data| data.cpu).max();
-        self.cpus = self.options.cpus.or(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
+        self.cpus = self.options.cpus.max(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
         Ok(())
     }
 

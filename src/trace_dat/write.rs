@@ -111,6 +111,8 @@ pub struct Metadata {
     pub cpu_count: u32,
     /// The instance's name; empty for the top instance.
     pub instance: String,
+    /// Options besides those that the fields above become: id and content.
+    pub more_options: Vec<(u16, Vec<u8>)>,
 }
 
 /// The sub-buffers of one CPU, one after the other.
@@ -247,6 +249,9 @@ impl Bytes {
         self.option(id::TRACEID, &number.u64(metadata.trace_id).bytes)?;
         for stats in &metadata.cpu_stats {
             self.option(id::CPUSTAT, &with_end(stats))?;
+        }
+        for (id, content) in &metadata.more_options {
+            self.option(*id, content)?;
         }
         Ok(self)
     }

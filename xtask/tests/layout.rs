@@ -102,9 +102,12 @@ fn the_tracer_imports_one_way() {
         ("error", ""),
         ("filter", "error"),
         ("bytes", ""),
-        ("event", "bytes error"),
+        ("event", "bytes error filter"),
         ("ring_buffer", "bytes error"),
         ("trace_dat", "bytes error event ring_buffer"),
+        ("dump", "bytes error trace_dat"),
+        ("sub_buffer", "bytes ring_buffer"),
+        ("split", "error ring_buffer sub_buffer trace_dat"),
         ("report", "bytes error event ring_buffer trace_dat"),
         ("recording", "error trace_dat"),
         ("tracefs", "error"),
@@ -146,7 +149,8 @@ fn harness_and_guest_do_not_link_the_tracer() {
 fn the_pure_rooms_touch_nothing() {
     let mut files: Vec<PathBuf> =
         ["xtask/src/suite/normalise.rs", "initramfs/src/protocol.rs"].map(|file| root().join(file)).into();
-    let pure = ["bytes", "event", "filter", "report", "ring_buffer", "trace_dat"];
+    let pure =
+        ["bytes", "dump", "event", "filter", "report", "ring_buffer", "split", "sub_buffer", "trace_dat"];
     files.extend(
         sources("src")
             .into_keys()

@@ -1,20 +1,24 @@
 //! The command line: each subcommand becomes a plain config and one call.
 
+mod files;
+mod report;
+
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::error::{Error, Result};
 use crate::filter_files::{self, Change, FilterFile};
 use crate::list::{self, Kind};
 use crate::record::{self, Record};
-use crate::report::{self, Style};
 use crate::start::{self, Start};
 use crate::trace_dat::write::{Compression, Version};
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, stat};
+use files::{DumpArgs, SplitArgs};
+use report::ReportArgs;
 
 /// Watch what the Linux kernel does: a front-end for ftrace
 #[derive(Debug, Parser)]
@@ -84,6 +88,10 @@ enum Command {
     Filter(FilterArgs),
     /// Print a recording: trace.dat, of trace-cmd or KernelShark
     Report(ReportArgs),
+    /// Show what a recording's file consists of
+    Dump(DumpArgs),
+    /// Cut a recording into smaller ones
+    Split(SplitArgs),
     /// Stop, and run a command once continued
     #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
     Held {
@@ -313,93 +321,9 @@ struct FilterArgs {
     instance: Option<String>,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = "Records of all CPUs are printed by time. A recording that is damaged or was
-cut is printed as far as it goes, and the exit code is 1 then.
-
--O takes parent (functions with ' <-- ' and their parent), offset (of the
-address in the function), indent=0 (functions not below their callers),
-fgraph:tailprint (the name where a function ends) and fgraph:depth; '=0'
-switches one off. Where trace-cmd's lines are printed, parent is off.
-
-Example:
-  snaptrace report
-  snaptrace report -t --cpu 0,1 trace.dat
-  snaptrace report --style trace-cmd-3.1 -O parent trace.dat")]
-struct ReportArgs {
-    /// The recording [default: trace.dat]
-    #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
-    input: Option<PathBuf>,
-    /// The recording
-    #[arg(value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// Times with nanoseconds
-    #[arg(short = 't')]
-    nanoseconds: bool,
-    /// Show the latency flags: irqs off, need-resched, irq, preempt depth
-    #[arg(short = 'l')]
-    latency: bool,
-    /// Show fields and values in place of an event's text
-    #[arg(short = 'R')]
-    raw_fields: bool,
-    /// Use the kernel's print formats in place of our own text
-    #[arg(short = 'N')]
-    kernel_formats: bool,
-    /// Set a display option (repeatable), see below
-    #[arg(short = 'O', value_name = "OPTION[=0]")]
-    options: Vec<String>,
-    /// Only these CPUs: numbers and ranges, such as 0,2-3
-    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
-    cpu: Option<CpuList>,
-    /// Only records of these processes or about them
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
-    pid: Vec<i32>,
-    /// Only records of these commands or about them
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    comm: Vec<String>,
-    /// Show the time since the line before
-    #[arg(long)]
-    ts_diff: bool,
-    /// Add this to each time, in units of the clock
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    ts_offset: Option<i64>,
-    /// Show times as they were recorded
-    #[arg(long)]
-    raw_ts: bool,
-    /// Whose lines are printed
-    #[arg(long, value_name = "STYLE", value_parser = style, default_value = "snaptrace")]
-    #[arg(long_help = "Whose lines are printed: snaptrace, trace-cmd-3.1 or trace-cmd-3.3")]
-    style: Style,
-}
-
-/// The numbers of CPUs on the command line.
-#[derive(Debug, Clone)]
-struct CpuList(Vec<u32>);
-
-fn cpu_list(text: &str) -> std::result::Result<CpuList, String> {
-    let mut cpus = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.parse::<u32>(), last.parse::<u32>()) {
-            (Ok(first), Ok(last)) if first <= last && last < 1 << 16 => cpus.extend(first..=last),
-            _ => return Err(format!("'{part}' is neither a CPU's number nor a range such as 2-3")),
-        }
-    }
-    Ok(CpuList(cpus))
-}
-
-fn style(text: &str) -> std::result::Result<Style, String> {
-    match text {
-        "snaptrace" => Ok(Style::Snaptrace),
-        "trace-cmd-3.1" => Ok(Style::TraceCmd31),
-        "trace-cmd-3.3" => Ok(Style::TraceCmd33),
-        _ => Err("the styles are snaptrace, trace-cmd-3.1 and trace-cmd-3.3".into()),
-    }
-}
-
 /// Runs the command line of this process and gives its exit code.
 pub fn run() -> u8 {
-    let outcome = match Cli::try_parse() {
+    let outcome = match parse() {
         Ok(cli) => dispatch(cli),
         Err(error) => {
             // As clap's own exit: output that nobody reads any more is no failure.
@@ -418,6 +342,15 @@ pub fn run() -> u8 {
     }
 }
 
+fn parse() -> std::result::Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    if let (Command::Report(args), Some((_, matches))) = (&mut cli.command, matches.subcommand()) {
+        args.in_order(matches);
+    }
+    Ok(cli)
+}
+
 /// The definition of the command line, for tests over its help texts.
 pub fn definition() -> clap::Command {
     Cli::command()
@@ -427,8 +360,11 @@ fn dispatch(cli: Cli) -> Result<u8> {
     if let Command::Held { command } = &cli.command {
         return Err(command::hold_then_exec(command));
     }
-    if let Command::Report(args) = &cli.command {
-        return args.print().map(|()| 0);
+    match &cli.command {
+        Command::Report(args) => return args.print().map(|()| 0),
+        Command::Dump(args) => return args.run().map(|()| 0),
+        Command::Split(args) => return args.run().map(|()| 0),
+        _ => {}
     }
     let tracefs = match cli.tracing_dir {
         Some(path) => Tracefs::at(path)?,
@@ -465,7 +401,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
             }
             instance.copy(file.name(), &mut io::stdout().lock())?;
         }
-        Command::Held { .. } | Command::Report(_) => {}
+        // Done above, without a tracing directory.
+        Command::Held { .. } | Command::Report(_) | Command::Dump(_) | Command::Split(_) => {}
     }
     Ok(0)
 }
@@ -557,52 +494,5 @@ impl FilterArgs {
         } else {
             self.clear.then_some(Change::Clear)
         }
-    }
-}
-
-impl ReportArgs {
-    fn print(&self) -> Result<()> {
-        let path = self.input.as_ref().or(self.file.as_ref()).cloned();
-        let path = path.unwrap_or_else(|| PathBuf::from("trace.dat"));
-        let config = self.config()?;
-        let reader = crate::recording::open(&path)?;
-        report::report(&reader, &config, &mut io::stdout().lock())
-    }
-
-    fn config(&self) -> Result<report::Config> {
-        let mut config = report::Config {
-            style: self.style,
-            nanoseconds: self.nanoseconds,
-            latency: self.latency,
-            raw_fields: self.raw_fields,
-            kernel_formats: self.kernel_formats,
-            raw_time: self.raw_ts,
-            time_difference: self.ts_diff,
-            time_offset: self.ts_offset.unwrap_or(0),
-            cpus: self.cpu.clone().map_or_else(Vec::new, |list| list.0),
-            pids: self.pid.clone(),
-            comms: self.comm.clone(),
-            ..report::Config::default()
-        };
-        for option in &self.options {
-            let (name, value) = option.split_once('=').unwrap_or((option, "1"));
-            let on = match value {
-                "0" => false,
-                "1" => true,
-                _ => return Err(Error::usage(format!("-O {option}: the value is neither 0 nor 1"))),
-            };
-            match name {
-                "parent" | "ftrace:parent" => config.parent = Some(on),
-                "indent" | "ftrace:indent" => config.no_indent = !on,
-                "offset" | "ftrace:offset" => config.offset = on,
-                "tailprint" | "fgraph:tailprint" => config.graph_tail = on,
-                "depth" | "fgraph:depth" => config.graph_depth = on,
-                _ => {
-                    return Err(Error::usage(format!("-O {name}: there is no such option of 'report'"))
-                        .help("the options are parent, offset, indent, fgraph:tailprint and fgraph:depth"));
-                }
-            }
-        }
-        Ok(config)
     }
 }
