@@ -87,7 +87,7 @@ fn read(input: impl Input + 'static) -> (Result<(), String>, usize) {
     PEAK.store(before, Ordering::Relaxed);
     let config = Config { style: Style::TraceCmd31, ..Config::default() };
     let outcome = Reader::new("hostile.dat", input)
-        .and_then(|reader| report(&reader, &config, &mut io::sink()))
+        .and_then(|reader| report(&reader, &config, io::sink()))
         .map_err(|error| error.to_string());
     READ.fetch_add(1, Ordering::Relaxed);
     (outcome, PEAK.load(Ordering::Relaxed).saturating_sub(before))

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::graph::Call;
 use super::handlers::Handler;
 use super::plan::Plan;
+use super::{Style, opening};
 use crate::event::Event;
 use crate::event::print::until_nul;
 use crate::ring_buffer::Missed;
@@ -75,6 +76,8 @@ pub(super) struct Lines<'r> {
     stacks: Vec<(u32, Stack)>,
     last_stack: usize,
     names: Names<'r>,
+    /// Commands that records of the idle task told before any other record was printed.
+    opening: Option<Vec<(i32, Vec<u8>)>>,
     turn: u64,
     number: u64,
 }
@@ -90,6 +93,7 @@ impl<'r> Lines<'r> {
             stacks: Vec::new(),
             last_stack: 0,
             names: Names::new(plan),
+            opening: (plan.config.style != Style::Snaptrace).then(Vec::new),
             turn: 0,
             number: 0,
         }
@@ -108,6 +112,11 @@ impl<'r> Lines<'r> {
             let event = events.of(order, record.data);
             if !plan.wants(&record, event, self.number) {
                 continue;
+            }
+            if self.opening.is_some() && plan.pid(&record) != 0 {
+                let told = self.opening.take().unwrap_or_default();
+                // It is set once: here.
+                let _ = plan.told_first.set(opening::found(&told, plan.reader.cmdlines()));
             }
             let start = batch.bytes.len();
             batch.bytes.extend_from_slice(record.data);
@@ -133,10 +142,13 @@ impl<'r> Lines<'r> {
                     }
                 }
                 Handler::SchedSwitch => {
-                    learn(plan, event, record.data, ["prev_pid", "prev_comm"], self.number);
-                    learn(plan, event, record.data, ["next_pid", "next_comm"], self.number);
+                    for fields in [["prev_pid", "prev_comm"], ["next_pid", "next_comm"]] {
+                        learn(plan, &mut self.opening, event, record.data, fields, self.number);
+                    }
                 }
-                Handler::SchedWakeup => learn(plan, event, record.data, ["pid", "comm"], self.number),
+                Handler::SchedWakeup => {
+                    learn(plan, &mut self.opening, event, record.data, ["pid", "comm"], self.number);
+                }
                 _ => {}
             }
             self.last_time = Some(line.time);
@@ -179,13 +191,23 @@ impl<'r> Lines<'r> {
     }
 }
 
-fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], [pid, comm]: [&str; 2], number: u64) {
+fn learn(
+    plan: &Plan<'_>,
+    opening: &mut Option<Vec<(i32, Vec<u8>)>>,
+    event: Option<&Event>,
+    record: &[u8],
+    [pid, comm]: [&str; 2],
+    number: u64,
+) {
     let order = plan.context.order;
     let told = event.and_then(|event| {
         let pid = event.field(pid)?.number(order, record)?;
         Some((pid as i32, event.field(comm)?.bytes(order, record)?))
     });
     if let Some((pid, comm)) = told {
+        if let Some(opening) = opening {
+            opening.push((pid, until_nul(comm).to_vec()));
+        }
         plan.learn(pid, until_nul(comm), number);
     }
 }

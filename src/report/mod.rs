@@ -6,6 +6,7 @@ mod columns;
 mod graph;
 mod handlers;
 mod lines;
+mod opening;
 mod plan;
 mod printer;
 mod selection;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
 use super::handlers::{self, Handler};
 use super::selection::Selection;
@@ -26,6 +26,8 @@ pub(super) struct Plan<'r> {
     pub seconds: bool,
     /// Whether a line's start has more that varies than process, CPU, event, instance and time.
     pub varies: bool,
+    /// Commands that the first records told, as trace-cmd takes them; they go before the recording's.
+    pub told_first: OnceLock<HashMap<i32, Vec<u8>>>,
     /// Commands that records told, with the number of the line that did: lines before do not know.
     learned: RwLock<HashMap<i32, (u64, Vec<u8>)>>,
     /// The number of the last line that told one.
@@ -49,6 +51,7 @@ impl<'r> Plan<'r> {
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
+            told_first: OnceLock::new(),
             learned: RwLock::default(),
             last_told: AtomicU64::new(0),
         })
@@ -68,6 +71,13 @@ impl<'r> Plan<'r> {
     /// The time that is shown for a stamp, in units of its last digit.
     pub fn shown_time(&self, stamp: u64) -> u64 {
         shown_time(self.reader, self.config, stamp)
+    }
+
+    /// The time that trace-cmd takes differences of: of every clock in thousands, unless asked for
+    /// nanoseconds.
+    pub fn time_of_trace_cmd(&self, stamp: u64) -> u64 {
+        let time = self.reader.shown_time(stamp).wrapping_add_signed(self.config.time_offset);
+        if self.config.nanoseconds { time } else { time.wrapping_add(500) / 1000 }
     }
 
     /// Whether the record of what would be line `number` is printed.
@@ -102,6 +112,8 @@ impl<'r> Plan<'r> {
     pub fn comm(&self, pid: i32, number: u64, out: &mut Vec<u8>) {
         if pid == 0 {
             out.extend_from_slice(b"<idle>");
+        } else if let Some(comm) = self.told_first.get().and_then(|told| told.get(&pid)) {
+            out.extend_from_slice(comm);
         } else if let Some(comm) = self.reader.cmdlines().get(&pid) {
             out.extend_from_slice(comm);
         } else {

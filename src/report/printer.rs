@@ -100,9 +100,7 @@ impl<'r> Printer<'r> {
         let time = self.plan.shown_time(line.time);
         let digits = if config.nanoseconds { 9 } else { 6 };
         let second = 10u64.pow(digits as u32);
-        // The first second has a form of its own.
-        let plain = self.plan.seconds && time > second;
-        let steady = plain && line.missed == Missed::No && !self.plan.varies;
+        let steady = self.plan.seconds && line.missed == Missed::No && !self.plan.varies;
         let of = (pid, line.cpu, event.map(|event| event.index), line.buffer, time / second);
         let slot = line.event.unwrap_or(0) % HEADS;
         let head = &self.heads[slot];
@@ -136,7 +134,11 @@ impl<'r> Printer<'r> {
             columns::right(&comm[..comm.len().min(8)], 8, out);
             columns::pid(pid, out);
             let _ = write!(out, " {:3}", record.cpu);
-            events.latency(order, record.data, out);
+            if config.raw_fields && config.style != Style::Snaptrace {
+                let _ = write!(out, "-0x{:x}", events.flags(order, record.data));
+            } else {
+                events.latency(order, record.data, out);
+            }
         } else {
             columns::right(&comm, 16, out);
             columns::pid(pid, out);
@@ -170,10 +172,16 @@ impl<'r> Printer<'r> {
     }
 
     fn time_difference(&mut self, line: &Line, time: u64) {
-        let difference = match line.before {
-            // trace-cmd shows none where times are not nanoseconds.
-            Some(before) if self.plan.seconds || !self.trace_cmd() => {
-                format!("(+{})", time.wrapping_sub(self.plan.shown_time(before)) as i64)
+        let trace_cmd = self.trace_cmd();
+        let measured = |stamp: u64| match trace_cmd {
+            true => self.plan.time_of_trace_cmd(stamp),
+            false => self.plan.shown_time(stamp),
+        };
+        let time = if trace_cmd { measured(line.time) } else { time };
+        let difference = match line.before.map(measured) {
+            // trace-cmd takes a time of 0 for none.
+            Some(before) if before != 0 || !trace_cmd => {
+                format!("(+{})", time.wrapping_sub(before) as i64)
             }
             _ => String::new(),
         };

@@ -1,15 +1,17 @@
 //! Long recordings made of a short one: its sub-buffers again and again, each time later.
 
-use crate::error::{Error, Result};
+use std::io::Write;
 
-/// A recording of version 6 with the sub-buffers of each CPU repeated `times` times.
+use crate::error::{Context, Error, Result};
+
+/// Writes a recording of version 6 with the sub-buffers of each CPU repeated `times` times.
 ///
 /// Times move on from one repetition to the next, by the same for all CPUs, so that each CPU's
 /// stay in order. A CPU's last sub-buffer is left out: when it ends is not told, when it starts is.
 ///
 /// # Errors
-/// The bytes are no such recording, or one with a single sub-buffer.
-pub fn repeated(file: &[u8], times: usize) -> Result<Vec<u8>> {
+/// The bytes are no such recording, or one with a single sub-buffer; or it cannot be written.
+pub fn repeat(file: &[u8], times: usize, out: &mut impl Write) -> Result<()> {
     let odd = |what: &str| Error::new("cannot make a long recording").because(what);
     let page = number(file, 14, 4).ok_or_else(|| odd("the file has no header"))? as usize;
     let tag = b"flyrecord\0";
@@ -45,20 +47,32 @@ pub fn repeated(file: &[u8], times: usize) -> Result<Vec<u8>> {
     let lasts = cpus.iter().filter_map(|pages| Some(time(pages.last()?) - time(pages.first()?)));
     let step = lasts.max().ok_or_else(|| odd("there are no data"))?;
 
-    let mut out = file[..start].to_vec();
+    let mut head = file[..start].to_vec();
+    let mut offset = start as u64;
     for (cpu, pages) in cpus.iter().enumerate() {
-        let kept = &pages[..pages.len().saturating_sub(1)];
-        let (offset, size) = (out.len() as u64, (kept.len() * page * times) as u64);
-        out[table + cpu * 16..][..8].copy_from_slice(&offset.to_le_bytes());
-        out[table + cpu * 16 + 8..][..8].copy_from_slice(&size.to_le_bytes());
+        let size = (kept(pages).len() * page * times) as u64;
+        head[table + cpu * 16..][..8].copy_from_slice(&offset.to_le_bytes());
+        head[table + cpu * 16 + 8..][..8].copy_from_slice(&size.to_le_bytes());
+        offset += size;
+    }
+    let failed = || "cannot write a long recording".into();
+    out.write_all(&head).context(failed)?;
+    for pages in &cpus {
         for turn in 0..times as u64 {
-            for page in kept {
-                out.extend((time(page) + turn * step).to_le_bytes());
-                out.extend(&page[8..]);
+            for page in kept(pages) {
+                let later = time(page) + turn * step;
+                out.write_all(&later.to_le_bytes())
+                    .and_then(|()| out.write_all(&page[8..]))
+                    .context(failed)?;
             }
         }
     }
-    Ok(out)
+    out.flush().context(failed)
+}
+
+/// All but the last.
+fn kept<'a, 'b>(pages: &'b [&'a [u8]]) -> &'b [&'a [u8]] {
+    &pages[..pages.len().saturating_sub(1)]
 }
 
 fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
@@ -84,6 +98,11 @@ mod tests {
             file.extend([index as u8; 56]);
         }
         file
+    }
+
+    fn repeated(file: &[u8], times: usize) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        repeat(file, times, &mut out).map(|()| out)
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 pub struct Usage {
     /// From start to end.
     pub wall: Duration,
-    /// The peak of its resident memory, in KiB.
+    /// The peak of its resident memory, in KiB; not less than this process had when starting it.
     pub memory: u64,
 }
 

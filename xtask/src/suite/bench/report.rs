@@ -1,12 +1,14 @@
 //! `cargo xtask bench report`: `snaptrace report` beside `trace-cmd report`.
 
 use std::fs::{self, File};
+use std::io::{BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use sha2::{Digest, Sha256};
 
-use super::long::repeated;
+use super::long::repeat;
 use super::measure::{self, Usage};
 use super::{cores, in_guest, median, release_build};
 use crate::error::{Context, Error, Result};
@@ -40,7 +42,7 @@ const LONG: [Long; 4] = [
 const WORKLOAD: &str = "\
 cat > /tmp/workload <<'END'
 #!/bin/sh
-for run in 1 2 3 4; do ls -lR /proc/self/ > /dev/null 2>&1; cat /proc/*/stat > /dev/null; done
+for run in 1 2 3 4; do ls -lR /proc/self/ > /dev/null 2>&1; cat /proc/[0-9]*/stat > /dev/null 2>&1; done
 END
 chmod 755 /tmp/workload
 cat > /tmp/all <<'END'
@@ -116,10 +118,7 @@ impl Sides {
         let source = self.folder.join(format!("{}.dat", long.name));
         let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
         let file = self.folder.join("long.dat");
-        let write = |times: usize| {
-            let bytes = repeated(&bytes, times)?;
-            fs::write(&file, bytes).context(|| format!("cannot write {}", file.display()))
-        };
+        let write = |times: usize| repeat(&bytes, times, &mut create(&file)?);
         // One repetition tells how many records there are in each; with raw fields a line is one.
         write(1)?;
         let mut raw = self.ours(&file);
@@ -166,8 +165,7 @@ impl Sides {
         let file = self.folder.join("functions.dat");
         let small = self.folder.join("small.dat");
         let bytes = fs::read(&file).context(|| format!("cannot read {}", file.display()))?;
-        let bytes = repeated(&bytes, 1)?;
-        fs::write(&small, bytes).context(|| format!("cannot write {}", small.display()))?;
+        repeat(&bytes, 1, &mut create(&small)?)?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..SMALL_RUNS {
             // A process that nobody has: no line is printed, all else is done.
@@ -187,14 +185,37 @@ impl Sides {
     }
 }
 
+fn create(path: &Path) -> Result<BufWriter<File>> {
+    File::create(path).map(BufWriter::new).context(|| format!("cannot create {}", path.display()))
+}
+
+/// Gives the pieces of a file one after the other; whole it would count as memory of every
+/// process that is started.
+fn pieces(path: &Path, mut take: impl FnMut(&[u8])) -> Result<()> {
+    let failed = || format!("cannot read {}", path.display());
+    let mut file = File::open(path).context(failed)?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece).context(failed)? {
+            0 => return Ok(()),
+            size => take(&piece[..size]),
+        }
+    }
+}
+
 fn lines(path: &Path) -> Result<usize> {
-    let text = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.iter().filter(|&&byte| byte == b'\n').count())
+    let mut count = 0;
+    pieces(path, |piece| count += piece.iter().filter(|&&byte| byte == b'\n').count())?;
+    Ok(count)
 }
 
 fn equal(one: &Path, other: &Path) -> Result<bool> {
-    let read = |path: &Path| fs::read(path).context(|| format!("cannot read {}", path.display()));
-    Ok(read(one)? == read(other)?)
+    let digest = |path: &Path| {
+        let mut digest = Sha256::new();
+        pieces(path, |piece| digest.update(piece))?;
+        Ok(digest.finalize())
+    };
+    Ok(digest(one)? == digest(other)?)
 }
 
 /// Does something on one core: processes that are started have the cores of who starts them.
