@@ -1,24 +1,27 @@
 //! The command line: each subcommand becomes a plain config and one call.
 
 mod files;
+mod live;
+mod record;
 mod report;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use self::record::RecordArgs;
 use crate::error::{Error, Result};
 use crate::filter_files::{self, Change, FilterFile};
 use crate::list::{self, Kind};
-use crate::record::{self, Record};
-use crate::start::{self, Start};
-use crate::trace_dat::write::{Compression, Version};
+use crate::output::tell;
 use crate::tracefs::Tracefs;
-use crate::{check, command, control, stat};
+use crate::{check, command, control, extract, session, start, stat};
 use files::{DumpArgs, SplitArgs};
 use report::ReportArgs;
+use trace::TraceArgs;
 
 /// Watch what the Linux kernel does: a front-end for ftrace
 #[derive(Debug, Parser)]
@@ -54,6 +57,16 @@ enum Command {
     Start(StartArgs),
     /// Record to a trace.dat file, then put the kernel back as it was
     Record(RecordArgs),
+    /// Trace a command and show it live, then put the kernel back
+    Trace(live::TraceLiveArgs),
+    /// Print what is traced as 'report' does, live and without a file
+    Stream(live::StreamArgs),
+    /// Set what is given, and leave everything else as it is
+    Set(live::SetArgs),
+    /// Write what the buffer holds now to a trace.dat file
+    Extract(record::ExtractArgs),
+    /// Take, show, empty or free a copy of the buffer
+    Snapshot(live::SnapshotArgs),
     /// Stop recording; tracer, filters and buffer stay
     #[command(after_help = "Example:\n  snaptrace stop")]
     Stop(InstanceArgs),
@@ -110,7 +123,8 @@ regular expression found anywhere in it, so a part of the name will do.
 Example:
   snaptrace list -t
   snaptrace list -f '^dev_attr'
-  snaptrace list -e 'sched:*'"
+  snaptrace list -e 'sched:*'
+  snaptrace list -e sched:sched_switch -F"
 )]
 struct ListArgs {
     /// Tracers
@@ -125,12 +139,18 @@ struct ListArgs {
     /// Events, as SYSTEM:EVENT
     #[arg(short = 'e', group = "what", value_name = "PATTERN")]
     events: Option<Option<String>>,
+    /// With -e, the fields of each event, which filters can name
+    #[arg(short = 'F', requires = "events", conflicts_with_all = NO_EVENTS)]
+    fields: bool,
     /// Functions that can be traced
     #[arg(short = 'f', group = "what", value_name = "PATTERN")]
     functions: Option<Option<String>>,
     /// Instances
     #[arg(short = 'B', group = "what")]
     instances: bool,
+    /// Compressions of recordings
+    #[arg(short = 'c', group = "what")]
+    compressions: bool,
 }
 
 #[derive(Debug, Args)]
@@ -158,112 +178,8 @@ struct StartArgs {
     command: Vec<OsString>,
 }
 
-/// What is traced, by `start` and by `record`.
-#[derive(Debug, Args)]
-struct TraceArgs {
-    /// Tracer, see 'snaptrace list -t'
-    #[arg(short = 'p', value_name = "TRACER")]
-    tracer: Option<String>,
-    /// Trace only this function (repeatable)
-    #[arg(short = 'l', value_name = "FUNC")]
-    functions: Vec<String>,
-    /// Do not trace this function (repeatable)
-    #[arg(short = 'n', value_name = "FUNC")]
-    notrace: Vec<String>,
-    /// Graph only this function and what it calls (repeatable)
-    #[arg(short = 'g', value_name = "FUNC")]
-    graph: Vec<String>,
-    /// Leave this function and what it calls out of graphs (repeatable)
-    #[arg(long, value_name = "FUNC")]
-    graph_notrace: Vec<String>,
-    /// Record the call stack of each function; needs -l
-    #[arg(long)]
-    func_stack: bool,
-    /// Depth of graphs, 0 for no limit
-    #[arg(long, value_name = "N")]
-    max_graph_depth: Option<u32>,
-    /// Set a trace option, noOPTION to clear it (repeatable)
-    #[arg(short = 'O', value_name = "OPTION")]
-    options: Vec<String>,
-    /// Trace only this process (repeatable, or separated by commas)
-    #[arg(short = 'P', value_name = "PID", value_delimiter = ',')]
-    pids: Vec<u32>,
-    /// Trace only the process of CMD
-    #[arg(short = 'F')]
-    only_command: bool,
-    /// With -F or -P, trace the children too
-    #[arg(short = 'c')]
-    children: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    override_usage = "snaptrace record [OPTIONS] [CMD]...",
-    after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
-EVENT is a system, an event or SYSTEM:EVENT, also with globs. What matches
-nothing is an error, and nothing is changed then. Function filters not given
-stay as they were; events not given are off meanwhile.
-
-Without CMD it records until Ctrl-C. Afterwards all control files are as they
-were before; the buffer is emptied. SIGTERM and SIGHUP end it likewise, with
-143 and 129.
-
-Example:
-  snaptrace record -p function -l __kmalloc ls /
-  snaptrace record -p function_graph -g vfs_read -o read.dat cat /etc/hostname
-  snaptrace record -e sched -e kmem:kmalloc -F ls /"
-)]
-struct RecordArgs {
-    #[command(flatten)]
-    what: TraceArgs,
-    /// Record these events (repeatable)
-    #[arg(short = 'e', value_name = "EVENT")]
-    events: Vec<String>,
-    /// Use this instance; one that was missing is deleted afterwards
-    #[arg(short = 'B', value_name = "INSTANCE")]
-    instance: Option<String>,
-    /// Trace clock, see 'snaptrace list -C'
-    #[arg(short = 'C', value_name = "CLOCK")]
-    clock: Option<String>,
-    /// Size of each CPU's buffer in KiB
-    #[arg(short = 'b', value_name = "SIZE")]
-    buffer_kb: Option<u64>,
-    /// The file to write
-    #[arg(short = 'o', value_name = "FILE", default_value = "trace.dat")]
-    output: PathBuf,
-    /// Version of the file format
-    #[arg(long, value_name = "VERSION", default_value = "7")]
-    file_version: FileVersion,
-    /// Compression of version 7 [default: zstd]
-    #[arg(long, value_name = "NAME")]
-    compression: Option<CompressionName>,
-    /// Tell nothing but errors and lost events
-    #[arg(short = 'q')]
-    quiet: bool,
-    /// Command to record; its exit status is passed on
-    #[arg(trailing_var_arg = true, value_name = "CMD")]
-    command: Vec<OsString>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FileVersion {
-    /// Read by every trace-cmd
-    #[value(name = "6")]
-    V6,
-    /// Read since trace-cmd 3.0; smaller
-    #[value(name = "7")]
-    V7,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum CompressionName {
-    /// Not compressed
-    None,
-    /// Not read by every build of trace-cmd
-    Zlib,
-    /// As trace-cmd's own
-    Zstd,
-}
+/// What `list` lists besides events; a missing `-e` is not told beside one of these.
+const NO_EVENTS: [&str; 6] = ["tracers", "options", "clocks", "functions", "instances", "compressions"];
 
 #[derive(Debug, Args)]
 struct InstanceArgs {
@@ -370,13 +286,21 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Some(path) => Tracefs::at(path)?,
         None => Tracefs::find_or_mount()?,
     };
+    if let Some(pid) = session::recover(&tracefs)? {
+        tell(&format!("a recording of process {pid} was killed; what it had changed is put back"));
+    }
     let chosen = |args: &InstanceArgs| tracefs.instance(args.instance.as_deref());
     match cli.command {
         Command::List(args) => print(&list::list(&tracefs, &args.kind())?)?,
         Command::Start(args) => {
             return start::start(&tracefs, &args.what.config(args.instance, args.command));
         }
-        Command::Record(args) => return record::record(&tracefs, &args.config(), &mut io::stdout()),
+        Command::Record(args) => return crate::record::record(&tracefs, &args.config(), &mut io::stdout()),
+        Command::Trace(args) => return args.run(&tracefs),
+        Command::Stream(args) => return args.run(&tracefs),
+        Command::Set(args) => return args.run(&tracefs),
+        Command::Extract(args) => extract::extract(&tracefs, &args.config(), &mut io::stdout())?,
+        Command::Snapshot(args) => args.run(&tracefs)?,
         Command::Stop(args) => control::stop(&chosen(&args)?)?,
         Command::Restart(args) => control::restart(&chosen(&args)?)?,
         Command::Show(args) => control::show(&chosen(&args)?, &mut io::stdout().lock())?,
@@ -415,7 +339,7 @@ fn print(text: &str) -> Result<()> {
 impl ListArgs {
     fn kind(self) -> Kind {
         if let Some(pattern) = self.events {
-            Kind::Events(pattern)
+            if self.fields { Kind::Fields(pattern) } else { Kind::Events(pattern) }
         } else if let Some(pattern) = self.functions {
             Kind::Functions(pattern)
         } else if self.options {
@@ -424,52 +348,10 @@ impl ListArgs {
             Kind::Clocks
         } else if self.instances {
             Kind::Instances
+        } else if self.compressions {
+            Kind::Compressions
         } else {
             Kind::Tracers
-        }
-    }
-}
-
-impl TraceArgs {
-    fn config(self, instance: Option<String>, command: Vec<OsString>) -> Start {
-        Start {
-            tracer: self.tracer,
-            functions: self.functions,
-            notrace: self.notrace,
-            graph: self.graph,
-            graph_notrace: self.graph_notrace,
-            func_stack: self.func_stack,
-            max_graph_depth: self.max_graph_depth,
-            options: self.options,
-            instance,
-            pids: self.pids,
-            only_command: self.only_command,
-            children: self.children,
-            command,
-        }
-    }
-}
-
-impl RecordArgs {
-    fn config(self) -> Record {
-        let version = match self.file_version {
-            FileVersion::V6 => Version::V6,
-            FileVersion::V7 => Version::V7,
-        };
-        let compression = match (self.compression, version) {
-            (Some(CompressionName::None), _) | (None, Version::V6) => Compression::None,
-            (Some(CompressionName::Zlib), _) => Compression::Zlib,
-            (Some(CompressionName::Zstd), _) | (None, Version::V7) => Compression::Zstd,
-        };
-        Record {
-            start: self.what.config(self.instance, self.command),
-            events: self.events,
-            clock: self.clock,
-            buffer_kb: self.buffer_kb,
-            output: self.output,
-            version,
-            compression,
-            quiet: self.quiet,
         }
     }
 }

@@ -49,13 +49,18 @@ struct TscRate {
 
 /// An open file.
 ///
-/// ```no_run
+/// ```
 /// # fn main() -> snaptrace::Result<()> {
-/// let reader = snaptrace::recording::open("trace.dat".as_ref())?;
+/// let reader = snaptrace::recording::open("tests/recordings/5.4-function.dat".as_ref())?;
 /// let mut records = reader.records();
+/// let (mut functions, mut last) = (0, 0);
 /// while let Some(record) = records.next() {
-///     println!("{} {} {} bytes", record.cpu, record.time, record.data.len());
+///     assert!(record.time >= last, "records come by time");
+///     last = record.time;
+///     let event = reader.events().of(reader.context().order, record.data);
+///     functions += usize::from(event.is_some_and(|event| event.name == "function"));
 /// }
+/// assert!(functions > 0);
 /// records.finish()
 /// # }
 /// ```

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use xtask::suite::run::Get;
+use xtask::vm::{Accel, Exactness};
 
 /// The harness of snaptrace: kernels, virtual machines and snapshots.
 #[derive(Debug, Parser)]
@@ -23,6 +24,7 @@ Exit codes: 0 pass, 1 failure, 2 usage; a verdict has its own:
   208 out-of-memory  209 init-died      210 rebooted       211 lost-channel
   212 boot-timeout   213 qemu-failed    214 config-unmet   215 build-failed
   216 checksum-mismatch                 217 unavailable
+  218 not-repeatable
 `run` passes on the exit status of its command otherwise.";
 
 #[derive(Debug, Subcommand)]
@@ -121,7 +123,7 @@ pub struct TestVmArgs {
     #[arg(long)]
     pub review: bool,
     /// Work on the results of the last run, without a guest
-    #[arg(long, conflicts_with_all = ["kernels", "append", "extra_file"])]
+    #[arg(long, conflicts_with_all = ["kernels", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
     pub stored: bool,
     /// Let differences pass on kernels that nobody reviewed
     #[arg(long)]
@@ -129,12 +131,44 @@ pub struct TestVmArgs {
     /// Print the SHA-256 of each case's raw transcript
     #[arg(long)]
     pub digests: bool,
+    /// Run each case N times and prove the raw results equal
+    #[arg(long, value_name = "N", conflicts_with = "no_exact", value_parser = clap::value_parser!(u32).range(2..))]
+    pub repeat: Option<u32>,
+    /// Keep every core of this host busy meanwhile
+    #[arg(long, requires = "repeat")]
+    pub load: bool,
+    #[command(flatten)]
+    pub exact: ExactArgs,
     /// A word for the kernel command line (repeatable)
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     pub append: Vec<String>,
     /// A file to put into the guest's /extra (repeatable)
     #[arg(long, value_name = "FILE")]
     pub extra_file: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExactArgs {
+    /// Demand a bit-exact run, the default under TCG with one CPU
+    #[arg(long, conflicts_with = "no_exact")]
+    pub exact: bool,
+    /// Run by the host's clock
+    #[arg(long)]
+    pub no_exact: bool,
+    /// kvm or tcg; by default KVM where a boot proved it
+    #[arg(long, value_name = "NAME")]
+    pub accel: Option<Accel>,
+}
+
+impl ExactArgs {
+    /// Whether the run is to be bit-exact.
+    pub fn exactness(&self) -> Exactness {
+        match (self.exact, self.no_exact) {
+            (true, _) => Exactness::Demanded,
+            (false, true) => Exactness::Off,
+            (false, false) => Exactness::WherePossible,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -163,6 +197,8 @@ pub struct GuestArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub guest: GuestArgs,
+    #[command(flatten)]
+    pub exact: ExactArgs,
     /// Bring a guest file out (repeatable)
     #[arg(long, value_name = "GUEST_FILE[:HOST_FILE]")]
     pub get: Vec<Get>,

@@ -76,6 +76,18 @@ impl Error {
         self
     }
 
+    /// Makes it an error of usage: the request itself is wrong, and the exit code is 2.
+    #[must_use]
+    pub fn usage(mut self) -> Error {
+        self.0.usage = true;
+        self
+    }
+
+    /// Whether it is an error of usage.
+    pub fn is_usage(&self) -> bool {
+        self.0.usage
+    }
+
     /// The verdict, where the failure amounts to one.
     pub fn verdict_given(&self) -> Option<Verdict> {
         self.0.verdict

@@ -110,6 +110,7 @@ fn plan(args: TestVmArgs) -> Plan {
         (false, true) => Mode::Review,
         (false, false) => Mode::Check,
     };
+    let exact = args.exact.exactness();
     Plan {
         cases: args.cases,
         kernels: args.kernels,
@@ -118,6 +119,10 @@ fn plan(args: TestVmArgs) -> Plan {
         mode,
         allow_drift: args.allow_drift,
         digests: args.digests,
+        accel: args.exact.accel,
+        exact,
+        repeat: args.repeat,
+        load: args.load,
     }
 }
 
@@ -134,7 +139,8 @@ fn wish(args: GuestArgs) -> Wish {
 
 fn run_one(h: &Harness, args: RunArgs) -> Result<u8> {
     let kernel = args.guest.kernel.clone();
-    let wish = Wish { busybox: true, ..wish(args.guest) };
+    let (exact, accel) = (args.exact.exactness(), args.exact.accel);
+    let wish = Wish { busybox: true, exact, accel, ..wish(args.guest) };
     let plan = run::Plan { kernel, argv: args.command, get: args.get, wish, timeout: args.timeout };
     run::run(h, &plan)
 }

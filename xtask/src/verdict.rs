@@ -20,6 +20,8 @@ pub enum Verdict {
     Drift,
     /// The snapshot differs.
     Mismatch,
+    /// The same inputs gave other results.
+    NotRepeatable,
     /// The case itself failed: one of its commands ended with a failure.
     GuestFailed,
     /// The case did not end within its deadline.
@@ -54,11 +56,12 @@ pub enum Verdict {
 
 impl Verdict {
     /// Every verdict, mildest first.
-    pub const ALL: [Verdict; 19] = [
+    pub const ALL: [Verdict; 20] = [
         Verdict::Pass,
         Verdict::Unavailable,
         Verdict::Drift,
         Verdict::Mismatch,
+        Verdict::NotRepeatable,
         Verdict::GuestFailed,
         Verdict::Timeout,
         Verdict::HungTask,
@@ -83,6 +86,7 @@ impl Verdict {
             Verdict::Unavailable => "unavailable",
             Verdict::Drift => "drift",
             Verdict::Mismatch => "mismatch",
+            Verdict::NotRepeatable => "not-repeatable",
             Verdict::GuestFailed => "guest-failed",
             Verdict::Timeout => "timeout",
             Verdict::HungTask => "hung-task",
@@ -101,7 +105,7 @@ impl Verdict {
         }
     }
 
-    /// The exit code of a command that ends with this verdict: 0 for a pass, else 200 to 217.
+    /// The exit code of a command that ends with this verdict: 0 for a pass, else 200 to 218.
     pub fn exit_code(self) -> u8 {
         match self {
             Verdict::Pass => 0,
@@ -123,6 +127,7 @@ impl Verdict {
             Verdict::BuildFailed => 215,
             Verdict::ChecksumMismatch => 216,
             Verdict::Unavailable => 217,
+            Verdict::NotRepeatable => 218,
         }
     }
 }

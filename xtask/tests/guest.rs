@@ -12,6 +12,12 @@ use tempfile::TempDir;
 use xtask::cache::Cache;
 use xtask::harness::Harness;
 use xtask::kernel;
+use xtask::suite::cases::CaseStep;
+use xtask::suite::guest::{Guest, Tools, Wish};
+use xtask::suite::results::{self, Stored};
+use xtask::suite::{cases, repeat, test_vm};
+use xtask::verdict::Verdict;
+use xtask::vm::{Exactness, Noise};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -38,15 +44,19 @@ fn main() -> ExitCode {
 
 type Test = fn(&str) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 8] = [
+const TESTS: [(&str, Test); 12] = [
     ("run returns the command's exit status", exit_status),
     ("run returns the command's output on both channels", output),
     ("run brings files out", files),
     ("run tells a panic", panic),
     ("run tells a restart", restart),
+    ("however a recording ends, the kernel is put back", put_back),
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
     ("a difference on a kernel nobody reviewed is drift", drift),
+    ("exactness that cannot be is refused with the reason", refusals),
+    ("equal runs of a case are proved equal", equal_runs),
+    ("noise let in on purpose is found and its source named", noise),
 ];
 
 fn root() -> PathBuf {
@@ -193,4 +203,105 @@ fn drift(kernel: &str) -> Result<(), Failed> {
     demand(stdout.contains("function: drift: "), "no verdict", &stdout)?;
     let stdout = against(0, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
     demand(stdout.contains("function: drift, allowed: "), "drift is not told", &stdout)
+}
+
+fn refusals(kernel: &str) -> Result<(), Failed> {
+    let run = |flags: &[&str]| {
+        expect(2, &root(), &[&["run", "--kernel", kernel, "--exact"], flags, &["--", "true"]].concat())
+    };
+    let (_, stderr) = run(&["--cpus", "2"])?;
+    demand(stderr.contains("in which order several CPUs run"), "no reason", &stderr)?;
+    let (_, stderr) = run(&["--accel", "kvm"])?;
+    demand(stderr.contains("under KVM the guest's time is the host's"), "no reason", &stderr)
+}
+
+/// Runs a case some times on an exact machine with a source of noise; gives the result and the
+/// report on a difference back.
+fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Stored, String), Failed> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let record = matrix.find(kernel)?;
+    let image = kernel::at_hand(&h, record)?.ok_or("the kernel is gone")?;
+    let wish = Wish { exact: Exactness::WherePossible, noise, ..Wish::default() };
+    let guest = Guest::prepare(&h, &Tools::get(&h)?, record, image, wish)?;
+    let mut case = cases::select(cases::load(&h.root)?, &["function".into()])?.remove(0);
+    // More than a socket takes at once: whoever reads it holds the guest up.
+    case.steps.insert(0, CaseStep { run: "cat /bin/snaptrace".into(), say: String::new(), expect: 0 });
+    let folder = TempDir::new()?;
+    test_vm::run_case(&h, &guest, &case, folder.path(), times)?;
+    Ok((results::load_one(folder.path())?, repeat::report(folder.path())))
+}
+
+fn equal_runs(kernel: &str) -> Result<(), Failed> {
+    let (stored, report) = repeated(kernel, None, 3)?;
+    demand(stored.verdict == Verdict::Pass && stored.runs == 3, &stored.why, &report)
+}
+
+/// Whether a kernel asks the processor for random numbers; old ones can be built not to.
+fn uses_rdrand(kernel: &str) -> Result<bool, Failed> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let image = kernel::at_hand(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
+    Ok(!fs::read_to_string(image.config)?.contains("# CONFIG_ARCH_RANDOM is not set"))
+}
+
+fn noise(kernel: &str) -> Result<(), Failed> {
+    for (noise, named) in [
+        (Noise::Socket, "likely source: -chardev socket,id=results"),
+        (Noise::HostTime, "likely source: the inputs are not the same: the command line (`noise="),
+        (Noise::Rdrand, "likely source: -cpu qemu64,+rdrand: RDRAND"),
+        (Noise::Ioeventfd, "likely source: -device virtio-serial-pci: without ioeventfd=off"),
+    ] {
+        let (stored, report) = repeated(kernel, Some(noise), 12)?;
+        if noise == Noise::Rdrand && !uses_rdrand(kernel)? {
+            demand(stored.verdict == Verdict::Pass, "noise that no one asked for", &report)?;
+            continue;
+        }
+        let what = format!("{noise:?} was not found: {} {}", stored.verdict, stored.why);
+        demand(stored.verdict == Verdict::NotRepeatable, &what, &report)?;
+        demand(report.contains(named), &format!("{noise:?} is not named"), &report)?;
+        demand(report.matches("likely source: ").count() == 1, "more than one source is named", &report)?;
+        eprintln!("{kernel}: {noise:?}: {}\n{report}", stored.why);
+    }
+    Ok(())
+}
+
+/// Ends recordings by signals, and compares all control files before and after.
+const ENDINGS: &str = r#"
+cd /sys/kernel/tracing
+state() {
+    for file in current_tracer tracing_on tracing_cpumask trace_clock trace_options set_* \
+        max_graph_depth buffer_size_kb options/* events/sched/*/filter events/sched/*/trigger; do
+        echo "== $file"; cat "$file"
+    done
+    ls instances
+}
+snaptrace start -p function -l vfs_open -n vfs_fsync -C global -b 100 --max-graph-depth 3 || exit 1
+snaptrace set -e sched:sched_wakeup -f 'pid > 5' -R 'traceon if pid == 1' || exit 1
+state > /tmp/before
+ended() {
+    signal=$1; wanted=$2; shift 2
+    snaptrace record -o /tmp/out.dat "$@" > /tmp/out 2>&1 &
+    pid=$!
+    until grep -q Hit /tmp/out; do sleep 1; done
+    kill -$signal $pid
+    wait $pid
+    status=$?
+    [ $status = $wanted ] || echo "$signal $*: status $status"
+    [ $signal != KILL ] || snaptrace list -t > /tmp/list 2>&1 || cat /tmp/list
+    [ $signal != KILL ] || grep -q "process $pid was killed" /tmp/list || echo "nothing was said: $(cat /tmp/list)"
+    state > /tmp/after
+    diff /tmp/before /tmp/after || echo "$signal $*: not put back"
+}
+ended KILL 137 -p function -l __kmalloc
+ended KILL 137 -p function -l __kmalloc --func-stack -e sched:sched_switch -f 'prev_pid > 0' -C local -b 50
+ended KILL 137 --top -e sched:sched_wakeup -f 'pid > 9' -R stacktrace
+ended QUIT 131 --top -e sched:sched_wakeup -f 'pid > 9' -R stacktrace
+ended TERM 143 -p function_graph -g vfs_read --max-graph-depth 1
+ended INT 0 -p function -l __kmalloc
+ls /run
+"#;
+
+fn put_back(kernel: &str) -> Result<(), Failed> {
+    let (stdout, _) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", ENDINGS])?;
+    demand(stdout.is_empty(), "something is not as it was, or was left behind", &stdout)
 }

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use flate2::read::GzDecoder;
 use initramfs::Job;
@@ -17,7 +18,7 @@ use crate::kernel::{self, Kernel};
 use crate::matrix::{Record, Source};
 use crate::setup::{self, Qemu};
 use crate::verdict::Verdict;
-use crate::vm::{self, Accel, Deadlines, Ended, Machine, Taken, accel};
+use crate::vm::{self, Accel, Deadlines, Ended, Exactness, Machine, Noise, Taken, accel};
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -60,6 +61,12 @@ pub struct Wish {
     pub interactive: bool,
     /// Boot the bzImage where the vmlinux would do.
     pub bzimage: bool,
+    /// What executes the instructions; what a boot proves to work when `None`.
+    pub accel: Option<Accel>,
+    /// Whether the run is to be bit-exact.
+    pub exact: Exactness,
+    /// A source of noise let in on purpose, for tests.
+    pub noise: Option<Noise>,
 }
 
 impl Default for Wish {
@@ -73,6 +80,9 @@ impl Default for Wish {
             gdb: false,
             interactive: false,
             bzimage: false,
+            accel: None,
+            exact: Exactness::default(),
+            noise: None,
         }
     }
 }
@@ -96,6 +106,11 @@ impl Guest {
     /// # Errors
     /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
     pub fn prepare(h: &Harness, tools: &Tools, record: &Record, kernel: Kernel, wish: Wish) -> Result<Guest> {
+        if wish.exact == Exactness::Demanded {
+            // What is wrong in any case is said before anything is done.
+            let accel = wish.accel.unwrap_or(Accel::Tcg);
+            Machine::can_be_exact(accel, wish.cpus, wish.gdb, wish.interactive)?;
+        }
         let config = fs::read_to_string(&kernel.config)
             .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
         kernel::config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
@@ -123,20 +138,35 @@ impl Guest {
                 sha256(&fs::read(path).context(|| format!("cannot read {}", path.display()))?);
         }
         guest.accel = guest.prove_accelerator(h)?;
+        if guest.wish.exact == Exactness::Demanded {
+            guest.can_be_exact()?;
+        }
         Ok(guest)
     }
 
     fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
+        if self.wish.accel == Some(Accel::Tcg) {
+            return Ok(Accel::Tcg);
+        }
         let folder = tempfile::tempdir().context(|| "cannot create a temporary folder".into())?;
         let job = Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() };
-        let machine = self.machine(&job, folder.path())?;
-        accel::proved(&machine, &self.qemu, &h.cache, &h.ui)
+        let (machine, _) = self.ready(&job, folder.path())?;
+        let proved = accel::proved(&machine, &self.qemu, &h.cache, &h.ui)?;
+        if self.wish.accel.is_some_and(|wished| wished != proved) {
+            return Err(Error::new("cannot run guests under KVM")
+                .because("none reaches init under it on this machine")
+                .help("without `--accel kvm` they run under TCG"));
+        }
+        Ok(proved)
+    }
+
+    fn can_be_exact(&self) -> Result<()> {
+        Machine::can_be_exact(self.accel, self.wish.cpus, self.wish.gdb, self.wish.interactive)
     }
 
     /// The shift of the instruction-count clock, where the guest has one.
     pub fn icount_shift(&self) -> Option<u8> {
-        let exact =
-            self.accel == Accel::Tcg && self.wish.cpus == 1 && !self.wish.interactive && !self.wish.gdb;
+        let exact = self.wish.exact != Exactness::Off && self.can_be_exact().is_ok();
         exact.then_some(self.record.icount_shift)
     }
 
@@ -161,38 +191,58 @@ impl Guest {
     /// # Errors
     /// When the job cannot be packed.
     pub fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
-        let initrd = [&self.base[..], &Archive::job(job)?.pack()?].concat();
-        let shift = self.icount_shift().map_or("none".into(), |shift| shift.to_string());
-        let Wish { cpus, memory, .. } = self.wish;
-        Ok(Fingerprint {
-            image: self.image_digest.clone(),
-            initrd: sha256(&initrd),
-            append: vm::command_line(&self.record.append, &self.wish.append),
-            qemu: self.qemu.version.clone(),
-            machine: format!("{} cpus={cpus} memory={memory}M shift={shift}", self.accel.name()),
-        })
+        let initrd = self.initrd(job)?;
+        Ok(self.fingerprint_of(&self.machine(Path::new("")), &initrd))
     }
 
-    fn machine(&self, job: &Job, folder: &Path) -> Result<Machine> {
-        let initrd = folder.join("initrd");
-        let bytes = [&self.base[..], &Archive::job(job)?.pack()?].concat();
-        fs::write(&initrd, bytes).context(|| format!("cannot write {}", initrd.display()))?;
+    fn fingerprint_of(&self, machine: &Machine, initrd: &[u8]) -> Fingerprint {
+        Fingerprint {
+            image: self.image_digest.clone(),
+            initrd: sha256(initrd),
+            append: machine.append.clone(),
+            qemu: self.qemu.version.clone(),
+            options: machine.options(&self.qemu),
+        }
+    }
+
+    fn initrd(&self, job: &Job) -> Result<Vec<u8>> {
+        Ok([&self.base[..], &Archive::job(job)?.pack()?].concat())
+    }
+
+    fn machine(&self, folder: &Path) -> Machine {
+        let mut words = self.wish.append.clone();
+        if self.wish.noise == Some(Noise::HostTime) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            words.push(format!("noise={}", now.as_nanos()));
+        }
         let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
-        Ok(Machine {
+        Machine {
             image: image.clone(),
-            initrd,
-            append: vm::command_line(&self.record.append, &self.wish.append),
+            initrd: folder.join("initrd"),
+            append: vm::command_line(&self.record.append, &words),
             accel: self.accel,
             icount_shift: self.icount_shift(),
             cpus: self.wish.cpus,
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
+            noise: self.wish.noise,
             dir: folder.to_path_buf(),
-        })
+        }
+    }
+
+    /// A machine for a job, its initramfs written, and the inputs it will run with.
+    fn ready(&self, job: &Job, folder: &Path) -> Result<(Machine, Fingerprint)> {
+        let machine = self.machine(folder);
+        let initrd = self.initrd(job)?;
+        fs::write(&machine.initrd, &initrd)
+            .context(|| format!("cannot write {}", machine.initrd.display()))?;
+        let fingerprint = self.fingerprint_of(&machine, &initrd);
+        Ok((machine, fingerprint))
     }
 
     /// Boots with a job; the channels are kept in `folder`, QEMU's command line beside them.
+    /// Returns how it ended, and the inputs it ran with.
     ///
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.
@@ -202,10 +252,10 @@ impl Guest {
         folder: &Path,
         deadlines: Deadlines,
         take: &mut dyn FnMut(Frame) -> Taken,
-    ) -> Result<Ended> {
-        let machine = self.machine(job, folder)?;
+    ) -> Result<(Ended, Fingerprint)> {
+        let (machine, fingerprint) = self.ready(job, folder)?;
         self.note_command(&machine)?;
-        vm::boot(&machine, &self.qemu, deadlines, take)
+        Ok((vm::boot(&machine, &self.qemu, deadlines, take)?, fingerprint))
     }
 
     /// Boots with the console on the terminal.
@@ -213,7 +263,7 @@ impl Guest {
     /// # Errors
     /// When files cannot be written, or QEMU fails.
     pub fn boot_interactive(&self, job: &Job, folder: &Path) -> Result<()> {
-        let machine = self.machine(job, folder)?;
+        let (machine, _) = self.ready(job, folder)?;
         vm::boot_interactive(&machine, &self.qemu)
     }
 
@@ -222,7 +272,7 @@ impl Guest {
     /// # Errors
     /// When files cannot be written.
     pub fn bare_command(&self, job: &Job, folder: &Path) -> Result<std::process::Command> {
-        let machine = self.machine(job, folder)?;
+        let (machine, _) = self.ready(job, folder)?;
         let mut command = std::process::Command::new(&self.qemu.program);
         command.args(machine.arguments(&self.qemu));
         if let Some(path) = &self.qemu.library_path {

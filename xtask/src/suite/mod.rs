@@ -5,6 +5,7 @@ pub mod cases;
 pub mod compare;
 pub mod guest;
 pub mod normalise;
+pub mod repeat;
 pub mod results;
 pub mod run;
 pub mod test;

@@ -47,6 +47,8 @@ static STORED: LazyLock<Regex> =
 /// `    90 bytes in size (4096 uncompressed)`
 static SIZE: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^    \d+(?<rest> bytes in size \(\d+ uncompressed\))$"));
+/// `    [   29.355965] event filter parse error: error: Field not found`, of the error_log
+static LOGGED: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?<indent> *\[) *\d+\.\d{6}(?<rest>\] .*)$"));
 
 /// What stands for a timestamp: as wide as the kernel's `%5lu.%06lu`.
 const TIME: &str = "    *.******";
@@ -92,6 +94,8 @@ fn line_of(line: &str, pids: &mut Pids) -> String {
         format!("{}<offset>", &stored["head"])
     } else if let Some(size) = SIZE.captures(line) {
         format!("    <size>{}", &size["rest"])
+    } else if let Some(logged) = LOGGED.captures(line) {
+        format!("{}{TIME}{}", &logged["indent"], &logged["rest"])
     } else if TRAMPOLINE.is_match(line) {
         " => <trampoline>".into()
     } else {
@@ -345,6 +349,12 @@ mod tests {
         assert_eq!(violations(cut, &filters), ["a stack without __kmalloc, which was traced"]);
         let lost = REPORT.replace("cpus=1\n", "cpus=1\nCPU:0 [12 EVENTS DROPPED]\n");
         assert_eq!(violations(&lost, &filters).len(), 1);
+    }
+
+    #[test]
+    fn the_time_of_an_error_log_is_hidden() {
+        let line = "    [   29.355965] event filter parse error: error: Field not found\n";
+        assert_eq!(normalise(line), "    [    *.******] event filter parse error: error: Field not found\n");
     }
 
     #[test]

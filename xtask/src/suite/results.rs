@@ -39,6 +39,13 @@ pub struct Stored {
     pub fingerprint: Fingerprint,
     /// Wall time in ms. Not a part of anything that is compared.
     pub took_ms: u64,
+    /// How many runs were proved to be the same byte for byte, this one included.
+    #[serde(default = "one")]
+    pub runs: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// One command and its output.
@@ -54,6 +61,8 @@ pub struct StoredStep {
 
 /// The inputs of a run. Equal ones give equal raw traces on an exact machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+// What an older harness stored lacks what it did not know, and so has other inputs.
+#[serde(default)]
 pub struct Fingerprint {
     /// SHA-256 of the kernel image.
     pub image: String,
@@ -63,21 +72,49 @@ pub struct Fingerprint {
     pub append: String,
     /// QEMU's version.
     pub qemu: String,
-    /// The accelerator, CPUs, memory and instruction-count shift.
-    pub machine: String,
+    /// QEMU's options, with plain names for the files.
+    pub options: String,
 }
 
 impl Fingerprint {
     /// The first input that differs, in a word for people.
     pub fn difference(&self, other: &Fingerprint) -> Option<&'static str> {
-        let parts = [
+        self.differing(other).map(|(name, ..)| name)
+    }
+
+    /// The first input that differs, and in what.
+    pub fn explain(&self, other: &Fingerprint) -> Option<String> {
+        let (name, one, another) = self.differing(other)?;
+        let lacks = |text: &str, word: &str| !text.split_whitespace().any(|known| known == word);
+        let only = |text: &str, other: &str| {
+            let words: Vec<&str> = text.split_whitespace().filter(|word| lacks(other, word)).collect();
+            let shown = words.join(" ");
+            // Digests tell apart by their beginnings.
+            if words.len() == 1 && shown.len() == 64 { shown[..12].to_string() } else { shown }
+        };
+        let (one, another) = (only(one, another), only(another, one));
+        Some(match (one.is_empty(), another.is_empty()) {
+            (true, true) => format!("the {name} (in its order)"),
+            (true, false) => format!("the {name} (`{another}` is new)"),
+            (false, true) => format!("the {name} (`{one}` is gone)"),
+            (false, false) => format!("the {name} (`{one}` became `{another}`)"),
+        })
+    }
+
+    /// Whether the instruction-count clock drove the run.
+    pub fn is_exact(&self) -> bool {
+        self.options.split_whitespace().any(|word| word == "-icount")
+    }
+
+    fn differing<'a>(&'a self, other: &'a Fingerprint) -> Option<(&'static str, &'a str, &'a str)> {
+        let parts: [(&str, &str, &str); 5] = [
             ("kernel image", &self.image, &other.image),
-            ("initramfs", &self.initrd, &other.initrd),
             ("command line", &self.append, &other.append),
             ("QEMU", &self.qemu, &other.qemu),
-            ("machine", &self.machine, &other.machine),
+            ("options of QEMU", &self.options, &other.options),
+            ("initramfs", &self.initrd, &other.initrd),
         ];
-        parts.into_iter().find(|(_, one, another)| one != another).map(|(name, ..)| name)
+        parts.into_iter().find(|(_, one, another)| one != another)
     }
 }
 
@@ -165,12 +202,21 @@ pub fn load(run: &Path) -> Result<Vec<(PathBuf, Stored)>> {
         if entry.file_name() != "result.json" {
             continue;
         }
-        let path = entry.path();
-        let bytes = fs::read(path).context(|| format!("cannot read {}", path.display()))?;
-        let stored = serde_json::from_slice(&bytes).context(|| format!("cannot read {}", path.display()))?;
-        found.push((path.parent().unwrap_or(run).to_path_buf(), stored));
+        let folder = entry.path().parent().unwrap_or(run).to_path_buf();
+        let stored = load_one(&folder)?;
+        found.push((folder, stored));
     }
     Ok(found)
+}
+
+/// The result in a case's folder.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn load_one(folder: &Path) -> Result<Stored> {
+    let path = folder.join("result.json");
+    let bytes = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_slice(&bytes).context(|| format!("cannot read {}", path.display()))
 }
 
 /// A comparison of one stored result with its snapshot, beside the result.
@@ -232,6 +278,7 @@ mod tests {
             filters: Vec::new(),
             fingerprint: Fingerprint::default(),
             took_ms: 0,
+            runs: 1,
         };
         let expected = "$ a\none\n$ b\n$ c\nno newline\n[exit status 2]\n$ d\n[did not end]\n";
         assert_eq!(stored.transcript(), expected);
@@ -243,6 +290,12 @@ mod tests {
         let other = Fingerprint { append: "quiet word".into(), ..Fingerprint::default() };
         assert_eq!(one.difference(&one), None);
         assert_eq!(one.difference(&other), Some("command line"));
+        assert_eq!(one.explain(&one), None);
+        assert_eq!(one.explain(&other).unwrap(), "the command line (`word` is new)");
+        assert_eq!(other.explain(&one).unwrap(), "the command line (`word` is gone)");
+        let digest = |byte: &str| Fingerprint { initrd: byte.repeat(32), ..Fingerprint::default() };
+        let became = digest("ab").explain(&digest("cd")).unwrap();
+        assert_eq!(became, "the initramfs (`abababababab` became `cdcdcdcdcdcd`)");
     }
 
     #[test]

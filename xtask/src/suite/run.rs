@@ -87,7 +87,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
         h.ui.say("waiting for a debugger: gdb -ex 'target remote 127.0.0.1:1234'");
         deadlines.boot = Duration::MAX;
     }
-    let ended = guest.boot(&job, folder.path(), deadlines, &mut |frame| output.take(frame))?;
+    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| output.take(frame))?;
     if let Err((verdict, why)) = ended.judge() {
         h.ui.say(format!("{verdict}: {why}"));
         let said = fs::read(folder.path().join("console.log")).unwrap_or_default();

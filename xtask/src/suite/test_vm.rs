@@ -16,13 +16,14 @@ use initramfs::protocol::{Frame, Hello, Status};
 use super::cases::{self, Case};
 use super::compare::{self, Mode};
 use super::guest::{Guest, Tools, Wish};
+use super::repeat::{self, Load, Raw};
 use super::results::{self, Stored, StoredStep};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::verdict::Verdict;
-use crate::vm::{Deadlines, Ended, Taken, console};
+use crate::vm::{Accel, Deadlines, Ended, Exactness, Taken, console};
 
 /// The most that a case's commands may print, in bytes.
 const OUTPUT_LIMIT: usize = 64 << 20;
@@ -46,9 +47,24 @@ pub struct Plan {
     pub allow_drift: bool,
     /// Print the digest of each case's raw transcript.
     pub digests: bool,
+    /// What executes the guests' instructions; what is proved to work when `None`.
+    pub accel: Option<Accel>,
+    /// Whether runs are to be bit-exact.
+    pub exact: Exactness,
+    /// Runs of each case that have to be the same byte for byte; one run when `None`.
+    pub repeat: Option<u32>,
+    /// Keep every core of the host busy meanwhile.
+    pub load: bool,
 }
 
 impl Plan {
+    fn wish(&self) -> Wish {
+        // A repetition proves nothing unless it can succeed.
+        let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
+        let (append, extra) = (self.append.clone(), self.extra.clone());
+        Wish { append, extra, accel: self.accel, exact, ..Wish::default() }
+    }
+
     /// Whether a stored result is one of those asked for.
     fn includes(&self, stored: &Stored) -> bool {
         self.cases.is_empty() || self.cases.contains(&stored.case)
@@ -80,9 +96,10 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
     let mut lines = Vec::new();
     let tools = Tools::get(h)?;
     for (record, asked) in chosen(h, &plan.kernels)? {
-        let wish = Wish { append: plan.append.clone(), extra: plan.extra.clone(), ..Wish::default() };
+        let wish = plan.wish();
         match obtain(h, &record, asked).and_then(|kernel| Guest::prepare(h, &tools, &record, kernel, wish)) {
             Ok(guest) => guests.push(guest),
+            Err(error) if error.is_usage() => return Err(error),
             Err(error) => {
                 let verdict = error.verdict_given().unwrap_or(Verdict::Unavailable);
                 lines.push(format!("{}: {verdict}: {error}", record.name));
@@ -94,7 +111,9 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
         }
     }
     let run = new_run(&h.root)?;
-    run_all(h, &guests, &cases, &run)?;
+    let load = plan.load.then(Load::start);
+    run_all(h, &guests, &cases, &run, plan.repeat.unwrap_or(1))?;
+    drop(load);
     let (compared, said) = finish(h, &run, plan)?;
     tally.passed += compared.passed;
     tally.failed += compared.failed;
@@ -196,7 +215,7 @@ fn new_run(root: &Path) -> Result<PathBuf> {
 }
 
 /// Runs every case on every guest, as many at once as there are cores.
-fn run_all(h: &Harness, guests: &[Guest], cases: &[Case], run: &Path) -> Result<()> {
+fn run_all(h: &Harness, guests: &[Guest], cases: &[Case], run: &Path, times: u32) -> Result<()> {
     let work: Vec<(&Guest, &Case)> = guests
         .iter()
         .flat_map(|guest| {
@@ -225,7 +244,7 @@ fn run_all(h: &Harness, guests: &[Guest], cases: &[Case], run: &Path) -> Result<
             scope.spawn(|| {
                 while let Some((guest, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let folder = run.join(&guest.kernel.name).join(&case.name);
-                    match run_case(h, guest, case, &folder) {
+                    match run_case(h, guest, case, &folder, times) {
                         Ok(()) => bar.inc(1),
                         Err(error) => {
                             *failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
@@ -276,12 +295,32 @@ impl Collected {
     }
 }
 
-fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<()> {
+/// Runs a case `times` times; the result of the first run is stored in `folder`, with what came
+/// of the others.
+///
+/// # Errors
+/// When files cannot be read or written, or QEMU cannot be started.
+pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
     fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
+    let mut stored = attempt(h, guest, case, folder)?;
+    if stored.verdict == Verdict::Pass {
+        repeat::prove(&mut stored, folder, times, &|beside| attempt(h, guest, case, beside))?;
+    }
+    stored.save(folder)?;
+    if stored.verdict == Verdict::Pass {
+        // A bundle is for failures; the initramfs is the only large part of it.
+        let initrd = folder.join("initrd");
+        fs::remove_file(&initrd).context(|| format!("cannot remove {}", initrd.display()))?;
+    }
+    Ok(())
+}
+
+/// One boot with a case.
+fn attempt(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<Stored> {
     let job = case.job(&guest.job().boot_modules)?;
     let deadlines = Deadlines::of(guest.accel, Some(Duration::from_secs(case.deadline)));
     let mut collected = Collected::default();
-    let ended = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
+    let (ended, fingerprint) = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
     let (verdict, why) = judge(h, guest, case, &ended, &collected);
     let mut steps = Vec::new();
     for (step, (stdout, stderr, status)) in case.steps.iter().zip(&collected.steps) {
@@ -289,7 +328,7 @@ fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<()
         output.push_str(&String::from_utf8_lossy(stderr));
         steps.push(StoredStep { command: step.run.clone(), output, status: status.map(Status::code) });
     }
-    let stored = Stored {
+    Ok(Stored {
         case: case.name.clone(),
         kernel: guest.kernel.name.clone(),
         identity: guest.identity()?,
@@ -297,16 +336,10 @@ fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<()
         why,
         steps,
         filters: case.filters(),
-        fingerprint: guest.fingerprint(&job)?,
+        fingerprint,
         took_ms: ended.took.as_millis() as u64,
-    };
-    stored.save(folder)?;
-    if verdict == Verdict::Pass {
-        // A bundle is for failures; the initramfs is the only large part of it.
-        let initrd = folder.join("initrd");
-        fs::remove_file(&initrd).context(|| format!("cannot remove {}", initrd.display()))?;
-    }
-    Ok(())
+        runs: 1,
+    })
 }
 
 fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Collected) -> (Verdict, String) {
@@ -341,7 +374,18 @@ fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
         if !plan.includes(&stored) {
             continue;
         }
-        let (mut verdict, why) = compare::verdict_of(&folder, &stored)?;
+        let (mut verdict, mut why) = compare::verdict_of(&folder, &stored)?;
+        let mut report = repeat::report(&folder);
+        let mut raw = "raw output too".to_string();
+        if verdict == Verdict::Pass {
+            match repeat::with_earlier(run, &folder, &stored)? {
+                Raw::Same => {}
+                Raw::NotCompared(because) => raw = format!("not the raw output: {because}"),
+                Raw::Differs(difference) => {
+                    (verdict, why, report) = (Verdict::NotRepeatable, difference.what, difference.report);
+                }
+            }
+        }
         let label = format!("{} {}", stored.kernel, stored.case);
         if plan.digests {
             println!("{}  {label}", stored.digest());
@@ -350,9 +394,12 @@ fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
             println!("{label}: drift, allowed: {why}");
             verdict = Verdict::Pass;
         } else if verdict == Verdict::Pass {
-            println!("{label}: pass ({:.1} s)", stored.took_ms as f64 / 1000.0);
+            let runs = if stored.runs > 1 { format!("{} equal runs, ", stored.runs) } else { String::new() };
+            let took = stored.took_ms as f64 / 1000.0;
+            println!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
         } else {
             println!("{label}: {verdict}: {why}");
+            print!("{report}");
             show_bundle(h, &folder, &stored);
         }
         if verdict == Verdict::Pass {

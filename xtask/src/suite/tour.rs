@@ -55,7 +55,7 @@ fn scenario(h: &Harness, guest: &Guest, case: &Case) -> Result<()> {
     let folder = bundle_folder(&h.root)?;
     let deadlines = Deadlines::of(guest.accel, Some(Duration::from_secs(case.deadline)));
     let mut show = Show { case, at: 0, lines: 0, failed: None };
-    let ended = guest.boot(&job, folder.path(), deadlines, &mut |frame| show.take(frame))?;
+    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| show.take(frame))?;
     let failure = ended.judge().err().or(show.failed.map(|why| (Verdict::GuestFailed, why)));
     let Some((verdict, why)) = failure else { return Ok(()) };
     let said = fs::read(folder.path().join("console.log")).unwrap_or_default();

@@ -5,16 +5,20 @@
 
 pub mod accel;
 pub mod console;
+pub mod noise;
 mod watch;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use initramfs::job::RESULTS_PORT;
 
+use crate::error::{Error, Result};
 use crate::setup::Qemu;
 
+pub use noise::Noise;
 pub use watch::{Cut, Ended, Taken, boot, boot_interactive};
 
 /// What executes the guest's instructions.
@@ -34,6 +38,27 @@ impl Accel {
             Accel::Tcg => "tcg",
         }
     }
+}
+
+impl FromStr for Accel {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Accel, String> {
+        let known = [Accel::Kvm, Accel::Tcg].into_iter().find(|accel| accel.name() == name);
+        known.ok_or_else(|| format!("{name} is neither kvm nor tcg"))
+    }
+}
+
+/// Whether a guest runs by the instruction-count clock, so that equal inputs give equal runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Exactness {
+    /// Wherever that is possible.
+    #[default]
+    WherePossible,
+    /// Or not at all.
+    Demanded,
+    /// By the host's clock.
+    Off,
 }
 
 /// One boot, described.
@@ -58,6 +83,8 @@ pub struct Machine {
     pub gdb: bool,
     /// Connect the console to this terminal.
     pub interactive: bool,
+    /// A source of noise let in on purpose.
+    pub noise: Option<Noise>,
     /// Where the channels are kept: `console.log`, `results.bin`, `qemu.log`.
     pub dir: PathBuf,
 }
@@ -108,11 +135,50 @@ impl Machine {
         arguments.0
     }
 
+    /// QEMU's options in one line, the same on every host: without the kernel command line, and
+    /// with plain names for the files.
+    pub fn options(&self, qemu: &Qemu) -> String {
+        let plain = Machine {
+            image: "kernel".into(),
+            initrd: "initrd".into(),
+            append: String::new(),
+            dir: PathBuf::new(),
+            ..self.clone()
+        };
+        let qemu = Qemu { firmware: Vec::new(), ..qemu.clone() };
+        let words: Vec<String> =
+            plain.arguments(&qemu).iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ").replace("-append  ", "")
+    }
+
+    /// Whether the instruction-count clock can drive a guest.
+    ///
+    /// # Errors
+    /// The reason why not, and what to do about it.
+    pub fn can_be_exact(accel: Accel, cpus: u32, gdb: bool, interactive: bool) -> Result<()> {
+        let refused =
+            |why: &str, help: &str| Err(Error::new("cannot run bit-exactly").because(why).help(help).usage());
+        if accel == Accel::Kvm {
+            return refused(
+                "under KVM the guest's time is the host's, and no one counts its instructions",
+                "`--accel tcg` has QEMU translate the guest, which is slower",
+            );
+        }
+        if cpus != 1 {
+            return refused("the host decides in which order several CPUs run", "leave out `--cpus`");
+        }
+        if gdb || interactive {
+            return refused("the guest waits for people", "leave out `--gdb`");
+        }
+        Ok(())
+    }
+
     fn processor(&self, arguments: &mut Arguments) {
         // `-cpu host` and `max` bring in RDRAND and with it randomness; qemu64 has neither
         // that nor anything a host could lack.
         let cpu = match self.accel {
             Accel::Kvm => "host",
+            Accel::Tcg if self.noise == Some(Noise::Rdrand) => "qemu64,+rdrand",
             Accel::Tcg => "qemu64",
         };
         arguments.pair("-cpu", cpu).pair("-smp", self.cpus.to_string());
@@ -128,11 +194,23 @@ impl Machine {
         if self.interactive {
             arguments.pair("-chardev", "stdio,id=console,mux=on,signal=off").pair("-mon", "chardev=console");
         } else {
-            arguments.pair("-chardev", file_chardev("console", &self.console()));
+            arguments.pair("-chardev", chardev("file,id=console", &self.console()));
         }
         arguments.pair("-serial", "chardev:console");
-        arguments.pair("-device", "virtio-serial-pci,ioeventfd=off");
-        arguments.pair("-chardev", file_chardev("results", &self.results()));
+        arguments.pair(
+            "-device",
+            match self.noise {
+                Some(Noise::Ioeventfd) => "virtio-serial-pci",
+                _ => "virtio-serial-pci,ioeventfd=off",
+            },
+        );
+        arguments.pair(
+            "-chardev",
+            match self.noise {
+                Some(Noise::Socket) => chardev("socket,id=results", &self.socket()),
+                _ => chardev("file,id=results", &self.results()),
+            },
+        );
         arguments.pair("-device", format!("virtserialport,chardev=results,name={RESULTS_PORT}"));
     }
 
@@ -146,15 +224,20 @@ impl Machine {
         self.dir.join("results.bin")
     }
 
+    /// Where the guest's frames pass through a socket, when noise is asked for.
+    fn socket(&self) -> PathBuf {
+        self.dir.join("results.socket")
+    }
+
     /// Where QEMU's own words are kept.
     pub fn qemu_log(&self) -> PathBuf {
         self.dir.join("qemu.log")
     }
 }
 
-/// A file chardev; QEMU reads a doubled comma as one that belongs to the path.
-fn file_chardev(id: &str, path: &Path) -> OsString {
-    let mut option = OsString::from(format!("file,id={id},path="));
+/// A chardev with a path; QEMU reads a doubled comma as one that belongs to the path.
+fn chardev(backend: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(format!("{backend},path="));
     option.push(path.to_string_lossy().replace(',', ",,"));
     option
 }
@@ -209,6 +292,7 @@ mod tests {
             memory: 512,
             gdb: false,
             interactive: false,
+            noise: None,
             dir: "/run/one,two".into(),
         }
     }
@@ -250,6 +334,31 @@ mod tests {
         -chardev file,id=results,path=/run/one,,two/results.bin
         -device virtserialport,chardev=results,name=snaptrace.results
         ");
+    }
+
+    #[test]
+    fn options_name_nothing_of_the_host() {
+        let qemu = Qemu {
+            program: "/q/qemu".into(),
+            library_path: None,
+            firmware: vec!["/q/share".into()],
+            version: "7.2.22".into(),
+        };
+        let options = machine().options(&qemu);
+        assert!(!options.contains('/') && !options.contains("ttyS0"), "{options}");
+        assert!(options.contains("-initrd initrd -chardev file,id=console,path=console.log "), "{options}");
+        assert_eq!(noise::suspects(&options), Vec::<String>::new());
+        let other = Machine { memory: 256, ..machine() };
+        assert_ne!(options, other.options(&qemu));
+    }
+
+    #[test]
+    fn what_cannot_be_exact_is_refused_with_the_reason() {
+        let why = |accel, cpus, gdb| Machine::can_be_exact(accel, cpus, gdb, false).unwrap_err().to_string();
+        assert!(Machine::can_be_exact(Accel::Tcg, 1, false, false).is_ok());
+        assert!(why(Accel::Kvm, 1, false).contains("under KVM the guest's time is the host's"));
+        assert!(why(Accel::Tcg, 2, false).contains("in which order several CPUs run"));
+        assert!(why(Accel::Tcg, 1, true).contains("waits for people"));
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! A running guest: QEMU as a child process, its channels read as they grow, its deadlines kept.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use initramfs::protocol::{Frame, Receiver, VERSION};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::console::{self, Sign};
-use super::{Deadlines, Machine};
+use super::{Deadlines, Machine, Noise};
 use crate::error::{Context, Error, Result};
 use crate::setup::Qemu;
 use crate::verdict::Verdict;
@@ -117,6 +118,10 @@ pub fn boot(
     for path in [machine.console(), machine.results()] {
         fs::write(&path, []).context(|| format!("cannot write {}", path.display()))?;
     }
+    let mut carrier = match machine.noise {
+        Some(Noise::Socket) => Some(carry_over(machine)?),
+        _ => None,
+    };
     let child = command(machine, qemu)
         .stdin_null()
         // duct applies the outermost redirection first: stdout becomes the file, stderr follows.
@@ -131,6 +136,11 @@ pub fn boot(
     let mut cut = None;
     let output = loop {
         let output = child.try_wait().context(|| "cannot wait for QEMU".into())?.map(|output| output.status);
+        if let Some(carrier) = carrier.take_if(|_| output.is_some()) {
+            // Had QEMU never connected, the carrier would wait for ever.
+            drop(UnixStream::connect(machine.socket()));
+            carrier.join().ok();
+        }
         // Read after the exit was seen, so that nothing written before it is missed.
         let taken = watch.read(&mut stream, take).context(|| format!("cannot read {}", results.display()))?;
         if let Some(status) = output {
@@ -170,6 +180,28 @@ pub fn boot_interactive(machine: &Machine, qemu: &Qemu) -> Result<()> {
     Err(Error::new(format!("QEMU ended with {}", output.status)).verdict(Verdict::QemuFailed))
 }
 
+/// Copies what comes through the socket to the file of the results, slowly enough to hold the
+/// guest up.
+fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
+    let path = machine.socket();
+    let listener = UnixListener::bind(&path).context(|| format!("cannot listen on {}", path.display()))?;
+    let results = machine.results();
+    let mut file = File::create(&results).context(|| format!("cannot write {}", results.display()))?;
+    // A failure shows as a lost channel: the end marker does not arrive.
+    Ok(thread::spawn(move || {
+        let (mut from, _) = listener.accept()?;
+        let mut buffer = [0; 4096];
+        loop {
+            let count = from.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(());
+            }
+            file.write_all(&buffer[..count])?;
+            thread::sleep(Duration::from_millis(1));
+        }
+    }))
+}
+
 fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
     let mut command = duct::cmd(&qemu.program, machine.arguments(qemu)).before_spawn(|command| {
         // SAFETY: the closure makes one system call and allocates nothing. It lets the kernel
@@ -185,7 +217,7 @@ fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
     command
 }
 
-fn cannot_start(qemu: &Qemu, error: std::io::Error) -> Error {
+fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
     Error::new(format!("cannot start {}", qemu.program.display()))
         .because(error)
         .help("`cargo xtask doctor` tells what is missing")
@@ -201,7 +233,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn read(&mut self, from: &mut File, take: &mut dyn FnMut(Frame) -> Taken) -> std::io::Result<Taken> {
+    fn read(&mut self, from: &mut File, take: &mut dyn FnMut(Frame) -> Taken) -> io::Result<Taken> {
         let mut buffer = vec![0; 256 << 10];
         while self.damage.is_none() {
             let count = from.read(&mut buffer)?;
