@@ -14,7 +14,7 @@ const CPUS: u32 = 2;
 /// Size of each CPU's buffer in KiB: small enough that a slow reader loses events.
 const BUFFER: u32 = 64;
 /// What is recorded, by both.
-const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*lock*'";
+const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 
 /// Records the same load in turn by both, with the same buffers.
 ///
