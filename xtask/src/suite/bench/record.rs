@@ -36,6 +36,7 @@ pub fn record(h: &Harness) -> Result<()> {
             script += &format!(
                 "time -f 'cpu %U %S' {program} record -q -b {BUFFER} {OPTIONS} -o /tmp/a.dat /tmp/load \
                  > /tmp/{name} 2>&1 || {{ cat /tmp/{name} >&2; exit 1; }}\n\
+                 snaptrace report --stat /tmp/a.dat >> /tmp/{name}\n\
                  snaptrace report -R /tmp/a.dat | tail -n +2 | grep -c -v '^CPU:' >> /tmp/{name}\n"
             );
             names.push(name);
@@ -79,12 +80,19 @@ struct Told {
 }
 
 impl Told {
-    /// `CPU 0: 12 events lost` for each CPU that lost any, `cpu 0.10 0.52`, and the number of
-    /// lines of the report.
+    /// `cpu 0.10 0.52`, the statistics that the recording has of each CPU's buffer, and the number
+    /// of lines of its report. What a recorder says itself is not taken: trace-cmd is silent about
+    /// losses when it is to be quiet.
     fn read(log: &str) -> Option<Told> {
-        let mut lost = 0;
-        for line in log.lines().filter(|line| line.ends_with(" events lost")) {
-            lost += line.trim_end_matches(" events lost").rsplit(' ').next()?.parse::<u64>().ok()?;
+        let lost_as = ["overrun: ", "commit overrun: ", "dropped events: "];
+        let mut lost = Vec::new();
+        for line in log.lines() {
+            if let Some(count) = lost_as.iter().find_map(|name| line.strip_prefix(name)) {
+                lost.push(count.trim().parse::<u64>().ok()?);
+            }
+        }
+        if lost.is_empty() {
+            return None;
         }
         let times = log.lines().find_map(|line| line.strip_prefix("cpu "))?;
         let mut seconds = 0.0;
@@ -92,7 +100,7 @@ impl Told {
             seconds += time.parse::<f64>().ok()?;
         }
         let kept = log.lines().last()?.trim().parse().ok()?;
-        Some(Told { lost, milliseconds: (seconds * 1e3).round() as u64, kept })
+        Some(Told { lost: lost.iter().sum(), milliseconds: (seconds * 1e3).round() as u64, kept })
     }
 }
 
@@ -102,10 +110,11 @@ mod tests {
 
     #[test]
     fn a_log_tells_losses_and_times() {
-        let log = "CPU 0: 12 events lost\nCPU 1: 30 events lost\ncpu 0.10 0.52\n412\n";
+        let log = "cpu 0.10 0.52\nCPU: 0\nentries: 7\noverrun: 30\ncommit overrun: 10\n\
+                   dropped events: 2\nread events: 400\n412\n";
         assert_eq!(Told::read(log), Some(Told { lost: 42, milliseconds: 620, kept: 412 }));
-        assert_eq!(Told::read("cpu 0.10 0.52\n9\n").unwrap().lost, 0);
-        assert_eq!(Told::read("412\n"), None);
-        assert_eq!(Told::read("cpu 1.0 x\n412\n"), None);
+        assert_eq!(Told::read("cpu 0.10 0.52\n412\n"), None);
+        assert_eq!(Told::read("overrun: 1\n412\n"), None);
+        assert_eq!(Told::read("overrun: 1\ncpu 1.0 x\n412\n"), None);
     }
 }
