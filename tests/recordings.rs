@@ -76,6 +76,7 @@ fn recordings_differ_in_what_they_are_there_for() {
         let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
         Reader::new(name, bytes).unwrap()
     };
+    assert_eq!(read("5.4-v6").version(), 6);
     assert_eq!(read("5.4-trace-cmd-v6").version(), 6);
     assert_eq!(read("5.4-function").version(), 7);
     assert_eq!(read("5.4-events").clock(), Some("mono"));

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use super::Style;
-use crate::trace_dat::Reader;
 
 /// The commands of a recording. The first pass adds what records tell while lines are printed
 /// beside it, so what is told comes with the number of its line: lines before do not know.
@@ -28,9 +27,10 @@ struct Told {
 }
 
 impl<'r> Comms<'r> {
-    pub fn new(reader: &'r Reader, style: Style) -> Comms<'r> {
+    /// `known` are the recording's own.
+    pub fn new(known: &'r HashMap<i32, Vec<u8>>, style: Style) -> Comms<'r> {
         Comms {
-            known: reader.cmdlines(),
+            known,
             trace_cmd: style != Style::Snaptrace,
             told: RwLock::default(),
             last_told: AtomicU64::new(0),
@@ -103,5 +103,49 @@ impl<'r> Comms<'r> {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found for pid 7 when `early` is told of it first, and `pids` are the recording's.
+    fn found(early: &[&str], pids: &[i32], style: Style) -> String {
+        let known = pids.iter().map(|pid| (*pid, b"known".to_vec())).collect();
+        let comms = Comms::new(&known, style);
+        for (number, comm) in (0..).zip(early) {
+            comms.learn(7, comm.as_bytes(), number, true);
+        }
+        let mut out = Vec::new();
+        comms.find(7, 10, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_place_in_the_list_decides_between_two_commands() {
+        let trace_cmd = Style::TraceCmd31;
+        // 7 told, 7 known, and 9: the middle is the second.
+        assert_eq!(found(&["told"], &[7, 9], trace_cmd), "known");
+        assert_eq!(found(&["told"], &[5, 7], trace_cmd), "told");
+        assert_eq!(found(&["told"], &[], trace_cmd), "told");
+        assert_eq!(found(&["one", "two"], &[3], trace_cmd), "two");
+        assert_eq!(found(&["told"], &[5, 7], Style::Snaptrace), "known");
+    }
+
+    #[test]
+    fn lines_before_do_not_know() {
+        let known = HashMap::new();
+        let comms = Comms::new(&known, Style::Snaptrace);
+        comms.learn(7, b"sh", 5, false);
+        comms.learn(7, b"cat", 6, false);
+        let at = |number| {
+            let mut out = Vec::new();
+            comms.find(7, number, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!([at(5), at(6), at(7)], ["<...>", "sh", "sh"]);
+        assert!(!comms.are_as_at(5));
+        assert!(comms.are_as_at(6));
     }
 }

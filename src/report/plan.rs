@@ -49,7 +49,7 @@ impl<'r> Plan<'r> {
             seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
             shows_what_follows: config.raw_fields && config.style != Style::Snaptrace,
-            comms: Comms::new(reader, config.style),
+            comms: Comms::new(reader.cmdlines(), config.style),
         })
     }
 

@@ -138,7 +138,11 @@ impl<'r> Printer<'r> {
             columns::right(&comm[..comm.len().min(8)], 8, out);
             columns::pid(pid, out);
             let _ = write!(out, " {:3}", record.cpu);
-            events.latency(order, record.data, out);
+            if config.raw_fields && config.style != Style::Snaptrace {
+                let _ = write!(out, "-0x{:x}", events.flags(order, record.data));
+            } else {
+                events.latency(order, record.data, out);
+            }
         } else {
             columns::right(&comm, 16, out);
             columns::pid(pid, out);

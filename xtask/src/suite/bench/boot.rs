@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures as ratios, measured side by side in one run.
+//! `cargo xtask bench boot`: what the harness adds to a boot.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use initramfs::{Job, Step};
 
+use super::median;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel;
@@ -86,20 +87,4 @@ fn run_true(kernel: &str) -> Result<Duration> {
         .context(|| "cannot start `xtask run`".into())?;
     let took = started.elapsed();
     if status.success() { Ok(took) } else { Err(Error::new(format!("`run -- true` ended with {status}"))) }
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_one() {
-        let times = [3, 1, 2].map(Duration::from_secs).to_vec();
-        assert_eq!(median(times), Duration::from_secs(2));
-    }
 }
