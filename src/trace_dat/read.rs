@@ -391,22 +391,24 @@ impl Reader {
         Err(cursor.error("the options do not end"))
     }
 
-    /// Goes through the sections of version 7 to the end of the file, since not every section is
-    /// pointed at by an option: one that was cut off would not be missed otherwise.
-    pub(super) fn check_sections(&self) -> Result<()> {
+    /// Looks for a section with strings that was cut off at the end of the file: no option points
+    /// at it, so it would not be missed. (All other sections are checked when they are read.)
+    pub(super) fn check_strings(&self) -> Result<()> {
         let Some(mut offset) = self.first_section else { return Ok(()) };
         while offset < self.input.size() {
-            let mut header = self.sections().at(offset, &format!("a section at offset 0x{offset:x}"));
-            let id = header.u16()?;
-            header.u16()?;
-            header.u32()?;
-            let size = header.u64()?;
-            if size > header.left() {
-                return Err(
-                    header.error(&format!("section {id} announces {size} bytes, {} are left", header.left()))
-                );
+            let mut header = self.sections().at(offset, &format!("section 15 at offset 0x{offset:x}"));
+            // Nothing says that sections lie side by side: what else there is ends the search.
+            let Ok(id) = header.u16() else { return Ok(()) };
+            let rest = header.u16().and_then(|flags| Ok((flags, header.u32()?, header.u64()?)));
+            match rest {
+                Ok((0 | 1, _, size)) if size <= header.left() => offset = header.at() + size,
+                Ok((0 | 1, _, size)) if id == id::STRINGS => {
+                    let what = format!("{size} bytes are announced, {} are left", header.left());
+                    return Err(header.error(&what));
+                }
+                Err(error) if id == id::STRINGS => return Err(error),
+                _ => return Ok(()),
             }
-            offset = header.at() + size;
         }
         Ok(())
     }

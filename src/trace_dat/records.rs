@@ -92,7 +92,7 @@ impl<'r> Records<'r> {
         if let Some(damage) = self.damage {
             return Err(damage);
         }
-        self.reader.check_sections().map_err(|error| {
+        self.reader.check_strings().map_err(|error| {
             Error::new(format!("cannot read {}: {error}", self.reader.name()))
                 .help("the end of the file is missing: copy or record it again")
         })
