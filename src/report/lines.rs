@@ -137,7 +137,7 @@ impl<'r> Lines<'r> {
     }
 
     /// Takes a record, and makes a line of it if it is to be printed; false when none is left.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, batch: &mut Batch) -> bool {
         let plan = self.plan;
         let (events, order) = (plan.reader.events(), plan.context.order);

@@ -78,8 +78,9 @@ impl<'r> Plan<'r> {
     }
 
     /// The time that is shown for a stamp, in units of its last digit.
+    #[inline]
     pub fn shown_time(&self, stamp: u64) -> u64 {
-        shown_time(self.reader, self.config, stamp)
+        in_last_digits(time(self.reader, self.config, stamp), self.seconds, self.config)
     }
 
     /// The time that a stamp counts with in differences: as it is shown, or, with trace-cmd, as if
@@ -117,10 +118,14 @@ fn time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
     time.wrapping_add_signed(config.time_offset)
 }
 
-/// The time that is shown for a stamp, in units of its last digit: microseconds are rounded.
+/// The time that is shown for a stamp, in units of its last digit.
 pub(super) fn shown_time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
-    let time = time(reader, config, stamp);
-    match in_seconds(reader, config) && !config.nanoseconds {
+    in_last_digits(time(reader, config, stamp), in_seconds(reader, config), config)
+}
+
+/// Microseconds are rounded.
+fn in_last_digits(time: u64, in_seconds: bool, config: &Config) -> u64 {
+    match in_seconds && !config.nanoseconds {
         true => time.wrapping_add(500) / 1000,
         false => time,
     }

@@ -55,7 +55,7 @@ impl<'r> Records<'r> {
 
     /// The next record, or `None` after the last one.
     #[expect(clippy::should_implement_trait, reason = "records borrow from this, items of iterators cannot")]
-    #[inline]
+    #[inline(always)]
     pub fn next(&mut self) -> Option<Record<'_>> {
         self.leave();
         let index = self.first()?;
@@ -98,7 +98,7 @@ impl<'r> Records<'r> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn leave(&mut self) {
         if let Some(index) = self.given.take() {
             self.step(index);
@@ -106,7 +106,7 @@ impl<'r> Records<'r> {
     }
 
     /// The stream with the earliest record.
-    #[inline]
+    #[inline(always)]
     fn first(&mut self) -> Option<usize> {
         if let Some((index, until, before)) = self.run {
             let time = self.streams[index].time();
@@ -224,7 +224,7 @@ impl Stream {
         self.walk.as_ref().filter(|_| self.head).map(Walk::time)
     }
 
-    #[inline]
+    #[inline(always)]
     fn record(&self) -> Option<Record<'_>> {
         let walk = self.walk.as_ref().filter(|_| self.head)?;
         let payload = walk.payload();
