@@ -12,11 +12,13 @@ use crate::kernel;
 use crate::matrix::Record;
 use crate::suite::guest::{Guest, Tools, Wish};
 use crate::suite::run::bundle_folder;
+use crate::vm::{Boot, Exactness};
 
 /// Runs of each side; the median counts.
 const RUNS: usize = 7;
 
-/// Boots: what the harness adds to a bare boot, and what the vmlinux saves over the bzImage.
+/// Boots: what bit-exactness costs, what leaving out waits and probes saves, what the harness adds
+/// to a bare boot, and what the vmlinux saves over the bzImage.
 ///
 /// # Errors
 /// When no kernel is at hand, or a boot fails.
@@ -38,21 +40,31 @@ pub fn boot(h: &Harness) -> Result<()> {
 }
 
 fn boot_of(h: &Harness, tools: &Tools, record: &Record, kernel: kernel::Kernel) -> Result<()> {
-    let plain = Wish::default();
-    let as_run = Wish { busybox: true, ..Wish::default() };
+    let exact = Wish::default();
+    let plain = Wish { exact: Exactness::Off, ..Wish::default() };
+    let untuned = Wish { boot: Boot::Untuned, ..plain.clone() };
     let packed = Wish { bzimage: true, ..Wish::default() };
+    let as_run = Wish { busybox: true, ..Wish::default() };
     let prepare = |wish: Wish| Guest::prepare(h, tools, record, kernel.clone(), wish);
-    let (plain, as_run, packed) = (prepare(plain)?, prepare(as_run)?, prepare(packed)?);
-    let (mut vmlinux, mut bzimage, mut bare, mut run) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let guests = [prepare(exact)?, prepare(plain)?, prepare(untuned)?, prepare(packed)?, prepare(as_run)?];
+    let mut took: [Vec<Duration>; 6] = Default::default();
+    // In turn, so that whatever else the host does meets all alike.
     for _ in 0..RUNS {
-        vmlinux.push(bare_boot(h, &plain, &[])?);
-        bzimage.push(bare_boot(h, &packed, &[])?);
-        bare.push(bare_boot(h, &as_run, &["true"])?);
-        run.push(run_true(&record.name)?);
+        for (guest, took) in guests.iter().zip(&mut took) {
+            let command: &[&str] = if guest.has_busybox() { &["true"] } else { &[] };
+            took.push(bare_boot(h, guest, command)?);
+        }
+        took[5].push(run_true(&record.name)?);
     }
-    println!("{} ({RUNS} runs each, medians)", record.name);
-    compare("vmlinux, init to power off", median(vmlinux), "the bzImage's", median(bzimage));
-    compare("`cargo xtask run -- true`", median(run), "the bare boot's", median(bare));
+    let [exact, plain, untuned, packed, bare, run] = took.map(median);
+    println!("{} under {} ({RUNS} runs each, medians)", record.name, guests[0].accel.name());
+    match guests[0].icount_shift() {
+        Some(_) => compare("bit-exact boot", exact, "the plain one's", plain),
+        None => println!("  boots are not bit-exact under {}", guests[0].accel.name()),
+    }
+    compare("plain boot", plain, "an untuned one's", untuned);
+    compare("vmlinux, init to power off", exact, "the bzImage's", packed);
+    compare("`cargo xtask run -- true`", run, "the bare boot's", bare);
     Ok(())
 }
 
