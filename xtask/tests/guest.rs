@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 type Test = fn(&str) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 11] = [
+const TESTS: [(&str, Test); 12] = [
     ("run returns the command's exit status", exit_status),
     ("run returns the command's output on both channels", output),
     ("run brings files out", files),
@@ -55,6 +55,7 @@ const TESTS: [(&str, Test); 11] = [
     ("a difference on a kernel nobody reviewed is drift", drift),
     ("exactness that cannot be is refused with the reason", refusals),
     ("equal runs of a case are proved equal", equal_runs),
+    ("costs do not depend on other inputs", same_costs),
     ("noise let in on purpose is found and its source named", noise),
 ];
 
@@ -153,6 +154,25 @@ fn other_inputs(kernel: &str) -> Result<(), Failed> {
     expect(0, &root(), &[&drift[..], &["--extra-file", &unused]].concat())?;
     expect(0, &root(), &[&drift[..], &["--append", "snaptrace.unused=1"]].concat())?;
     Ok(())
+}
+
+/// The table of function-graph, with an unused file, an unused word, and another case before it.
+fn same_costs(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let unused = folder.path().join("unused");
+    fs::write(&unused, vec![b'x'; 123_457])?;
+    let unused = unused.to_string_lossy().into_owned();
+    let table = |arguments: &[&str]| -> Result<String, Failed> {
+        let (stdout, _) = expect(0, &root(), &[&["cost", "--kernel", kernel], arguments].concat())?;
+        let from = stdout.find("function-graph on ").ok_or("no table")?;
+        Ok(stdout[from..].to_string())
+    };
+    let file = table(&["function-graph", "--extra-file", &unused])?;
+    demand(file.lines().any(|line| line.starts_with("__kmalloc ")), "no __kmalloc in the table", &file)?;
+    let word = table(&["function-graph", "--append", "snaptrace.unused=1"])?;
+    demand(word == file, "a word on the command line changes the table", &format!("{file}{word}"))?;
+    let selection = table(&["graph-depth", "function-graph"])?;
+    demand(selection == file, "another selection changes the table", &format!("{file}{selection}"))
 }
 
 /// A copy of the snapshots in which one line of the case `function` is another.
