@@ -30,6 +30,7 @@ impl ByteOrder {
     }
 
     /// The number of `size` bytes at `offset`; `None` when the data end before.
+    #[inline]
     pub fn number_at(self, data: &[u8], offset: usize, size: usize) -> Option<u64> {
         let bytes = data.get(offset..offset.checked_add(size)?)?;
         // The common sizes without a loop: this is what decoding spends its time on.
@@ -47,6 +48,7 @@ impl ByteOrder {
     }
 
     /// The 32-bit number at `offset`; `None` when the data end before.
+    #[inline]
     pub fn u32_at(self, data: &[u8], offset: usize) -> Option<u32> {
         let bytes = data.get(offset..offset.checked_add(4)?)?.try_into().ok()?;
         Some(match self {

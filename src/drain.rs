@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -34,6 +34,24 @@ pub struct Drained {
     pub size: u64,
 }
 
+/// How the buffers are drained.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Bytes in a sub-buffer.
+    pub sub_buffer_size: usize,
+    /// Where the files without a name live.
+    pub folder: PathBuf,
+    /// How long to rest when there is nothing to take; with zero the kernel tells when there is
+    /// more, without a time that is left to the draining.
+    pub interval: Option<Duration>,
+    /// Bytes kept of each CPU, the newest: at least half of it once there was more, at most all.
+    pub most: Option<u64>,
+    /// Take the snapshots in place of the buffers.
+    pub snapshot: bool,
+    /// Counts the bytes that were taken, for whoever wants to show them.
+    pub taken: Arc<AtomicU64>,
+}
+
 /// The threads that drain an instance's buffers.
 #[derive(Debug)]
 pub struct Drain {
@@ -49,14 +67,16 @@ struct Source {
     raw: File,
     raw_path: PathBuf,
     file: File,
-    folder: PathBuf,
-    sub_buffer_size: usize,
+    size: u64,
+    /// What was recorded before that, where the size is bounded.
+    older: Option<(File, u64)>,
+    plan: Plan,
     woken: Arc<OwnedFd>,
 }
 
 impl Drain {
-    /// Opens every CPU's buffer and starts the threads. `folder` is where the unnamed files live,
-    /// `on_failure` is called by a thread that ends early.
+    /// Opens every CPU's buffer and starts the threads; `on_failure` is called by a thread that
+    /// ends early.
     ///
     /// The kernel refuses another tracer while the buffers are open, so the tracer is set before.
     ///
@@ -64,23 +84,23 @@ impl Drain {
     /// A buffer cannot be opened, or `folder` takes no file.
     pub fn start(
         instance: &Instance,
-        sub_buffer_size: usize,
-        folder: &Path,
+        plan: &Plan,
         on_failure: impl Fn() + Clone + Send + 'static,
     ) -> Result<Drain> {
         let (woken, waker) = pipe()?;
         let woken = Arc::new(woken);
         let mut sources = Vec::new();
         for cpu in cpus(instance)? {
-            let raw_name = format!("per_cpu/cpu{cpu}/trace_pipe_raw");
+            let raw = if plan.snapshot { "snapshot_raw" } else { "trace_pipe_raw" };
+            let raw_name = format!("per_cpu/cpu{cpu}/{raw}");
             let raw = instance.open(&raw_name)?;
             let raw_path = instance.file(&raw_name);
             fcntl_getfl(&raw)
                 .and_then(|flags| fcntl_setfl(&raw, flags | OFlags::NONBLOCK))
                 .map_err(|error| Error::io("open without waiting", &raw_path, &error.into()))?;
-            let file = unnamed_file(folder)?;
-            let (folder, woken) = (folder.to_path_buf(), Arc::clone(&woken));
-            sources.push(Source { cpu, raw, raw_path, file, folder, sub_buffer_size, woken });
+            let file = unnamed_file(&plan.folder)?;
+            let (plan, woken) = (plan.clone(), Arc::clone(&woken));
+            sources.push(Source { cpu, raw, raw_path, file, size: 0, older: None, plan, woken });
         }
         let mut drain = Drain { stop: Arc::default(), waker: Some(waker), threads: Vec::new() };
         for source in sources {
@@ -159,7 +179,6 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 impl Source {
     fn drain(mut self, stop: &AtomicBool) -> Result<Drained> {
         let (pipe_out, pipe_in) = pipe()?;
-        let mut size = 0;
         let mut pause = SHORTEST_PAUSE;
         let mut waited = false;
         loop {
@@ -167,32 +186,68 @@ impl Source {
             let ending = stop.load(Ordering::Acquire);
             match self.splice(&pipe_in, &pipe_out)? {
                 0 if ending => break,
-                0 if !waited => {
-                    self.wait(true, None)?;
-                    waited = true;
-                }
-                0 => {
-                    // Kernels before 6.1 end a wait at the first event, when no sub-buffer is full
-                    // yet; and what wakes up too often fills the buffer with its own doing.
-                    self.wait(false, Some(pause))?;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    waited = false;
-                }
+                0 => match self.plan.interval {
+                    Some(Duration::ZERO) => self.wait(true, None)?,
+                    Some(interval) => self.wait(false, Some(interval))?,
+                    None if !waited => {
+                        self.wait(true, None)?;
+                        waited = true;
+                    }
+                    None => {
+                        // Kernels before 6.1 end a wait at the first event, when no sub-buffer is
+                        // full yet; and what wakes up too often fills the buffer with its own doing.
+                        self.wait(false, Some(pause))?;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        waited = false;
+                    }
+                },
                 moved => {
-                    size += moved;
+                    self.took(moved)?;
                     pause = SHORTEST_PAUSE;
                     waited = false;
                 }
             }
         }
-        size += self.read_rest()?;
-        self.file.rewind().map_err(|cause| self.writing(&cause))?;
-        Ok(Drained { cpu: self.cpu, file: self.file, size })
+        self.read_rest()?;
+        self.into_drained()
+    }
+
+    /// Counts bytes that were added, and begins anew where half of the most was reached.
+    fn took(&mut self, bytes: u64) -> Result<()> {
+        self.size += bytes;
+        self.plan.taken.fetch_add(bytes, Ordering::Relaxed);
+        let Some(most) = self.plan.most else { return Ok(()) };
+        let sub_buffer = self.plan.sub_buffer_size as u64;
+        if self.size < (most / 2).max(sub_buffer) {
+            return Ok(());
+        }
+        let mut next = match self.older.take() {
+            Some((file, _)) => file,
+            None => unnamed_file(&self.plan.folder)?,
+        };
+        next.set_len(0).and_then(|()| next.rewind()).map_err(|cause| self.writing(&cause))?;
+        self.older = Some((std::mem::replace(&mut self.file, next), std::mem::take(&mut self.size)));
+        Ok(())
+    }
+
+    fn into_drained(mut self) -> Result<Drained> {
+        let failed = |cause: &io::Error| writing(&self.plan.folder, cause);
+        self.file.rewind().map_err(|cause| failed(&cause))?;
+        let (mut file, mut size) = (self.file, self.size);
+        if let Some((mut older, older_size)) = self.older.take() {
+            io::copy(&mut file, &mut older).map_err(|cause| failed(&cause))?;
+            older.rewind().map_err(|cause| failed(&cause))?;
+            (file, size) = (older, older_size + size);
+        }
+        Ok(Drained { cpu: self.cpu, file, size })
     }
 
     /// Waits for the end, for the buffer if that is wanted, and no longer than a time if one is given.
     fn wait(&self, for_buffer: bool, longest: Option<Duration>) -> Result<()> {
-        let longest = longest.map(|time| Timespec { tv_sec: 0, tv_nsec: time.subsec_nanos().into() });
+        let longest = longest.map(|time| Timespec {
+            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+            tv_nsec: time.subsec_nanos().into(),
+        });
         let mut wanted = vec![PollFd::new(&self.woken, PollFlags::IN)];
         if for_buffer {
             wanted.push(PollFd::new(&self.raw, PollFlags::IN));
@@ -206,7 +261,7 @@ impl Source {
     /// Moves full sub-buffers without copying them; the one being written is left alone.
     fn splice(&mut self, pipe_in: &OwnedFd, pipe_out: &OwnedFd) -> Result<u64> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = match splice(&self.raw, None, pipe_in, None, AT_ONCE * self.sub_buffer_size, flags) {
+        let moved = match splice(&self.raw, None, pipe_in, None, AT_ONCE * self.plan.sub_buffer_size, flags) {
             Ok(moved) => moved,
             Err(Errno::AGAIN) => 0,
             // Not an end: what could not be moved now is moved next, or read with the rest.
@@ -226,17 +281,16 @@ impl Source {
     }
 
     /// Takes the sub-buffers that are not full; the kernel fills the rest of each with zeros.
-    fn read_rest(&mut self) -> Result<u64> {
-        let mut sub_buffer = vec![0; self.sub_buffer_size];
-        let mut size = 0;
+    fn read_rest(&mut self) -> Result<()> {
+        let mut sub_buffer = vec![0; self.plan.sub_buffer_size];
         loop {
             match self.raw.read(&mut sub_buffer) {
-                Ok(0) => return Ok(size),
+                Ok(0) => return Ok(()),
                 Ok(length) => {
                     self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(&cause))?;
-                    size += length as u64;
+                    self.took(length as u64)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(size),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::io("read", &self.raw_path, &error)),
             }
@@ -244,9 +298,13 @@ impl Source {
     }
 
     fn writing(&self, cause: &io::Error) -> Error {
-        Error::io("write the recording to a file in", &self.folder, cause)
-            .help("make room there, or choose another folder with -o")
+        writing(&self.plan.folder, cause)
     }
+}
+
+fn writing(folder: &Path, cause: &io::Error) -> Error {
+    Error::io("write the recording to a file in", folder, cause)
+        .help("make room there, or choose another folder with -o")
 }
 
 #[cfg(test)]
@@ -266,23 +324,65 @@ mod tests {
         assert_eq!(cpus(Tracefs::at(folder.path()).unwrap().top()).unwrap(), [0, 2, 10]);
     }
 
+    fn plan(folder: &Path) -> Plan {
+        Plan { sub_buffer_size: 4096, folder: folder.to_path_buf(), ..Plan::default() }
+    }
+
+    /// A tracing directory with this content in the buffer of each CPU.
+    fn buffers(folder: &Path, contents: &[&[u8]]) -> Tracefs {
+        fs::write(folder.join("current_tracer"), "nop\n").unwrap();
+        for (cpu, content) in contents.iter().enumerate() {
+            let path = folder.join("per_cpu").join(format!("cpu{cpu}"));
+            fs::create_dir_all(&path).unwrap();
+            fs::write(path.join("trace_pipe_raw"), content).unwrap();
+        }
+        Tracefs::at(folder).unwrap()
+    }
+
+    fn content() -> Vec<u8> {
+        (0..20 * 4096_u32).map(|n| n.to_le_bytes()[1]).collect()
+    }
+
     #[test]
     fn all_that_is_in_the_buffers_arrives() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("current_tracer"), "nop\n").unwrap();
-        let content: Vec<u8> = (0..20 * 4096_u32).map(|n| n.to_le_bytes()[1]).collect();
-        for (cpu, length) in [("cpu0", 0), ("cpu1", content.len())] {
-            let path = folder.path().join("per_cpu").join(cpu);
-            fs::create_dir_all(&path).unwrap();
-            fs::write(path.join("trace_pipe_raw"), &content[..length]).unwrap();
-        }
-        let tracefs = Tracefs::at(folder.path()).unwrap();
-        let drain = Drain::start(tracefs.top(), 4096, folder.path(), || {}).unwrap();
-        let drained = drain.finish().unwrap();
+        let content = content();
+        let tracefs = buffers(folder.path(), &[&[], &content]);
+        let plan = plan(folder.path());
+        let drained = Drain::start(tracefs.top(), &plan, || {}).unwrap().finish().unwrap();
         let sizes: Vec<(u32, u64)> = drained.iter().map(|drained| (drained.cpu, drained.size)).collect();
         assert_eq!(sizes, [(0, 0), (1, content.len() as u64)]);
+        assert_eq!(plan.taken.load(Ordering::Relaxed), content.len() as u64);
         let mut arrived = Vec::new();
         drained.into_iter().nth(1).unwrap().file.read_to_end(&mut arrived).unwrap();
         assert!(arrived == content);
+    }
+
+    #[test]
+    fn of_a_bounded_recording_the_newest_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..7_u8).flat_map(|page| [page; 4096]).collect();
+        let tracefs = buffers(folder.path(), &[&[]]);
+        let plan = Plan { most: Some(4 * 4096), ..plan(folder.path()) };
+        // Page by page, as a buffer that is drained often gives them.
+        let mut source = Source {
+            cpu: 0,
+            raw: tracefs.top().open("per_cpu/cpu0/trace_pipe_raw").unwrap(),
+            raw_path: PathBuf::new(),
+            file: unnamed_file(folder.path()).unwrap(),
+            size: 0,
+            older: None,
+            plan,
+            woken: Arc::new(pipe().unwrap().0),
+        };
+        for page in content.chunks(4096) {
+            source.file.write_all(page).unwrap();
+            source.took(page.len() as u64).unwrap();
+        }
+        let mut drained = source.into_drained().unwrap();
+        let mut kept = Vec::new();
+        drained.file.read_to_end(&mut kept).unwrap();
+        assert_eq!(drained.size, kept.len() as u64);
+        assert!(kept == content[4 * 4096..], "two pages of the older half and one of the newer");
     }
 }

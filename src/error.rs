@@ -123,6 +123,16 @@ impl Error {
         self
     }
 
+    /// Makes it the fault of a request, with other words for what was tried; cause and the
+    /// kernel's words stay. Denied access stays what it is.
+    pub fn of_request(mut self, what: impl Into<String>) -> Error {
+        if self.exit_code != Error::PERMISSION {
+            self.exit_code = Error::USAGE;
+            self.what = what.into();
+        }
+        self
+    }
+
     /// The exit code a command ends with after this error: 1, 2 or 13, or what the caller chose.
     pub fn exit_code(&self) -> u8 {
         self.exit_code

@@ -4,25 +4,111 @@ use crate::error::{Error, Result};
 use crate::filter;
 use crate::tracefs::Instance;
 
-/// The events that patterns choose, as `system:event`, in the kernel's order and each once.
-///
-/// A pattern is `system`, `event`, `system:event` or `all`, with globs in each part.
+/// One choice of events on the command line, with what belongs to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// `system`, `event`, `system:event` or `all`, with globs in each part.
+    pub pattern: String,
+    /// Leave these events out instead of recording them.
+    pub left_out: bool,
+    /// Filters, all of which an event has to pass.
+    pub filters: Vec<String>,
+    /// Triggers, which are set on each of the events.
+    pub triggers: Vec<String>,
+}
+
+/// An event that was chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its name, as `system:event`.
+    pub name: String,
+    /// Its filter, as the kernel takes it.
+    pub filter: Option<String>,
+    /// Its triggers, as the kernel takes them.
+    pub triggers: Vec<String>,
+}
+
+impl Chosen {
+    /// A file of the event, such as `filter`.
+    pub fn file(&self, name: &str) -> String {
+        format!("events/{}/{name}", self.name.replacen(':', "/", 1))
+    }
+}
+
+/// The events that choices name, in the kernel's order and each once; the last choice of an event
+/// that has filters says what they are, and triggers add up.
 ///
 /// # Errors
-/// A pattern chooses no event; the error has the nearest names. Exit code 2.
-pub fn choose(instance: &Instance, patterns: &[String]) -> Result<Vec<String>> {
-    if patterns.is_empty() {
+/// A pattern chooses no event, unless `ignore_missing`; the error has the nearest names. Exit
+/// code 2.
+pub fn choose(instance: &Instance, choices: &[Choice], ignore_missing: bool) -> Result<Vec<Chosen>> {
+    if choices.is_empty() {
         return Ok(Vec::new());
     }
     let text = instance.read("available_events")?;
     let events: Vec<&str> = text.lines().map(str::trim).filter(|event| !event.is_empty()).collect();
-    for pattern in patterns {
-        if !events.iter().any(|event| matches(pattern, event)) {
+    for Choice { pattern, .. } in choices {
+        if !ignore_missing && !events.iter().any(|event| matches(pattern, event)) {
             return Err(none(pattern, &events));
         }
     }
-    let chosen = |event: &&&str| patterns.iter().any(|pattern| matches(pattern, event));
-    Ok(events.iter().filter(chosen).map(ToString::to_string).collect())
+    let mut chosen = Vec::new();
+    for event in events {
+        let mut about = choices.iter().filter(|choice| matches(&choice.pattern, event)).peekable();
+        if about.peek().is_none() || about.clone().any(|choice| choice.left_out) {
+            continue;
+        }
+        let mut event = Chosen { name: event.to_string(), ..Chosen::default() };
+        for choice in about {
+            event.filter = joined(&choice.filters).or(event.filter);
+            event.triggers.extend(choice.triggers.iter().cloned());
+        }
+        chosen.push(event);
+    }
+    if chosen.is_empty() && !ignore_missing {
+        return Err(Error::usage("no event is left: all that -e chooses, a -e behind -v leaves out again")
+            .help("a -v turns every -e after it; put the events to record before it"));
+    }
+    Ok(chosen)
+}
+
+/// Several filters as one that lets through what passes all of them.
+fn joined(filters: &[String]) -> Option<String> {
+    match filters {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(several.iter().map(|filter| format!("({filter})")).collect::<Vec<_>>().join("&&")),
+    }
+}
+
+/// Lets the kernel parse filters and triggers in an instance where they do no harm.
+///
+/// A refused filter does not leave the one before it in force, so trying is no check.
+///
+/// # Errors
+/// The kernel refuses one; the error has its own words. Exit code 2.
+pub fn try_out(scratch: &Instance, chosen: &[Chosen]) -> Result<()> {
+    for event in chosen {
+        if let Some(filter) = &event.filter {
+            refusal(scratch.write(&event.file("filter"), filter), "filter", filter, event)?;
+        }
+        for trigger in &event.triggers {
+            let file = event.file("trigger");
+            refusal(scratch.append(&file, trigger), "trigger", trigger, event)?;
+            scratch.append(&file, &format!("!{trigger}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn refusal(outcome: Result<()>, what: &str, text: &str, event: &Chosen) -> Result<()> {
+    outcome.map_err(|error| {
+        let name = &event.name;
+        error.of_request(format!("the kernel takes no {what} '{text}' for {name}")).help(match what {
+            "filter" => format!("'snaptrace list -e {name} -F' shows the fields that a filter can name"),
+            _ => format!("reading the file {} of the tracing directory shows the triggers", event.file(what)),
+        })
+    })
 }
 
 fn matches(pattern: &str, event: &str) -> bool {
@@ -65,8 +151,16 @@ mod tests {
         std::fs::write(folder.path().join("current_tracer"), "nop\n").unwrap();
         let events = "sched:sched_switch\nsched:sched_waking\nirq:irq_handler_entry\nkmem:kmalloc\n";
         std::fs::write(folder.path().join("available_events"), events).unwrap();
-        let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-        choose(Tracefs::at(folder.path()).unwrap().top(), &patterns)
+        let choices: Vec<Choice> = patterns
+            .iter()
+            .map(|pattern| Choice {
+                pattern: pattern.trim_start_matches('-').to_string(),
+                left_out: pattern.starts_with('-'),
+                ..Choice::default()
+            })
+            .collect();
+        let chosen = choose(Tracefs::at(folder.path()).unwrap().top(), &choices, false)?;
+        Ok(chosen.into_iter().map(|event| event.name).collect())
     }
 
     #[test]
@@ -77,6 +171,19 @@ mod tests {
         assert_eq!(chosen(&["*:sched_w*", "kmalloc"]).unwrap(), ["sched:sched_waking", "kmem:kmalloc"]);
         assert_eq!(chosen(&["all"]).unwrap().len(), 4);
         assert!(chosen(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn events_behind_a_v_are_left_out() {
+        assert_eq!(chosen(&["sched", "-*:*switch"]).unwrap(), ["sched:sched_waking"]);
+        assert!(chosen(&["sched", "-sched"]).unwrap_err().to_string().contains("no event is left"));
+    }
+
+    #[test]
+    fn filters_are_joined_and_belong_to_their_choice() {
+        assert_eq!(joined(&[]), None);
+        assert_eq!(joined(&["a == 1".into()]).unwrap(), "a == 1");
+        assert_eq!(joined(&["a == 1".into(), "b < 2 || c".into()]).unwrap(), "(a == 1)&&(b < 2 || c)");
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub enum Kind {
     Clocks,
     /// Events as `system:event`, those that match the pattern.
     Events(Option<String>),
+    /// The fields of the events that match the pattern.
+    Fields(Option<String>),
+    /// What recordings can be compressed with.
+    Compressions,
     /// Functions that can be traced, those that match the pattern.
     Functions(Option<String>),
     /// Instances.
@@ -39,6 +43,17 @@ pub fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
             let events = top.read("available_events")?;
             Ok(lines(events.lines().filter(|event| search.finds(event))))
         }
+        Kind::Fields(pattern) => {
+            let search = Search::new(pattern.as_deref())?;
+            let mut text = String::new();
+            for event in top.read("available_events")?.lines().filter(|event| search.finds(event)) {
+                let (system, name) = event.split_once(':').unwrap_or(("", event));
+                text.push_str(&format!("system: {system}\n"));
+                text.push_str(&fields(&top.read(&format!("events/{system}/{name}/format"))?));
+            }
+            Ok(text)
+        }
+        Kind::Compressions => Ok(lines(["none", "zlib", "zstd"])),
         Kind::Functions(pattern) => {
             let search = Search::new(pattern.as_deref())?;
             let text = top.read("available_filter_functions")?;
@@ -58,6 +73,13 @@ pub fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
             })
         }
     }
+}
+
+/// A format file without the print format, and with one blank line at its end.
+fn fields(format: &str) -> String {
+    let kept = format.lines().take_while(|line| !line.starts_with("print fmt:"));
+    let kept: Vec<&str> = kept.collect();
+    format!("{}\n\n", kept.join("\n").trim_end())
 }
 
 fn lines<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
@@ -96,6 +118,14 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fields_end_where_the_print_format_begins() {
+        assert_eq!(
+            fields("name: a\nID: 1\nformat:\n\tfield:int b;\n\nprint fmt: \"%d\", REC->b\n"),
+            "name: a\nID: 1\nformat:\n\tfield:int b;\n\n"
+        );
+    }
 
     #[test]
     fn a_search_is_a_glob_or_a_regular_expression() {

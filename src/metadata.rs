@@ -17,14 +17,16 @@ const HEADER_PAGE: &str = "events/header_page";
 /// Everything that does not change by putting the kernel back; the rest is left empty:
 /// `cmdlines`, the clock, `cpu_stats`, `cpu_count` and `instance`.
 ///
+/// Of the events, those of the systems that are `wanted`.
+///
 /// # Errors
 /// One of the kernel's files cannot be read.
-pub fn gather(tracefs: &Tracefs) -> Result<Metadata> {
+pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metadata> {
     let top = tracefs.top();
     let header_page = top.read_bytes(HEADER_PAGE)?;
     let layout = Layout::parse(&String::from_utf8_lossy(&header_page))?;
     let mut systems = Vec::new();
-    for name in top.folders("events")? {
+    for name in top.folders("events")?.into_iter().filter(|name| wanted(name)) {
         let formats = formats(top, &name)?;
         // The formats of the ftrace system have a place of their own.
         if name != "ftrace" && !formats.is_empty() {

@@ -4,6 +4,8 @@
 //! Each event starts with 32 bits, `type_len` and `time_delta`; its meaning follows the kernel's
 //! `include/linux/ring_buffer.h`. Where the header's parts stand comes from `header_page`.
 
+use std::ops::Range;
+
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 
@@ -89,26 +91,20 @@ impl Layout {
     }
 }
 
-/// One record of a sub-buffer: `page[start..start + size]` is the event, `time` its stamp.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// Time in units of the trace clock.
-    pub time: u64,
-    /// Events lost before this one.
-    pub missed: Missed,
-    /// Offset of the payload in the sub-buffer.
-    pub start: usize,
-    /// Bytes of payload.
-    pub size: usize,
-}
-
 /// A position in one sub-buffer, which is given to each call: nothing is borrowed or allocated.
+///
+/// It holds the record it stands on. Records are not given out as values: to copy each one would
+/// take as long as to decode it.
 #[derive(Debug, Clone)]
 pub struct Walk {
     next: usize,
     end: usize,
+    start: usize,
+    size: usize,
     time: u64,
     missed: Missed,
+    /// What comes before the first record.
+    missed_before: Missed,
 }
 
 impl Walk {
@@ -134,13 +130,40 @@ impl Walk {
             (true, false) => Missed::Some,
             (true, true) => long(end).map_or(Missed::Some, Missed::Count),
         };
-        Ok(Walk { next: layout.data, end, time, missed })
+        Ok(Walk {
+            next: layout.data,
+            end,
+            start: end,
+            size: 0,
+            time,
+            missed: Missed::No,
+            missed_before: missed,
+        })
     }
 
-    /// The next record, or `None` at the end of the data.
+    /// The time of the record, in units of the trace clock.
+    #[inline]
+    pub fn time(&self) -> u64 {
+        self.time
+    }
+
+    /// Events lost before the record.
+    #[inline]
+    pub fn missed(&self) -> Missed {
+        self.missed
+    }
+
+    /// The payload's bytes in the sub-buffer: the event, from its common fields on.
+    #[inline]
+    pub fn payload(&self) -> Range<usize> {
+        self.start..self.start + self.size
+    }
+
+    /// Goes to the next record; false at the end of the data.
     ///
     /// Fails when an event does not fit into the data; there is no way to go on behind it.
-    pub fn next(&mut self, layout: &Layout, page: &[u8]) -> Result<Option<Entry>> {
+    #[inline]
+    pub fn advance(&mut self, layout: &Layout, page: &[u8]) -> Result<bool> {
         let word = |offset: usize| {
             layout.order.u32_at(page, offset).filter(|_| offset + 4 <= self.end).ok_or_else(|| cut(offset))
         };
@@ -153,7 +176,7 @@ impl Walk {
             };
             let delta = u64::from(delta);
             let (start, size) = match type_len {
-                TYPE_PADDING if delta == 0 => return Ok(None),
+                TYPE_PADDING if delta == 0 => return Ok(false),
                 TYPE_PADDING => {
                     self.time = self.time.wrapping_add(delta);
                     self.next = advance(at, 4, word(at + 4)? as usize, self.end)?;
@@ -181,10 +204,11 @@ impl Walk {
             };
             self.next = advance(start, 0, size, self.end)?;
             self.time = self.time.wrapping_add(delta);
-            let missed = std::mem::replace(&mut self.missed, Missed::No);
-            return Ok(Some(Entry { time: self.time, missed, start, size }));
+            (self.start, self.size) = (start, size);
+            self.missed = std::mem::replace(&mut self.missed_before, Missed::No);
+            return Ok(true);
         }
-        Ok(None)
+        Ok(false)
     }
 }
 
@@ -222,11 +246,11 @@ mod tests {
         }
     }
 
-    fn walk(layout: &Layout, page: &[u8]) -> Result<Vec<Entry>> {
+    fn walk(layout: &Layout, page: &[u8]) -> Result<Vec<Walk>> {
         let mut walk = Walk::start(layout, page)?;
         let mut found = Vec::new();
-        while let Some(entry) = walk.next(layout, page)? {
-            found.push(entry);
+        while walk.advance(layout, page)? {
+            found.push(walk.clone());
         }
         Ok(found)
     }
@@ -259,7 +283,8 @@ mod tests {
             let base = 8 + long;
             let extended = 1005 + (2 << 27) + 1 + 1 + 3;
             let expected = [(1005, base + 4, 8), (extended, base + 36, 8), ((1 << 27) + 5, base + 56, 4)];
-            let found: Vec<_> = found.iter().map(|entry| (entry.time, entry.start, entry.size)).collect();
+            let found: Vec<_> =
+                found.iter().map(|walk| (walk.time(), walk.payload().start, walk.payload().len())).collect();
             assert_eq!(found, expected);
         }
     }
@@ -270,7 +295,7 @@ mod tests {
         let words = [head(order, 1, 0), 0, head(order, 1, 0), 0];
         let missed = |commit| -> Vec<Missed> {
             let page = page(order, 8, commit, &words);
-            walk(&Layout::usual(order, 8), &page).unwrap().iter().map(|entry| entry.missed).collect()
+            walk(&Layout::usual(order, 8), &page).unwrap().iter().map(Walk::missed).collect()
         };
         assert_eq!(missed(0), [Missed::No, Missed::No]);
         assert_eq!(missed(MISSED_EVENTS), [Missed::Some, Missed::No]);

@@ -7,23 +7,39 @@
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use rustix::fs::{FlockOperation, flock, major, minor};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::journal::{Entry, Journal, Left};
 use crate::tracefs::{Instance, Mode, Tracefs};
 
 const TRACER: &str = "current_tracer";
 const TRACING_ON: &str = "tracing_on";
 const BUFFER_SIZE: &str = "buffer_size_kb";
 const LOCKS: &str = "/proc/locks";
+/// What a new instance does not have from the top one by itself.
+const INHERITED: [&str; 10] = [
+    "set_ftrace_filter",
+    "set_ftrace_notrace",
+    "set_ftrace_pid",
+    "set_ftrace_notrace_pid",
+    "set_event_pid",
+    "set_event_notrace_pid",
+    "options/function-fork",
+    "options/event-fork",
+    "tracing_cpumask",
+    "trace_clock",
+];
 
-/// A file and what it held.
+/// A file, and what is written to it to take a change back.
 #[derive(Debug, PartialEq, Eq)]
 struct Saved {
     file: String,
     values: Vec<String>,
+    mode: Mode,
 }
 
 /// An instance whose control files are as they were once the session is restored or dropped.
@@ -48,27 +64,88 @@ pub struct Session {
     instance: Instance,
     saved: Vec<Saved>,
     created_in: Option<Tracefs>,
+    journal: Option<Rc<Journal>>,
 }
 
 impl Session {
     /// A session on an instance that exists; nothing is changed yet.
     pub fn new(instance: Instance) -> Session {
-        Session { instance, saved: Vec::new(), created_in: None }
+        Session { instance, saved: Vec::new(), created_in: None, journal: None }
+    }
+
+    /// Notes all changes in a journal before they are made.
+    pub fn with_journal(mut self, journal: Option<&Rc<Journal>>) -> Session {
+        self.journal = journal.cloned();
+        self
     }
 
     /// A session on the named instance, which is created when missing, and then deleted again.
     ///
     /// # Errors
     /// The name is no file name, or the kernel refuses.
-    pub fn in_instance(tracefs: &Tracefs, name: Option<&str>) -> Result<Session> {
+    pub fn in_instance(
+        tracefs: &Tracefs,
+        name: Option<&str>,
+        journal: Option<&Rc<Journal>>,
+    ) -> Result<Session> {
         match name {
             Some(name) if !tracefs.instances()?.iter().any(|known| known == name) => {
-                let mut session = Session::new(tracefs.create_instance(name)?);
-                session.created_in = Some(tracefs.clone());
-                Ok(session)
+                Session::create(tracefs, name, journal)
             }
-            name => Ok(Session::new(tracefs.instance(name)?)),
+            name => Ok(Session::new(tracefs.instance(name)?).with_journal(journal)),
         }
+    }
+
+    /// A session on an instance of its own, which is deleted afterwards; `purpose` is a part of its
+    /// name. `None` where the kernel gives none: it has no instances, or no memory for one more.
+    pub fn in_own_instance(
+        tracefs: &Tracefs,
+        purpose: &str,
+        journal: Option<&Rc<Journal>>,
+    ) -> Option<Session> {
+        if !tracefs.top().has("instances") {
+            return None;
+        }
+        let name = format!("snaptrace-{purpose}-{}", std::process::id());
+        let session = Session::create(tracefs, &name, journal).ok()?;
+        // In a folder that only looks like a tracing directory it stays empty.
+        session.instance.has(TRACER).then_some(session)
+    }
+
+    fn create(tracefs: &Tracefs, name: &str, journal: Option<&Rc<Journal>>) -> Result<Session> {
+        expand(tracefs.top())?;
+        if let Some(journal) = journal {
+            journal.note(&Entry::Created { instance: name.to_string() })?;
+        }
+        let mut session = Session::new(tracefs.create_instance(name)?).with_journal(journal);
+        session.created_in = Some(tracefs.clone());
+        Ok(session)
+    }
+
+    /// Gives a new instance what is in effect at the top: filters, processes, clock, buffer size.
+    ///
+    /// # Errors
+    /// A file cannot be read, or the kernel refuses a value.
+    pub fn inherit(&self, top: &Instance) -> Result<()> {
+        let mut files: Vec<String> = INHERITED.map(String::from).to_vec();
+        if self.instance.has(BUFFER_SIZE) && written_form(BUFFER_SIZE, &top.read(BUFFER_SIZE)?) == ["X"] {
+            let cpus = top.folders("per_cpu")?;
+            files.extend(cpus.iter().map(|cpu| format!("per_cpu/{cpu}/{BUFFER_SIZE}")));
+        } else {
+            files.push(BUFFER_SIZE.to_string());
+        }
+        for file in files.iter().filter(|file| top.has(file) && self.instance.has(file)) {
+            let values = written_form(file, &top.read(file)?);
+            if values != self.values(file)? {
+                self.instance.write_lines(file, &values, Mode::Replace)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the instance was created by this session, and so holds nothing of anybody's.
+    pub fn is_new(&self) -> bool {
+        self.created_in.is_some()
     }
 
     /// The instance.
@@ -85,6 +162,20 @@ impl Session {
         self.instance.write_lines(file, values, Mode::Replace)
     }
 
+    /// Adds values to a file, such as a trigger; `undo` is added when it is put back.
+    ///
+    /// # Errors
+    /// The kernel refuses a value.
+    pub fn append(&mut self, file: &str, values: &[String], undo: Vec<String>) -> Result<()> {
+        self.note(Saved { file: file.to_string(), values: undo, mode: Mode::Append })?;
+        let outcome = self.instance.write_lines(file, values, Mode::Append);
+        if outcome.is_err() {
+            // What was refused is not there to be taken away.
+            self.saved.pop();
+        }
+        outcome
+    }
+
     fn save(&mut self, file: &str) -> Result<()> {
         if self.saved.iter().any(|saved| saved.file == file) {
             return Ok(());
@@ -97,12 +188,35 @@ impl Session {
             }
             return Ok(());
         }
-        self.saved.push(Saved { file: file.to_string(), values });
+        self.note(Saved { file: file.to_string(), values, mode: Mode::Replace })
+    }
+
+    /// Remembers what takes a change back, here and in the journal.
+    fn note(&mut self, saved: Saved) -> Result<()> {
+        if let Some(journal) = &self.journal {
+            journal.note(&Entry::Changed {
+                instance: self.instance.name().unwrap_or_default().to_string(),
+                file: saved.file.clone(),
+                values: saved.values.clone(),
+                mode: saved.mode,
+            })?;
+        }
+        self.saved.push(saved);
         Ok(())
     }
 
     fn values(&self, file: &str) -> Result<Vec<String>> {
-        Ok(written_form(file, &self.instance.read(file)?))
+        let mut values = written_form(file, &self.instance.read(file)?);
+        if file == "set_event" {
+            values.retain(|event| !self.is_only_triggered(event));
+        }
+        Ok(values)
+    }
+
+    /// Whether an event is listed as on for the sake of its triggers, and records nothing.
+    fn is_only_triggered(&self, event: &str) -> bool {
+        let file = format!("events/{}/enable", event.replacen(':', "/", 1));
+        self.instance.has(&file) && self.instance.read_value(&file).is_ok_and(|state| state.starts_with('0'))
     }
 
     /// Puts everything back, the last change first, and deletes an instance that was created.
@@ -131,12 +245,14 @@ impl Session {
                 }
             }
         }
-        while let Some(Saved { file, values }) = saved.pop() {
+        while let Some(Saved { file, values, mode }) = saved.pop() {
             // Unchanged files are left alone: some writes, as to trace_clock, empty the buffer.
             // Not so pid files: one that its processes have left looks like none, and traces nothing.
             match self.values(&file) {
-                Ok(now) if now == values && !file.ends_with("_pid") => {}
-                _ => note(self.instance.write_lines(&file, &values, Mode::Replace)),
+                Ok(now) if mode == Mode::Replace && now == values && !file.ends_with("_pid") => {}
+                // A killed restore may have taken it away before.
+                Ok(now) if mode == Mode::Append && now.is_empty() => {}
+                _ => note(self.instance.write_lines(&file, &values, mode)),
             }
         }
         // Not before its files: on some kernels an option of an instance is also set at the top.
@@ -154,6 +270,53 @@ impl Drop for Session {
     }
 }
 
+/// Gives the top instance's buffer the size that its first use would give it.
+///
+/// Once there is another instance, the kernel takes the small buffer of the boot for the full one,
+/// and would leave it at that.
+fn expand(top: &Instance) -> Result<()> {
+    if top.has(BUFFER_SIZE) && top.read(BUFFER_SIZE)?.contains("(expanded: ") {
+        top.write_lines(BUFFER_SIZE, &written_form(BUFFER_SIZE, &top.read(BUFFER_SIZE)?), Mode::Replace)?;
+    }
+    Ok(())
+}
+
+/// Puts back what a killed recording had changed, if there is one; gives its process.
+///
+/// While a recording runs, its journal is its own: nothing is done then.
+///
+/// # Errors
+/// The journal cannot be read, or not everything could be put back; this is not tried again.
+pub fn recover(tracefs: &Tracefs) -> Result<Option<String>> {
+    let Some(path) = Left::path(tracefs)? else { return Ok(None) };
+    let Ok(_lock) = Lock::take(tracefs) else { return Ok(None) };
+    let Some(left) = Left::read(&path)? else { return Ok(None) };
+    let mut outcome = Ok(());
+    let mut sessions: Vec<Session> = Vec::new();
+    for entry in &left.entries {
+        let (Entry::Created { instance } | Entry::Changed { instance, .. }) = entry;
+        let name = Some(instance.as_str()).filter(|name| !name.is_empty());
+        // An instance that is gone took everything in it along.
+        let Ok(instance) = tracefs.instance(name) else { continue };
+        let index = sessions.iter().position(|known| known.instance.name() == name).unwrap_or_else(|| {
+            sessions.push(Session::new(instance));
+            sessions.len() - 1
+        });
+        match entry {
+            Entry::Created { .. } => sessions[index].created_in = Some(tracefs.clone()),
+            Entry::Changed { file, values, mode, .. } => {
+                let saved = Saved { file: file.clone(), values: values.clone(), mode: *mode };
+                sessions[index].saved.push(saved);
+            }
+        }
+    }
+    while let Some(mut session) = sessions.pop() {
+        outcome = outcome.and(session.restore());
+    }
+    left.remove()?;
+    outcome.map(|()| Some(left.pid))
+}
+
 /// What has to be written to a file, value by value, so that it holds this content again.
 fn written_form(file: &str, content: &str) -> Vec<String> {
     let lines = || content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -165,7 +328,13 @@ fn written_form(file: &str, content: &str) -> Vec<String> {
         "set_graph_function" | "set_graph_notrace" => {
             lines().filter_map(|line| line.split_ascii_whitespace().next()).map(String::from).collect()
         }
-        "set_event" => lines().map(String::from).collect(),
+        "set_event" | "trigger" => lines().map(String::from).collect(),
+        // A filter that the kernel refused is shown with the reason, and is none.
+        "filter" => {
+            let filter = content.trim();
+            let none = filter == "none" || filter.contains("parse_error:");
+            vec![if none { "0" } else { filter }.to_string()]
+        }
         "set_ftrace_pid" | "set_ftrace_notrace_pid" | "set_event_pid" | "set_event_notrace_pid" => {
             lines().filter(|line| *line != "no pid").map(String::from).collect()
         }

@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::command::{self, Held};
 use crate::error::{Error, Result};
+use crate::events::{self, Choice, Chosen};
 use crate::filter::FunctionFilter;
 use crate::filter_files::{self, FilterFile};
+use crate::journal::Journal;
 use crate::options::{self, Setting};
+use crate::session::Session;
 use crate::tracefs::{Instance, Mode, Tracefs};
 use crate::tracers;
 
@@ -34,8 +38,18 @@ pub struct Start {
     pub func_stack: bool,
     /// Depth of the call graph; 0 is without limit.
     pub max_graph_depth: Option<u32>,
+    /// Keep to this module's functions where a pattern names none; all of them without a pattern.
+    pub module: Option<String>,
+    /// Events; those that are not chosen are off when any is.
+    pub events: Vec<Choice>,
+    /// Let patterns choose no event.
+    pub ignore_missing: bool,
     /// Trace options, `name` or `noname`.
     pub options: Vec<String>,
+    /// The trace clock.
+    pub clock: Option<String>,
+    /// Size of each CPU's buffer in KiB.
+    pub buffer_kb: Option<u64>,
     /// The instance; it is created when it does not exist.
     pub instance: Option<String>,
     /// Trace these processes only.
@@ -53,6 +67,7 @@ pub struct Start {
 pub(crate) struct Step {
     pub(crate) file: String,
     pub(crate) values: Vec<String>,
+    pub(crate) mode: Mode,
 }
 
 /// Starts tracing, runs the command if there is one, and gives its exit status, else 0.
@@ -68,7 +83,9 @@ pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
         Some(name) if !tracefs.instances()?.contains(name) => (tracefs.create_instance(name)?, true),
         name => (tracefs.instance(name.as_deref())?, false),
     };
-    let prepared = prepare(tracefs, &instance, config);
+    let fresh = created.then_some(&instance);
+    let prepared = choose_events(tracefs, config, fresh, None)
+        .and_then(|events| prepare(tracefs, &instance, config, &events));
     let (held, steps) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -101,11 +118,39 @@ pub(crate) fn check(config: &Start) -> Result<()> {
         return Err(Error::usage(format!("process {pid} of -P does not exist"))
             .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
     }
-    if config.func_stack && config.functions.is_empty() {
+    if config.buffer_kb == Some(0) {
+        return Err(Error::usage("-b 0 leaves no buffer").help("give the size of each CPU's buffer in KiB"));
+    }
+    if config.func_stack && config.functions.is_empty() && config.module.is_none() {
         return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
             .help("that brings the machine to its knees; choose functions with -l"));
     }
     Ok(())
+}
+
+/// The events that the request chooses, with filters and triggers that the kernel takes.
+///
+/// It is asked in an instance where that does no harm: `fresh`, which holds nothing yet, or one
+/// that is created for it.
+pub(crate) fn choose_events(
+    tracefs: &Tracefs,
+    config: &Start,
+    fresh: Option<&Instance>,
+    journal: Option<&Rc<Journal>>,
+) -> Result<Vec<Chosen>> {
+    // The kernel lists them in the top instance only; they are the same in all.
+    let events = events::choose(tracefs.top(), &config.events, config.ignore_missing)?;
+    if events.iter().all(|event| event.filter.is_none() && event.triggers.is_empty()) {
+        return Ok(events);
+    }
+    if let Some(instance) = fresh {
+        events::try_out(instance, &events)?;
+    } else if let Some(mut scratch) = Session::in_own_instance(tracefs, "check", journal) {
+        events::try_out(scratch.instance(), &events)?;
+        scratch.restore()?;
+    }
+    // Without instances the kernel has its say when the filters are set.
+    Ok(events)
 }
 
 /// Checks everything, and starts the command's process, held; changes nothing in the kernel.
@@ -115,8 +160,9 @@ pub(crate) fn prepare(
     tracefs: &Tracefs,
     instance: &Instance,
     config: &Start,
+    events: &[Chosen],
 ) -> Result<(Option<Held>, Vec<Step>)> {
-    let mut steps = plan(tracefs, instance, config)?;
+    let mut steps = plan(tracefs, instance, config, events)?;
     let held = match config.command.is_empty() {
         true => None,
         false => Some(Held::spawn(&config.command)?),
@@ -162,7 +208,7 @@ fn exists(pid: &str) -> bool {
 ///
 /// Tracing is off and the tracer is nop while filters change, since a tracer that is on with an
 /// empty filter traces every function; the tracer comes back only once its filters stand.
-fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<Vec<Step>> {
+fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start, events: &[Chosen]) -> Result<Vec<Step>> {
     let tracer = match &config.tracer {
         Some(tracer) => tracers::check(instance, tracer)?,
         None => instance.read_value("current_tracer")?,
@@ -175,9 +221,10 @@ fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<Vec<St
     }
     let settings = settings(instance, config)?;
     let mut filters = Vec::new();
+    let (functions, notrace) = in_module(config);
     for (file, patterns) in [
-        (FilterFile::Notrace, &config.notrace),
-        (FilterFile::Function, &config.functions),
+        (FilterFile::Notrace, &notrace),
+        (FilterFile::Function, &functions),
         (FilterFile::GraphNotrace, &config.graph_notrace),
         (FilterFile::Graph, &config.graph),
     ] {
@@ -188,14 +235,58 @@ fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start) -> Result<Vec<St
     refuse_lost_stacks(instance, &settings)?;
 
     let mut steps = vec![Step::one("tracing_on", "0"), Step::one("current_tracer", "nop")];
+    // Both empty the buffer, so they come while nothing is recorded.
+    if let Some(clock) = &config.clock {
+        steps.push(Step::one("trace_clock", check_clock(instance, clock)?));
+    }
+    steps.extend(config.buffer_kb.map(|size| Step::one("buffer_size_kb", &size.to_string())));
     steps.extend(settings.iter().map(|setting| Step::one(&setting.file(), setting.value())));
     steps.extend(config.max_graph_depth.map(|depth| Step::one("max_graph_depth", &depth.to_string())));
     let filters = filters.into_iter().filter(|(_, filters)| !filters.is_empty());
     steps.extend(filters.map(|(file, filters): (FilterFile, Vec<FunctionFilter>)| {
         Step::new(file.name(), filter_files::texts(&filters))
     }));
+    steps.extend(event_steps(events));
     steps.extend([Step::one("current_tracer", &tracer), Step::one("tracing_on", "1")]);
     Ok(steps)
+}
+
+/// Filters stand before the events are on. Triggers come after: an event that has one counts as
+/// on, and could not be told from one that was on before.
+fn event_steps(events: &[Chosen]) -> Vec<Step> {
+    let filters =
+        events.iter().filter_map(|event| Some(Step::one(&event.file("filter"), event.filter.as_ref()?)));
+    let triggers = events.iter().filter(|event| !event.triggers.is_empty()).map(|event| Step {
+        mode: Mode::Append,
+        ..Step::new(&event.file("trigger"), event.triggers.clone())
+    });
+    let on = Step::new("set_event", events.iter().map(|event| event.name.clone()).collect());
+    filters.chain((!events.is_empty()).then_some(on)).chain(triggers).collect()
+}
+
+fn check_clock<'c>(instance: &Instance, clock: &'c str) -> Result<&'c str> {
+    let clocks = instance.read_value("trace_clock")?;
+    let mut known = clocks.split_ascii_whitespace().map(|name| name.trim_matches(['[', ']']));
+    match known.any(|name| name == clock) {
+        true => Ok(clock),
+        false => Err(Error::usage(format!("clock '{clock}' does not exist"))
+            .help(format!("clocks, the current one in brackets: {clocks}"))),
+    }
+}
+
+/// The patterns of -l and -n; those that name no module keep to the one of `--module`.
+fn in_module(config: &Start) -> (Vec<String>, Vec<String>) {
+    let Some(module) = &config.module else { return (config.functions.clone(), config.notrace.clone()) };
+    let within = |pattern: &String| match pattern.contains(':') {
+        true => pattern.clone(),
+        false => format!("{pattern}:mod:{module}"),
+    };
+    let mut functions: Vec<String> = config.functions.iter().map(within).collect();
+    let notrace: Vec<String> = config.notrace.iter().map(within).collect();
+    if functions.is_empty() && notrace.is_empty() {
+        functions.push(format!("*:mod:{module}"));
+    }
+    (functions, notrace)
 }
 
 /// The options to set; what `-O` says comes last and so prevails.
@@ -221,7 +312,7 @@ fn settings(instance: &Instance, config: &Start) -> Result<Vec<Setting>> {
 
 /// Refuses to record a stack for every function because of an option or a filter that is left over.
 fn refuse_all_stacks(instance: &Instance, config: &Start, tracer: &str, settings: &[Setting]) -> Result<()> {
-    if tracer != "function" || !config.functions.is_empty() {
+    if tracer != "function" || !config.functions.is_empty() || config.module.is_some() {
         return Ok(());
     }
     let file = format!("options/{STACK_OPTION}");
@@ -259,7 +350,7 @@ fn refuse_lost_stacks(instance: &Instance, settings: &[Setting]) -> Result<()> {
 
 fn apply(instance: &Instance, steps: &[Step]) -> Result<()> {
     steps.iter().try_for_each(|step| {
-        instance.write_lines(&step.file, &step.values, Mode::Replace).map_err(|error| {
+        instance.write_lines(&step.file, &step.values, step.mode).map_err(|error| {
             error.and_help("tracing is left off; 'snaptrace reset' brings back the kernel's defaults")
         })
     })
@@ -267,7 +358,7 @@ fn apply(instance: &Instance, steps: &[Step]) -> Result<()> {
 
 impl Step {
     pub(crate) fn new(file: &str, values: Vec<String>) -> Step {
-        Step { file: file.to_string(), values }
+        Step { file: file.to_string(), values, mode: Mode::Replace }
     }
 
     pub(crate) fn one(file: &str, value: &str) -> Step {
@@ -306,7 +397,7 @@ mod tests {
     }
 
     fn planned(tracefs: &Tracefs, config: &Start) -> Vec<String> {
-        let steps = plan(tracefs, tracefs.top(), config).unwrap();
+        let steps = plan(tracefs, tracefs.top(), config, &[]).unwrap();
         steps.iter().map(|step| format!("{} {}", step.file, step.values.join(" "))).collect()
     }
 
@@ -335,6 +426,40 @@ mod tests {
     }
 
     #[test]
+    fn a_module_is_added_to_patterns_that_name_none() {
+        let config = |functions: &[&str], notrace: &[&str]| Start {
+            module: Some("ext4".into()),
+            functions: strings(functions),
+            notrace: strings(notrace),
+            ..Start::default()
+        };
+        let (functions, notrace) = in_module(&config(&["write*", "a:mod:b"], &["x"]));
+        assert_eq!(functions, ["write*:mod:ext4", "a:mod:b"]);
+        assert_eq!(notrace, ["x:mod:ext4"]);
+        assert_eq!(in_module(&config(&[], &[])).0, ["*:mod:ext4"]);
+    }
+
+    #[test]
+    fn filters_stand_before_their_events_are_on() {
+        let event = Chosen {
+            name: "sched:sched_switch".into(),
+            filter: Some("prev_pid == 1".into()),
+            triggers: strings(&["stacktrace"]),
+        };
+        let steps: Vec<(String, Mode)> =
+            event_steps(&[event]).into_iter().map(|step| (step.file, step.mode)).collect();
+        assert_eq!(
+            steps,
+            [
+                ("events/sched/sched_switch/filter".to_string(), Mode::Replace),
+                ("set_event".to_string(), Mode::Replace),
+                ("events/sched/sched_switch/trigger".to_string(), Mode::Append),
+            ]
+        );
+        assert_eq!(event_steps(&[]), []);
+    }
+
+    #[test]
     fn what_is_not_given_stays() {
         let (_folder, tracefs) = fake(&[("current_tracer", "function_graph\n")]);
         assert_eq!(
@@ -347,7 +472,7 @@ mod tests {
     fn pids_come_before_the_tracer() {
         let (_folder, tracefs) = fake(&[("set_ftrace_pid", "no pid\n"), ("set_event_pid", "")]);
         let config = Start { pids: vec![7, 8], ..Start::default() };
-        let (_, steps) = prepare(&tracefs, tracefs.top(), &config).unwrap();
+        let (_, steps) = prepare(&tracefs, tracefs.top(), &config, &[]).unwrap();
         let files: Vec<&str> = steps.iter().map(|step| step.file.as_str()).collect();
         assert_eq!(
             files,
@@ -370,7 +495,7 @@ mod tests {
     fn a_pid_filter_is_dropped_once_its_processes_have_ended() {
         let pid_steps = |content: String| {
             let (_folder, tracefs) = fake(&[("set_ftrace_pid", &content)]);
-            let (_, steps) = prepare(&tracefs, tracefs.top(), &Start::default()).unwrap();
+            let (_, steps) = prepare(&tracefs, tracefs.top(), &Start::default(), &[]).unwrap();
             steps
                 .into_iter()
                 .filter(|step| step.file == FUNCTION_PIDS)
@@ -389,14 +514,14 @@ mod tests {
     fn a_file_that_is_not_offered_is_found_out_before_anything_is_written() {
         let (_folder, tracefs) = fake(&[]);
         let config = Start { max_graph_depth: Some(3), ..Start::default() };
-        let error = prepare(&tracefs, tracefs.top(), &config).unwrap_err().to_string();
+        let error = prepare(&tracefs, tracefs.top(), &config, &[]).unwrap_err().to_string();
         assert!(error.contains("max_graph_depth does not exist"), "{error}");
     }
 
     #[test]
     fn stacks_for_every_function_are_refused() {
         let (_folder, tracefs) = fake(&[("options/func_stack_trace", "1\n")]);
-        let refused = |config: Start| plan(&tracefs, tracefs.top(), &config).is_err();
+        let refused = |config: Start| plan(&tracefs, tracefs.top(), &config, &[]).is_err();
         let function = || Start { tracer: Some("function".into()), ..Start::default() };
         assert!(refused(function()), "the option is on from before, and the filter empty");
         assert!(!refused(Start { functions: strings(&["kfree"]), ..function() }));
@@ -404,7 +529,10 @@ mod tests {
         assert!(!refused(Start { tracer: Some("nop".into()), ..Start::default() }));
         let (_folder, tracefs) = fake(&[("set_ftrace_filter", "kfree\n")]);
         let config = Start { options: strings(&["func_stack_trace"]), ..function() };
-        assert!(plan(&tracefs, tracefs.top(), &config).is_ok(), "the filter from before holds a function");
+        assert!(
+            plan(&tracefs, tracefs.top(), &config, &[]).is_ok(),
+            "the filter from before holds a function"
+        );
     }
 
     #[test]

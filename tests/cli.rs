@@ -148,6 +148,10 @@ fn lists_speak_the_kernels_names() {
     assert_eq!(fake.run(&["list", "-f", "nosuch"]).ok(), "");
     assert_eq!(fake.run(&["list", "-f"]).ok().lines().count(), 4);
     assert_eq!(fake.run(&["list", "-e", "^sched:sched_sw.*"]).ok(), "sched:sched_switch\n");
+    fake.put("events/sched/sched_switch/format", "name: sched_switch\n\nprint fmt: \"\"\n");
+    assert_eq!(fake.run(&["list", "-e", "sched_switch", "-F"]).ok(), "system: sched\nname: sched_switch\n\n");
+    assert_eq!(fake.run(&["list", "-c"]).ok(), "none\nzlib\nzstd\n");
+    fake.refuses(&["list", "-t", "-F"], 2, &["'-t' cannot be used with '-F'"]);
     assert_eq!(fake.run(&["list", "-e", "irq:*"]).ok(), "irq:irq_handler_entry\n");
 }
 

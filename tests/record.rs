@@ -1,4 +1,4 @@
-//! `snaptrace record` against a folder that looks like a tracing directory.
+//! `record` and the live commands against a folder that looks like a tracing directory.
 
 // Helpers of a test may unwrap: a panic there is a failed test.
 #![allow(clippy::unwrap_used)]
@@ -46,6 +46,9 @@ impl Fake {
             ("set_event", "irq:irq_handler_entry\n"),
             ("max_graph_depth", "4\n"),
             ("buffer_size_kb", "1408\n"),
+            ("options/stacktrace", "0\n"),
+            ("events/sched/sched_switch/filter", "none\n"),
+            ("events/sched/sched_switch/trigger", "# Available triggers:\n"),
             ("events/header_page", HEADER_PAGE),
             ("events/header_event", "# compressed entry header\n"),
             ("events/ftrace/function/format", "name: function\nID: 1\n"),
@@ -59,6 +62,7 @@ impl Fake {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
+        fs::create_dir(fake.path("runtime")).unwrap();
         fake
     }
 
@@ -75,7 +79,9 @@ impl Fake {
                 let path = entry.unwrap().path();
                 match path.is_dir() {
                     true => folders.push(path),
-                    false => files.push((path.clone(), fs::read_to_string(&path).unwrap())),
+                    false => {
+                        files.push((path.clone(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into()))
+                    }
                 }
             }
         }
@@ -84,9 +90,16 @@ impl Fake {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        self.snaptrace(&[&["record"], arguments].concat())
+    }
+
+    /// Any subcommand.
+    fn snaptrace(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
-        command.arg("--tracing-dir").arg(self.path("tracing")).arg("record");
+        command.arg("--tracing-dir").arg(self.path("tracing"));
         command.args(arguments).current_dir(self.0.path());
+        // Where the journal goes for who is not root.
+        command.env("XDG_RUNTIME_DIR", self.path("runtime"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -100,7 +113,7 @@ impl Fake {
         let names = fs::read_dir(self.0.path()).unwrap();
         let mut names: Vec<String> =
             names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name != "tracing");
+        names.retain(|name| name != "tracing" && name != "runtime");
         names.sort();
         names
     }
@@ -183,6 +196,15 @@ fn what_cannot_be_recorded_changes_nothing() {
         (&["-e", "sched", "-o", "/dev/null", "true"], 2, "-o /dev/null is no regular file"),
         (&["-e", "sched", "-o", "missing/out.dat", "true"], 1, "missing"),
         (&["-e", "sched", "no-such-program-at-all"], 127, "cannot run 'no-such-program-at-all'"),
+        (
+            &["-e", "sched", "-f", "prev_pid == 1", "-v", "-e", "irq", "-f", "irq == 1", "true"],
+            2,
+            "is left out",
+        ),
+        (&["-f", "prev_pid == 1", "-e", "sched", "true"], 2, "no -e before it"),
+        (&["-e", "sched", "-v", "-e", "sched", "true"], 2, "no event is left"),
+        (&["-e", "sched", "-m", "0", "true"], 2, "-m 0"),
+        (&["-e", "sched", "--date", "-C", "counter", "true"], 2, "does not count time"),
         (&["-e", "sched", "--file-version", "6", "--compression", "zlib", "true"], 2, "cannot be compressed"),
     ] {
         let output = fake.run(arguments);
@@ -214,6 +236,7 @@ fn signals_end_a_recording_in_order() {
         (Signal::INT, 0, &[][..]),
         (Signal::TERM, 143, &["sleep", "1000"]),
         (Signal::HUP, 129, &["sleep", "1000"]),
+        (Signal::QUIT, 131, &["sleep", "1000"]),
     ] {
         let fake = Fake::new();
         let before = fake.state();
@@ -227,6 +250,89 @@ fn signals_end_a_recording_in_order() {
         assert!(is_recording(&fake.path("trace.dat")));
         assert_eq!(fake.state(), before);
     }
+}
+
+#[test]
+fn filters_and_triggers_are_set_and_taken_back() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let show = "for file in filter trigger; do cat tracing/events/sched/sched_switch/$file; done; \
+                cat tracing/set_event tracing/options/stacktrace";
+    let arguments = [
+        "-q",
+        "-T",
+        "-e",
+        "sched",
+        "-f",
+        "prev_pid == 1",
+        "-f",
+        "next_pid == 2",
+        "-R",
+        "traceoff:1",
+        "-e",
+        "nosuch:event",
+        "-i",
+        "-s",
+        "100",
+        "-m",
+        "64",
+        "sh",
+        "-c",
+        show,
+    ];
+    let output = fake.run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(
+        text(&output.stdout),
+        "(prev_pid == 1)&&(next_pid == 2)\n# Available triggers:\ntraceoff:1\nsched:sched_switch\n1\n"
+    );
+    let filter = fake.path("tracing/events/sched/sched_switch/filter");
+    assert_eq!(fs::read_to_string(&filter).unwrap(), "0\n", "what takes a filter away");
+    fs::write(filter, "none\n").unwrap();
+    let trigger = fake.path("tracing/events/sched/sched_switch/trigger");
+    assert_eq!(fs::read_to_string(&trigger).unwrap(), "# Available triggers:\ntraceoff:1\n!traceoff:1\n");
+    fs::write(trigger, "# Available triggers:\n").unwrap();
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn the_next_call_puts_back_what_a_killed_recording_had_changed() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let mut child = fake.started(&["-e", "sched", "sleep", "1000"]);
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    assert!(fake.state() != before, "the recording was killed before it changed anything");
+    let mut command = fake.snaptrace(&["list", "-t"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(
+        text(&output.stderr),
+        format!("a recording of process {} was killed; what it had changed is put back\n", child.id())
+    );
+    assert_eq!(fake.state(), before);
+    assert_eq!(fake.outputs(), Vec::<String>::new());
+    assert_eq!(fs::read_dir(fake.path("runtime")).unwrap().count(), 0, "the journal is gone");
+    let again = command.output().unwrap();
+    assert_eq!(text(&again.stderr), "", "what is put back is not put back again");
+}
+
+#[test]
+fn a_running_recording_is_not_taken_for_a_killed_one() {
+    let fake = Fake::new();
+    let mut child = fake.started(&[]);
+    // Said once nothing changes any more.
+    let mut line = String::new();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "Hit Ctrl^C to stop recording\n");
+    let during = fake.state();
+    let mut command = fake.snaptrace(&["list", "-t"]);
+    let output = command.output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+    assert!(fake.state() == during, "something was changed");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]
@@ -250,4 +356,124 @@ fn an_instance_that_was_missing_is_not_kept_after_a_refusal() {
     let output = fake.run(&["-B", "mine", "-p", "function", "true"]);
     assert_ne!(output.status.code(), Some(0));
     assert!(!fake.path("tracing/instances/mine").exists());
+}
+
+#[test]
+fn a_live_trace_passes_lines_on_and_leaves_nothing() {
+    let fake = Fake::new();
+    let lines = "  sh-9  [000] ....  1.000001: __kmalloc <-load\n";
+    fs::write(fake.path("tracing/trace_pipe"), lines).unwrap();
+    let before = fake.state();
+    let show =
+        "cat tracing/set_ftrace_filter tracing/current_tracer; grep -c . tracing/set_ftrace_pid; exit 4";
+    let arguments = ["trace", "-p", "function", "-l", "__kmalloc", "sh", "-c", show];
+    let output = fake.snaptrace(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.contains(lines), "without colours where it is no terminal: {out:?}");
+    assert!(out.contains("__kmalloc\nfunction\n1\n"), "{out}");
+    assert_eq!(fake.state(), before);
+    assert_eq!(fake.outputs(), Vec::<String>::new());
+    let refused = fake.snaptrace(&["trace", "-p", "function", "-l", "__kmaloc", "true"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn a_stream_has_the_lines_of_a_report() {
+    let fake = Fake::new();
+    let format = "name: function\nID: 1\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
+        \tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
+        \tfield:unsigned long parent_ip;\toffset:16;\tsize:8;\tsigned:0;\n\n\
+        print fmt: \" %ps <-- %ps\", (void *)REC->ip, (void *)REC->parent_ip\n";
+    fs::write(fake.path("tracing/events/ftrace/function/format"), format).unwrap();
+    // A sub-buffer: its time, its 28 bytes of data, and one record of 24 bytes.
+    let mut page = [5_000_000_000_u64.to_le_bytes(), 28_u64.to_le_bytes()].concat();
+    page.extend(6_u32.to_le_bytes());
+    page.extend([1, 0, 0, 0, 1, 0, 0, 0]);
+    page.extend([0; 16]);
+    page.resize(4096, 0);
+    fs::write(fake.path("tracing/per_cpu/cpu0/trace_pipe_raw"), page).unwrap();
+    let before = fake.state();
+    let output = fake.snaptrace(&["stream", "-p", "function", "-l", "__kmalloc", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert_eq!(lines[0], "cpus=2");
+    assert!(lines[1].starts_with("            init-1     [000]     5.000000: function:  "), "{out}");
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn the_buffer_and_the_snapshot_are_extracted() {
+    let fake = Fake::new();
+    let refused = fake.snaptrace(&["extract", "-s"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("CONFIG_TRACER_SNAPSHOT"), "{}", text(&refused.stderr));
+    for (file, content) in
+        [("snapshot", ""), ("per_cpu/cpu0/snapshot_raw", ""), ("per_cpu/cpu1/snapshot_raw", "")]
+    {
+        fs::write(fake.path("tracing").join(file), content).unwrap();
+    }
+    let before = fake.state();
+    let output = fake.snaptrace(&["extract", "-o", "now.dat"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let out = text(&output.stdout);
+    assert!(out.starts_with("CPU0 data recorded at offset=0x"), "{out}");
+    assert!(out.ends_with("To read it: snaptrace report -i now.dat\n"), "{out}");
+    let output = fake.snaptrace(&["extract", "-q", "-s", "-o", "then.dat"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let told = text(&output.stderr);
+    assert!(told.contains("the snapshot of the top instance is empty"), "{told}");
+    assert!(is_recording(&fake.path("now.dat")) && is_recording(&fake.path("then.dat")));
+    assert_eq!(fake.state(), before);
+}
+
+#[test]
+fn a_snapshot_is_taken_shown_emptied_and_freed() {
+    let fake = Fake::new();
+    let refused = fake.snaptrace(&["snapshot", "-s"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    let file = fake.path("tracing/snapshot");
+    fs::write(&file, "# tracer: nop\n").unwrap();
+    assert_eq!(text(&fake.snaptrace(&["snapshot"]).output().unwrap().stdout), "# tracer: nop\n");
+    for (option, value) in [("-s", "1\n"), ("-r", "2\n"), ("-f", "0\n")] {
+        assert!(fake.snaptrace(&["snapshot", option]).status().unwrap().success());
+        assert_eq!(fs::read_to_string(&file).unwrap(), value, "{option}");
+    }
+    assert_eq!(fake.snaptrace(&["snapshot", "--cpu", "0"]).output().unwrap().status.code(), Some(2));
+}
+
+#[test]
+fn set_changes_what_is_given_and_nothing_else() {
+    let fake = Fake::new();
+    let before = fake.state();
+    let refused = fake.snaptrace(&["set"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert_eq!(fake.state(), before);
+    fs::write(fake.path("tracing/options/func_stack_trace"), "0\n").unwrap();
+    let arguments = ["set", "-l", "__kmalloc", "-e", "sched:sched_switch", "-f", "prev_pid == 1", "-b", "64"];
+    let output = fake.snaptrace(&arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let changed: Vec<(String, String)> = fake
+        .state()
+        .into_iter()
+        .filter(|file| !before.contains(file))
+        .map(|(path, content)| {
+            (path.strip_prefix(fake.path("tracing")).unwrap().display().to_string(), content)
+        })
+        .collect();
+    let expected = [
+        ("buffer_size_kb", "64\n"),
+        ("events/sched/sched_switch/filter", "prev_pid == 1\n"),
+        ("options/func_stack_trace", "0\n"),
+        ("set_event", "irq:irq_handler_entry\nsched:sched_switch\n"),
+        ("set_ftrace_filter", "__kmalloc\n"),
+    ];
+    assert_eq!(changed, expected.map(|(file, content)| (file.to_string(), content.to_string())));
 }

@@ -182,6 +182,94 @@ fn options_choose_and_change_lines() {
 }
 
 #[test]
+fn filters_choose_records() {
+    let file = made_up(false);
+    let marks = |include: &[&str], exclude: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
+        let config = Config { include: owned(include), exclude: owned(exclude), ..trace_cmd() };
+        let (text, outcome) = text(&file, &config);
+        assert_eq!(outcome, Ok(()));
+        let name = |line: &str| line.split(": ").nth(1).map(|name| name.trim().to_string());
+        text.lines().skip(1).filter_map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(marks(&["mark"], &[]), ["mark", "mark"]);
+    assert_eq!(marks(&["MA.K: kind == 7 && flags & 4"], &[]), ["mark"]);
+    assert_eq!(marks(&["demo: kind == 7 || flags == 7"], &["mark: kind > 1"]), Vec::<String>::new());
+    assert_eq!(marks(&["demo/mark: name == \"hello\"", "function"], &[]), ["function", "mark", "mark"]);
+    assert_eq!(marks(&["mark: name =~ \"^h.*O$\" && kind * 2 + 1 == 15"], &[]), ["mark"]);
+    assert_eq!(marks(&["mark: name !~ \"l\""], &[]), Vec::<String>::new());
+    assert_eq!(marks(&["function: ip == \"vfs_open\""], &[]), ["function"]);
+    assert_eq!(marks(&[".*: CPU == 1 && COMM != \"sh\" && TIMESTAMP > 2000000000"], &[]), ["mark"]);
+    assert_eq!(marks(&[], &["ftrace"]), ["mark", "mark"]);
+    // A comparison is false where the event lacks the field, and true when that is turned round.
+    assert_eq!(marks(&["mark,function: kind >= 0"], &[]), ["mark", "mark"]);
+    assert_eq!(marks(&["mark,function: !(kind >= 0)"], &[]), ["function"]);
+    // A division by zero is no value.
+    assert_eq!(marks(&["mark: 1 / (kind - 7) != 5"], &[]), ["mark"]);
+}
+
+#[test]
+fn and_and_or_group_as_the_style_says() {
+    let file = made_up(false);
+    let filter = vec!["mark: kind == 7 || kind == 1 && flags == 9".to_string()];
+    let lines = |style| {
+        let config = Config { include: filter.clone(), style, ..Config::default() };
+        text(&file, &config).0.lines().filter(|line| line.contains(" mark: ")).count()
+    };
+    assert_eq!((lines(Style::Snaptrace), lines(Style::TraceCmd31)), (1, 0));
+}
+
+#[test]
+fn records_made_in_interrupts_can_be_hidden() {
+    // All records have the flag for "irqs off" alone, the first one is made to say more.
+    let mut file = made_up(false);
+    let flags = 4096 + 16 + 4 + 2;
+    assert_eq!(file[flags], 1);
+    for (flag, hardirq, softirq) in [(8, true, false), (16, false, true)] {
+        file[flags] = 1 | flag;
+        let count = |hide_hardirq, hide_softirq| {
+            let config = Config { hide_hardirq, hide_softirq, ..trace_cmd() };
+            text(&file, &config).0.lines().filter(|line| line.contains("function:")).count()
+        };
+        assert_eq!((count(false, false), count(hardirq, softirq), count(softirq, hardirq)), (1, 0, 1));
+    }
+}
+
+#[test]
+fn filters_that_do_not_fit_are_refused_before_anything_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.dat");
+    fs::write(&file, made_up(false)).unwrap();
+    for (filter, said) in [
+        ("marc", "near it: mark"),
+        ("mark: kint == 1", "near it: kind"),
+        ("mark: kind = 1", "'==' is"),
+        ("mark: name == 1", "the number 1 compared with the text 'name'"),
+        ("mark: kind == \"x\"", "the number 'kind' compared with the text \"x\""),
+        ("mark: name =~ \"[\"", "is not a regular expression"),
+        ("mark: name > \"x\"", "texts are compared by"),
+        ("ma[k", "is not a regular expression"),
+    ] {
+        let output = run(&["-F", filter], &file);
+        assert_eq!(output.status.code(), Some(2), "{filter}");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(error.contains(said), "{filter}: {error}");
+        assert!(output.stdout.is_empty(), "{filter}");
+    }
+}
+
+#[test]
+fn filters_behind_v_are_turned_round() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.dat");
+    fs::write(&file, made_up(false)).unwrap();
+    let count = |arguments: &[&str]| String::from_utf8(run(arguments, &file).stdout).unwrap().lines().count();
+    assert_eq!(count(&["-F", "function"]), 2);
+    assert_eq!(count(&["-v", "-F", "function"]), 7);
+    assert_eq!(count(&["-F", "ftrace", "-v", "-F", "function"]), 4);
+}
+
+#[test]
 fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
     for big_endian in [false, true] {
         let file = made_up(big_endian);
@@ -245,5 +333,24 @@ fn options_that_do_not_exist_are_refused() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains(arguments[1].split('=').next().unwrap()));
         assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn threads_do_not_change_what_is_printed() {
+    let mut file = made_up(false);
+    // The data of CPU 1 over and over, for more lines than are printed in one go.
+    let page = file[8192..].to_vec();
+    let times = 3000_u64;
+    (1..times).for_each(|_| file.extend(&page));
+    let table = file.windows(10).position(|tag| tag == b"flyrecord\0").unwrap() + 10;
+    file[table + 24..table + 32].copy_from_slice(&(4096 * times).to_le_bytes());
+    let (alone, outcome) = text(&file, &trace_cmd());
+    assert_eq!(outcome, Ok(()));
+    assert_eq!(alone.lines().count() as u64, 5 + 3 * times);
+    for threads in [2, 5] {
+        let (together, outcome) = text(&file, &Config { threads, ..trace_cmd() });
+        assert_eq!(outcome, Ok(()));
+        assert!(together == alone, "{threads} threads print something else");
     }
 }

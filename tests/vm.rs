@@ -15,7 +15,7 @@ use std::{env, fs};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::suite::compare::{RESULTS_VAR, SNAPSHOTS_VAR};
-use xtask::suite::normalise::{normalise, violations};
+use xtask::suite::normalise::{is_trace, normalise, violations};
 use xtask::suite::results::{self, Comparison, Stored};
 use xtask::verdict::Verdict;
 
@@ -86,7 +86,7 @@ fn judge(result: &Stored, reviewed: &Reviewed, what: &str) -> (Verdict, String) 
         return (Verdict::Mismatch, what.into());
     }
     let mut broken = Vec::new();
-    for step in result.steps.iter().filter(|step| step.output.starts_with("# tracer: function")) {
+    for step in result.steps.iter().filter(|step| is_trace(&step.output)) {
         broken.extend(violations(&step.output, &result.filters));
     }
     match broken.first() {

@@ -36,10 +36,35 @@ pub struct Field {
     pub dynamic: Dynamic,
 }
 
+/// Where a number stands in a record: what of a [`Field`] is needed to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    offset: usize,
+    size: usize,
+}
+
+impl Place {
+    /// Its bytes.
+    pub fn size(self) -> usize {
+        self.size
+    }
+
+    /// The unsigned number there; `None` when the record ends before.
+    #[inline]
+    pub fn number(self, order: ByteOrder, record: &[u8]) -> Option<u64> {
+        order.number_at(record, self.offset, self.size)
+    }
+}
+
 impl Field {
+    /// Where its number stands.
+    pub fn place(&self) -> Place {
+        Place { offset: self.offset, size: self.size }
+    }
+
     /// The field as an unsigned number; `None` when the record ends before.
     pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
-        order.number_at(record, self.offset, self.size)
+        self.place().number(order, record)
     }
 
     /// The bytes of the field, wherever they stand; `None` when they are not in the record. An array
@@ -122,8 +147,8 @@ pub struct Event {
     pub name: String,
     /// Its place among the events of the recording.
     pub index: usize,
-    /// The id that records carry as `common_type`.
-    pub id: u64,
+    /// The id that records carry as `common_type`; the kernel's are no larger either.
+    pub id: u16,
     /// All fields; the first [`Event::common`] of them are those that every event has.
     pub fields: Vec<Field>,
     /// How many fields are common ones.
@@ -131,6 +156,7 @@ pub struct Event {
     /// The print format as the file has it: a recording has hundreds, and prints a few.
     print_format: String,
     long_size: usize,
+    least_size: usize,
     /// It compiled, once needed: as C reads it, and as trace-cmd does.
     prints: [OnceLock<Option<Program>>; 2],
 }
@@ -162,6 +188,7 @@ impl Event {
             system: system.into(),
             name: name.into(),
             id,
+            least_size: least_size(&fields),
             fields,
             common,
             print_format: print.trim().into(),
@@ -191,16 +218,16 @@ impl Event {
     /// The bytes that a record of this event has at least: all its fields, but of an array at the
     /// end none. (Records of `kernel_stack` may be shorter than the array that is declared.)
     pub fn least_size(&self) -> usize {
-        let end = |field: &Field| field.offset + field.size;
-        let all = self.fields.iter().map(end).max().unwrap_or(0);
-        match self
-            .fields
-            .iter()
-            .find(|field| end(field) == all && field.array && field.dynamic == Dynamic::No)
-        {
-            Some(last) => last.offset,
-            None => all,
-        }
+        self.least_size
+    }
+}
+
+fn least_size(fields: &[Field]) -> usize {
+    let end = |field: &Field| field.offset + field.size;
+    let all = fields.iter().map(end).max().unwrap_or(0);
+    match fields.iter().find(|field| end(field) == all && field.array && field.dynamic == Dynamic::No) {
+        Some(last) => last.offset,
+        None => all,
     }
 }
 

@@ -4,6 +4,8 @@
 //! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
 
 pub mod expr;
+pub mod filter;
+pub mod filter_text;
 pub mod format;
 pub mod print;
 pub mod printf;
@@ -14,8 +16,16 @@ use std::collections::HashMap;
 
 use crate::bytes::ByteOrder;
 use crate::error::Result;
-pub use format::{Dynamic, Event, Field};
+pub use format::{Dynamic, Event, Field, Place};
 pub use symbols::{Symbol, Symbols};
+
+/// Bits of a record's flags that tell where it was made.
+pub mod irq {
+    /// In a hard interrupt.
+    pub const HARD: u64 = 8;
+    /// In a soft interrupt.
+    pub const SOFT: u64 = 16;
+}
 
 /// What an event's text may need besides the record.
 #[derive(Debug)]
@@ -34,19 +44,20 @@ pub struct Context {
 #[derive(Debug, Default)]
 pub struct Events {
     events: Vec<Event>,
-    by_id: HashMap<u64, usize>,
+    /// Where the event of an id stands, plus one; 0 where there is none.
+    by_id: Vec<u32>,
     common: Common,
 }
 
-/// Where the fields that all events share stand: offset and size.
+/// Where the fields that all events share stand.
 #[derive(Debug, Default, Clone, Copy)]
 struct Common {
-    kind: (usize, usize),
-    flags: Option<(usize, usize)>,
-    preempt_count: Option<(usize, usize)>,
-    pid: Option<(usize, usize)>,
-    migrate_disable: Option<(usize, usize)>,
-    lock_depth: Option<(usize, usize)>,
+    kind: Option<Place>,
+    flags: Option<Place>,
+    preempt_count: Option<Place>,
+    pid: Option<Place>,
+    migrate_disable: Option<Place>,
+    lock_depth: Option<Place>,
 }
 
 impl Events {
@@ -59,9 +70,9 @@ impl Events {
         let mut event = Event::parse(system, text, long_size)?;
         event.index = self.events.len();
         if self.events.is_empty() {
-            let place = |name: &str| event.field(name).map(|field| (field.offset, field.size));
+            let place = |name: &str| event.field(name).map(Field::place);
             self.common = Common {
-                kind: place("common_type").unwrap_or((0, 2)),
+                kind: place("common_type"),
                 flags: place("common_flags"),
                 preempt_count: place("common_preempt_count"),
                 pid: place("common_pid"),
@@ -69,16 +80,21 @@ impl Events {
                 lock_depth: place("common_lock_depth"),
             };
         }
-        self.by_id.entry(event.id).or_insert(self.events.len());
+        let id = usize::from(event.id);
+        self.by_id.resize(self.by_id.len().max(id + 1), 0);
         self.events.push(event);
+        if self.by_id[id] == 0 {
+            self.by_id[id] = self.events.len() as u32;
+        }
         Ok(())
     }
 
     /// The event that a record is of; `None` when the recording has no format for it.
+    #[inline]
     pub fn of(&self, order: ByteOrder, record: &[u8]) -> Option<&Event> {
-        let (offset, size) = self.common.kind;
-        let id = order.number_at(record, offset, size)?;
-        self.by_id.get(&id).and_then(|index| self.events.get(*index))
+        let id = self.common.kind?.number(order, record)?;
+        let place = *self.by_id.get(usize::try_from(id).ok()?)?;
+        self.events.get((place as usize).checked_sub(1)?)
     }
 
     /// All events in the order of the file.
@@ -86,16 +102,28 @@ impl Events {
         self.events.iter()
     }
 
+    /// The event at a place, see [`Event::index`].
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&Event> {
+        self.events.get(index)
+    }
+
     /// The pid of a record; 0 when it is too short to have one.
+    #[inline]
     pub fn pid(&self, order: ByteOrder, record: &[u8]) -> i32 {
         read(self.common.pid, order, record).map_or(0, |pid| pid as i32)
+    }
+
+    /// The flags of a record, see [`irq`]; none when it is too short to have them.
+    pub fn flags(&self, order: ByteOrder, record: &[u8]) -> u64 {
+        read(self.common.flags, order, record).unwrap_or(0)
     }
 
     /// Appends the latency flags of a record as the kernel's `trace` shows them, such as `d.h1.`:
     /// irqs off, need-resched, hard or soft irq, preempt depth (two digits), and what the kernel
     /// has of migrate-disable and lock depth.
     pub fn latency(&self, order: ByteOrder, record: &[u8], out: &mut Vec<u8>) {
-        let flags = read(self.common.flags, order, record).unwrap_or(0);
+        let flags = self.flags(order, record);
         let count = read(self.common.preempt_count, order, record).unwrap_or(0);
         let bit = |bit: u64| flags & bit != 0;
         let digit = |value: u64| if value == 0 { b'.' } else { b"0123456789abcdef"[value as usize & 15] };
@@ -106,7 +134,7 @@ impl Events {
                 _ => b'.',
             },
             if bit(4) { b'N' } else { b'.' },
-            match (bit(8), bit(16)) {
+            match (bit(irq::HARD), bit(irq::SOFT)) {
                 (true, true) => b'H',
                 (true, false) => b'h',
                 (false, true) => b's',
@@ -116,10 +144,10 @@ impl Events {
             digit(count >> 4 & 15),
         ]);
         for place in [self.common.migrate_disable, self.common.lock_depth] {
-            let Some((_, size)) = place else { continue };
+            let Some(place) = place else { continue };
             // Sign extension: -1 stands for "not held".
-            let value = read(place, order, record).unwrap_or(0);
-            let unused = 64 - 8 * size.clamp(1, 8) as u32;
+            let value = place.number(order, record).unwrap_or(0);
+            let unused = 64 - 8 * place.size().clamp(1, 8) as u32;
             match ((value << unused) as i64) >> unused {
                 value if value < 0 => out.push(b'.'),
                 value => out.extend(value.to_string().bytes()),
@@ -128,7 +156,7 @@ impl Events {
     }
 }
 
-fn read(place: Option<(usize, usize)>, order: ByteOrder, record: &[u8]) -> Option<u64> {
-    let (offset, size) = place?;
-    order.number_at(record, offset, size)
+#[inline]
+fn read(place: Option<Place>, order: ByteOrder, record: &[u8]) -> Option<u64> {
+    place?.number(order, record)
 }

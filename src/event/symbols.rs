@@ -9,6 +9,18 @@ pub struct Symbol<'a> {
     pub name: &'a str,
 }
 
+/// The values of hexadecimal digits; 16 for all other bytes.
+const HEX: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        values[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+
 /// All functions of a kernel.
 #[derive(Debug, Default)]
 pub struct Symbols {
@@ -27,24 +39,25 @@ impl Symbols {
     /// assert_eq!(symbols.find(0xff14).unwrap().name, "open");
     /// ```
     pub fn parse(text: String) -> Symbols {
-        let mut map = Vec::with_capacity(text.len() / 48);
-        let mut start = 0;
-        // Bytes, not characters: there are a few hundred thousand lines.
-        for line in text.as_bytes().split(|byte| *byte == b'\n') {
-            let at = start;
-            start += line.len() + 1;
-            let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-            let (address, rest) = line.split_at(digits);
-            let [b' ', kind, b' ', name @ ..] = rest else { break };
-            if !(1..=16).contains(&digits) || name.is_empty() {
+        let bytes = text.as_bytes();
+        let mut map = Vec::with_capacity(bytes.len() / 48);
+        let mut at = 0;
+        // Byte by byte and in one go: there are a few hundred thousand lines.
+        while let Some(line) = bytes.get(at..) {
+            let digits = line.iter().take_while(|byte| HEX[usize::from(**byte)] < 16);
+            let (count, address) = digits.fold((0, 0), |(count, sum), byte| {
+                (count + 1, sum << 4 | u64::from(HEX[usize::from(*byte)]))
+            });
+            let [b' ', kind, b' ', name @ ..] = &line[count..] else { break };
+            let length = name.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+            if !(1..=16).contains(&count) || length == 0 {
                 break;
             }
-            if matches!(kind, b'A' | b'a') || name[0] == b'$' {
-                continue;
+            if !matches!(kind, b'A' | b'a') && name[0] != b'$' {
+                map.push((address, (at + count + 3) as u32, length as u32));
             }
-            let digit = |sum: u64, byte: &u8| sum << 4 | u64::from((*byte as char).to_digit(16).unwrap_or(0));
-            let length = name.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
-            map.push((address.iter().fold(0, digit), (at + digits + 3) as u32, length as u32));
+            let end = name[length..].iter().position(|byte| *byte == b'\n');
+            at += count + 3 + length + end.map_or(name.len() - length, |end| end + 1);
         }
         // trace-cmd's choice among several names of one address depends on this very order.
         map.reverse();

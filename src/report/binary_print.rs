@@ -3,13 +3,13 @@
 
 use std::io::Write;
 
-use super::Reporter;
+use super::printer::Printer;
 use crate::event::Event;
 use crate::event::print::until_nul;
 use crate::event::printf::conversions;
 use crate::trace_dat::Record;
 
-impl Reporter<'_> {
+impl Printer<'_> {
     /// Appends the text of a bprint record.
     pub(super) fn binary_print(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
         let order = self.context.order;

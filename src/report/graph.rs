@@ -2,79 +2,88 @@
 
 use std::io::Write;
 
-use super::{Reporter, Style, line};
-use crate::event::Event;
-use crate::trace_dat::{Reader, Record};
+use super::plan::Plan;
+use super::printer::Printer;
+use super::{Style, columns};
+use crate::event::{Event, Field, Place};
+use crate::trace_dat::Record;
 
-/// Half of a call: an entry or an exit. Times are in nanoseconds.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call {
-    pub buffer: usize,
-    cpu: u32,
-    pid: i32,
-    function: u64,
-    depth: u64,
-    /// From the call to the return; 0 for an entry.
-    duration: u64,
+/// Where the records of a graph have their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct CallFields {
+    function: Place,
+    depth: Place,
+    /// Call and return; an entry has none.
+    times: [Option<Place>; 2],
 }
 
-impl Call {
-    /// Reads a funcgraph_entry or funcgraph_exit; `None` when a field is missing.
-    pub fn read(reader: &Reader, event: &Event, record: &Record<'_>) -> Option<Call> {
-        let order = reader.context().order;
-        let value = |name: &str| event.field(name)?.number(order, record.data);
-        Some(Call {
-            buffer: record.buffer,
-            cpu: record.cpu,
-            pid: reader.events().pid(order, record.data),
-            function: value("func")?,
-            depth: value("depth")?,
-            duration: value("rettime").unwrap_or(0).wrapping_sub(value("calltime").unwrap_or(0)),
+impl CallFields {
+    /// `None` when a field is missing.
+    pub fn find(event: &Event) -> Option<CallFields> {
+        let place = |name: &str| event.field(name).map(Field::place);
+        Some(CallFields {
+            function: place("func")?,
+            depth: place("depth")?,
+            times: [place("calltime"), place("rettime")],
         })
     }
 }
 
-/// Finds the exits that belong to entries.
-pub(super) struct Exits {
-    event: Option<usize>,
+/// Half of a call: an entry or an exit. Times are in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Call {
+    cpu: u32,
+    pid: i32,
+    function: u64,
+    depth: u64,
+    /// From the call to the return; 0 for an entry that is no leaf.
+    pub duration: u64,
 }
 
-impl Exits {
-    pub fn find(reader: &Reader) -> Exits {
-        let exit = |event: &&Event| event.system == "ftrace" && event.name == "funcgraph_exit";
-        Exits { event: reader.events().iter().find(exit).map(|event| event.index) }
+impl Call {
+    /// Reads a funcgraph_entry or funcgraph_exit; `None` when the record ends before.
+    #[inline]
+    pub fn read(fields: CallFields, plan: &Plan<'_>, record: &Record<'_>) -> Option<Call> {
+        let order = plan.context.order;
+        let time =
+            |place: Option<Place>| place.and_then(|place| place.number(order, record.data)).unwrap_or(0);
+        let [call, end] = fields.times;
+        Some(Call {
+            cpu: record.cpu,
+            pid: plan.pid(record),
+            function: fields.function.number(order, record.data)?,
+            depth: fields.depth.number(order, record.data)?,
+            duration: time(end).wrapping_sub(time(call)),
+        })
     }
 
-    /// The exit of `entry`, if it is the record that follows.
-    pub fn exit_of(&self, entry: &Call, reader: &Reader, next: &Record<'_>) -> Option<Call> {
-        let event = reader.events().of(reader.context().order, next.data)?;
-        if Some(event.index) != self.event {
-            return None;
-        }
-        Call::read(reader, event, next)
-            .filter(|exit| (exit.cpu, exit.pid, exit.function) == (entry.cpu, entry.pid, entry.function))
+    /// This entry with what its exit tells.
+    pub fn ended_by(self, exit: &Call) -> Call {
+        Call { duration: exit.duration, ..self }
+    }
+
+    /// Whether this exit belongs to an entry.
+    pub fn ends(&self, entry: &Call) -> bool {
+        (self.cpu, self.pid, self.function) == (entry.cpu, entry.pid, entry.function)
     }
 }
 
-impl Reporter<'_> {
+impl Printer<'_> {
     /// Appends the text of an entry, with its exit when that follows at once.
-    pub(super) fn graph_entry(&mut self, entry: &Call, exit: Option<Call>) {
-        match exit {
-            Some(exit) => {
-                self.overhead(exit.duration);
-                self.duration(exit.duration);
-            }
-            None => self.out.extend_from_slice(b"             |  "),
+    pub(super) fn graph_entry(&mut self, entry: &Call, leaf: bool) {
+        if leaf {
+            self.duration(entry.duration);
+        } else {
+            self.out.extend_from_slice(b"             |  ");
         }
         self.depth(entry);
         self.graph_function(entry.function);
-        self.out.extend_from_slice(if exit.is_some() { b"();" } else { b"() {" });
+        self.out.extend_from_slice(if leaf { b"();" } else { b"() {" });
         self.depth_note(entry);
     }
 
     /// Appends the text of an exit that is not part of its entry's line.
     pub(super) fn graph_exit(&mut self, exit: &Call) {
-        self.overhead(exit.duration);
         self.duration(exit.duration);
         self.depth(exit);
         self.out.push(b'}');
@@ -88,7 +97,7 @@ impl Reporter<'_> {
 
     fn depth(&mut self, call: &Call) {
         // No stack of a kernel is deeper; a damaged depth shall not fill the line.
-        line::blanks(call.depth.min(1024) as usize * 2, &mut self.out);
+        columns::blanks(call.depth.min(1024) as usize * 2, &mut self.out);
     }
 
     fn depth_note(&mut self, call: &Call) {
@@ -104,9 +113,28 @@ impl Reporter<'_> {
         }
     }
 
-    fn overhead(&mut self, duration: u64) {
+    /// Microseconds with three digits behind the point, or, as the kernel's own text has it, as many
+    /// as fit into seven characters; a mark before them tells of long calls.
+    fn duration(&mut self, duration: u64) {
+        let mut column = [b' '; 40];
+        column[..2].copy_from_slice(self.mark(duration));
+        let mut at = 2 + columns::write_number(duration / 1000, &mut column[2..]);
+        if at < 2 + 7 {
+            let count = if self.trace_cmd() { 3 } else { 3.min(2 + 7 - at) };
+            column[at] = b'.';
+            let digits = &columns::THREE_DIGITS[(duration % 1000) as usize][..count];
+            column[at + 1..at + 1 + count].copy_from_slice(digits);
+            at += 1 + count;
+        }
+        column[at + 1..at + 3].copy_from_slice(b"us");
+        at = at.max(2 + 7) + 4;
+        column[at] = b'|';
+        self.out.extend_from_slice(&column[..at + 3]);
+    }
+
+    fn mark(&self, duration: u64) -> &'static [u8; 2] {
         let all = self.config.style == Style::Snaptrace;
-        self.out.extend_from_slice(match duration {
+        match duration {
             u64::MAX => b"  ",
             1_000_000_001.. => b"$ ",
             100_000_001.. if all => b"@ ",
@@ -115,25 +143,6 @@ impl Reporter<'_> {
             100_001.. => b"! ",
             10_001.. => b"+ ",
             _ => b"  ",
-        });
-    }
-
-    /// Microseconds with three digits behind the point, or, as the kernel's own text has it, as many
-    /// as fit into seven characters.
-    fn duration(&mut self, duration: u64) {
-        let start = self.out.len();
-        line::number(duration / 1000, 0, b' ', &mut self.out);
-        let whole = self.out.len() - start;
-        if whole < 7 {
-            let mut nanoseconds = Vec::with_capacity(3);
-            line::number(duration % 1000, 3, b'0', &mut nanoseconds);
-            self.out.push(b'.');
-            let digits = if self.trace_cmd() { 3 } else { 3.min(7 - whole) };
-            self.out.extend_from_slice(&nanoseconds[..digits]);
         }
-        let used = self.out.len() - start;
-        self.out.extend_from_slice(b" us ");
-        line::blanks(7usize.saturating_sub(used), &mut self.out);
-        self.out.extend_from_slice(b"|  ");
     }
 }

@@ -2,9 +2,13 @@
 
 use std::io::Write;
 
-use super::{Reporter, graph};
-use crate::event::Event;
+use super::columns;
+use super::graph::{Call, CallFields};
+use super::lines::{Around, Line};
+use super::printer::Printer;
+use crate::bytes::ByteOrder;
 use crate::event::print::until_nul;
+use crate::event::{Event, Field, Place};
 use crate::trace_dat::Record;
 
 /// How an event is printed.
@@ -12,9 +16,9 @@ use crate::trace_dat::Record;
 pub(super) enum Handler {
     /// By its print format.
     None,
-    Function,
-    GraphEntry,
-    GraphExit,
+    Function(FunctionFields),
+    GraphEntry(CallFields),
+    GraphExit(CallFields),
     KernelStack,
     RawData,
     BinaryPrint,
@@ -24,6 +28,27 @@ pub(super) enum Handler {
     HrtimerExpire,
     HrtimerStart,
     TlbFlush,
+}
+
+/// Where a record of a function has its addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FunctionFields {
+    pub function: Place,
+    pub caller: Place,
+}
+
+impl FunctionFields {
+    /// `None` when a field is missing.
+    fn find(event: &Event) -> Option<FunctionFields> {
+        let place = |name: &str| event.field(name).map(Field::place);
+        Some(FunctionFields { function: place("ip")?, caller: place("parent_ip")? })
+    }
+
+    /// The addresses of the function and of its caller.
+    #[inline]
+    pub fn read(self, order: ByteOrder, record: &[u8]) -> Option<[u64; 2]> {
+        Some([self.function.number(order, record)?, self.caller.number(order, record)?])
+    }
 }
 
 /// How an event is printed where the kernel's own print formats are asked for.
@@ -36,9 +61,9 @@ pub(super) fn kernel_format(event: &Event) -> Handler {
 /// How an event is printed otherwise.
 pub(super) fn handler(event: &Event) -> Handler {
     match (event.system.as_str(), event.name.as_str()) {
-        ("ftrace", "function") => Handler::Function,
-        ("ftrace", "funcgraph_entry") => Handler::GraphEntry,
-        ("ftrace", "funcgraph_exit") => Handler::GraphExit,
+        ("ftrace", "function") => FunctionFields::find(event).map_or(Handler::None, Handler::Function),
+        ("ftrace", "funcgraph_entry") => CallFields::find(event).map_or(Handler::None, Handler::GraphEntry),
+        ("ftrace", "funcgraph_exit") => CallFields::find(event).map_or(Handler::None, Handler::GraphExit),
         ("ftrace", "kernel_stack") => Handler::KernelStack,
         ("ftrace", "raw_data") => Handler::RawData,
         ("sched", "sched_switch") => Handler::SchedSwitch,
@@ -59,14 +84,27 @@ pub(super) fn handler(event: &Event) -> Handler {
     }
 }
 
-impl<'r> Reporter<'r> {
+impl Printer<'_> {
     /// Appends the text that this program has of its own for an event; false when the print
     /// format is to follow.
-    pub(super) fn handle(&mut self, record: &Record<'_>, event: &Event) -> bool {
-        match self.handlers[event.index] {
-            Handler::None | Handler::GraphEntry => false,
-            Handler::Function => self.function(record, event).is_some(),
-            Handler::GraphExit => match graph::Call::read(self.reader, event, record) {
+    pub(super) fn handle(
+        &mut self,
+        handler: Handler,
+        line: &Line,
+        record: &Record<'_>,
+        event: &Event,
+    ) -> bool {
+        match handler {
+            Handler::None => false,
+            Handler::Function(fields) => self.function(fields, line, record).is_some(),
+            Handler::GraphEntry(_) => match line.around {
+                Around::Entry { call, leaf } => {
+                    self.graph_entry(&call, leaf);
+                    true
+                }
+                _ => false,
+            },
+            Handler::GraphExit(fields) => match Call::read(fields, self.plan, record) {
                 Some(exit) => {
                     self.graph_exit(&exit);
                     true
@@ -92,14 +130,10 @@ impl<'r> Reporter<'r> {
         event.field(name)?.number(self.context.order, record.data)
     }
 
-    fn function(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
-        let function = self.value(record, event, "ip")?;
-        let caller = self.value(record, event, "parent_ip")?;
-        if !self.config.no_indent {
-            let name = self.symbol(function).map(|symbol| symbol.name);
-            let parent = self.symbol(caller);
-            let depth = parent.map_or(0, |parent| self.depth_of(record.cpu, parent.name, name));
-            super::line::blanks(depth * 3, &mut self.out);
+    fn function(&mut self, fields: FunctionFields, line: &Line, record: &Record<'_>) -> Option<()> {
+        let [function, caller] = fields.read(self.context.order, record.data)?;
+        if let Around::Depth(depth) = line.around {
+            columns::blanks(depth * 3, &mut self.out);
         }
         self.function_name(function);
         if self.config.parent.unwrap_or(!self.trace_cmd()) {
@@ -107,24 +141,6 @@ impl<'r> Reporter<'r> {
             self.function_name(caller);
         }
         Some(())
-    }
-
-    /// How deep a function is among those seen on its CPU: one below its parent.
-    fn depth_of(&mut self, cpu: u32, parent: &'r str, function: Option<&'r str>) -> usize {
-        let stack = self.stacks.entry(cpu).or_default();
-        // What lies behind an unused slot was left by a deeper call.
-        let used = stack.iter().take_while(|slot| slot.is_some());
-        let depth = used.enumerate().find(|(_, slot)| **slot == Some(parent)).map(|(depth, _)| depth);
-        let depth = depth.unwrap_or_else(|| {
-            stack.resize(stack.len().max(1), None);
-            stack[0] = Some(parent);
-            0
-        });
-        if stack.len() < depth + 2 {
-            stack.resize(depth + 2, None);
-        }
-        stack[depth + 1] = function;
-        depth
     }
 
     fn function_name(&mut self, address: u64) {
@@ -172,7 +188,7 @@ impl<'r> Reporter<'r> {
 
     fn sched_switch(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
         let previous = self.value(record, event, "prev_pid")?;
-        self.learn(record, event, "prev_comm", previous);
+        self.comm(record, event, "prev_comm");
         let _ = write!(self.out, ":{previous} ");
         if let Some(priority) = self.value(record, event, "prev_prio") {
             let _ = write!(self.out, "[{}] ", priority as i32);
@@ -182,7 +198,7 @@ impl<'r> Reporter<'r> {
         }
         self.out.extend_from_slice(b" ==> ");
         let next = self.value(record, event, "next_pid")?;
-        self.learn(record, event, "next_comm", next);
+        self.comm(record, event, "next_comm");
         let _ = write!(self.out, ":{next}");
         if let Some(priority) = self.value(record, event, "next_prio") {
             let _ = write!(self.out, " [{}]", priority as i32);
@@ -207,7 +223,7 @@ impl<'r> Reporter<'r> {
 
     fn sched_wakeup(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
         let pid = self.value(record, event, "pid")?;
-        self.learn(record, event, "comm", pid);
+        self.comm(record, event, "comm");
         let _ = write!(self.out, ":{pid}");
         if let Some(priority) = self.value(record, event, "prio") {
             let _ = write!(self.out, " [{priority}]");
@@ -221,14 +237,9 @@ impl<'r> Reporter<'r> {
         Some(())
     }
 
-    /// Appends a command, and remembers it for a pid that has none yet.
-    fn learn(&mut self, record: &Record<'_>, event: &Event, field: &str, pid: u64) {
+    fn comm(&mut self, record: &Record<'_>, event: &Event, field: &str) {
         let bytes = event.field(field).and_then(|field| field.bytes(self.context.order, record.data));
-        if let Some(bytes) = bytes {
-            let comm = until_nul(bytes);
-            self.out.extend_from_slice(comm);
-            self.comms.entry(pid as i32).or_insert_with(|| comm.to_vec());
-        }
+        self.out.extend_from_slice(bytes.map_or(b"", until_nul));
     }
 
     fn call_site(&mut self, record: &Record<'_>, event: &Event) {

@@ -1,19 +1,24 @@
 //! The text of a recording, as `trace-cmd report` prints it; pure.
 
+pub mod about;
 mod binary_print;
+mod columns;
 mod graph;
 mod handlers;
-mod line;
+mod lines;
+mod plan;
+mod printer;
+mod selection;
 
-use std::collections::{HashMap, HashSet};
 use std::io::Write;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use crate::error::{Error, Result};
-use crate::event::print::Run;
-use crate::event::{Context, Event, Symbol};
-use crate::ring_buffer::Missed;
-use crate::trace_dat::{Reader, Record};
-use handlers::Handler;
+use crate::trace_dat::Reader;
+use lines::{Batch, Lines};
+use plan::Plan;
+use printer::Printer;
 
 /// Whose lines are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -62,266 +67,128 @@ pub struct Config {
     pub pids: Vec<i32>,
     /// The same by the commands that the recording knows; all when empty.
     pub comms: Vec<String>,
+    /// Only records that any of these filters fits, see [`crate::event::filter`]; all when empty.
+    pub include: Vec<String>,
+    /// No records that any of these filters fits.
+    pub exclude: Vec<String>,
+    /// No records made in a hard interrupt.
+    pub hide_hardirq: bool,
+    /// No records made in a soft interrupt.
+    pub hide_softirq: bool,
+    /// How many threads print; 0 is as good as 1.
+    pub threads: usize,
 }
 
 /// Prints the records of a recording.
 ///
-/// Fails when the output does. Damage does not stop what can still be read from being printed;
+/// Fails when the output does, and before anything is printed when a filter does not fit the
+/// recording. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
-pub fn report(reader: &Reader, config: &Config, out: &mut impl Write) -> Result<()> {
-    let mut reporter = Reporter::new(reader, config);
-    reporter.out.extend(format!("cpus={}\n", reader.cpus()).bytes());
-    let wanted = |_: usize, cpu: u32| config.cpus.is_empty() || config.cpus.contains(&cpu);
-    let mut records = reader.records_of(wanted);
-    while let Some(record) = records.next() {
-        let event = reader.events().of(reader.context().order, record.data);
-        if !reporter.wants(&record, event) {
-            continue;
+pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> Result<()> {
+    let failed = |cause| Error::output(&cause);
+    let plan = Plan::new(reader, config)?;
+    writeln!(out, "cpus={}", reader.cpus()).map_err(failed)?;
+    let lines = Mutex::new(Lines::new(&plan));
+    let output = Output { state: Mutex::new(State { out, turn: 0, failed: None }), next: Condvar::new() };
+    let mut damage = Vec::new();
+    thread::scope(|scope| {
+        // Short recordings are printed before a thread has started.
+        let mut printer = Printer::new(&plan);
+        let more = print(&lines, &output, &mut printer, 1);
+        let others = if more { config.threads.saturating_sub(1) } else { 0 };
+        let others: Vec<_> = (0..others)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut printer = Printer::new(&plan);
+                    print(&lines, &output, &mut printer, usize::MAX);
+                    printer.damage
+                })
+            })
+            .collect();
+        if more {
+            print(&lines, &output, &mut printer, usize::MAX);
         }
-        reporter.line_head(&record, event);
-        let entry = match event {
-            Some(event) if reporter.handlers[event.index] == Handler::GraphEntry && !config.raw_fields => {
-                graph::Call::read(reader, event, &record)
-            }
-            _ => None,
-        };
-        match entry {
-            // Its text depends on the record that follows, which takes the place of this one.
-            Some(entry) => {
-                let next = records.peek(entry.buffer);
-                let leaf = next.and_then(|next| reporter.graph.exit_of(&entry, reader, &next));
-                reporter.graph_entry(&entry, leaf);
-                if leaf.is_some() {
-                    records.skip(entry.buffer);
-                }
-            }
-            None => reporter.text(&record, event),
-        }
-        reporter.line_end();
-        if reporter.out.len() > BUFFER {
-            out.write_all(&reporter.out).map_err(|cause| Error::output(&cause))?;
-            reporter.out.clear();
-        }
+        damage.extend(printer.damage);
+        // A thread that panicked has told so itself, and the scope passes that on.
+        damage.extend(others.into_iter().filter_map(|other| other.join().ok().flatten()));
+    });
+    let mut state = output.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match state.failed {
+        Some(cause) => return Err(failed(cause)),
+        None => state.out.flush().map_err(failed)?,
     }
-    out.write_all(&reporter.out).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))?;
-    records.finish()?;
-    reporter.damage.map_or(Ok(()), Err)
+    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    lines.records.finish()?;
+    let first = damage.into_iter().min_by_key(|(number, _)| *number);
+    first.map_or(Ok(()), |(_, error)| Err(error))
 }
 
-/// Output is written in pieces of about this many bytes.
-const BUFFER: usize = 128 << 10;
-
-/// How many functions are kept for looking up.
-const RECENT: usize = 4096;
-
-/// What is kept from line to line.
-struct Reporter<'r> {
-    reader: &'r Reader,
-    context: &'r Context,
-    config: &'r Config,
-    /// How each event is printed, by its index.
-    handlers: Vec<Handler>,
-    graph: graph::Exits,
-    /// Commands by pid; grows by what sched_switch tells.
-    comms: HashMap<i32, Vec<u8>>,
-    /// The processes whose records are printed; all when `None`.
-    wanted: Option<HashSet<i32>>,
-    /// Functions on the way down, by CPU, for their indentation.
-    stacks: HashMap<u32, Vec<Option<&'r str>>>,
-    /// Functions looked up of late, by some bits of the address: a search takes much longer.
-    recent: Vec<(u64, Option<Symbol<'r>>)>,
-    /// The width of the longest instance's name; 0 when there are no instances.
-    name_width: usize,
-    last_time: Option<u64>,
-    nanoseconds: bool,
-    damage: Option<Error>,
-    out: Vec<u8>,
+/// Prints up to `batches` batches; false when there is nothing left to print.
+///
+/// Each thread takes the next batch, prints it into memory beside the others, and waits for its
+/// turn to write. So the first pass and the writing are never done by two at a time.
+fn print<W: Write>(
+    lines: &Mutex<Lines<'_>>,
+    output: &Output<W>,
+    printer: &mut Printer<'_>,
+    batches: usize,
+) -> bool {
+    let _bell = Bell(output);
+    let mut batch = Batch::default();
+    for _ in 0..batches {
+        lock(lines).fill(&mut batch);
+        if batch.lines.is_empty() {
+            return false;
+        }
+        printer.print(&batch);
+        let written = output.write(batch.turn, &printer.out);
+        if !written {
+            return false;
+        }
+    }
+    true
 }
 
-impl<'r> Reporter<'r> {
-    fn new(reader: &'r Reader, config: &'r Config) -> Reporter<'r> {
-        let find = if config.kernel_formats { handlers::kernel_format } else { handlers::handler };
-        let called = |(pid, comm): (&i32, &Vec<u8>)| {
-            config.comms.iter().any(|wanted| wanted.as_bytes() == comm.as_slice()).then_some(*pid)
-        };
-        let named = reader.cmdlines().iter().filter_map(called);
-        let all = config.pids.is_empty() && config.comms.is_empty();
-        Reporter {
-            reader,
-            wanted: (!all).then(|| config.pids.iter().copied().chain(named).collect()),
-            context: reader.context(),
-            config,
-            handlers: reader.events().iter().map(find).collect(),
-            graph: graph::Exits::find(reader),
-            comms: reader.cmdlines().clone(),
-            stacks: HashMap::new(),
-            recent: vec![(0, reader.context().symbols.find(0)); RECENT],
-            name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
-            last_time: None,
-            nanoseconds: reader.is_nanoseconds() && !config.raw_time,
-            damage: None,
-            out: Vec::with_capacity(BUFFER + 4096),
-        }
-    }
+/// Where batches are written in their order.
+struct Output<W> {
+    state: Mutex<State<W>>,
+    next: Condvar,
+}
 
-    /// The function that an address lies in.
-    fn symbol(&mut self, address: u64) -> Option<Symbol<'r>> {
-        let symbols = &self.context.symbols;
-        let slot = &mut self.recent[(address ^ address >> 12) as usize % RECENT];
-        if slot.0 != address {
-            *slot = (address, symbols.find(address));
-        }
-        slot.1
-    }
+struct State<W> {
+    out: W,
+    /// Whose turn it is.
+    turn: u64,
+    failed: Option<std::io::Error>,
+}
 
-    fn trace_cmd(&self) -> bool {
-        self.config.style != Style::Snaptrace
+impl<W: Write> Output<W> {
+    /// Writes the text of a batch once all before it are written; false when writing has failed.
+    fn write(&self, turn: u64, text: &[u8]) -> bool {
+        let waits = |state: &mut State<W>| state.turn != turn && state.failed.is_none();
+        let state = self.next.wait_while(lock(&self.state), waits);
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.failed.is_none() {
+            state.failed = state.out.write_all(text).err();
+            state.turn += 1;
+        }
+        self.next.notify_all();
+        state.failed.is_none()
     }
+}
 
-    fn pid(&self, record: &Record<'_>) -> i32 {
-        self.reader.events().pid(self.context.order, record.data)
-    }
+/// Rings when its thread panics, so that the others do not wait for a turn that never ends.
+struct Bell<'o, W>(&'o Output<W>);
 
-    /// Whether a record is of a wanted process or tells about one in a field `pid` or `next_pid`.
-    fn wants(&self, record: &Record<'_>, event: Option<&Event>) -> bool {
-        let Some(wanted) = &self.wanted else { return true };
-        let told = |name: &str| event?.field(name)?.number(self.context.order, record.data);
-        let pids = [
-            Some(self.pid(record)),
-            told("pid").map(|pid| pid as i32),
-            told("next_pid").map(|pid| pid as i32),
-        ];
-        pids.into_iter().flatten().any(|pid| wanted.contains(&pid))
+impl<W> Drop for Bell<'_, W> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            lock(&self.0.state).failed = Some(std::io::Error::other("a thread has panicked"));
+            self.0.next.notify_all();
+        }
     }
+}
 
-    /// Appends everything before an event's text.
-    fn line_head(&mut self, record: &Record<'_>, event: Option<&Event>) {
-        let pid = self.pid(record);
-        let comm = line::comm(&self.comms, pid);
-        let out = &mut self.out;
-        if self.name_width > 0 {
-            let name = &self.reader.buffers()[record.buffer].name;
-            let width = self.name_width;
-            let _ = if name.is_empty() {
-                write!(out, "{:width$}  ", "")
-            } else {
-                write!(out, "{name:>width$}: ")
-            };
-        }
-        let _ = match record.missed {
-            Missed::No => Ok(()),
-            Missed::Some => writeln!(out, "CPU:{} [EVENTS DROPPED]", record.cpu),
-            Missed::Count(count) => writeln!(out, "CPU:{} [{count} EVENTS DROPPED]", record.cpu),
-        };
-        let (events, order) = (self.reader.events(), self.context.order);
-        if self.config.latency {
-            line::right(&comm[..comm.len().min(8)], 8, out);
-            line::pid(pid, out);
-            let _ = write!(out, " {:3}", record.cpu);
-            events.latency(order, record.data, out);
-        } else {
-            line::right(comm, 16, out);
-            line::pid(pid, out);
-            line::cpu(record.cpu, out);
-            if self.config.style == Style::TraceCmd33 {
-                out.push(b' ');
-                events.latency(order, record.data, out);
-            }
-        }
-        self.time(record.time);
-        let name = event.map_or("(NULL)", |event| &event.name);
-        let out = &mut self.out;
-        out.push(b' ');
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        line::blanks(20usize.saturating_sub(name.len()), out);
-    }
-
-    fn time(&mut self, stamp: u64) {
-        let config = self.config;
-        let time = if config.raw_time { stamp } else { self.reader.shown_time(stamp) };
-        let time = time.wrapping_add_signed(config.time_offset);
-        let out = &mut self.out;
-        // trace-cmd 3.1 puts no blank before what is not in seconds.
-        if self.nanoseconds || config.style == Style::Snaptrace {
-            out.push(b' ');
-        }
-        let shown = if !self.nanoseconds {
-            line::number(time, 12, b' ', out);
-            time
-        } else if config.nanoseconds {
-            line::seconds(time, 9, self.config.style, out);
-            time
-        } else {
-            let microseconds = time.wrapping_add(500) / 1000;
-            line::seconds(microseconds, 6, self.config.style, out);
-            microseconds
-        };
-        out.push(b':');
-        if config.time_difference {
-            let difference = match self.last_time {
-                // trace-cmd shows none where times are not nanoseconds.
-                Some(last) if self.nanoseconds || config.style == Style::Snaptrace => {
-                    format!("(+{})", shown.wrapping_sub(last) as i64)
-                }
-                _ => String::new(),
-            };
-            let _ = write!(out, " {difference:<8}");
-            self.last_time = Some(shown);
-        }
-    }
-
-    /// Ends a line; one newline that an event's text brings along is enough.
-    fn line_end(&mut self) {
-        if self.out.last() != Some(&b'\n') {
-            self.out.push(b'\n');
-        }
-    }
-
-    /// Appends an event's text.
-    fn text(&mut self, record: &Record<'_>, event: Option<&Event>) {
-        let Some(event) = event else {
-            self.out.extend_from_slice(b"[UNKNOWN EVENT]");
-            self.note(record, "no format tells what it is");
-            return;
-        };
-        if record.data.len() < event.least_size() {
-            let what = format!(
-                "'{}' has {} bytes of at least {}",
-                event.name,
-                record.data.len(),
-                event.least_size()
-            );
-            self.note(record, &what);
-        }
-        let handled = !self.config.raw_fields && self.handle(record, event);
-        if handled {
-            return;
-        }
-        let run = Run::new(event, record.data, self.context);
-        let program = event.print(self.trace_cmd());
-        match program {
-            _ if self.config.raw_fields => run.fields(program, &mut self.out),
-            Some(program) => run.print(program, &mut self.out),
-            None => {
-                self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                run.fields(None, &mut self.out);
-            }
-        }
-        if run.is_short() {
-            self.note(record, &format!("'{}' refers to bytes behind its end", event.name));
-        }
-    }
-
-    /// Remembers the first record that cannot be.
-    fn note(&mut self, record: &Record<'_>, what: &str) {
-        let name = self.reader.name();
-        self.damage.get_or_insert_with(|| {
-            Error::new(format!(
-                "cannot read {name}: a record of CPU {} at time {}: {what}",
-                record.cpu, record.time
-            ))
-            .help("its line is above as far as it could be read")
-        });
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

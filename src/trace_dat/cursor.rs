@@ -48,6 +48,15 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
+    /// Goes over `size` bytes, which have to be there.
+    pub fn skip(&mut self, size: u64) -> Result<()> {
+        if size > self.left() {
+            return Err(self.error(&format!("{size} bytes are announced, {} are left", self.left())));
+        }
+        self.at += size;
+        Ok(())
+    }
+
     pub fn u16(&mut self) -> Result<u16> {
         Ok(self.number(2)? as u16)
     }

@@ -49,13 +49,18 @@ struct TscRate {
 
 /// An open file.
 ///
-/// ```no_run
+/// ```
 /// # fn main() -> snaptrace::Result<()> {
-/// let reader = snaptrace::recording::open("trace.dat".as_ref())?;
+/// let reader = snaptrace::recording::open("tests/recordings/5.4-function.dat".as_ref())?;
 /// let mut records = reader.records();
+/// let (mut functions, mut last) = (0, 0);
 /// while let Some(record) = records.next() {
-///     println!("{} {} {} bytes", record.cpu, record.time, record.data.len());
+///     assert!(record.time >= last, "records come by time");
+///     last = record.time;
+///     let event = reader.events().of(reader.context().order, record.data);
+///     functions += usize::from(event.is_some_and(|event| event.name == "function"));
 /// }
+/// assert!(functions > 0);
 /// records.finish()
 /// # }
 /// ```
@@ -72,6 +77,8 @@ pub struct Reader {
     cmdlines: HashMap<i32, Vec<u8>>,
     cpus: u32,
     options: Options,
+    /// Offset of the first section; version 6 has none.
+    first_section: Option<u64>,
 }
 
 /// What the options say.
@@ -91,21 +98,21 @@ struct Options {
 
 /// Where the sections of version 7 are read from, and how.
 #[derive(Clone, Copy)]
-struct Sections<'a> {
-    input: &'a dyn Input,
-    order: ByteOrder,
-    compression: Compression,
+pub(super) struct Sections<'a> {
+    pub input: &'a dyn Input,
+    pub order: ByteOrder,
+    pub compression: Compression,
 }
 
 /// A section's body, unpacked, and what to call it in errors.
-struct Section {
-    body: Vec<u8>,
-    place: String,
+pub(super) struct Section {
+    pub body: Vec<u8>,
+    pub place: String,
 }
 
 impl<'a> Sections<'a> {
     /// The body of the section at an offset, which has to have this id.
-    fn read(self, id: u16, offset: u64) -> Result<Section> {
+    pub fn read(self, id: u16, offset: u64) -> Result<Section> {
         let place = format!("section {id} at offset 0x{offset:x}");
         let mut header = self.at(offset, &place);
         let found = header.u16()?;
@@ -197,6 +204,7 @@ impl Reader {
             cmdlines: HashMap::new(),
             cpus: 0,
             options: Options::default(),
+            first_section: None,
         };
         if version == 6 {
             reader.read_version_6(file, cursor)?;
@@ -305,6 +313,7 @@ impl Reader {
         cursor.text()?;
         self.compression = Compression::named(&name).map_err(|error| cursor.error(&error.to_string()))?;
         let mut next = cursor.u64()?;
+        self.first_section = Some(cursor.at());
         let mut seen = HashSet::new();
         while next != 0 {
             if !seen.insert(next) {
@@ -343,7 +352,7 @@ impl Reader {
         })?;
         self.layout = layout.ok_or_else(|| cursor.error("no option tells where header_page is"))?;
         let highest = self.options.buffers.iter().flat_map(|buffer| &buffer.cpus).map(|data| data.cpu).max();
-        self.cpus = self.options.cpus.or(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
+        self.cpus = self.options.cpus.max(highest.and_then(|cpu| cpu.checked_add(1))).unwrap_or(0);
         Ok(())
     }
 
@@ -374,6 +383,26 @@ impl Reader {
             }
         }
         Err(cursor.error("the options do not end"))
+    }
+
+    /// Goes through the sections of version 7 to the end of the file, since not every section is
+    /// pointed at by an option: one that was cut off would not be missed otherwise.
+    pub(super) fn check_sections(&self) -> Result<()> {
+        let Some(mut offset) = self.first_section else { return Ok(()) };
+        while offset < self.input.size() {
+            let mut header = self.sections().at(offset, &format!("a section at offset 0x{offset:x}"));
+            let id = header.u16()?;
+            header.u16()?;
+            header.u32()?;
+            let size = header.u64()?;
+            if size > header.left() {
+                return Err(
+                    header.error(&format!("section {id} announces {size} bytes, {} are left", header.left()))
+                );
+            }
+            offset = header.at() + size;
+        }
+        Ok(())
     }
 
     /// Version 7's BUFFER option.

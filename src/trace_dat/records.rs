@@ -2,7 +2,7 @@
 
 use super::read::{CpuData, Reader};
 use crate::error::{Error, Result};
-use crate::ring_buffer::{Entry, Missed, Walk};
+use crate::ring_buffer::{Missed, Walk};
 
 /// One record. It borrows from the reader of records: what is to outlive the next one is copied.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,7 @@ impl<'r> Records<'r> {
 
     /// The next record, or `None` after the last one.
     #[expect(clippy::should_implement_trait, reason = "records borrow from this, items of iterators cannot")]
+    #[inline]
     pub fn next(&mut self) -> Option<Record<'_>> {
         self.leave();
         let index = self.first()?;
@@ -61,6 +62,7 @@ impl<'r> Records<'r> {
     }
 
     /// The next record of a buffer without taking it. What [`Records::next`] gave before is gone.
+    #[inline]
     pub fn peek(&mut self, buffer: usize) -> Option<Record<'_>> {
         self.leave();
         let index = self.first_of(buffer)?;
@@ -75,17 +77,26 @@ impl<'r> Records<'r> {
     }
 
     /// Takes the record that [`Records::peek`] shows.
+    #[inline]
     pub fn skip(&mut self, buffer: usize) {
         self.leave();
         self.given = self.first_of(buffer);
         self.run = None;
     }
 
-    /// Ends the reading: an error when records were damaged, naming the first place.
+    /// Ends the reading: an error when records were damaged, naming the first place, or when the
+    /// file lacks its end.
     pub fn finish(self) -> Result<()> {
-        self.damage.map_or(Ok(()), Err)
+        if let Some(damage) = self.damage {
+            return Err(damage);
+        }
+        self.reader.check_sections().map_err(|error| {
+            Error::new(format!("cannot read {}: {error}", self.reader.name()))
+                .help("the end of the file is missing: copy or record it again")
+        })
     }
 
+    #[inline]
     fn leave(&mut self) {
         if let Some(index) = self.given.take() {
             self.step(index);
@@ -93,6 +104,7 @@ impl<'r> Records<'r> {
     }
 
     /// The stream with the earliest record.
+    #[inline]
     fn first(&mut self) -> Option<usize> {
         if let Some((index, until, before)) = self.run {
             let time = self.streams[index].time();
@@ -115,6 +127,7 @@ impl<'r> Records<'r> {
         found
     }
 
+    #[inline]
     fn first_of(&mut self, buffer: usize) -> Option<usize> {
         if self.reader.buffers().len() == 1 {
             return self.first();
@@ -124,10 +137,11 @@ impl<'r> Records<'r> {
         times.min().map(|(_, index)| index)
     }
 
+    #[inline]
     fn step(&mut self, index: usize) {
         let stream = &mut self.streams[index];
         if let Err(error) = stream.step(self.reader) {
-            stream.head = None;
+            stream.head = false;
             let cpu = stream.cpu;
             self.note(cpu, &error);
         }
@@ -152,7 +166,8 @@ struct Stream {
     /// The sub-buffer being read: where it starts in the source's bytes, and the place in it.
     page: usize,
     walk: Option<Walk>,
-    head: Option<Entry>,
+    /// Whether `walk` stands on a record; if not, there are no more.
+    head: bool,
 }
 
 /// Sub-buffers that are at hand, and where the next ones come from.
@@ -199,18 +214,19 @@ impl Stream {
             Rest::Plain { next: cpu.offset, end: end.min(file), missing: end.saturating_sub(file) }
         };
         let source = Source { bytes: Vec::new(), at: cpu.offset, packed: Vec::new(), rest };
-        Ok(Stream { buffer, cpu: cpu.cpu, page_size: of.page_size, source, page: 0, walk: None, head: None })
+        Ok(Stream { buffer, cpu: cpu.cpu, page_size: of.page_size, source, page: 0, walk: None, head: false })
     }
 
+    #[inline]
     fn time(&self) -> Option<u64> {
-        self.head.as_ref().map(|entry| entry.time)
+        self.walk.as_ref().filter(|_| self.head).map(Walk::time)
     }
 
+    #[inline]
     fn record(&self) -> Option<Record<'_>> {
-        let entry = self.head.as_ref()?;
-        let start = self.page + entry.start;
-        let data = self.source.bytes.get(start..start + entry.size)?;
-        Some(Record { buffer: self.buffer, cpu: self.cpu, time: entry.time, missed: entry.missed, data })
+        let walk = self.walk.as_ref().filter(|_| self.head)?;
+        let data = self.source.page(self.page, self.page_size)?.get(walk.payload())?;
+        Some(Record { buffer: self.buffer, cpu: self.cpu, time: walk.time(), missed: walk.missed(), data })
     }
 
     /// Goes to the next record, through as many sub-buffers and pieces as it takes.
@@ -219,16 +235,15 @@ impl Stream {
         loop {
             if let Some(walk) = &mut self.walk {
                 let page = self.source.page(self.page, self.page_size).unwrap_or_default();
-                let entry = walk.next(layout, page).map_err(|error| self.source.place(self.page, &error))?;
-                if let Some(entry) = entry {
-                    self.head = Some(entry);
+                if walk.advance(layout, page).map_err(|error| self.source.place(self.page, &error))? {
+                    self.head = true;
                     return Ok(());
                 }
                 self.page += self.page_size;
             }
             if self.page >= self.source.bytes.len() {
                 self.walk = None;
-                self.head = None;
+                self.head = false;
                 if !self.source.read(reader, self.page_size)? {
                     return Ok(());
                 }
@@ -243,6 +258,7 @@ impl Stream {
 }
 
 impl Source {
+    #[inline]
     fn page(&self, start: usize, size: usize) -> Option<&[u8]> {
         self.bytes.get(start..start.checked_add(size)?)
     }

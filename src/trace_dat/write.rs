@@ -111,6 +111,10 @@ pub struct Metadata {
     pub cpu_count: u32,
     /// The instance's name; empty for the top instance.
     pub instance: String,
+    /// Microseconds from the epoch to the clock's zero; a report adds them to the stamps.
+    pub date: Option<i64>,
+    /// Options besides those that the fields above become: id and content.
+    pub more_options: Vec<(u16, Vec<u8>)>,
 }
 
 /// The sub-buffers of one CPU, one after the other.
@@ -138,8 +142,7 @@ pub struct Stored {
 
 /// Writes a whole file to `out`, which is empty, and tells where each CPU's data are.
 ///
-/// `cpus` are in the order of their numbers. Version 6 knows neither compression nor the name of
-/// an instance, so both are left out of it.
+/// `cpus` are in the order of their numbers. Version 6 knows no compression.
 ///
 /// # Errors
 /// Writing or seeking fails, a CPU has fewer data than it says, or a part does not fit the
@@ -238,6 +241,9 @@ impl Bytes {
     /// The options that both versions have, without the end mark.
     fn options(&mut self, metadata: &Metadata) -> io::Result<&mut Bytes> {
         let with_end = |text: &str| [text.as_bytes(), &[0]].concat();
+        if let Some(date) = metadata.date {
+            self.option(id::DATE, &with_end(&format!("{date:#x}")))?;
+        }
         if !metadata.trace_clock.is_empty() {
             self.option(id::TRACECLOCK, &with_end(&metadata.trace_clock))?;
         }
@@ -247,6 +253,9 @@ impl Bytes {
         self.option(id::TRACEID, &number.u64(metadata.trace_id).bytes)?;
         for stats in &metadata.cpu_stats {
             self.option(id::CPUSTAT, &with_end(stats))?;
+        }
+        for (id, content) in &metadata.more_options {
+            self.option(*id, content)?;
         }
         Ok(self)
     }
@@ -298,24 +307,30 @@ fn write_v6<W: Write + Seek>(
     bytes.with_u32(&metadata.printk_formats)?;
     bytes.with_u64(&metadata.cmdlines);
     bytes.u32(metadata.cpu_count);
-    bytes.text("options  ").options(metadata)?.u16(id::DONE).text("flyrecord");
-
-    let mut end = Bytes::new(metadata);
-    if !metadata.trace_clock.is_empty() {
-        end.with_u64(format!("[{}]\0", metadata.clock).as_bytes());
+    bytes.text("options  ").options(metadata)?;
+    if !metadata.instance.is_empty() {
+        // Its table follows that of the top instance, which has no data.
+        let option = 8 + metadata.instance.len() as u64 + 1;
+        let after_options = bytes.bytes.len() as u64 + 6 + option + 2;
+        let offset = after_options + table_v6(metadata, &[]).len() as u64;
+        let mut body = Bytes::new(metadata);
+        bytes.option(id::BUFFER, &body.u64(offset).text(&metadata.instance).bytes)?;
     }
-    // The table has an entry for each CPU, by its place: offset and size.
-    let table = 16 * u64::from(metadata.cpu_count);
-    let mut offset = aligned(bytes.bytes.len() as u64 + table + end.bytes.len() as u64, metadata);
+    bytes.u16(id::DONE);
+    if !metadata.instance.is_empty() {
+        bytes.raw(&table_v6(metadata, &[]));
+    }
+    // The table has the same length whatever it holds.
+    let length = table_v6(metadata, &[]).len() as u64;
+    let mut offset = aligned(bytes.bytes.len() as u64 + length, metadata);
     let mut stored = Vec::new();
     for number in 0..metadata.cpu_count {
         let size = cpus.iter().find(|cpu| cpu.cpu == number).map_or(0, |cpu| cpu.size);
-        bytes.u64(offset).u64(size);
         stored.push(Stored { cpu: number, offset, size, uncompressed: size });
         offset = aligned(offset + size, metadata);
     }
+    bytes.raw(&table_v6(metadata, &stored));
     out.write_all(&bytes.bytes)?;
-    out.write_all(&end.bytes)?;
     for cpu in cpus.iter_mut() {
         if let Some(place) = stored.iter().find(|stored| stored.cpu == cpu.cpu) {
             pad(out, place.offset)?;
@@ -326,6 +341,21 @@ fn write_v6<W: Write + Seek>(
     pad(out, stored.last().map_or(0, |last| last.offset))?;
     out.flush()?;
     Ok(stored)
+}
+
+/// Version 6's table of CPU data: an entry for each CPU, by its place, with offset and size; then
+/// the clock. A CPU without an entry in `stored` has no data.
+fn table_v6(metadata: &Metadata, stored: &[Stored]) -> Vec<u8> {
+    let mut bytes = Bytes::new(metadata);
+    bytes.text("flyrecord");
+    for number in 0..metadata.cpu_count {
+        let place = stored.iter().find(|stored| stored.cpu == number);
+        bytes.u64(place.map_or(0, |place| place.offset)).u64(place.map_or(0, |place| place.size));
+    }
+    if !metadata.trace_clock.is_empty() {
+        bytes.with_u64(format!("[{}]\0", metadata.clock).as_bytes());
+    }
+    bytes.bytes
 }
 
 /// A file of version 7 that is being written.

@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod matrix;
 pub mod setup;
 pub mod suite;
+pub mod trace_cmd;
 pub mod ui;
 pub mod verdict;
 pub mod vm;

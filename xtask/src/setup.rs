@@ -15,6 +15,7 @@ use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::matrix::{Record, Source};
+use crate::trace_cmd;
 use crate::verdict::Verdict;
 
 /// The kind of cache entry that a privately unpacked tool is.
@@ -391,6 +392,20 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
         }
         None => add("busybox", false, false, install_line(&["busybox-static"])),
     }
+    match trace_cmd::at_hand(h) {
+        Some(found) => add("trace-cmd", false, true, found.program.display().to_string()),
+        None if fetched.is_some() => {
+            add(
+                "trace-cmd",
+                false,
+                false,
+                "will be unpacked into the cache for tests and benches".to_owned(),
+            );
+        }
+        None => {
+            add("trace-cmd", false, false, format!("{} is needed for tests and benches", trace_cmd::VERSION))
+        }
+    }
     let from_apt = match (&suite, apt) {
         (Ok(suite), true) => format!("Debian {suite}: ready-made kernels can be fetched"),
         (Err(error), true) => error.summary(),
@@ -417,7 +432,7 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Obtains what is missing: QEMU and busybox into the cache, build tools with apt.
+/// Obtains what is missing: QEMU, busybox and trace-cmd into the cache, build tools with apt.
 ///
 /// # Errors
 /// Something stays missing.
@@ -426,6 +441,8 @@ pub fn setup(h: &Harness) -> Result<()> {
     h.ui.say(format!("QEMU {} at {}", qemu.version, qemu.program.display()));
     let busybox = busybox(h)?;
     h.ui.say(format!("busybox at {}", busybox.display()));
+    let trace_cmd = trace_cmd::get(h)?;
+    h.ui.say(format!("trace-cmd {} at {}", trace_cmd::VERSION, trace_cmd.program.display()));
     for record in h.matrix()?.records() {
         need_packages(h, &format!("building {}", record.name), &build_tools(record))?;
     }

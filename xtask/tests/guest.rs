@@ -50,6 +50,7 @@ const TESTS: [(&str, Test); 12] = [
     ("run brings files out", files),
     ("run tells a panic", panic),
     ("run tells a restart", restart),
+    ("however a recording ends, the kernel is put back", put_back),
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
     ("a difference on a kernel nobody reviewed is drift", drift),
@@ -282,4 +283,45 @@ fn noise(kernel: &str) -> Result<(), Failed> {
         eprintln!("{kernel}: {noise:?}: {}\n{report}", stored.why);
     }
     Ok(())
+}
+
+/// Ends recordings by signals, and compares all control files before and after.
+const ENDINGS: &str = r#"
+cd /sys/kernel/tracing
+state() {
+    for file in current_tracer tracing_on tracing_cpumask trace_clock trace_options set_* \
+        max_graph_depth buffer_size_kb options/* events/sched/*/filter events/sched/*/trigger; do
+        echo "== $file"; cat "$file"
+    done
+    ls instances
+}
+snaptrace start -p function -l vfs_open -n vfs_fsync -C global -b 100 --max-graph-depth 3 || exit 1
+snaptrace set -e sched:sched_wakeup -f 'pid > 5' -R 'traceon if pid == 1' || exit 1
+state > /tmp/before
+ended() {
+    signal=$1; wanted=$2; shift 2
+    snaptrace record -o /tmp/out.dat "$@" > /tmp/out 2>&1 &
+    pid=$!
+    until grep -q Hit /tmp/out; do sleep 1; done
+    kill -$signal $pid
+    wait $pid
+    status=$?
+    [ $status = $wanted ] || echo "$signal $*: status $status"
+    [ $signal != KILL ] || snaptrace list -t > /tmp/list 2>&1 || cat /tmp/list
+    [ $signal != KILL ] || grep -q "process $pid was killed" /tmp/list || echo "nothing was said: $(cat /tmp/list)"
+    state > /tmp/after
+    diff /tmp/before /tmp/after || echo "$signal $*: not put back"
+}
+ended KILL 137 -p function -l __kmalloc
+ended KILL 137 -p function -l __kmalloc --func-stack -e sched:sched_switch -f 'prev_pid > 0' -C local -b 50
+ended KILL 137 --top -e sched:sched_wakeup -f 'pid > 9' -R stacktrace
+ended QUIT 131 --top -e sched:sched_wakeup -f 'pid > 9' -R stacktrace
+ended TERM 143 -p function_graph -g vfs_read --max-graph-depth 1
+ended INT 0 -p function -l __kmalloc
+ls /run
+"#;
+
+fn put_back(kernel: &str) -> Result<(), Failed> {
+    let (stdout, _) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", ENDINGS])?;
+    demand(stdout.is_empty(), "something is not as it was, or was left behind", &stdout)
 }

@@ -81,7 +81,8 @@ fn the_harness_imports_one_way() {
         ("harness", "cache error matrix ui"),
         ("download", "cache error harness ui verdict"),
         ("apt", "cache error harness ui verdict"),
-        ("setup", "apt cache error harness matrix ui verdict"),
+        ("trace_cmd", "apt cache error harness verdict"),
+        ("setup", "apt cache error harness matrix trace_cmd ui verdict"),
         ("initramfs", "cargo error verdict"),
         ("kernel", "apt cache download error harness matrix setup ui verdict"),
         ("vm", "cache error setup ui verdict"),
@@ -101,9 +102,12 @@ fn the_tracer_imports_one_way() {
         ("error", ""),
         ("filter", "error"),
         ("bytes", ""),
-        ("event", "bytes error"),
+        ("event", "bytes error filter"),
         ("ring_buffer", "bytes error"),
         ("trace_dat", "bytes error event ring_buffer"),
+        ("dump", "bytes error trace_dat"),
+        ("sub_buffer", "bytes ring_buffer"),
+        ("split", "error ring_buffer sub_buffer trace_dat"),
         ("report", "bytes error event ring_buffer trace_dat"),
         ("recording", "error trace_dat"),
         ("tracefs", "error"),
@@ -115,12 +119,22 @@ fn the_tracer_imports_one_way() {
         ("control", "error filter_files options tracefs"),
         ("list", "error filter options tracefs tracers"),
         ("stat", "error filter_files options tracefs"),
-        ("start", "command error filter filter_files options tracefs tracers"),
+        ("start", "command error events filter filter_files journal options session tracefs tracers"),
         ("events", "error filter tracefs"),
-        ("session", "error tracefs"),
+        ("journal", "error tracefs"),
+        ("session", "error journal tracefs"),
+        ("date", "error journal session tracefs"),
+        ("output", "drain error metadata trace_dat tracefs"),
         ("drain", "error tracefs"),
         ("metadata", "error trace_dat tracefs"),
-        ("record", "command drain error events metadata session start trace_dat tracefs"),
+        ("progress", "output tracefs"),
+        ("record", "command date drain error events journal metadata output progress session start tracefs"),
+        ("live", "command error journal record session start tracefs"),
+        ("trace", "error live start tracefs"),
+        ("stream", "drain error events live metadata output report start trace_dat tracefs"),
+        ("extract", "drain error journal metadata output session snapshot tracefs"),
+        ("snapshot", "error tracefs"),
+        ("set", "command error start tracefs"),
         ("cli", "*"),
         ("main", "cli"),
     ];
@@ -147,7 +161,8 @@ fn the_pure_rooms_touch_nothing() {
         ["xtask/src/suite/graph.rs", "xtask/src/suite/normalise.rs", "initramfs/src/protocol.rs"]
             .map(|file| root().join(file))
             .into();
-    let pure = ["bytes", "event", "filter", "report", "ring_buffer", "trace_dat"];
+    let pure =
+        ["bytes", "dump", "event", "filter", "report", "ring_buffer", "split", "sub_buffer", "trace_dat"];
     files.extend(
         sources("src")
             .into_keys()

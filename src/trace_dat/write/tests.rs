@@ -252,6 +252,7 @@ fn what_was_written_is_read_back() {
             ftrace_formats: Vec::new(),
             systems: Vec::new(),
             instance: instance.to_string(),
+            date: Some(7),
             ..metadata()
         };
         for (version, compression) in [
@@ -271,10 +272,11 @@ fn what_was_written_is_read_back() {
             let reader = Reader::new("test", file.clone()).unwrap();
             assert_eq!((reader.cpus(), reader.clock()), (3, Some("local")));
             assert_eq!((reader.uname(), reader.writer_version()), (Some("Linux"), Some("snaptrace")));
+            assert_eq!(reader.shown_time(100), 7_100, "microseconds are added");
             assert_eq!(reader.cmdlines().get(&1).unwrap(), b"init");
-            if version == Version::V7 {
-                assert!(reader.buffers().iter().any(|buffer| buffer.name == instance));
-            }
+            let with_data = reader.buffers().iter().filter(|buffer| !buffer.cpus.is_empty());
+            let names: Vec<&str> = with_data.map(|buffer| buffer.name.as_str()).collect();
+            assert_eq!(names, [instance], "{version:?}");
             let mut records = reader.records();
             let mut read = Vec::new();
             while let Some(record) = records.next() {

@@ -1,9 +1,9 @@
 //! Transcripts made comparable: what must vary between runs is hidden, and nothing else.
 //!
 //! Hidden are timestamps, durations and their overhead marks, process ids (numbered by first
-//! appearance) and the addresses of ftrace's trampolines. Columns stay where they are. An
-//! empty `f() { }` of a graph is the leaf `f();`: a timer tick, whose functions are not
-//! traced, makes the one of the other.
+//! appearance), addresses of code, and where and how well compressed a recording's data lies in
+//! its file. Columns stay where they are. An empty `f() { }` of a graph is the leaf `f();`: a
+//! timer tick, whose functions are not traced, makes the one of the other.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -30,6 +30,25 @@ static SWITCH: LazyLock<Regex> = LazyLock::new(|| {
 });
 /// ` => 0xffffffffc0191061`, a caller without a name.
 static TRAMPOLINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^ => 0x[0-9a-f]+$"));
+
+/// `             cat-248   [000]   731.895426: function:             __kmalloc <-- load_elf_phdrs`,
+/// a line of a report.
+static REPORTED: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\]) +(?<time>\d+\.\d{6}): (?<event>\w+): +(?<text>\S.*)$",
+    )
+});
+/// `=> __kmalloc (ffffffff849d7445)`, or the address alone where no function has it: a frame of
+/// a report.
+static FRAME: LazyLock<Regex> = LazyLock::new(|| regex(r"^=> (?:(?<function>\S+) \([0-9a-f]+\)|[0-9a-f]+)$"));
+/// `CPU0 data recorded at offset=0x1ef000`
+static STORED: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^(?<head>CPU\d+ data recorded at offset=)0x[0-9a-f]+$"));
+/// `    90 bytes in size (4096 uncompressed)`
+static SIZE: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"^    \d+(?<rest> bytes in size \(\d+ uncompressed\))$"));
+/// `    [   29.355965] event filter parse error: error: Field not found`, of the error_log
+static LOGGED: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?<indent> *\[) *\d+\.\d{6}(?<rest>\] .*)$"));
 
 /// What stands for a timestamp: as wide as the kernel's `%5lu.%06lu`.
 const TIME: &str = "    *.******";
@@ -61,6 +80,22 @@ fn line_of(line: &str, pids: &mut Pids) -> String {
         let from = centred(&task(&switch, "from", "from_pid", pids));
         let to = centred(&task(&switch, "to", "to_pid", pids));
         format!("{} {from} => {to}", &switch["cpu"])
+    } else if let Some(event) = REPORTED.captures(line) {
+        let width = event["pid"].len() + event["gap"].len();
+        let pid = pids.name(&event["pid"]);
+        let name = format!("{}:", &event["event"]);
+        format!("{}{pid:<width$}{} {TIME}: {name:21} {}", &event["task"], &event["cpu"], &event["text"])
+    } else if let Some(frame) = FRAME.captures(line) {
+        match frame.name("function") {
+            Some(function) => format!("=> {} (<address>)", function.as_str()),
+            None => "=> <trampoline>".into(),
+        }
+    } else if let Some(stored) = STORED.captures(line) {
+        format!("{}<offset>", &stored["head"])
+    } else if let Some(size) = SIZE.captures(line) {
+        format!("    <size>{}", &size["rest"])
+    } else if let Some(logged) = LOGGED.captures(line) {
+        format!("{}{TIME}{}", &logged["indent"], &logged["rest"])
     } else if TRAMPOLINE.is_match(line) {
         " => <trampoline>".into()
     } else {
@@ -124,17 +159,24 @@ fn join(opening: &str, closing: &str) -> Option<String> {
     Some(format!("{}{}|{call}();", &opening["cpu"], &closing["duration"]))
 }
 
-/// What a trace must fulfil on any kernel, reviewed or not: every line is of a known form,
-/// every traced function within the filter, every call of a graph returned from.
+/// Whether a command's output is a trace or a report, of which [`violations`] can be asked.
+pub fn is_trace(output: &str) -> bool {
+    output.starts_with("# tracer: function") || output.starts_with("cpus=")
+}
+
+/// What a trace or a report must fulfil on any kernel, reviewed or not: every line is of a known
+/// form, every traced function within the filter, every call of a graph returned from, every
+/// stack one of a traced function.
 ///
 /// `filters` are the globs of `-l` or `-g`; the result names each violation.
 pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
+    if trace.starts_with("cpus=") {
+        return violations_of_report(trace, filters);
+    }
     let mut found = Vec::new();
     let mut lines = trace.lines();
     let tracer = lines.next().and_then(|line| line.strip_prefix("# tracer: ")).unwrap_or_default();
-    let within = |function: &str| {
-        filters.is_empty() || filters.iter().any(|glob| fast_glob::glob_match(glob, function))
-    };
+    let within = |function: &str| is_within(filters, function);
     let mut open: Vec<(String, String)> = Vec::new();
     for line in lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         if let Some(event) = EVENT.captures(line) {
@@ -171,6 +213,47 @@ pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
     }
     if !open.is_empty() {
         found.push(format!("calls without a return:{still}"));
+    }
+    found
+}
+
+fn is_within(filters: &[String], function: &str) -> bool {
+    filters.is_empty() || filters.iter().any(|glob| fast_glob::glob_match(glob, function))
+}
+
+/// The same of a report's lines. A stack belongs to the function above it, which is its first
+/// frame with a name.
+fn violations_of_report(report: &str, filters: &[String]) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut traced = "";
+    let mut stack_is_open = false;
+    for line in report.lines().skip(1).filter(|line| !line.is_empty()) {
+        if let Some(event) = REPORTED.captures(line) {
+            if stack_is_open {
+                found.push(format!("a stack without {traced}, which was traced"));
+            }
+            let text = event.name("text").map_or("", |text| text.as_str());
+            stack_is_open = &event["event"] == "kernel_stack";
+            if &event["event"] == "function" {
+                traced = text.split(" <--").next().unwrap_or_default();
+                if !is_within(filters, traced) {
+                    found.push(format!("{traced} is not within the filter"));
+                }
+            }
+        } else if let Some(frame) = FRAME.captures(line) {
+            let function = frame.name("function").map(|name| name.as_str());
+            if stack_is_open && let Some(function) = function {
+                if function != traced {
+                    found.push(format!("the stack below {traced} starts with {function}"));
+                }
+                stack_is_open = false;
+            }
+        } else {
+            found.push(format!("a line of a report that is of no known form: {line}"));
+        }
+    }
+    if stack_is_open {
+        found.push(format!("a stack without {traced}, which was traced"));
     }
     found
 }
@@ -231,6 +314,47 @@ mod tests {
     #[test]
     fn trampolines_have_no_address() {
         assert_eq!(normalise(" => 0xffffffffc0191061\n => __kmalloc\n"), " => <trampoline>\n => __kmalloc\n");
+    }
+
+    const REPORT: &str = "cpus=1\n              sh-163   [000]   820.854628: function:             __kmalloc <-- security_prepare_creds\n              sh-163   [000]   820.854857: kernel_stack:         <stack trace>\n=> ffffffffc0021061\n=> __kmalloc (ffffffff849d7445)\n=> security_prepare_creds (ffffffff84b59cba)\n";
+
+    #[test]
+    fn reports_lose_times_pids_and_addresses() {
+        let expected = "cpus=1\n              sh-P1    [000]     *.******: function:             __kmalloc <-- security_prepare_creds\n              sh-P1    [000]     *.******: kernel_stack:         <stack trace>\n=> <trampoline>\n=> __kmalloc (<address>)\n=> security_prepare_creds (<address>)\n";
+        assert_eq!(normalise(REPORT), expected);
+        let later = REPORT
+            .replace("   820.85", " 12820.85")
+            .replace("sh-163  ", "sh-16345")
+            .replace("84b59", "99b00");
+        assert_eq!(normalise(&later), expected);
+        let recorded = "CPU0 data recorded at offset=0x1ef000\n    90 bytes in size (4096 uncompressed)\n";
+        let expected =
+            "CPU0 data recorded at offset=<offset>\n    <size> bytes in size (4096 uncompressed)\n";
+        assert_eq!(normalise(recorded), expected);
+    }
+
+    #[test]
+    fn invariants_of_a_report_name_what_is_broken() {
+        let filters = ["__kmalloc".to_string()];
+        assert!(is_trace(REPORT));
+        assert_eq!(violations(REPORT, &filters), Vec::<String>::new());
+        let outside = REPORT.replace("__kmalloc", "kfree");
+        assert_eq!(violations(&outside, &filters), ["kfree is not within the filter"]);
+        let astray = REPORT.replace("=> __kmalloc (ffffffff849d7445)\n", "");
+        assert_eq!(
+            violations(&astray, &filters),
+            ["the stack below __kmalloc starts with security_prepare_creds"]
+        );
+        let cut = REPORT.split("=> __kmalloc").next().unwrap();
+        assert_eq!(violations(cut, &filters), ["a stack without __kmalloc, which was traced"]);
+        let lost = REPORT.replace("cpus=1\n", "cpus=1\nCPU:0 [12 EVENTS DROPPED]\n");
+        assert_eq!(violations(&lost, &filters).len(), 1);
+    }
+
+    #[test]
+    fn the_time_of_an_error_log_is_hidden() {
+        let line = "    [   29.355965] event filter parse error: error: Field not found\n";
+        assert_eq!(normalise(line), "    [    *.******] event filter parse error: error: Field not found\n");
     }
 
     #[test]

@@ -1,0 +1,247 @@
+//! Arguments of the commands over recordings, `report` apart.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+
+use crate::error::{Error, Result};
+use crate::split::{self, Limit, Moment, Split};
+use crate::trace_dat::Reader;
+use crate::trace_dat::outline::Outline;
+use crate::trace_dat::write::{Compression, Version};
+use crate::{dump, recording};
+
+/// Which recording.
+#[derive(Debug, Args)]
+struct InputArgs {
+    /// The recording [default: trace.dat]
+    #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+    /// The recording
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl InputArgs {
+    fn path(&self) -> PathBuf {
+        let path = self.input.as_ref().or(self.file.as_ref()).cloned();
+        path.unwrap_or_else(|| PathBuf::from("trace.dat"))
+    }
+
+    fn open(&self) -> Result<Reader> {
+        recording::open(&self.path())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The lines are those of 'trace-cmd dump'. Without an option a summary is shown.
+
+Example:
+  snaptrace dump
+  snaptrace dump --systems --options trace.dat
+  snaptrace dump -v trace.dat")]
+pub(super) struct DumpArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Only tell whether all of the file can be read
+    #[arg(short = 'v', long)]
+    validate: bool,
+    /// All of the following
+    #[arg(long)]
+    all: bool,
+    /// Format, and counts and sizes of all parts
+    #[arg(long)]
+    summary: bool,
+    /// The fields of a sub-buffer's header
+    #[arg(long)]
+    head_page: bool,
+    /// The fields of an event's header
+    #[arg(long)]
+    head_event: bool,
+    /// Formats of ftrace's own events
+    #[arg(long)]
+    ftrace_events: bool,
+    /// Systems of events
+    #[arg(long)]
+    systems: bool,
+    /// Formats of all other events
+    #[arg(long)]
+    events: bool,
+    /// Functions by address
+    #[arg(long)]
+    kallsyms: bool,
+    /// Formats of trace_printk
+    #[arg(long)]
+    printk: bool,
+    /// Commands by pid
+    #[arg(long)]
+    cmd_lines: bool,
+    /// Options with their content
+    #[arg(long)]
+    options: bool,
+    /// Where the data of each CPU are
+    #[arg(long)]
+    flyrecord: bool,
+    /// The trace clocks
+    #[arg(long)]
+    clock: bool,
+}
+
+impl DumpArgs {
+    /// Shows what is asked for.
+    pub(super) fn run(&self) -> Result<()> {
+        let reader = self.input.open()?;
+        let outline = Outline::read(&reader)?;
+        if self.validate {
+            let mut records = reader.records();
+            while records.next().is_some() {}
+            records.finish()?;
+            return super::print(&format!("File {} is a valid trace-cmd file\n", reader.name()));
+        }
+        let mut config = dump::Config {
+            summary: self.summary,
+            head_page: self.head_page,
+            head_event: self.head_event,
+            ftrace_events: self.ftrace_events,
+            systems: self.systems,
+            events: self.events,
+            kallsyms: self.kallsyms,
+            printk: self.printk,
+            cmd_lines: self.cmd_lines,
+            options: self.options,
+            flyrecord: self.flyrecord,
+            clock: self.clock,
+            sections: false,
+        };
+        if self.all {
+            config = dump::Config::all();
+        } else if config == dump::Config::default() {
+            config.summary = true;
+        }
+        dump::dump(reader.name(), &outline, &config, &mut io::stdout().lock())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("limit"),
+    after_help = "START and END are times as 'report' shows them; records at them are in. Without
+-r there is one piece, FILE.1, else as many as it takes, FILE.0001 and so on.
+The pieces are of the recording's own version and compression.
+
+Example:
+  snaptrace split 75678.923853 75679.1
+  snaptrace split -r -e 10000 -o part
+  snaptrace split -C 1 -m 20 -i big.dat"
+)]
+pub(super) struct SplitArgs {
+    /// The recording
+    #[arg(short = 'i', value_name = "FILE", default_value = "trace.dat")]
+    input: PathBuf,
+    /// What the pieces are called, before the number [default: the recording]
+    #[arg(short = 'o', value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Seconds in a piece
+    #[arg(short = 's', value_name = "N", group = "limit", value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: Option<u64>,
+    /// Milliseconds in a piece
+    #[arg(short = 'm', value_name = "N", group = "limit", value_parser = clap::value_parser!(u64).range(1..))]
+    milliseconds: Option<u64>,
+    /// Microseconds in a piece
+    #[arg(short = 'u', value_name = "N", group = "limit", value_parser = clap::value_parser!(u64).range(1..))]
+    microseconds: Option<u64>,
+    /// Records in a piece
+    #[arg(short = 'e', value_name = "N", group = "limit", value_parser = clap::value_parser!(u64).range(1..))]
+    events: Option<u64>,
+    /// Sub-buffers of each CPU in a piece
+    #[arg(short = 'p', value_name = "N", group = "limit", value_parser = clap::value_parser!(u64).range(1..))]
+    pages: Option<u64>,
+    /// Go on with the next piece until the end
+    #[arg(short = 'r', requires = "limit")]
+    repeat: bool,
+    /// The limit is for each CPU
+    #[arg(short = 'c', requires = "limit")]
+    per_cpu: bool,
+    /// Only this CPU
+    #[arg(short = 'C', value_name = "CPU")]
+    cpu: Option<u32>,
+    /// This instance of the recording; '' is the top one
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// The first time
+    #[arg(value_name = "START")]
+    start: Option<String>,
+    /// The last time
+    #[arg(value_name = "END")]
+    end: Option<String>,
+}
+
+impl SplitArgs {
+    /// Writes the pieces and names each.
+    pub(super) fn run(&self) -> Result<()> {
+        let reader = recording::open(&self.input)?;
+        let outline = Outline::read(&reader)?;
+        let version = if outline.version == 6 { Version::V6 } else { Version::V7 };
+        let compression = match outline.compression.0.as_str() {
+            "zlib" => Compression::Zlib,
+            "zstd" => Compression::Zstd,
+            _ => Compression::None,
+        };
+        let mut split = Split::new(&reader, outline, self.config(&reader)?)?;
+        let base = self.output.as_ref().unwrap_or(&self.input);
+        let mut count = 0;
+        while let Some(piece) = split.next_piece()? {
+            count += 1;
+            let mut path = base.clone().into_os_string();
+            path.push(if split.repeats() { format!(".{count:04}") } else { format!(".{count}") });
+            recording::write(path.as_ref(), version, compression, &split.metadata, &piece)?;
+            super::print(&format!("{}\n", path.display()))?;
+            if !split.repeats() {
+                break;
+            }
+        }
+        split.finish()?;
+        if count == 0 {
+            return Err(Error::usage(format!("{} has no records in this range", reader.name()))
+                .help("'snaptrace report --first-event --last-event' shows its times"));
+        }
+        Ok(())
+    }
+
+    fn config(&self, reader: &Reader) -> Result<split::Config> {
+        let moment = |text: &Option<String>| {
+            let Some(text) = text else { return Ok(None) };
+            let unit =
+                if reader.is_nanoseconds() { "seconds, such as 12.345678" } else { "units of its clock" };
+            Moment::parse(text, reader.is_nanoseconds()).map(Some).ok_or_else(|| {
+                Error::usage(format!("'{text}' is not a time of {}", reader.name()))
+                    .help(format!("times are {unit}, as 'snaptrace report' shows them"))
+            })
+        };
+        let time = self
+            .seconds
+            .map(|count| (count, 1_000_000_000))
+            .or(self.milliseconds.map(|count| (count, 1_000_000)))
+            .or(self.microseconds.map(|count| (count, 1000)));
+        if time.is_some() && !reader.is_nanoseconds() {
+            return Err(Error::usage(format!("the clock of {} does not count seconds", reader.name()))
+                .help("limit the pieces by -e or -p"));
+        }
+        let limit = match (self.events, self.pages, time) {
+            (Some(count), _, _) => Limit::Events(count),
+            (_, Some(count), _) => Limit::Pages(count),
+            (_, _, Some((count, unit))) => Limit::Time(count.saturating_mul(unit)),
+            _ => Limit::None,
+        };
+        Ok(split::Config {
+            start: moment(&self.start)?,
+            end: moment(&self.end)?,
+            limit,
+            per_cpu: self.per_cpu,
+            repeat: self.repeat,
+            cpu: self.cpu,
+            instance: self.instance.clone(),
+        })
+    }
+}

@@ -1,0 +1,344 @@
+//! `dump`: what a recording's file consists of, as trace-cmd shows it; pure.
+
+use std::io::Write;
+
+use crate::error::{Error, Result};
+use crate::trace_dat::id;
+use crate::trace_dat::outline::{BufferPlace, CpuPlace, FileOption, Outline, SectionHeader};
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Format, counts and sizes of all parts.
+    pub summary: bool,
+    /// `header_page`.
+    pub head_page: bool,
+    /// `header_event`.
+    pub head_event: bool,
+    /// Formats of ftrace's own events.
+    pub ftrace_events: bool,
+    /// Systems and how many events of each there are.
+    pub systems: bool,
+    /// Formats of all other events.
+    pub events: bool,
+    /// Functions by address.
+    pub kallsyms: bool,
+    /// Formats of `trace_printk`.
+    pub printk: bool,
+    /// Commands by pid.
+    pub cmd_lines: bool,
+    /// Options with their content.
+    pub options: bool,
+    /// Where the data of each CPU are.
+    pub flyrecord: bool,
+    /// The trace clocks.
+    pub clock: bool,
+    /// The sections of version 7 and their names.
+    pub sections: bool,
+}
+
+impl Config {
+    /// Everything.
+    pub fn all() -> Config {
+        Config {
+            summary: true,
+            head_page: true,
+            head_event: true,
+            ftrace_events: true,
+            systems: true,
+            events: true,
+            kallsyms: true,
+            printk: true,
+            cmd_lines: true,
+            options: true,
+            flyrecord: true,
+            clock: true,
+            sections: true,
+        }
+    }
+}
+
+/// Shows the parts of the file called `name`.
+///
+/// Fails when the output does.
+pub fn dump(name: &str, outline: &Outline, config: &Config, out: &mut impl Write) -> Result<()> {
+    let mut dump = Dump { outline, config, out: Vec::new() };
+    if config.summary {
+        dump.start(name);
+    }
+    if outline.version == 6 {
+        dump.version_6();
+    } else {
+        dump.version_7();
+    }
+    out.write_all(&dump.out).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
+}
+
+struct Dump<'a> {
+    outline: &'a Outline,
+    config: &'a Config,
+    out: Vec<u8>,
+}
+
+impl Dump<'_> {
+    fn line(&mut self, text: &str) {
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.push(b'\n');
+    }
+
+    /// A part as it is, and a newline.
+    fn raw(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+        self.out.push(b'\n');
+    }
+
+    fn start(&mut self, name: &str) {
+        let (outline, metadata) = (self.outline, &self.outline.metadata);
+        self.line(&format!("\n Tracing meta data in file {name}:"));
+        self.line("\t[Initial format]");
+        self.line(&format!("\t\t{}\t[Version]", outline.version));
+        self.line(match metadata.big_endian {
+            true => "\t\t1\t[Big endian]",
+            false => "\t\t0\t[Little endian]",
+        });
+        self.line(&format!("\t\t{}\t[Bytes in a long]", metadata.long_size));
+        self.line(&format!("\t\t{}\t[Page size, bytes]", metadata.page_size));
+        if outline.version == 7 {
+            self.line(&format!("\t\t{}\t[Compression algorithm]", outline.compression.0));
+            self.line(&format!("\t\t{}\t[Compression version]", outline.compression.1));
+        }
+    }
+
+    fn version_6(&mut self) {
+        for part in
+            [id::HEADER_INFO, id::FTRACE_FORMATS, id::EVENT_FORMATS, id::KALLSYMS, id::PRINTK, id::CMDLINES]
+        {
+            self.part(part);
+        }
+        let outline = self.outline;
+        if self.config.summary {
+            self.line(&format!("\t{} [CPUs with tracing data]", outline.metadata.cpu_count));
+        }
+        outline.options.iter().for_each(|option| self.option(option));
+        if self.config.summary || self.config.options {
+            self.line(&format!("\t[{} options]", outline.options.len()));
+        }
+        for buffer in &outline.buffers {
+            if self.config.summary || self.config.flyrecord {
+                self.line(&match buffer.name.as_str() {
+                    "" => "\t[Flyrecord tracing data]".to_string(),
+                    name => format!("\t[Flyrecord tracing data of instance '{name}']"),
+                });
+            }
+            if self.config.flyrecord {
+                for CpuPlace { cpu, offset, size, .. } in &buffer.cpus {
+                    self.line(&format!("\t{offset:11}{size:11}\t[offset, size of cpu {cpu}]"));
+                }
+            }
+        }
+        if (self.config.summary || self.config.clock) && !outline.metadata.clock.is_empty() {
+            self.line("\t[Tracing clock]");
+            self.line(&format!("\t\t[{}]", outline.metadata.clock));
+        }
+    }
+
+    fn version_7(&mut self) {
+        let outline = self.outline;
+        if self.config.sections {
+            self.line("\t[String @ offset]");
+            let mut at = 0;
+            for section in &outline.sections {
+                self.line(&format!("\t\t\"{}\" @ {at}", section.name));
+                at += section.name.len() + 1;
+            }
+            outline.sections.iter().for_each(|section| self.section_row(section));
+        }
+        for (index, section) in outline.sections.iter().enumerate() {
+            if section.id != id::OPTIONS {
+                continue;
+            }
+            if self.config.options {
+                self.section(section);
+            }
+            for option in outline.options.iter().filter(|option| option.section == index) {
+                self.option(option);
+            }
+        }
+        if self.config.summary || self.config.options {
+            self.line(&format!("\t[{} options]", outline.options.len()));
+        }
+        for section in outline.sections.iter().rev() {
+            if self.shows(section.id) {
+                self.section(section);
+            }
+            self.part(section.id);
+        }
+        if self.config.summary {
+            self.line(&format!("\t[{} sections]", outline.sections.len()));
+        }
+    }
+
+    /// Whether the content of a part is asked for.
+    fn shows(&self, id: u16) -> bool {
+        let config = self.config;
+        match id {
+            id::HEADER_INFO => config.head_page || config.head_event,
+            id::FTRACE_FORMATS => config.ftrace_events,
+            id::EVENT_FORMATS => config.systems || config.events,
+            id::KALLSYMS => config.kallsyms,
+            id::PRINTK => config.printk,
+            id::CMDLINES => config.cmd_lines,
+            _ => false,
+        }
+    }
+
+    /// The heading of a section whose content follows.
+    fn section(&mut self, section: &SectionHeader) {
+        let SectionHeader { id, offset, name, flags, size, .. } = section;
+        self.line(&format!("\t[Section {id} @ {offset}: \"{name}\", flags 0x{flags:X}, {size} bytes]"));
+    }
+
+    /// A section's row in the table of sections.
+    fn section_row(&mut self, section: &SectionHeader) {
+        let SectionHeader { id, offset, name, flags, size, unpacked } = section;
+        let size = match (unpacked, flags & 1 != 0) {
+            (Some(unpacked), _) => {
+                format!("{} compressed, {unpacked} uncompressed]", size.saturating_sub(8))
+            }
+            (None, true) => format!("{size} compressed bytes]"),
+            (None, false) => format!("{size} bytes]"),
+        };
+        self.line(&format!("\t[Section {id:2} @ {offset:<16}\t\"{name}\", flags 0x{flags:X}, {size}"));
+    }
+
+    /// What is asked for of one part that both versions have.
+    fn part(&mut self, id: u16) {
+        let (config, metadata) = (self.config, &self.outline.metadata);
+        let shown = config.summary || self.shows(id);
+        let texts = |what: &str, text: &[u8]| format!("\t[{what}, {} bytes]", text.len());
+        match id {
+            id::HEADER_INFO => {
+                for (what, text, whole) in [
+                    ("Header page", &metadata.header_page, config.head_page),
+                    ("Header event", &metadata.header_event, config.head_event),
+                ] {
+                    if config.summary || whole {
+                        self.line(&texts(what, text));
+                    }
+                    if whole {
+                        self.raw(text);
+                    }
+                }
+            }
+            id::FTRACE_FORMATS => {
+                if shown {
+                    self.line(&format!("\t[Ftrace format, {} events]", metadata.ftrace_formats.len()));
+                }
+                if config.ftrace_events {
+                    metadata.ftrace_formats.iter().for_each(|format| self.raw(format));
+                }
+            }
+            id::EVENT_FORMATS => {
+                if shown {
+                    self.line(&format!("\t[Events format, {} systems]", metadata.systems.len()));
+                }
+                for system in &metadata.systems {
+                    if config.systems {
+                        let count = system.formats.len();
+                        self.line(&format!("\t\t{} {count} [system, events]", system.name));
+                    }
+                    if config.events {
+                        system.formats.iter().for_each(|format| self.raw(format));
+                    }
+                }
+            }
+            _ => {
+                let (what, text) = match id {
+                    id::KALLSYMS => ("Kallsyms", &metadata.kallsyms),
+                    id::PRINTK => ("Trace printk", &metadata.printk_formats),
+                    id::CMDLINES => ("Saved command lines", &metadata.cmdlines),
+                    _ => return,
+                };
+                if shown {
+                    self.line(&texts(what, text));
+                }
+                if self.shows(id) {
+                    self.raw(text);
+                }
+            }
+        }
+    }
+
+    /// What is asked for of one option.
+    fn option(&mut self, option: &FileOption) {
+        let (config, outline) = (self.config, self.outline);
+        if option.id == id::BUFFER && outline.version == 7 {
+            let before = outline.options.iter().filter(|other| other.id == id::BUFFER);
+            let index = before.take_while(|other| !std::ptr::eq(*other, option)).count();
+            if let Some(buffer) = outline.buffers.get(index) {
+                self.buffer(buffer, option);
+            }
+            return;
+        }
+        let order = match outline.metadata.big_endian {
+            true => crate::bytes::ByteOrder::Big,
+            false => crate::bytes::ByteOrder::Little,
+        };
+        let number = || order.number(&option.data).unwrap_or(0);
+        let text = option.data.strip_suffix(b"\0").unwrap_or(&option.data);
+        if config.clock && !config.options && option.id == id::TRACECLOCK {
+            self.raw(text);
+        }
+        if !config.options {
+            return;
+        }
+        let heading = match id::name(option.id) {
+            Some(name) => format!("\t\t[Option {name}, {} bytes]", option.data.len()),
+            None => format!("\t\t[Option {}, {} bytes]", option.id, option.data.len()),
+        };
+        match option.id {
+            id::HEADER_INFO..=id::CMDLINES => self.line(&format!("{heading} @ {}", number())),
+            _ => self.line(&heading),
+        }
+        match option.id {
+            id::HEADER_INFO..=id::CMDLINES => {}
+            id::DONE => self.line(&format!("{}{}", number(), if number() > 0 { "\n\n" } else { "" })),
+            id::CPUCOUNT => self.line(&number().to_string()),
+            id::TRACEID => self.line(&format!("0x{:X}", number())),
+            _ if text.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) => {
+                self.raw(text)
+            }
+            _ => {
+                let hex: Vec<String> = option.data.iter().map(|byte| format!("{byte:02x}")).collect();
+                self.line(&hex.join(" "));
+            }
+        }
+    }
+
+    /// The option of version 7 that tells of a buffer.
+    fn buffer(&mut self, buffer: &BufferPlace, option: &FileOption) {
+        let BufferPlace { offset, name, clock, page_size, cpus } = buffer;
+        if self.config.flyrecord {
+            let section = self.outline.sections.iter().find(|section| section.offset == *offset);
+            if let Some(section) = section {
+                self.section(section);
+            }
+        }
+        if self.config.flyrecord || self.config.options {
+            self.line(&format!("\t\t[Option BUFFER, {} bytes]", option.data.len()));
+            self.line(&format!("{offset} [offset]\n\"{name}\" [name]\n\"{clock}\" [clock]"));
+            self.line(&format!("{page_size} [Page size, bytes]\n{} [CPUs]:", cpus.len()));
+            for CpuPlace { cpu, offset, size, .. } in cpus {
+                self.line(&format!("   {cpu} {offset}\t{size}\t[id, data offset and size]"));
+            }
+        }
+        if self.config.summary {
+            let size: u64 = cpus.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.size));
+            self.line(&format!(
+                "\t[buffer \"{name}\", \"{clock}\" clock, {page_size} page size, {} cpus, {size} bytes \
+                 flyrecord data]",
+                cpus.len()
+            ));
+        }
+    }
+}

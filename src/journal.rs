@@ -1,0 +1,261 @@
+//! What is about to be changed, noted outside the process: a killed recording can so be put back.
+//!
+//! A line is written before the change that it is about, so it is there whenever the change is.
+//! The file lies where everything goes with a reboot, as the kernel's state does, and is named by
+//! the tracing directory's inode, which is the same in every mount. It is gone once all is put
+//! back; while its recording runs, the lock on the directory tells that it is not to be used.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::tracefs::{Mode, Tracefs};
+
+const SYSTEM_FOLDER: &str = "/run";
+const USER_FOLDER: &str = "XDG_RUNTIME_DIR";
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// One change, and what takes it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// An instance that was created.
+    Created { instance: String },
+    /// A file of an instance (the top one without a name), and what is written to take the change
+    /// back.
+    Changed { instance: String, file: String, values: Vec<String>, mode: Mode },
+}
+
+/// The journal of a process that changes a tracing directory.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+impl Journal {
+    /// Begins a journal. The caller holds the lock on the tracing directory.
+    ///
+    /// `None` where no folder takes one, as for somebody who is not root and has no runtime folder.
+    ///
+    /// # Errors
+    /// The folder is there and the file cannot be written.
+    pub fn begin(tracefs: &Tracefs) -> Result<Option<Journal>> {
+        let name = name(tracefs)?;
+        for folder in folders() {
+            let path = folder.join(&name);
+            // As for early user space, which mounts nothing there.
+            if folder == Path::new(SYSTEM_FOLDER) && !folder.exists() && fs::create_dir(&folder).is_err() {
+                continue;
+            }
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Ok(file) => {
+                    let journal = Journal { path, file };
+                    journal.line(&["begin".into(), boot_id(), std::process::id().to_string()])?;
+                    return Ok(Some(journal));
+                }
+                Err(cause) if folder_takes_none(&cause) => {}
+                Err(cause) => {
+                    return Err(Error::io("create the journal", &path, &cause)
+                        .help("it holds what is put back after a kill: make room there, or remove it"));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes a change that is about to be made.
+    ///
+    /// # Errors
+    /// The file cannot be written, and the change must not be made.
+    pub(crate) fn note(&self, entry: &Entry) -> Result<()> {
+        let words = match entry {
+            Entry::Created { instance } => vec!["created".to_string(), instance.clone()],
+            Entry::Changed { instance, file, values, mode } => {
+                let kind = if *mode == Mode::Append { "append" } else { "replace" };
+                let mut words = vec![kind.to_string(), instance.clone(), file.clone()];
+                words.extend(values.iter().cloned());
+                words
+            }
+        };
+        self.line(&words)
+    }
+
+    fn line(&self, words: &[String]) -> Result<()> {
+        let words: Vec<String> = words.iter().map(|word| escape(word)).collect();
+        // One write: a line without its end was not followed by a change.
+        (&self.file).write_all(format!("{}\n", words.join("\t")).as_bytes()).map_err(|cause| {
+            Error::io("note in the journal", &self.path, &cause)
+                .help("without it a kill could not be put back: make room there")
+        })
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // One that stays is found by the next call, which puts back what is back already.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// A journal that was left behind.
+#[derive(Debug)]
+pub(crate) struct Left {
+    path: PathBuf,
+    /// The process that wrote it.
+    pub(crate) pid: String,
+    /// Its entries in the order of the changes.
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Left {
+    /// The path of a journal of this tracing directory, of a recording that runs or was killed.
+    pub(crate) fn path(tracefs: &Tracefs) -> Result<Option<PathBuf>> {
+        let name = name(tracefs)?;
+        Ok(folders().into_iter().map(|folder| folder.join(&name)).find(|path| path.exists()))
+    }
+
+    /// Reads a journal. `None` when there is nothing to put back: it is gone meanwhile, or of an
+    /// earlier boot.
+    ///
+    /// # Errors
+    /// It cannot be read, or may be anybody's.
+    pub(crate) fn read(path: &Path) -> Result<Option<Left>> {
+        let failed = |cause: &io::Error| Error::io("read the journal", path, cause);
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(cause) => return Err(failed(&cause)),
+        };
+        let owner = file.metadata().map_err(|cause| failed(&cause))?.uid();
+        if owner != rustix::process::geteuid().as_raw() && owner != 0 {
+            return Err(Error::new(format!("{} belongs to user {owner}", path.display())).help(
+                "it tells what to write to the kernel, so it is not followed: look at it, and remove it",
+            ));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(|cause| failed(&cause))?;
+        let (boot, pid, entries) = parse(&text);
+        let left = Left { path: path.to_path_buf(), pid, entries };
+        if boot != boot_id() {
+            left.remove()?;
+            return Ok(None);
+        }
+        Ok(Some(left))
+    }
+
+    /// Removes the journal, once everything is put back or was tried.
+    pub(crate) fn remove(&self) -> Result<()> {
+        fs::remove_file(&self.path).map_err(|cause| Error::io("remove the journal", &self.path, &cause))
+    }
+}
+
+/// The boot, the process and the entries that a journal tells of.
+fn parse(text: &str) -> (String, String, Vec<Entry>) {
+    let (mut boot, mut pid, mut entries) = (String::new(), String::new(), Vec::new());
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for line in whole.lines() {
+        let words: Vec<String> = line.split('\t').map(unescape).collect();
+        match words.as_slice() {
+            [kind, of, by] if kind == "begin" => (boot, pid) = (of.clone(), by.clone()),
+            [kind, instance] if kind == "created" => {
+                entries.push(Entry::Created { instance: instance.clone() });
+            }
+            [kind, instance, file, values @ ..] if kind == "replace" || kind == "append" => {
+                entries.push(Entry::Changed {
+                    instance: instance.clone(),
+                    file: file.clone(),
+                    values: values.to_vec(),
+                    mode: if kind == "append" { Mode::Append } else { Mode::Replace },
+                });
+            }
+            _ => {}
+        }
+    }
+    (boot, pid, entries)
+}
+
+fn escape(word: &str) -> String {
+    word.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n")
+}
+
+fn unescape(word: &str) -> String {
+    let mut text = String::new();
+    let mut letters = word.chars();
+    while let Some(letter) = letters.next() {
+        text.push(match letter {
+            '\\' => match letters.next() {
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some(other) => other,
+                None => '\\',
+            },
+            other => other,
+        });
+    }
+    text
+}
+
+/// Where a journal may lie, the first choice first.
+fn folders() -> Vec<PathBuf> {
+    let user = std::env::var_os(USER_FOLDER).filter(|folder| Path::new(folder).is_absolute());
+    [Some(PathBuf::from(SYSTEM_FOLDER)), user.map(PathBuf::from)].into_iter().flatten().collect()
+}
+
+fn folder_takes_none(cause: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem};
+    matches!(cause.kind(), NotFound | NotADirectory | PermissionDenied | ReadOnlyFilesystem)
+}
+
+fn name(tracefs: &Tracefs) -> Result<String> {
+    let path = tracefs.path();
+    let meta = fs::metadata(path).map_err(|cause| Error::io("look at", path, &cause))?;
+    Ok(format!("snaptrace-{:x}-{:x}.journal", meta.dev(), meta.ino()))
+}
+
+/// Tells boots apart where the folder outlives one; empty when the kernel does not tell.
+fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).map(|id| id.trim().to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_is_read_and_a_cut_line_is_not() {
+        let changed = |file: &str, values: &[&str], mode| Entry::Changed {
+            instance: "a b".into(),
+            file: file.into(),
+            values: values.iter().map(ToString::to_string).collect(),
+            mode,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let entries = [
+            Entry::Created { instance: "mine".into() },
+            changed("set_ftrace_filter", &[], Mode::Replace),
+            changed("events/a/b/filter", &["c == \"\\t\t\n\""], Mode::Replace),
+            changed("events/a/b/trigger", &["!stacktrace"], Mode::Append),
+        ];
+        let journal = Journal { path: path.clone(), file: File::create(&path).unwrap() };
+        journal.line(&["begin".into(), "boot".into(), "12".into()]).unwrap();
+        entries.iter().for_each(|entry| journal.note(entry).unwrap());
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(parse(&text), ("boot".into(), "12".into(), entries.to_vec()));
+        assert_eq!(parse(&text[..text.len() - 1]).2, entries[..3]);
+        drop(journal);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_journal_of_another_boot_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        fs::write(&path, "begin\tnosuch\t1\ncreated\tmine\n").unwrap();
+        assert!(Left::read(&path).unwrap().is_none());
+        assert!(!path.exists());
+        assert!(Left::read(&path).unwrap().is_none(), "one that is gone is none");
+    }
+}

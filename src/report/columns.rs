@@ -1,0 +1,147 @@
+//! The columns of a line, without the cost of general formatting: each line has them.
+
+use super::{Config, Style};
+
+/// Appends blanks.
+pub(super) fn blanks(count: usize, out: &mut Vec<u8>) {
+    const BLANKS: [u8; 64] = [b' '; 64];
+    match BLANKS.get(..count) {
+        Some(blanks) => out.extend_from_slice(blanks),
+        None => out.resize(out.len() + count, b' '),
+    }
+}
+
+/// The digits of all numbers below 1000.
+pub(super) const THREE_DIGITS: [[u8; 3]; 1000] = {
+    let mut all = [[0; 3]; 1000];
+    let mut number = 0;
+    while number < all.len() {
+        all[number] =
+            [b'0' + (number / 100) as u8, b'0' + (number / 10 % 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    all
+};
+
+/// Overwrites a place, whose size is a multiple of three, with a number's last digits.
+pub(super) fn digits(value: u64, place: &mut [u8]) {
+    // No number here has more than nine, and 32 bits divide faster.
+    let mut rest = value as u32;
+    for three in place.rchunks_exact_mut(3) {
+        three.copy_from_slice(&THREE_DIGITS[rest as usize % 1000]);
+        rest /= 1000;
+    }
+}
+
+/// Appends a text, moved to the right of a column.
+pub(super) fn right(text: &[u8], width: usize, out: &mut Vec<u8>) {
+    blanks(width.saturating_sub(text.len()), out);
+    out.extend_from_slice(text);
+}
+
+/// Writes a number to the front of a place, which has room for it, and gives its digits' count.
+pub(super) fn write_number(value: u64, place: &mut [u8]) -> usize {
+    if value < 1000 {
+        let zeros = usize::from(value < 100) + usize::from(value < 10);
+        let digits = &THREE_DIGITS[value as usize][zeros..];
+        place[..digits.len()].copy_from_slice(digits);
+        return digits.len();
+    }
+    let mut all = [0; 21];
+    let mut at = all.len();
+    let mut rest = value;
+    while rest > 0 {
+        at -= 3;
+        all[at..at + 3].copy_from_slice(&THREE_DIGITS[(rest % 1000) as usize]);
+        rest /= 1000;
+    }
+    let zeros = all[at..].iter().take_while(|digit| **digit == b'0').count();
+    let digits = &all[at + zeros..];
+    place[..digits.len()].copy_from_slice(digits);
+    digits.len()
+}
+
+/// Appends a number, filled up from the left.
+pub(super) fn number(value: u64, width: usize, fill: u8, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let count = write_number(value, &mut digits);
+    if count < width {
+        out.resize(out.len() + width - count, fill);
+    }
+    out.extend_from_slice(&digits[..count]);
+}
+
+/// Appends `-PID`, filled up to the right.
+pub(super) fn pid(pid: i32, out: &mut Vec<u8>) {
+    let start = out.len() + 1;
+    out.push(b'-');
+    if pid < 0 {
+        out.push(b'-');
+    }
+    number(u64::from(pid.unsigned_abs()), 0, b' ', out);
+    blanks((start + 5).saturating_sub(out.len()), out);
+}
+
+/// Appends ` [CPU]`.
+pub(super) fn cpu(cpu: u32, out: &mut Vec<u8>) {
+    out.extend_from_slice(b" [");
+    number(u64::from(cpu), 3, b'0', out);
+    out.push(b']');
+}
+
+/// Appends seconds with a fraction of `digits` digits; `time` is in units of the last digit.
+pub(super) fn seconds(time: u64, digits: usize, style: Style, out: &mut Vec<u8>) {
+    let second = 10u64.pow(digits as u32);
+    if style != Style::Snaptrace && time <= second {
+        // trace-cmd shows the first second after boot without a point.
+        number(time, 12, b' ', out);
+        return;
+    }
+    number(time / second, 5, b' ', out);
+    out.push(b'.');
+    number(time % second, digits, b'0', out);
+}
+
+/// Appends a time, in units of its last digit: as seconds, or as it is.
+pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u8>) {
+    // trace-cmd 3.1 puts no blank before what is not in seconds.
+    if in_seconds || config.style == Style::Snaptrace {
+        out.push(b' ');
+    }
+    match (in_seconds, config.nanoseconds) {
+        (false, _) => number(time, 12, b' ', out),
+        (true, true) => seconds(time, 9, config.style, out),
+        (true, false) => seconds(time, 6, config.style, out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(make: impl Fn(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        make(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_have_their_width() {
+        assert_eq!(text(|out| pid(7, out)), "-7    ");
+        assert_eq!(text(|out| pid(-1, out)), "--1   ");
+        assert_eq!(text(|out| pid(1_234_567, out)), "-1234567");
+        assert_eq!(text(|out| cpu(3, out)), " [003]");
+        assert_eq!(text(|out| right(b"sh", 4, out)), "  sh");
+        assert_eq!(text(|out| number(0, 3, b' ', out)), "  0");
+        assert_eq!(text(|out| number(u64::MAX, 0, b' ', out)), "18446744073709551615");
+        assert_eq!(text(|out| number(1000, 0, b' ', out)), "1000");
+        assert_eq!(text(|out| number(20, 0, b' ', out)), "20");
+    }
+
+    #[test]
+    fn the_first_second_has_a_point_in_our_style_only() {
+        assert_eq!(text(|out| seconds(1_500_000, 6, Style::TraceCmd31, out)), "    1.500000");
+        assert_eq!(text(|out| seconds(500_000, 6, Style::TraceCmd31, out)), "      500000");
+        assert_eq!(text(|out| seconds(500_000, 6, Style::Snaptrace, out)), "    0.500000");
+    }
+}

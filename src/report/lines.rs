@@ -1,0 +1,254 @@
+//! The first pass, in the order of time: which records become lines, and what a line needs to
+//! know of the records around it. With that, lines can be printed side by side.
+
+use std::collections::HashMap;
+
+use super::graph::Call;
+use super::handlers::Handler;
+use super::plan::Plan;
+use crate::event::Event;
+use crate::event::print::until_nul;
+use crate::ring_buffer::Missed;
+use crate::trace_dat::{Record, Records};
+
+/// A batch has this many lines, or records of this many bytes; the rest of a record is beyond.
+const LINES: usize = 1024;
+const BYTES: usize = 1 << 20;
+/// How many functions are kept for looking up.
+const RECENT: usize = 4096;
+
+/// A record that is to be printed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    pub time: u64,
+    /// The time of the line before.
+    pub before: Option<u64>,
+    pub missed: Missed,
+    pub buffer: usize,
+    pub cpu: u32,
+    /// The event's index.
+    pub event: Option<usize>,
+    /// Where the record stands in the batch.
+    start: usize,
+    size: usize,
+    pub around: Around,
+}
+
+/// What a line needs to know of other records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Around {
+    Nothing,
+    /// How deep a function is below those seen on its CPU.
+    Depth(usize),
+    /// A call, and whether the next record ends it; then the duration is known.
+    Entry {
+        call: Call,
+        leaf: bool,
+    },
+}
+
+/// Lines that follow each other, with their records.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// The place among all batches.
+    pub turn: u64,
+    /// The number of the first line among all.
+    pub first: u64,
+    pub lines: Vec<Line>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// The record of a line.
+    pub fn record(&self, line: &Line) -> Record<'_> {
+        let data = self.bytes.get(line.start..line.start + line.size).unwrap_or_default();
+        Record { buffer: line.buffer, cpu: line.cpu, time: line.time, missed: line.missed, data }
+    }
+}
+
+/// Turns the records of a recording into lines.
+pub(super) struct Lines<'r> {
+    plan: &'r Plan<'r>,
+    pub records: Records<'r>,
+    last_time: Option<u64>,
+    /// Functions on the way down, for their indentation, and the place of the last CPU in it.
+    stacks: Vec<(u32, Stack)>,
+    last_stack: usize,
+    names: Names<'r>,
+    turn: u64,
+    number: u64,
+}
+
+impl<'r> Lines<'r> {
+    pub fn new(plan: &'r Plan<'r>) -> Lines<'r> {
+        let cpus = &plan.config.cpus;
+        let wanted = |_: usize, cpu: u32| cpus.is_empty() || cpus.contains(&cpu);
+        Lines {
+            plan,
+            records: plan.reader.records_of(wanted),
+            last_time: None,
+            stacks: Vec::new(),
+            last_stack: 0,
+            names: Names::new(plan),
+            turn: 0,
+            number: 0,
+        }
+    }
+
+    /// Fills a batch with the next lines; there are none left when it stays empty.
+    pub fn fill(&mut self, batch: &mut Batch) {
+        batch.lines.clear();
+        batch.bytes.clear();
+        (batch.turn, batch.first) = (self.turn, self.number);
+        self.turn += 1;
+        let plan = self.plan;
+        let (events, order) = (plan.reader.events(), plan.context.order);
+        while batch.lines.len() < LINES && batch.bytes.len() < BYTES {
+            let Some(record) = self.records.next() else { break };
+            let event = events.of(order, record.data);
+            if !plan.wants(&record, event, self.number) {
+                continue;
+            }
+            let start = batch.bytes.len();
+            batch.bytes.extend_from_slice(record.data);
+            let mut line = Line {
+                time: record.time,
+                before: self.last_time,
+                missed: record.missed,
+                buffer: record.buffer,
+                cpu: record.cpu,
+                event: event.map(|event| event.index),
+                start,
+                size: record.data.len(),
+                around: Around::Nothing,
+            };
+            match plan.handler(event) {
+                Handler::Function(fields) if !plan.config.no_indent => {
+                    let (cpu, functions) = (record.cpu, fields.read(order, record.data));
+                    line.around = self.depth(cpu, functions);
+                }
+                Handler::GraphEntry(fields) => {
+                    if let Some(entry) = Call::read(fields, plan, &record) {
+                        line.around = self.leaf(line.buffer, entry);
+                    }
+                }
+                Handler::SchedSwitch => {
+                    learn(plan, event, record.data, ["prev_pid", "prev_comm"], self.number);
+                    learn(plan, event, record.data, ["next_pid", "next_comm"], self.number);
+                }
+                Handler::SchedWakeup => learn(plan, event, record.data, ["pid", "comm"], self.number),
+                _ => {}
+            }
+            self.last_time = Some(line.time);
+            self.number += 1;
+            batch.lines.push(line);
+        }
+    }
+
+    /// Looks whether the next record ends the call, and takes it if so.
+    fn leaf(&mut self, buffer: usize, call: Call) -> Around {
+        let plan = self.plan;
+        let next = self.records.peek(buffer);
+        let exit = next.and_then(|next| {
+            let event = plan.reader.events().of(plan.context.order, next.data);
+            let Handler::GraphExit(fields) = plan.handler(event) else { return None };
+            Call::read(fields, plan, &next).filter(|exit| exit.ends(&call))
+        });
+        match exit {
+            Some(exit) => {
+                self.records.skip(buffer);
+                Around::Entry { call: call.ended_by(&exit), leaf: true }
+            }
+            None => Around::Entry { call, leaf: false },
+        }
+    }
+
+    fn depth(&mut self, cpu: u32, functions: Option<[u64; 2]>) -> Around {
+        let Some([function, caller]) = functions else { return Around::Nothing };
+        let function = self.names.of(function);
+        let caller = self.names.of(caller);
+        if self.stacks.get(self.last_stack).is_none_or(|last| last.0 != cpu) {
+            let known = self.stacks.iter().position(|stack| stack.0 == cpu);
+            self.last_stack = known.unwrap_or_else(|| {
+                self.stacks.push((cpu, Stack::default()));
+                self.stacks.len() - 1
+            });
+        }
+        let stack = &mut self.stacks[self.last_stack].1;
+        Around::Depth(if caller == NAMELESS { 0 } else { stack.depth(caller, function) })
+    }
+}
+
+fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], [pid, comm]: [&str; 2], number: u64) {
+    let order = plan.context.order;
+    let told = event.and_then(|event| {
+        let pid = event.field(pid)?.number(order, record)?;
+        Some((pid as i32, event.field(comm)?.bytes(order, record)?))
+    });
+    if let Some((pid, comm)) = told {
+        plan.learn(pid, until_nul(comm), number);
+    }
+}
+
+/// The name of what has none.
+const NAMELESS: u32 = 0;
+
+/// Names of functions, 0 standing for none.
+#[derive(Debug, Default)]
+struct Stack(Vec<u32>);
+
+impl Stack {
+    /// How deep a function is among those seen on its CPU: one below its caller.
+    #[inline]
+    fn depth(&mut self, caller: u32, function: u32) -> usize {
+        let stack = &mut self.0;
+        // What lies behind an unused slot was left by a deeper call.
+        let found = stack.iter().position(|name| *name == caller || *name == NAMELESS);
+        let depth = match found {
+            Some(depth) if stack[depth] == caller => depth,
+            _ => {
+                stack.resize(stack.len().max(1), NAMELESS);
+                stack[0] = caller;
+                0
+            }
+        };
+        if stack.len() < depth + 2 {
+            stack.resize(depth + 2, NAMELESS);
+        }
+        stack[depth + 1] = function;
+        depth
+    }
+}
+
+/// Names of functions as numbers, the same for functions of the same name.
+struct Names<'r> {
+    plan: &'r Plan<'r>,
+    numbers: HashMap<&'r str, u32>,
+    /// Those looked up of late, by some bits of the address: a search takes much longer.
+    recent: Vec<(u64, u32)>,
+}
+
+impl<'r> Names<'r> {
+    fn new(plan: &'r Plan<'r>) -> Names<'r> {
+        Names { plan, numbers: HashMap::new(), recent: Vec::new() }
+    }
+
+    #[inline]
+    fn of(&mut self, address: u64) -> u32 {
+        if self.recent.is_empty() {
+            let nothing = self.search(0);
+            self.recent.resize(RECENT, (0, nothing));
+        }
+        let slot = (address ^ address >> 12) as usize % RECENT;
+        if self.recent[slot].0 != address {
+            self.recent[slot] = (address, self.search(address));
+        }
+        self.recent[slot].1
+    }
+
+    fn search(&mut self, address: u64) -> u32 {
+        let Some(symbol) = self.plan.context.symbols.find(address) else { return NAMELESS };
+        let next = self.numbers.len() as u32 + 1;
+        *self.numbers.entry(symbol.name).or_insert(next)
+    }
+}

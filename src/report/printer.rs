@@ -1,0 +1,229 @@
+//! The second pass: a line of text from a record, whatever is printed beside it.
+
+use std::io::Write;
+
+use super::columns;
+use super::handlers::Handler;
+use super::lines::{Batch, Line};
+use super::plan::Plan;
+use super::{Config, Style};
+use crate::error::Error;
+use crate::event::print::Run;
+use crate::event::{Context, Event, Symbol};
+use crate::ring_buffer::Missed;
+use crate::trace_dat::Record;
+
+/// How many functions are kept for looking up.
+const RECENT: usize = 4096;
+
+/// How many starts of lines are kept.
+const HEADS: usize = 8;
+
+/// Prints batches of lines; each thread has its own.
+pub(super) struct Printer<'r> {
+    pub plan: &'r Plan<'r>,
+    pub context: &'r Context,
+    pub config: &'r Config,
+    /// The text of the batch.
+    pub out: Vec<u8>,
+    /// The first record that cannot be, and the number of its line.
+    pub damage: Option<(u64, Error)>,
+    /// The number of the line being printed.
+    number: u64,
+    /// Those of events that take turns, by some bits of the event's index.
+    heads: [Head; HEADS],
+    /// Functions looked up of late, by some bits of the address: a search takes much longer.
+    recent: Vec<(u64, Option<Symbol<'r>>)>,
+}
+
+/// The start of the line before, up to the event's text. Most lines differ from it in the digits
+/// of the fraction only.
+#[derive(Debug, Default)]
+struct Head {
+    /// Process, CPU, event, instance and second.
+    of: Option<(i32, u32, Option<usize>, usize, u64)>,
+    /// The number of its line.
+    number: u64,
+    text: Vec<u8>,
+    /// Where the fraction stands in it.
+    fraction: usize,
+}
+
+impl<'r> Printer<'r> {
+    pub fn new(plan: &'r Plan<'r>) -> Printer<'r> {
+        Printer {
+            plan,
+            context: plan.context,
+            config: plan.config,
+            out: Vec::new(),
+            damage: None,
+            number: 0,
+            heads: Default::default(),
+            recent: vec![(0, plan.context.symbols.find(0)); RECENT],
+        }
+    }
+
+    /// Prints a batch in place of what `out` had.
+    pub fn print(&mut self, batch: &Batch) {
+        self.out.clear();
+        for (number, line) in (batch.first..).zip(&batch.lines) {
+            self.number = number;
+            let record = batch.record(line);
+            let event = line.event.and_then(|index| self.plan.reader.events().get(index));
+            self.line_head(line, &record, event);
+            self.text(line, &record, event);
+            // One newline that an event's text brings along is enough.
+            if self.out.last() != Some(&b'\n') {
+                self.out.push(b'\n');
+            }
+        }
+    }
+
+    /// The function that an address lies in.
+    pub fn symbol(&mut self, address: u64) -> Option<Symbol<'r>> {
+        let symbols = &self.context.symbols;
+        let slot = &mut self.recent[(address ^ address >> 12) as usize % RECENT];
+        if slot.0 != address {
+            *slot = (address, symbols.find(address));
+        }
+        slot.1
+    }
+
+    pub fn trace_cmd(&self) -> bool {
+        self.config.style != Style::Snaptrace
+    }
+
+    /// Appends everything before an event's text.
+    fn line_head(&mut self, line: &Line, record: &Record<'_>, event: Option<&Event>) {
+        let config = self.config;
+        let pid = self.plan.pid(record);
+        let time = self.plan.shown_time(line.time);
+        let digits = if config.nanoseconds { 9 } else { 6 };
+        let second = 10u64.pow(digits as u32);
+        // The first second has a form of its own.
+        let plain = self.plan.seconds && time > second;
+        let steady = plain && line.missed == Missed::No && !self.plan.varies;
+        let of = (pid, line.cpu, event.map(|event| event.index), line.buffer, time / second);
+        let slot = line.event.unwrap_or(0) % HEADS;
+        let head = &self.heads[slot];
+        if steady && head.of == Some(of) && self.plan.knows_no_more(head.number) {
+            let start = self.out.len();
+            self.out.extend_from_slice(&head.text);
+            let at = start + head.fraction;
+            columns::digits(time % second, &mut self.out[at..at + digits]);
+            return;
+        }
+        let out = &mut self.out;
+        let start = out.len();
+        if self.plan.name_width > 0 {
+            let name = &self.plan.reader.buffers()[record.buffer].name;
+            let width = self.plan.name_width;
+            let _ = if name.is_empty() {
+                write!(out, "{:width$}  ", "")
+            } else {
+                write!(out, "{name:>width$}: ")
+            };
+        }
+        let _ = match record.missed {
+            Missed::No => Ok(()),
+            Missed::Some => writeln!(out, "CPU:{} [EVENTS DROPPED]", record.cpu),
+            Missed::Count(count) => writeln!(out, "CPU:{} [{count} EVENTS DROPPED]", record.cpu),
+        };
+        let (events, order) = (self.plan.reader.events(), self.context.order);
+        let mut comm = Vec::with_capacity(16);
+        self.plan.comm(pid, self.number, &mut comm);
+        if config.latency {
+            columns::right(&comm[..comm.len().min(8)], 8, out);
+            columns::pid(pid, out);
+            let _ = write!(out, " {:3}", record.cpu);
+            events.latency(order, record.data, out);
+        } else {
+            columns::right(&comm, 16, out);
+            columns::pid(pid, out);
+            columns::cpu(record.cpu, out);
+            if config.style == Style::TraceCmd33 {
+                out.push(b' ');
+                events.latency(order, record.data, out);
+            }
+        }
+        columns::time(time, self.plan.seconds, config, out);
+        out.push(b':');
+        // Behind the time stands its colon.
+        let fraction = (out.len() - start).saturating_sub(digits + 1);
+        if config.time_difference {
+            self.time_difference(line, time);
+        }
+        let name = event.map_or("(NULL)", |event| &event.name);
+        let out = &mut self.out;
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        columns::blanks(20usize.saturating_sub(name.len()), out);
+        if steady {
+            let head = &mut self.heads[slot];
+            head.of = Some(of);
+            head.number = self.number;
+            head.text.clear();
+            head.text.extend_from_slice(&out[start..]);
+            head.fraction = fraction;
+        }
+    }
+
+    fn time_difference(&mut self, line: &Line, time: u64) {
+        let difference = match line.before {
+            // trace-cmd shows none where times are not nanoseconds.
+            Some(before) if self.plan.seconds || !self.trace_cmd() => {
+                format!("(+{})", time.wrapping_sub(self.plan.shown_time(before)) as i64)
+            }
+            _ => String::new(),
+        };
+        let _ = write!(self.out, " {difference:<8}");
+    }
+
+    /// Appends an event's text.
+    fn text(&mut self, line: &Line, record: &Record<'_>, event: Option<&Event>) {
+        let Some(event) = event else {
+            self.out.extend_from_slice(b"[UNKNOWN EVENT]");
+            self.note(record, "no format tells what it is");
+            return;
+        };
+        if record.data.len() < event.least_size() {
+            let what = format!(
+                "'{}' has {} bytes of at least {}",
+                event.name,
+                record.data.len(),
+                event.least_size()
+            );
+            self.note(record, &what);
+        }
+        let handler = self.plan.handler(Some(event));
+        if handler != Handler::None && self.handle(handler, line, record, event) {
+            return;
+        }
+        let run = Run::new(event, record.data, self.context);
+        let program = event.print(self.trace_cmd());
+        match program {
+            _ if self.config.raw_fields => run.fields(program, &mut self.out),
+            Some(program) => run.print(program, &mut self.out),
+            None => {
+                self.out.extend_from_slice(b"[FAILED TO PARSE]");
+                run.fields(None, &mut self.out);
+            }
+        }
+        if run.is_short() {
+            self.note(record, &format!("'{}' refers to bytes behind its end", event.name));
+        }
+    }
+
+    /// Remembers the first record that cannot be.
+    pub fn note(&mut self, record: &Record<'_>, what: &str) {
+        let (name, number) = (self.plan.reader.name(), self.number);
+        self.damage.get_or_insert_with(|| {
+            let error = Error::new(format!(
+                "cannot read {name}: a record of CPU {} at time {}: {what}",
+                record.cpu, record.time
+            ));
+            (number, error.help("its line is above as far as it could be read"))
+        });
+    }
+}

@@ -1,0 +1,239 @@
+//! `split`: a recording cut into smaller ones; pure.
+
+use crate::error::{Error, Result};
+use crate::ring_buffer::Layout;
+use crate::sub_buffer::SubBuffers;
+use crate::trace_dat::outline::Outline;
+use crate::trace_dat::write::Metadata;
+use crate::trace_dat::{Reader, Record, Records};
+
+/// How much a piece holds at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// All there is.
+    None,
+    /// This many records.
+    Events(u64),
+    /// This many sub-buffers of each CPU.
+    Pages(u64),
+    /// Records up to this long after the first one, in units of the times that `report` shows.
+    Time(u64),
+}
+
+/// A time as given: seconds with a fraction, or units of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// In units of `unit`.
+    value: u64,
+    /// How many units of the clock the last digit stands for.
+    unit: u64,
+}
+
+impl Moment {
+    /// Reads `SECONDS`, with up to nine digits behind a point, as `report` shows times. Where the
+    /// clock counts something else, `nanoseconds` is false and the text is a number of its units.
+    ///
+    /// ```
+    /// use snaptrace::split::Moment;
+    /// assert!(Moment::parse("4.893474", true).unwrap().is_at_or_before(4_893_473_878));
+    /// assert!(!Moment::parse("4.893474000", true).unwrap().is_at_or_before(4_893_473_878));
+    /// assert!(Moment::parse("soon", true).is_none());
+    /// ```
+    pub fn parse(text: &str, nanoseconds: bool) -> Option<Moment> {
+        if !nanoseconds {
+            return Some(Moment { value: text.parse().ok()?, unit: 1 });
+        }
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        // Times are shown with six or nine digits; those with less stand for six.
+        let digits = if fraction.len() > 6 { 9 } else { 6 };
+        let fraction: u64 = format!("{fraction:0<digits$}").parse().ok()?;
+        let second = 10u64.pow(digits as u32);
+        let value = seconds.parse::<u64>().ok()?.checked_mul(second)?.checked_add(fraction)?;
+        Some(Moment { value, unit: 1_000_000_000 / second })
+    }
+
+    /// Whether a time, rounded as `report` shows it, is this one or later.
+    pub fn is_at_or_before(self, time: u64) -> bool {
+        self.value <= self.shown(time)
+    }
+
+    /// Whether a time, rounded as `report` shows it, is later than this one.
+    pub fn is_before(self, time: u64) -> bool {
+        self.value < self.shown(time)
+    }
+
+    fn shown(self, time: u64) -> u64 {
+        if self.unit == 1 { time } else { time.saturating_add(self.unit / 2) / self.unit }
+    }
+}
+
+/// Which records go into which piece.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The first time; the beginning when `None`.
+    pub start: Option<Moment>,
+    /// The last time; the end when `None`.
+    pub end: Option<Moment>,
+    /// How much a piece holds.
+    pub limit: Limit,
+    /// The limit is for each CPU; that of [`Limit::Pages`] always is.
+    pub per_cpu: bool,
+    /// Pieces up to the end, not only the first one.
+    pub repeat: bool,
+    /// Only this CPU.
+    pub cpu: Option<u32>,
+    /// The instance; the top one when `None`.
+    pub instance: Option<String>,
+}
+
+/// The sub-buffers of each CPU of a piece, by its number.
+pub type Piece = Vec<(u32, Vec<u8>)>;
+
+/// A recording on its way into pieces. A piece is in memory as a whole.
+#[derive(Debug)]
+pub struct Split<'r> {
+    reader: &'r Reader,
+    config: Config,
+    buffer: usize,
+    page_size: usize,
+    /// What the pieces have in common with the whole.
+    pub metadata: Metadata,
+    /// The records of all CPUs together, or of each.
+    streams: Vec<Records<'r>>,
+}
+
+impl<'r> Split<'r> {
+    /// Fails when there is no such instance or CPU, when it is not said which of several
+    /// instances is meant, and for sub-buffers of a form that no kernel has so far.
+    pub fn new(reader: &'r Reader, outline: Outline, config: Config) -> Result<Split<'r>> {
+        let buffers = reader.buffers();
+        let names = || {
+            buffers.iter().map(|buffer| match buffer.name.as_str() {
+                "" => "the top one".to_string(),
+                name => format!("'{name}'"),
+            })
+        };
+        let buffer = match &config.instance {
+            Some(name) => buffers.iter().position(|buffer| buffer.name == *name).ok_or_else(|| {
+                Error::usage(format!("{} has no instance '{name}'", reader.name()))
+                    .help(format!("it has: {}", names().collect::<Vec<_>>().join(", ")))
+            })?,
+            None => {
+                let with_data = buffers.iter().filter(|buffer| !buffer.cpus.is_empty()).count();
+                if with_data > 1 {
+                    return Err(Error::usage(format!("{} has several instances", reader.name())).help(
+                        format!(
+                            "choose one with -B; '' is the top one: {}",
+                            names().collect::<Vec<_>>().join(", ")
+                        ),
+                    ));
+                }
+                let found = buffers.iter().position(|buffer| !buffer.cpus.is_empty());
+                found.unwrap_or(0)
+            }
+        };
+        let Some(of) = buffers.get(buffer) else {
+            return Err(Error::new(format!("{} holds no buffer", reader.name()))
+                .help("only recordings of the ring buffer can be split"));
+        };
+        let cpus: Vec<u32> = of.cpus.iter().map(|data| data.cpu).collect();
+        if let Some(cpu) = config.cpu.filter(|cpu| !cpus.contains(cpu)) {
+            return Err(Error::usage(format!("{} has no data of CPU {cpu}", reader.name()))
+                .help("'snaptrace report --cpus' lists those that it has"));
+        }
+        let (order, long_size) = (reader.context().order, reader.context().long_size);
+        let layout =
+            Layout::parse(&String::from_utf8_lossy(&outline.metadata.header_page), order, long_size)?;
+        if layout != Layout::usual(order, long_size) {
+            return Err(Error::new(format!("the sub-buffers of {} have an unusual header", reader.name()))
+                .help("it can be read by 'snaptrace report', but not written"));
+        }
+        let chosen = |cpu: u32| config.cpu.is_none_or(|chosen| chosen == cpu);
+        let streams = if config.per_cpu || matches!(config.limit, Limit::Pages(_)) {
+            let of = |cpu: u32| reader.records_of(move |index, of| index == buffer && of == cpu);
+            cpus.into_iter().filter(|cpu| chosen(*cpu)).map(of).collect()
+        } else {
+            vec![reader.records_of(|index, cpu| index == buffer && chosen(cpu))]
+        };
+        let metadata = Metadata {
+            sub_buffer_size: of.page_size as u32,
+            instance: of.name.clone(),
+            // They count what the whole recording holds.
+            cpu_stats: Vec::new(),
+            ..outline.metadata
+        };
+        Ok(Split { reader, config, buffer, page_size: of.page_size, metadata, streams })
+    }
+
+    /// The next piece, or `None` when no record is left.
+    ///
+    /// Fails when a record does not fit into a sub-buffer.
+    pub fn next_piece(&mut self) -> Result<Option<Piece>> {
+        let context = self.reader.context();
+        let mut piece: Vec<(u32, SubBuffers)> = Vec::new();
+        for stream in &mut self.streams {
+            let (mut events, mut first) = (0, None);
+            while let Some(record) = stream.peek(self.buffer) {
+                let time = self.reader.shown_time(record.time);
+                if self.config.start.is_some_and(|start| !start.is_at_or_before(time)) {
+                    stream.skip(self.buffer);
+                    continue;
+                }
+                if self.config.end.is_some_and(|end| end.is_before(time)) {
+                    break;
+                }
+                let place = piece.iter().position(|(cpu, _)| *cpu == record.cpu).unwrap_or_else(|| {
+                    let pages = SubBuffers::new(context.order, context.long_size, self.page_size);
+                    piece.push((record.cpu, pages));
+                    piece.len() - 1
+                });
+                let pages = &mut piece[place].1;
+                let full = match self.config.limit {
+                    Limit::None => false,
+                    Limit::Events(most) => events >= most,
+                    Limit::Time(most) => time.saturating_sub(*first.get_or_insert(time)) > most,
+                    Limit::Pages(most) => {
+                        pages.count() as u64 >= most
+                            && pages.begins(record.time, record.missed, record.data.len())
+                    }
+                };
+                if full {
+                    break;
+                }
+                if !pages.add(record.time, record.missed, record.data) {
+                    return Err(too_large(self.reader, &record));
+                }
+                events += 1;
+                stream.skip(self.buffer);
+            }
+        }
+        piece.retain(|(_, pages)| pages.count() > 0);
+        piece.sort_by_key(|(cpu, _)| *cpu);
+        let piece: Piece = piece.into_iter().map(|(cpu, pages)| (cpu, pages.finish())).collect();
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
+    }
+
+    /// Whether more than one piece is wanted.
+    pub fn repeats(&self) -> bool {
+        self.config.repeat
+    }
+
+    /// Ends it: an error when records that went into pieces, or should have, were damaged.
+    pub fn finish(self) -> Result<()> {
+        self.streams.into_iter().try_for_each(Records::finish)
+    }
+}
+
+fn too_large(reader: &Reader, record: &Record<'_>) -> Error {
+    Error::new(format!(
+        "cannot split {}: a record of CPU {} at time {} has {} bytes, more than a sub-buffer",
+        reader.name(),
+        record.cpu,
+        record.time,
+        record.data.len()
+    ))
+    .help("the recording is damaged: 'snaptrace report' shows what is sound")
+}

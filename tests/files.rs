@@ -1,0 +1,311 @@
+//! The commands over recordings, on a recording that is made up here.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+
+fn run(arguments: &[&str], file: &Path) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(arguments).arg(file).output().unwrap()
+}
+
+/// Standard output of a command that has to succeed.
+fn printed(arguments: &[&str], file: &Path) -> String {
+    let output = run(arguments, file);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn format(name: &str, id: u32, fields: &[(&str, usize)], print: &str) -> Vec<u8> {
+    let common = [
+        ("unsigned short common_type", 2),
+        ("unsigned char common_flags", 1),
+        ("unsigned char common_preempt_count", 1),
+        ("int common_pid", 4),
+    ];
+    let mut text = format!("name: {name}\nID: {id}\nformat:\n");
+    let mut offset = 0;
+    for (index, (declaration, size)) in common.iter().chain(fields).enumerate() {
+        if index == common.len() {
+            text.push('\n');
+        }
+        text.push_str(&format!("\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:0;\n"));
+        offset += size;
+    }
+    format!("{text}\nprint fmt: {print}\n").into_bytes()
+}
+
+/// A record of 4-byte words, `delta` nanoseconds after the one before.
+fn record(delta: u32, id: u16, pid: u32, body: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = [&id.to_le_bytes()[..], &[0, 0], &pid.to_le_bytes()].concat();
+    bytes.extend(body.concat());
+    assert!(bytes.len() % 4 == 0 && bytes.len() / 4 <= 28);
+    [&(delta << 5 | (bytes.len() / 4) as u32).to_le_bytes()[..], &bytes].concat()
+}
+
+fn sub_buffer(time: u64, records: &[Vec<u8>]) -> Vec<u8> {
+    let data = records.concat();
+    let mut page = [&time.to_le_bytes()[..], &(data.len() as u64).to_le_bytes(), &data].concat();
+    page.resize(4096, 0);
+    page
+}
+
+fn function(delta: u32, ip: u64, parent: u64) -> Vec<u8> {
+    record(delta, 1, 7, &[&ip.to_le_bytes(), &parent.to_le_bytes()])
+}
+
+fn entry(delta: u32, func: u64, depth: u32) -> Vec<u8> {
+    record(delta, 2, 7, &[&func.to_le_bytes(), &depth.to_le_bytes()])
+}
+
+fn exit(delta: u32, func: u64, depth: u32, duration: u64) -> Vec<u8> {
+    let start = 1_000u64;
+    record(
+        delta,
+        3,
+        7,
+        &[
+            &func.to_le_bytes(),
+            &depth.to_le_bytes(),
+            &[0; 4],
+            &start.to_le_bytes(),
+            &(start + duration).to_le_bytes(),
+        ],
+    )
+}
+
+const OPEN: u64 = 0x1000;
+const READ: u64 = 0x1100;
+const CLOSE: u64 = 0x1200;
+
+/// Two CPUs: a graph and then functions on the first, functions on the second.
+fn made_up(version: Version, compression: Compression) -> Vec<u8> {
+    let metadata = Metadata {
+        long_size: 8,
+        page_size: 4096,
+        sub_buffer_size: 4096,
+        header_page: b"\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
+            \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
+            \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n"
+            .to_vec(),
+        header_event: b"# compressed entry header\n".to_vec(),
+        ftrace_formats: vec![
+            format(
+                "function",
+                1,
+                &[("unsigned long ip", 8), ("unsigned long parent_ip", 8)],
+                "\" %ps <-- %ps\", REC->ip, REC->parent_ip",
+            ),
+            format("funcgraph_entry", 2, &[("unsigned long func", 8), ("int depth", 4)], "\"\""),
+            format(
+                "funcgraph_exit",
+                3,
+                &[
+                    ("unsigned long func", 8),
+                    ("int depth", 4),
+                    ("int fill", 4),
+                    ("unsigned long long calltime", 8),
+                    ("unsigned long long rettime", 8),
+                ],
+                "\"\"",
+            ),
+        ],
+        systems: vec![System {
+            name: "demo".into(),
+            formats: vec![format("odd", 50, &[("int kind", 4)], "\"%d\", unknown_macro(REC->kind)")],
+        }],
+        kallsyms: b"1000 T open\n1100 T read\n1200 T close\n1300 T last\n".to_vec(),
+        cmdlines: b"7 cat\n".to_vec(),
+        trace_clock: "[local] global\n".into(),
+        clock: "local".into(),
+        uname: "Linux demo 5.4.0 x86_64".into(),
+        program: "made-up".into(),
+        trace_id: 0xab,
+        cpu_stats: vec!["CPU: 0\nentries: 0\n".into(), "CPU: 1\nentries: 0\n".into()],
+        cpu_count: 2,
+        ..Metadata::default()
+    };
+    let first = [
+        sub_buffer(
+            1_000_000_000,
+            &[
+                entry(0, OPEN, 0),
+                entry(1000, READ, 1),
+                exit(3000, READ, 1, 3000),
+                entry(1000, READ, 1),
+                exit(1000, READ, 1, 1000),
+                exit(4000, OPEN, 0, 10_000),
+                entry(1000, CLOSE, 0),
+                exit(500, CLOSE, 0, 500),
+            ],
+        ),
+        sub_buffer(1_000_020_000, &[function(0, OPEN, CLOSE), function(10_000, READ, OPEN)]),
+    ]
+    .concat();
+    let second = sub_buffer(1_000_005_000, &[function(0, CLOSE, OPEN), function(20_000, CLOSE, OPEN)]);
+    let mut file = Cursor::new(Vec::new());
+    let mut cpus = [
+        CpuData { cpu: 0, data: &mut first.as_slice(), size: 8192 },
+        CpuData { cpu: 1, data: &mut second.as_slice(), size: 4096 },
+    ];
+    write(&mut file, version, compression, &metadata, &mut cpus).unwrap();
+    file.into_inner()
+}
+
+/// The recording as a file in a folder that goes with it.
+fn on_disk(version: Version, compression: Compression) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.dat");
+    fs::write(&file, made_up(version, compression)).unwrap();
+    (folder, file)
+}
+
+#[test]
+fn dump_sums_up_both_versions() {
+    let (_folder, file) = on_disk(Version::V6, Compression::None);
+    let path = file.display();
+    assert_eq!(
+        printed(&["dump"], &file),
+        format!(
+            "\n Tracing meta data in file {path}:\n\t[Initial format]\n\t\t6\t[Version]\n\
+             \t\t0\t[Little endian]\n\t\t8\t[Bytes in a long]\n\t\t4096\t[Page size, bytes]\n\
+             \t[Header page, 154 bytes]\n\t[Header event, 26 bytes]\n\t[Ftrace format, 3 events]\n\
+             \t[Events format, 1 systems]\n\t[Kallsyms, 49 bytes]\n\t[Trace printk, 0 bytes]\n\
+             \t[Saved command lines, 6 bytes]\n\t2 [CPUs with tracing data]\n\t[6 options]\n\
+             \t[Flyrecord tracing data]\n\t[Tracing clock]\n\t\t[local]\n"
+        )
+    );
+    let (_folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let text = printed(&["dump", "--summary", "--systems"], &file);
+    assert!(text.contains("\t\tzstd\t[Compression algorithm]\n"), "{text}");
+    assert!(text.contains("\t[buffer \"\", \"local\" clock, 4096 page size, 2 cpus, "), "{text}");
+    assert!(text.contains("\t[Events format, 1 systems]\n\t\tdemo 1 [system, events]\n"), "{text}");
+    let text = printed(&["dump", "--options", "--cmd-lines"], &file);
+    assert!(text.contains("\t\t[Option UNAME, 24 bytes]\nLinux demo 5.4.0 x86_64\n"), "{text}");
+    assert!(text.contains("\t\t[Option TRACEID, 8 bytes]\n0xAB\n"), "{text}");
+    assert!(text.contains("\t[Saved command lines, 6 bytes]\n7 cat\n"), "{text}");
+}
+
+#[test]
+fn dump_finds_what_is_missing() {
+    let (_folder, file) = on_disk(Version::V7, Compression::None);
+    assert!(printed(&["dump", "-v"], &file).ends_with("is a valid trace-cmd file\n"));
+    let whole = fs::read(&file).unwrap();
+    for size in [whole.len() - 1, whole.len() / 2, 20] {
+        fs::write(&file, &whole[..size]).unwrap();
+        let output = run(&["dump", "-v"], &file);
+        assert_eq!(output.status.code(), Some(1), "{size} bytes");
+        assert!(output.stdout.is_empty(), "{size} bytes");
+    }
+}
+
+/// The lines of a report, without its head.
+fn lines(file: &Path) -> Vec<String> {
+    printed(&["report", "-t"], file).lines().skip(1).map(str::to_string).collect()
+}
+
+#[test]
+fn the_pieces_are_the_whole() {
+    for (version, compression) in
+        [(Version::V6, Compression::None), (Version::V7, Compression::None), (Version::V7, Compression::Zstd)]
+    {
+        for limit in [["-e", "5"], ["-u", "7"], ["-p", "1"], ["-s", "1"]] {
+            let (folder, file) = on_disk(version, compression);
+            // Lines depend on what stood before: fields do not.
+            let fields = |file: &Path| {
+                let text = printed(&["report", "-t", "-R"], file);
+                text.lines().skip(1).map(str::to_string).collect::<Vec<_>>()
+            };
+            let mut arguments = vec!["split", "-r", "-o", "part"];
+            arguments.extend(limit);
+            let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
+                .args(&arguments)
+                .arg("-i")
+                .arg(&file)
+                .current_dir(&folder)
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let names = String::from_utf8(output.stdout).unwrap();
+            let pieces: Vec<Vec<String>> =
+                names.lines().map(|name| fields(&folder.path().join(name))).collect();
+            if limit[0] == "-e" {
+                assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5, 2]);
+            }
+            assert_eq!(pieces.len() == 1, limit[0] == "-s" || limit[0] == "-p", "{limit:?}");
+            assert_eq!(pieces.concat(), fields(&file), "{version:?} {limit:?}");
+            let first = folder.path().join(names.lines().next().unwrap());
+            let uname = printed(&["dump", "--options"], &first);
+            assert!(uname.contains("Linux demo 5.4.0 x86_64"), "{uname}");
+        }
+    }
+}
+
+#[test]
+fn split_takes_a_range_and_a_cpu() {
+    let (folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let split = |arguments: &[&str]| {
+        let path = file.display().to_string();
+        let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
+            .args(["split", "-i", &path, "-o", "piece"])
+            .args(arguments)
+            .current_dir(&folder)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let piece = folder.path().join("piece.1");
+    assert_eq!(split(&["1.000005", "1.000010"]), (Some(0), String::new()));
+    let times: Vec<String> =
+        lines(&piece).iter().map(|line| line.split_whitespace().nth(2).unwrap().to_string()).collect();
+    assert_eq!(times, ["1.000005000:", "1.000005000:", "1.000006000:", "1.000010000:"]);
+    assert_eq!(split(&["-C", "1"]), (Some(0), String::new()));
+    assert_eq!(lines(&piece).len(), 2);
+    assert!(lines(&piece).iter().all(|line| line.contains("[001]")));
+    assert_eq!(split(&["-c", "-e", "1"]), (Some(0), String::new()));
+    assert_eq!(lines(&piece).len(), 2);
+
+    for (arguments, said) in [
+        (&["-C", "2"][..], "no data of CPU 2"),
+        (&["2.0"], "no records in this range"),
+        (&["soon"], "'soon' is not a time"),
+        (&["-B", "x"], "no instance 'x'"),
+        (&["-r"], "-s"),
+        (&["-e", "0"], "0 is not in"),
+    ] {
+        let (code, error) = split(arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {error}");
+        assert!(error.contains(said), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn report_tells_about_the_recording() {
+    let (_folder, file) = on_disk(Version::V7, Compression::Zstd);
+    let told = |option: &str| printed(&["report", "--style", "trace-cmd-3.1", option], &file);
+    assert_eq!(told("-e").split(" and ").next(), Some("file is little endian"));
+    assert_eq!(told("-E"), "demo:odd\nftrace:funcgraph_entry\nftrace:funcgraph_exit\nftrace:function\n");
+    assert!(told("-f").starts_with("0000000000001000 open\n0000000000001100 read\n"));
+    assert_eq!(told("--uname"), "cpus=2\nLinux demo 5.4.0 x86_64\nmade-up\n");
+    assert_eq!(told("--version"), "cpus=2\nmade-up\n");
+    assert!(told("--events").starts_with("\nsystem: demo\nname: odd\n"));
+    let path = file.display();
+    assert_eq!(
+        printed(&["report", "--first-event", "--last-event"], &file),
+        format!(
+            "List of CPUs in {path} with data:\n  0\tFirst event:    1.000000\tLast event:    1.000030\n  \
+             1\tFirst event:    1.000005\tLast event:    1.000025\n"
+        )
+    );
+    // trace-cmd has compressed data unpacked one behind the other.
+    assert!(told("--stat").ends_with(
+        "CPU: 1\nentries: 0\n\n\nCPU0 data recorded at offset=0x1000\n    8192 bytes in size\n\
+         CPU1 data recorded at offset=0x3000\n    4096 bytes in size\n"
+    ));
+    assert!(printed(&["report", "--stat"], &file).ends_with(" (4096 uncompressed)\n"));
+}

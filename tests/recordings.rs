@@ -1,0 +1,88 @@
+//! `report` on the recordings of `tests/recordings`, against the text that trace-cmd prints.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use snaptrace::report::{Config, Style, report};
+use snaptrace::trace_dat::Reader;
+
+/// What follows a recording's name in that of a text, and how the report is asked for it.
+fn variants() -> [(&'static str, Config); 6] {
+    let usual = Config { style: Style::TraceCmd31, ..Config::default() };
+    [
+        ("txt", usual.clone()),
+        ("ns.txt", Config { nanoseconds: true, ..usual.clone() }),
+        ("latency.txt", Config { latency: true, ..usual.clone() }),
+        ("raw.txt", Config { raw_fields: true, ..usual.clone() }),
+        ("kernel.txt", Config { kernel_formats: true, ..usual.clone() }),
+        ("parent.txt", Config { parent: Some(true), ..usual }),
+    ]
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
+}
+
+/// The names of the files with an ending, without it.
+fn names(ending: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
+    entries.filter_map(|name| Some(name.to_str()?.strip_suffix(ending)?.to_owned())).collect()
+}
+
+fn printed(recording: &str, config: &Config) -> String {
+    let bytes = fs::read(folder().join(format!("{recording}.dat"))).unwrap();
+    let mut out = Vec::new();
+    Reader::new(recording, bytes).and_then(|reader| report(&reader, config, &mut out)).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn every_recording_is_printed_as_trace_cmd_prints_it() {
+    let (mut compared, mut differing) = (0, Vec::new());
+    for recording in names(".dat") {
+        for (ending, config) in variants() {
+            let name = format!("{recording}.{ending}");
+            let Ok(expected) = fs::read_to_string(folder().join(&name)) else {
+                assert_ne!(ending, "txt", "{recording} has no text");
+                continue;
+            };
+            compared += 1;
+            let printed = printed(&recording, &config);
+            let lines = printed.lines().zip(expected.lines());
+            match lines.enumerate().find(|(_, (printed, expected))| printed != expected) {
+                Some((at, (printed, expected))) => differing
+                    .push(format!("{name}, line {}\n  printed:  {printed}\n  expected: {expected}", at + 1)),
+                None if printed != expected => differing.push(format!("{name}: another number of lines")),
+                None => {}
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    // No text without a recording: it would compare with nothing.
+    assert_eq!(compared, names(".txt").len());
+}
+
+#[test]
+fn recordings_differ_in_what_they_are_there_for() {
+    let read = |name: &str| {
+        let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
+        Reader::new(name, bytes).unwrap()
+    };
+    assert_eq!(read("5.4-trace-cmd-v6").version(), 6);
+    assert_eq!(read("5.4-function").version(), 7);
+    assert_eq!(read("5.4-events").clock(), Some("mono"));
+    let instances: Vec<String> =
+        read("5.4-trace-cmd-instance").buffers().iter().map(|buffer| buffer.name.clone()).collect();
+    assert_eq!(instances, ["", "other"]);
+    let stack = printed("5.4-stack", &Config::default());
+    assert!(stack.contains("__kmalloc <-- security_prepare_creds"), "{stack}");
+    assert!(stack.contains("=> security_prepare_creds (ffffffff811f747c)\n=> prepare_creds ("), "{stack}");
+    for name in ["5.4-events", "5.4-trace-cmd-v6", "debian-6.1-graph"] {
+        let text = printed(name, &Config::default());
+        assert!(text.starts_with("cpus=2\n"), "{name}");
+        assert!(["[000]", "[001]"].iter().all(|cpu| text.contains(cpu)), "{name} has one CPU only");
+    }
+}
