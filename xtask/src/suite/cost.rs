@@ -3,7 +3,7 @@
 //! On a bit-exact machine a duration is a count of instructions. Self-instructions are those of a
 //! function without the calls it makes, raw as traced and net of what the tracer takes itself:
 //! at the call's own entry and return, measured with an empty leaf, and around each call that it
-//! makes, measured by tracing a function with and without what it calls.
+//! makes, measured by tracing a function with and without an empty leaf that it calls.
 //!
 //! A command is run again and again, and the same call of each run is looked at: its median over
 //! the runs is what it takes when no tick and no refill of a cache comes in between. The median of
@@ -35,12 +35,14 @@ const COLD: usize = 8;
 const WARM: usize = 32;
 /// The command that runs, and how often.
 const WORKLOAD: &str = "-F -c repeat 48 cat /proc/sys/kernel/ostype";
-/// What the tracer's own cost is measured with: a function that calls others, and among these one
-/// that does nothing.
+/// What the tracer's own cost is measured with: a function, and one that it calls and that does
+/// nothing.
 const PARENT: &str = "__kmalloc";
 const EMPTY_LEAF: &str = "should_failslab";
 /// Options of the traces that measure it: those of the cases.
 const QUIET: &str = "-O nofuncgraph-irqs --graph-notrace 'irq_e*' --graph-notrace '*softirq*'";
+/// Room for all runs: with debugging in the kernel a call of `__kmalloc` is a thousand calls.
+const BUFFER: &str = "trace_buf_size=32M";
 /// Columns of the longest bar.
 const BAR: f64 = 24.0;
 
@@ -145,7 +147,8 @@ fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Resul
         }
         None => super::run::pick(h, None)?,
     };
-    let (append, extra) = (plan.append.clone(), plan.extra.clone());
+    let (mut append, extra) = (plan.append.clone(), plan.extra.clone());
+    append.push(BUFFER.into());
     let wish = Wish { append, extra, exact: Exactness::Demanded, ..Wish::default() };
     Guest::prepare(h, tools, &record, kernel, wish)
 }
@@ -158,11 +161,11 @@ pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
     let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
     let folder = bundle_folder(&h.root)?;
-    let whole = format!("snaptrace start -p function_graph -g {PARENT} {QUIET} {WORKLOAD}");
     let alone = format!("snaptrace start -p function_graph -g {PARENT} -l {PARENT} {QUIET} {WORKLOAD}");
+    let with_leaf = alone.replace(QUIET, &format!("-l {EMPTY_LEAF} {QUIET}"));
     let own = case.cost.as_deref().unwrap_or_default();
     let mut job = Case { steps: Vec::new(), ..case.clone() };
-    for start in [&whole, &alone, own] {
+    for start in [&with_leaf, &alone, own] {
         let stats = "cat /sys/kernel/tracing/per_cpu/cpu0/stats";
         for run in [start, "snaptrace stop", "snaptrace show", stats, "snaptrace reset"] {
             job.steps.push(CaseStep { run: run.into(), say: String::new(), expect: 0 });
@@ -231,14 +234,14 @@ fn by_place(calls: &[Call]) -> BTreeMap<Place<'_>, Vec<&Call>> {
 }
 
 impl Tracer {
-    /// From calls of the parent with what it calls, and from calls of the parent alone.
-    fn measured(whole: &[Call], alone: &[Call], shift: u8) -> std::result::Result<Tracer, String> {
-        let (whole, alone) = (by_place(whole), by_place(alone));
+    /// From calls of the parent with the empty leaf, and from calls of the parent alone.
+    fn measured(with_leaf: &[Call], alone: &[Call], shift: u8) -> std::result::Result<Tracer, String> {
+        let (with_leaf, alone) = (by_place(with_leaf), by_place(alone));
         let duration = |calls: &[&Call]| median(calls.iter().map(|call| call.duration).collect());
-        let leaves = whole.iter().filter(|((function, _), _)| *function == EMPTY_LEAF);
+        let leaves = with_leaf.iter().filter(|((function, _), _)| *function == EMPTY_LEAF);
         let leaves: Vec<i64> = leaves.map(|(_, calls)| duration(calls)).collect();
         let mut per_call = Vec::new();
-        for (place, calls) in whole.iter().filter(|((function, _), _)| *function == PARENT) {
+        for (place, calls) in with_leaf.iter().filter(|((function, _), _)| *function == PARENT) {
             let below = median(calls.iter().map(|call| call.descendants).collect());
             if let Some(alone) = alone.get(place)
                 && below > 0
@@ -463,10 +466,10 @@ mod tests {
 
     #[test]
     fn the_tracers_cost_comes_from_an_empty_leaf_and_from_tracing_less() {
-        let whole = runs(COLD + WARM, &[(EMPTY_LEAF, 320, 0, 0), (PARENT, 16 * 200, 0, 4)]);
+        let with_leaf = runs(COLD + WARM, &[(EMPTY_LEAF, 320, 0, 0), (PARENT, 16 * 200, 0, 4)]);
         let alone = runs(COLD + WARM, &[(PARENT, 16 * 100, 0, 0)]);
         // Four calls take 100 instructions more when traced: 25 each, 20 of them within.
-        assert_eq!(Tracer::measured(&whole, &alone, 4), Ok(TRACER));
+        assert_eq!(Tracer::measured(&with_leaf, &alone, 4), Ok(TRACER));
         let why = Tracer::measured(&alone, &alone, 4).unwrap_err();
         assert!(why.contains("that call should_failslab, of which there are none"), "{why}");
     }
