@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: figures as ratios, measured side by side in one run.
 
-use std::env;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use initramfs::{Job, Step};
 
@@ -47,7 +47,7 @@ fn boot_of(h: &Harness, tools: &Tools, record: &Record, kernel: kernel::Kernel) 
     let as_run = Wish { busybox: true, ..Wish::default() };
     let prepare = |wish: Wish| Guest::prepare(h, tools, record, kernel.clone(), wish);
     let guests = [prepare(exact)?, prepare(plain)?, prepare(untuned)?, prepare(packed)?, prepare(as_run)?];
-    let mut took: [Vec<Duration>; 6] = Default::default();
+    let mut took: [Vec<Took>; 6] = Default::default();
     // In turn, so that whatever else the host does meets all alike.
     for _ in 0..RUNS {
         for (guest, took) in guests.iter().zip(&mut took) {
@@ -56,16 +56,56 @@ fn boot_of(h: &Harness, tools: &Tools, record: &Record, kernel: kernel::Kernel) 
         }
         took[5].push(run_true(&record.name)?);
     }
-    let [exact, plain, untuned, packed, bare, run] = took.map(median);
+    let worked = |took: &[Took]| median(took.iter().map(|took| took.processor).collect());
+    let waited = |took: &[Took]| median(took.iter().map(|took| took.wall).collect());
+    let [exact, plain, untuned, packed, bare, run] = &took;
     println!("{} under {} ({RUNS} runs each, medians)", record.name, guests[0].accel.name());
+    println!(" processor time of QEMU");
     match guests[0].icount_shift() {
-        Some(_) => compare("bit-exact boot", exact, "the plain one's", plain),
+        Some(_) => compare("bit-exact boot", worked(exact), "the plain one's", worked(plain)),
         None => println!("  boots are not bit-exact under {}", guests[0].accel.name()),
     }
-    compare("plain boot", plain, "an untuned one's", untuned);
-    compare("vmlinux, init to power off", exact, "the bzImage's", packed);
-    compare("`cargo xtask run -- true`", run, "the bare boot's", bare);
+    compare("plain boot", worked(plain), "an untuned one's", worked(untuned));
+    compare("vmlinux, init to power off", worked(exact), "the bzImage's", worked(packed));
+    println!(" wall time");
+    compare("bit-exact boot", waited(exact), "the plain one's", waited(plain));
+    compare("plain boot", waited(plain), "an untuned one's", waited(untuned));
+    compare("`cargo xtask run -- true`", waited(run), "the bare boot's", waited(bare));
     Ok(())
+}
+
+/// What one run took.
+struct Took {
+    /// By the clock: whatever else the host does counts.
+    wall: Duration,
+    /// Of the processors, in user and system mode.
+    processor: Duration,
+}
+
+/// Runs a command to its end.
+fn timed(mut command: Command, what: &str) -> Result<Took> {
+    let before = processor_time_of_children()?;
+    let started = Instant::now();
+    let status = command.stdin(Stdio::null()).status().context(|| format!("cannot start {what}"))?;
+    let wall = started.elapsed();
+    if !status.success() {
+        return Err(Error::new(format!("{what} ended with {status}")));
+    }
+    Ok(Took { wall, processor: processor_time_of_children()? - before })
+}
+
+/// User and system time of all children that have ended, from /proc/self/stat.
+fn processor_time_of_children() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat").context(|| "cannot read /proc/self/stat".into())?;
+    let ticks = children_ticks(&stat).context(|| "cannot understand /proc/self/stat".into())?;
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// `cutime` and `cstime`, the 16th and 17th field. The second, in parentheses, may hold spaces.
+fn children_ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(13);
+    Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
 fn compare(what: &str, took: Duration, other: &str, others: Duration) {
@@ -75,29 +115,20 @@ fn compare(what: &str, took: Duration, other: &str, others: Duration) {
 
 /// QEMU with the same kernel, init and options, and no harness around it: the job is packed
 /// beforehand, and nothing watches the channels.
-fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Duration> {
+fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Took> {
     let folder = bundle_folder(&h.root)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
     let steps = if argv.is_empty() { Vec::new() } else { vec![Step { argv, ..Step::default() }] };
     let job = Job { steps, ..guest.job() };
-    let mut command = guest.bare_command(&job, folder.path())?;
-    let started = Instant::now();
-    let status = command.stdin(Stdio::null()).status().context(|| "cannot start QEMU".into())?;
-    let took = started.elapsed();
-    if status.success() { Ok(took) } else { Err(Error::new(format!("a bare boot ended with {status}"))) }
+    timed(guest.bare_command(&job, folder.path())?, "a bare boot")
 }
 
 /// The whole of `cargo xtask run -- true`, as a process of its own.
-fn run_true(kernel: &str) -> Result<Duration> {
+fn run_true(kernel: &str) -> Result<Took> {
     let program = env::current_exe().context(|| "cannot find this program".into())?;
-    let started = Instant::now();
-    let status = Command::new(program)
-        .args(["run", "--kernel", kernel, "--", "true"])
-        .stdin(Stdio::null())
-        .status()
-        .context(|| "cannot start `xtask run`".into())?;
-    let took = started.elapsed();
-    if status.success() { Ok(took) } else { Err(Error::new(format!("`run -- true` ended with {status}"))) }
+    let mut command = Command::new(program);
+    command.args(["run", "--kernel", kernel, "--", "true"]);
+    timed(command, "`run -- true`")
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {
@@ -113,5 +144,12 @@ mod tests {
     fn the_median_is_the_middle_one() {
         let times = [3, 1, 2].map(Duration::from_secs).to_vec();
         assert_eq!(median(times), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_time_of_children_is_behind_a_name_with_anything_in_it() {
+        let stat = "4711 (a ) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 30 4 20 0 1 0";
+        assert_eq!(children_ticks(stat), Some(34));
+        assert_eq!(children_ticks("4711 (a) S 1"), None);
     }
 }
