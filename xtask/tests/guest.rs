@@ -56,6 +56,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a difference on a kernel nobody reviewed is drift", drift),
     ("exactness that cannot be is refused with the reason", refusals),
     ("equal runs of a case are proved equal", equal_runs),
+    ("a recording made twice is the same file", same_recording),
     ("costs do not depend on other inputs", same_costs),
     ("noise let in on purpose is found and its source named", noise),
 ];
@@ -155,6 +156,18 @@ fn other_inputs(kernel: &str) -> Result<(), Failed> {
     expect(0, &root(), &[&drift[..], &["--extra-file", &unused]].concat())?;
     expect(0, &root(), &[&drift[..], &["--append", "snaptrace.unused=1"]].concat())?;
     Ok(())
+}
+
+fn same_recording(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let record =
+        ["snaptrace", "record", "-p", "function_graph", "-g", "__kmalloc", "-o", "out.dat", "ls", "/"];
+    for host in ["out.dat:one.dat", "out.dat:other.dat"] {
+        let run = ["run", "--exact", "--kernel", kernel, "--get", host, "--"];
+        expect(0, folder.path(), &[&run[..], &record].concat())?;
+    }
+    let (one, other) = (fs::read(folder.path().join("one.dat"))?, fs::read(folder.path().join("other.dat"))?);
+    demand(one.len() > 10_000 && one == other, "the recordings differ", &format!("{} bytes", one.len()))
 }
 
 /// The table of function-graph, with an unused file, an unused word, and another case before it.
