@@ -178,8 +178,9 @@ fn same_costs(kernel: &str) -> Result<(), Failed> {
     let unused = unused.to_string_lossy().into_owned();
     let table = |arguments: &[&str]| -> Result<String, Failed> {
         let (stdout, _) = expect(0, &root(), &[&["cost", "--kernel", kernel], arguments].concat())?;
-        let from = stdout.find("function-graph on ").ok_or("no table")?;
-        Ok(stdout[from..].to_string())
+        let of_case = stdout.lines().skip_while(|line| !line.starts_with("function-graph on "));
+        let table: Vec<&str> = of_case.take_while(|line| !line.starts_with("graph-depth on ")).collect();
+        Ok(table.join("\n"))
     };
     let file = table(&["function-graph", "--extra-file", &unused])?;
     demand(file.lines().any(|line| line.starts_with("__kmalloc ")), "no __kmalloc in the table", &file)?;
