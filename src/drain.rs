@@ -20,8 +20,10 @@ use crate::tracefs::Instance;
 /// Sub-buffers moved at once: as many as a pipe holds pages.
 const AT_ONCE: usize = 16;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-/// A full buffer of the default size takes longer than this to fill, even with every function.
+/// A buffer of the default size takes longer than this to fill, even with every function.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
+/// That size, in KiB. A smaller one fills sooner.
+const DEFAULT_BUFFER_KB: u32 = 1408;
 
 /// What one CPU's thread has moved.
 #[derive(Debug)]
@@ -71,6 +73,7 @@ struct Source {
     /// What was recorded before that, where the size is bounded.
     older: Option<(File, u64)>,
     plan: Plan,
+    longest_pause: Duration,
     woken: Arc<OwnedFd>,
 }
 
@@ -100,7 +103,19 @@ impl Drain {
                 .map_err(|error| Error::io("open without waiting", &raw_path, &error.into()))?;
             let file = unnamed_file(&plan.folder)?;
             let (plan, woken) = (plan.clone(), Arc::clone(&woken));
-            sources.push(Source { cpu, raw, raw_path, file, size: 0, older: None, plan, woken });
+            let size = instance.read_value(&format!("per_cpu/cpu{cpu}/buffer_size_kb")).unwrap_or_default();
+            let longest_pause = longest_pause(&size);
+            sources.push(Source {
+                cpu,
+                raw,
+                raw_path,
+                file,
+                size: 0,
+                older: None,
+                plan,
+                longest_pause,
+                woken,
+            });
         }
         let mut drain = Drain { stop: Arc::default(), waker: Some(waker), threads: Vec::new() };
         for source in sources {
@@ -170,6 +185,12 @@ pub fn unnamed_file(folder: &Path) -> Result<File> {
     })
 }
 
+/// How long a buffer of `buffer_size_kb` may be left alone; one of unknown size the least.
+fn longest_pause(buffer_size_kb: &str) -> Duration {
+    let size: u32 = buffer_size_kb.split(' ').next().and_then(|size| size.parse().ok()).unwrap_or(0);
+    (LONGEST_PAUSE * size.min(DEFAULT_BUFFER_KB) / DEFAULT_BUFFER_KB).max(SHORTEST_PAUSE)
+}
+
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
         Error::new("cannot create a pipe").because(&error.into()).help("check the limit on files (ulimit -n)")
@@ -197,7 +218,7 @@ impl Source {
                         // Kernels before 6.1 end a wait at the first event, when no sub-buffer is
                         // full yet; and what wakes up too often fills the buffer with its own doing.
                         self.wait(false, Some(pause))?;
-                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        pause = (pause * 2).min(self.longest_pause);
                         waited = false;
                     }
                 },
@@ -324,6 +345,16 @@ mod tests {
         assert_eq!(cpus(Tracefs::at(folder.path()).unwrap().top()).unwrap(), [0, 2, 10]);
     }
 
+    #[test]
+    fn a_small_buffer_is_looked_at_more_often() {
+        assert_eq!(longest_pause("1408"), Duration::from_millis(8));
+        assert_eq!(longest_pause("65536"), Duration::from_millis(8));
+        assert_eq!(longest_pause("352"), Duration::from_millis(2));
+        for unknown_or_tiny in ["64", "7 (expanded: 1408)", "X", ""] {
+            assert_eq!(longest_pause(unknown_or_tiny), SHORTEST_PAUSE);
+        }
+    }
+
     fn plan(folder: &Path) -> Plan {
         Plan { sub_buffer_size: 4096, folder: folder.to_path_buf(), ..Plan::default() }
     }
@@ -366,6 +397,7 @@ mod tests {
         let plan = Plan { most: Some(4 * 4096), ..plan(folder.path()) };
         // Page by page, as a buffer that is drained often gives them.
         let mut source = Source {
+            longest_pause: SHORTEST_PAUSE,
             cpu: 0,
             raw: tracefs.top().open("per_cpu/cpu0/trace_pipe_raw").unwrap(),
             raw_path: PathBuf::new(),

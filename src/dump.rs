@@ -123,6 +123,9 @@ impl Dump<'_> {
         if self.config.summary || self.config.options {
             self.line(&format!("\t[{} options]", outline.options.len()));
         }
+        if outline.buffers.is_empty() && (self.config.summary || self.config.flyrecord) {
+            self.line("\t[Latency tracing data]");
+        }
         for buffer in &outline.buffers {
             if self.config.summary || self.config.flyrecord {
                 self.line(&match buffer.name.as_str() {

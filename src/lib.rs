@@ -9,6 +9,7 @@
 
 pub mod bytes;
 pub mod check;
+pub mod check_events;
 pub mod cli;
 pub mod command;
 pub mod control;
@@ -21,12 +22,14 @@ pub mod events;
 pub mod extract;
 pub mod filter;
 pub mod filter_files;
+pub mod hist;
 pub mod journal;
 pub mod list;
 mod live;
 pub mod metadata;
 pub mod options;
 pub mod output;
+pub mod profile;
 mod progress;
 pub mod record;
 pub mod recording;

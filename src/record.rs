@@ -225,11 +225,22 @@ pub(crate) fn set_up(
     journal: Option<&Rc<Journal>>,
 ) -> Result<Option<Held>> {
     let fresh = session.is_new().then(|| session.instance().clone());
+    // Reading the list of functions takes the kernel long. In an instance that holds nothing yet,
+    // a refusal is soon enough when the filter is set.
+    let is_checked_later = fresh.is_some() && start::kernel_checks_functions(start)?;
+    if !is_checked_later {
+        start::check_functions(tracefs, start)?;
+    }
     let events = start::choose_events(tracefs, start, fresh.as_ref(), journal)?;
     let (held, steps) = plan(tracefs, session.instance(), start, &events)?;
     for Step { file, values, mode } in &steps {
         match mode {
-            Mode::Replace => session.write(file, values)?,
+            Mode::Replace => session.write(file, values).or_else(|error| {
+                if is_checked_later {
+                    start::check_functions(tracefs, start)?;
+                }
+                Err(error)
+            })?,
             Mode::Append => {
                 session.append(file, values, values.iter().map(|value| format!("!{value}")).collect())?;
             }

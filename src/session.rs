@@ -511,6 +511,58 @@ mod tests {
     }
 
     #[test]
+    fn a_new_instance_begins_with_what_is_in_effect_at_the_top() {
+        let (folder, tracefs) = directory(&[
+            ("set_ftrace_filter", "kfree\nwrite_end [ext4]\n"),
+            ("set_event_pid", "7\n"),
+            ("trace_clock", "local [global]\n"),
+            ("buffer_size_kb", "X\n"),
+            ("per_cpu/cpu0/buffer_size_kb", "64\n"),
+            ("per_cpu/cpu1/buffer_size_kb", "128\n"),
+            ("max_graph_depth", "3\n"),
+            ("instances/mine/set_ftrace_filter", "#### all functions enabled ####\n"),
+            ("instances/mine/set_event_pid", ""),
+            ("instances/mine/trace_clock", "[local] global\n"),
+            ("instances/mine/buffer_size_kb", "1408\n"),
+            ("instances/mine/per_cpu/cpu0/buffer_size_kb", "1408\n"),
+            ("instances/mine/per_cpu/cpu1/buffer_size_kb", "1408\n"),
+        ]);
+        let session = Session::new(tracefs.instance(Some("mine")).unwrap());
+        session.inherit(tracefs.top()).unwrap();
+        let content =
+            |file: &str| fs::read_to_string(folder.path().join("instances/mine").join(file)).unwrap();
+        assert_eq!(content("set_ftrace_filter"), "kfree\nwrite_end:mod:ext4\n");
+        assert_eq!(content("set_event_pid"), "7\n");
+        assert_eq!(content("trace_clock"), "global\n");
+        assert_eq!(content("buffer_size_kb"), "1408\n", "there are sizes of the CPUs' own");
+        assert_eq!(content("per_cpu/cpu0/buffer_size_kb"), "64\n");
+        assert_eq!(content("per_cpu/cpu1/buffer_size_kb"), "128\n");
+    }
+
+    #[test]
+    fn an_instance_that_is_created_does_not_leave_the_top_with_the_buffer_of_the_boot() {
+        let (folder, tracefs) = directory(&[("buffer_size_kb", "7 (expanded: 1408)\n")]);
+        fs::create_dir(folder.path().join("instances")).unwrap();
+        assert!(Session::in_own_instance(&tracefs, "test", None).is_none(), "it has no tracers here");
+        assert_eq!(fs::read_to_string(folder.path().join("buffer_size_kb")).unwrap(), "1408\n");
+        assert_eq!(tracefs.instances().unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_event_that_is_on_for_its_trigger_alone_is_not_switched_on() {
+        let (folder, tracefs) = directory(&[
+            ("set_event", "sched:sched_switch\nsched:sched_waking\n"),
+            ("events/sched/sched_switch/enable", "0*\n"),
+            ("events/sched/sched_waking/enable", "1*\n"),
+        ]);
+        let mut session = Session::new(tracefs.top().clone());
+        session.write("set_event", &one("irq:irq_handler_entry")).unwrap();
+        session.restore().unwrap();
+        let content = fs::read_to_string(folder.path().join("set_event")).unwrap();
+        assert_eq!(content, "sched:sched_waking\n");
+    }
+
+    #[test]
     fn a_failure_does_not_stop_the_rest() {
         let (folder, tracefs) = directory(&[("max_graph_depth", "2\n"), ("set_event_pid", "7\n")]);
         let mut session = Session::new(tracefs.top().clone());

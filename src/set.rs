@@ -15,6 +15,7 @@ use crate::tracefs::{Mode, Tracefs};
 pub fn set(tracefs: &Tracefs, config: &Start) -> Result<u8> {
     start::check(config)?;
     let instance = tracefs.instance(config.instance.as_deref())?;
+    start::check_functions(tracefs, config)?;
     let events = start::choose_events(tracefs, config, None, None)?;
     let (held, mut steps) = start::prepare(tracefs, &instance, config, &events)?;
     // The frame: tracing off and no tracer; the tracer and tracing on.

@@ -84,7 +84,8 @@ pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
         name => (tracefs.instance(name.as_deref())?, false),
     };
     let fresh = created.then_some(&instance);
-    let prepared = choose_events(tracefs, config, fresh, None)
+    let prepared = check_functions(tracefs, config)
+        .and_then(|()| choose_events(tracefs, config, fresh, None))
         .and_then(|events| prepare(tracefs, &instance, config, &events));
     let (held, steps) = match prepared {
         Ok(prepared) => prepared,
@@ -153,7 +154,8 @@ pub(crate) fn choose_events(
     Ok(events)
 }
 
-/// Checks everything, and starts the command's process, held; changes nothing in the kernel.
+/// Checks everything but the functions ([`check_functions`]), and starts the command's process, held;
+/// changes nothing in the kernel.
 ///
 /// The steps begin with tracing off and the nop tracer, and end with the tracer and tracing on.
 pub(crate) fn prepare(
@@ -220,17 +222,7 @@ fn plan(tracefs: &Tracefs, instance: &Instance, config: &Start, events: &[Chosen
         .help("switch function tracing on with 'sysctl kernel.ftrace_enabled=1'"));
     }
     let settings = settings(instance, config)?;
-    let mut filters = Vec::new();
-    let (functions, notrace) = in_module(config);
-    for (file, patterns) in [
-        (FilterFile::Notrace, &notrace),
-        (FilterFile::Function, &functions),
-        (FilterFile::GraphNotrace, &config.graph_notrace),
-        (FilterFile::Graph, &config.graph),
-    ] {
-        filters.push((file, file.parse(patterns)?));
-    }
-    filter_files::check(tracefs, filters.iter().flat_map(|(_, filters)| filters))?;
+    let filters = function_filters(config)?;
     refuse_all_stacks(instance, config, &tracer, &settings)?;
     refuse_lost_stacks(instance, &settings)?;
 
@@ -262,6 +254,36 @@ fn event_steps(events: &[Chosen]) -> Vec<Step> {
     });
     let on = Step::new("set_event", events.iter().map(|event| event.name.clone()).collect());
     filters.chain((!events.is_empty()).then_some(on)).chain(triggers).collect()
+}
+
+/// The function filters that the request gives, with their files.
+fn function_filters(config: &Start) -> Result<Vec<(FilterFile, Vec<FunctionFilter>)>> {
+    let mut filters = Vec::new();
+    let (functions, notrace) = in_module(config);
+    for (file, patterns) in [
+        (FilterFile::Notrace, &notrace),
+        (FilterFile::Function, &functions),
+        (FilterFile::GraphNotrace, &config.graph_notrace),
+        (FilterFile::Graph, &config.graph),
+    ] {
+        filters.push((file, file.parse(patterns)?));
+    }
+    Ok(filters)
+}
+
+/// Checks that each function filter of the request selects something.
+///
+/// # Errors
+/// One selects nothing; the error has the nearest names. Exit code 2.
+pub(crate) fn check_functions(tracefs: &Tracefs, config: &Start) -> Result<()> {
+    filter_files::check(tracefs, function_filters(config)?.iter().flat_map(|(_, filters)| filters))
+}
+
+/// Whether the kernel itself refuses each of the function filters that selects nothing.
+pub(crate) fn kernel_checks_functions(config: &Start) -> Result<bool> {
+    // A filter for a module always waits for it, and a number is of a list that is not the filter's.
+    let plain = |filter: &FunctionFilter| !filter.has_module() && !filter.is_line_number();
+    Ok(function_filters(config)?.iter().all(|(_, filters)| filters.iter().all(plain)))
 }
 
 fn check_clock<'c>(instance: &Instance, clock: &'c str) -> Result<&'c str> {

@@ -9,8 +9,11 @@ use std::path::PathBuf;
 use snaptrace::report::{Config, Style, report};
 use snaptrace::trace_dat::Reader;
 
+/// What recordings with a `filter.txt` are filtered by.
+const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
+
 /// What follows a recording's name in that of a text, and how the report is asked for it.
-fn variants() -> [(&'static str, Config); 6] {
+fn variants() -> [(&'static str, Config); 8] {
     let usual = Config { style: Style::TraceCmd31, ..Config::default() };
     [
         ("txt", usual.clone()),
@@ -18,7 +21,9 @@ fn variants() -> [(&'static str, Config); 6] {
         ("latency.txt", Config { latency: true, ..usual.clone() }),
         ("raw.txt", Config { raw_fields: true, ..usual.clone() }),
         ("kernel.txt", Config { kernel_formats: true, ..usual.clone() }),
-        ("parent.txt", Config { parent: Some(true), ..usual }),
+        ("parent.txt", Config { parent: Some(true), ..usual.clone() }),
+        ("wakeups.txt", Config { wakeups: true, ..usual.clone() }),
+        ("filter.txt", Config { include: vec![FILTER.into()], ..usual }),
     ]
 }
 
@@ -71,6 +76,7 @@ fn recordings_differ_in_what_they_are_there_for() {
         let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
         Reader::new(name, bytes).unwrap()
     };
+    assert_eq!(read("5.4-v6").version(), 6);
     assert_eq!(read("5.4-trace-cmd-v6").version(), 6);
     assert_eq!(read("5.4-function").version(), 7);
     assert_eq!(read("5.4-events").clock(), Some("mono"));

@@ -3,14 +3,15 @@
 use std::io;
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 
+use super::report::{CpuList, cpu_list};
 use crate::error::{Error, Result};
 use crate::split::{self, Limit, Moment, Split};
 use crate::trace_dat::Reader;
 use crate::trace_dat::outline::Outline;
 use crate::trace_dat::write::{Compression, Version};
-use crate::{dump, recording};
+use crate::{check_events, dump, hist, metadata, profile, recording};
 
 /// Which recording.
 #[derive(Debug, Args)]
@@ -243,5 +244,124 @@ impl SplitArgs {
             cpu: self.cpu,
             instance: self.instance.clone(),
         })
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "An event in asterisks is counted as such, any other name is a function. Callers
+are a function's parent, or the stack that was recorded with it.
+
+Example:
+  snaptrace hist
+  snaptrace hist -P trace.dat")]
+pub(super) struct HistArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Count all processes together
+    #[arg(short = 'P')]
+    all_pids: bool,
+    /// Only these CPUs: numbers and ranges, such as 0,2-3
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    cpu: Option<CpuList>,
+}
+
+impl HistArgs {
+    /// Prints the counts.
+    pub(super) fn run(self) -> Result<()> {
+        let reader = self.input.open()?;
+        let cpus = self.cpu.map_or_else(Vec::new, |list| list.0);
+        let config = hist::Config { all_pids: self.all_pids, cpus };
+        hist::hist(&reader, &config, &mut io::stdout().lock())
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Calls count when their return is recorded. The self time leaves out functions
+called that are recorded too.
+
+Example:
+  snaptrace record -p function_graph -g vfs_read cat /etc/hostname
+  snaptrace profile
+  snaptrace profile --sort self -n 10 trace.dat")]
+pub(super) struct ProfileArgs {
+    #[command(flatten)]
+    input: InputArgs,
+    /// The order of the functions
+    #[arg(long, value_name = "KEY", default_value = "total")]
+    sort: SortKey,
+    /// Only this many functions
+    #[arg(short = 'n', value_name = "N")]
+    rows: Option<usize>,
+    /// Only these CPUs: numbers and ranges, such as 0,2-3
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    cpu: Option<CpuList>,
+    /// Only these processes
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pid: Vec<i32>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SortKey {
+    /// Time from calls to returns
+    Total,
+    /// Time without the functions called
+    #[value(name = "self")]
+    Own,
+    /// Number of calls
+    Calls,
+    /// Time of a call on average
+    Average,
+    /// Time of the longest call
+    Maximum,
+    /// The function's name
+    Name,
+}
+
+impl ProfileArgs {
+    /// Prints the table.
+    pub(super) fn run(self) -> Result<()> {
+        let reader = self.input.open()?;
+        let sort = match self.sort {
+            SortKey::Total => profile::Sort::Total,
+            SortKey::Own => profile::Sort::Own,
+            SortKey::Calls => profile::Sort::Calls,
+            SortKey::Average => profile::Sort::Average,
+            SortKey::Maximum => profile::Sort::Maximum,
+            SortKey::Name => profile::Sort::Name,
+        };
+        let cpus = self.cpu.map_or_else(Vec::new, |list| list.0);
+        let config = profile::Config { sort, rows: self.rows, cpus, pids: self.pid };
+        let (rows, damage) = profile::profile(&reader, &config)?;
+        profile::print(&rows, &config, &mut io::stdout().lock())?;
+        damage
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Exits with 1 when an event is not understood. Such an event is printed field
+by field by 'report'.
+
+Example:
+  snaptrace check-events
+  snaptrace check-events trace.dat")]
+pub(super) struct CheckEventsArgs {
+    /// A recording, in place of the running kernel
+    #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+    /// A recording, in place of the running kernel
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl CheckEventsArgs {
+    /// Prints what is not understood of a recording, or of the kernel below a tracing directory.
+    pub(super) fn run(&self, tracing_dir: Option<PathBuf>) -> Result<u8> {
+        let metadata = match self.input.as_ref().or(self.file.as_ref()) {
+            Some(path) => Outline::read(&recording::open(path)?)?.metadata,
+            None => metadata::gather(&super::tracefs(tracing_dir)?, |_| true)?,
+        };
+        let report = check_events::check(&metadata);
+        super::print(&report.text)?;
+        Ok(if report.all_good { 0 } else { Error::GENERAL })
     }
 }

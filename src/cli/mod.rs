@@ -19,7 +19,7 @@ use crate::list::{self, Kind};
 use crate::output::tell;
 use crate::tracefs::Tracefs;
 use crate::{check, command, control, extract, session, start, stat};
-use files::{DumpArgs, SplitArgs};
+use files::{CheckEventsArgs, DumpArgs, HistArgs, ProfileArgs, SplitArgs};
 use report::ReportArgs;
 use trace::TraceArgs;
 
@@ -37,7 +37,7 @@ use trace::TraceArgs;
   snaptrace reset
 
 Exit codes: 0 success, 1 failure, 2 usage or nothing matched, 13 permission;
-'start' and 'record' with a command pass on the command's."
+commands that run a CMD pass on its own."
 )]
 struct Cli {
     /// The tracing directory [default: found, or mounted at
@@ -105,6 +105,12 @@ enum Command {
     Dump(DumpArgs),
     /// Cut a recording into smaller ones
     Split(SplitArgs),
+    /// Count what each process did in a recording, and from where
+    Hist(HistArgs),
+    /// Sum up a recorded graph: calls and times of each function
+    Profile(ProfileArgs),
+    /// Find events whose formats are not understood
+    CheckEvents(CheckEventsArgs),
     /// Stop, and run a command once continued
     #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
     Held {
@@ -158,9 +164,10 @@ struct ListArgs {
     override_usage = "snaptrace start [OPTIONS] [CMD]...",
     after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
 A FUNC that matches no function is an error, and nothing is changed then; one
-for a module that is not loaded waits for it. What is not given stays as it
-was: without -l the functions chosen before. Only a choice of processes that
-have all ended is dropped. Tracing stays on after CMD.
+for a module that is not loaded waits for it. EVENT is a system, an event or
+SYSTEM:EVENT, also with globs. What is not given stays as it was: without -l
+the functions chosen before, without -e the events. Only a choice of processes
+that have all ended is dropped. Tracing stays on after CMD.
 
 Example:
   snaptrace start -p function -l __kmalloc --func-stack
@@ -276,21 +283,22 @@ fn dispatch(cli: Cli) -> Result<u8> {
     if let Command::Held { command } = &cli.command {
         return Err(command::hold_then_exec(command));
     }
-    match &cli.command {
+    let tracing_dir = cli.tracing_dir;
+    let command = match cli.command {
         Command::Report(args) => return args.print().map(|()| 0),
         Command::Dump(args) => return args.run().map(|()| 0),
         Command::Split(args) => return args.run().map(|()| 0),
-        _ => {}
-    }
-    let tracefs = match cli.tracing_dir {
-        Some(path) => Tracefs::at(path)?,
-        None => Tracefs::find_or_mount()?,
+        Command::Hist(args) => return args.run().map(|()| 0),
+        Command::Profile(args) => return args.run().map(|()| 0),
+        Command::CheckEvents(args) => return args.run(tracing_dir),
+        on_the_kernel => on_the_kernel,
     };
+    let tracefs = tracefs(tracing_dir)?;
     if let Some(pid) = session::recover(&tracefs)? {
         tell(&format!("a recording of process {pid} was killed; what it had changed is put back"));
     }
     let chosen = |args: &InstanceArgs| tracefs.instance(args.instance.as_deref());
-    match cli.command {
+    match command {
         Command::List(args) => print(&list::list(&tracefs, &args.kind())?)?,
         Command::Start(args) => {
             return start::start(&tracefs, &args.what.config(args.instance, args.command));
@@ -326,9 +334,22 @@ fn dispatch(cli: Cli) -> Result<u8> {
             instance.copy(file.name(), &mut io::stdout().lock())?;
         }
         // Done above, without a tracing directory.
-        Command::Held { .. } | Command::Report(_) | Command::Dump(_) | Command::Split(_) => {}
+        Command::Held { .. }
+        | Command::Report(_)
+        | Command::Dump(_)
+        | Command::Split(_)
+        | Command::Hist(_)
+        | Command::Profile(_)
+        | Command::CheckEvents(_) => {}
     }
     Ok(0)
+}
+
+fn tracefs(tracing_dir: Option<PathBuf>) -> Result<Tracefs> {
+    match tracing_dir {
+        Some(path) => Tracefs::at(path),
+        None => Tracefs::find_or_mount(),
+    }
 }
 
 fn print(text: &str) -> Result<()> {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use clap::{ArgMatches, Args};
@@ -12,7 +12,7 @@ use clap::{ArgMatches, Args};
 use crate::error::{Error, Result};
 use crate::recording;
 use crate::report::about::{self, About};
-use crate::report::{self, Style};
+use crate::report::{self, Style, merged};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Records of all CPUs are printed by time. A recording that is damaged or was
@@ -36,13 +36,14 @@ Example:
   snaptrace report -F 'sched_switch: prev_comm =~ \"^sh\" && next_pid > 9'
   snaptrace report -F sched -v -F 'sched_stat_.*'
   snaptrace report -t --cpu 0,1 trace.dat
+  snaptrace report -i host.dat --ts-offset -1000 -i guest.dat
   snaptrace report --style trace-cmd-3.1 -O parent trace.dat")]
 // '--version' is the recording's here.
 #[command(disable_version_flag = true)]
 pub(super) struct ReportArgs {
-    /// The recording [default: trace.dat]
+    /// The recording (repeatable) [default: trace.dat]
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
-    input: Option<PathBuf>,
+    inputs: Vec<PathBuf>,
     /// The recording
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -85,12 +86,20 @@ pub(super) struct ReportArgs {
     /// No records made in soft interrupts
     #[arg(short = 'S')]
     hide_softirq: bool,
+    /// Show how long woken processes waited for a CPU; needs the events
+    /// sched_switch and sched_wakeup
+    #[arg(short = 'w')]
+    wakeups: bool,
     /// Show the time since the line before
     #[arg(long)]
     ts_diff: bool,
-    /// Add this to each time, in units of the clock
+    /// Add this to each time of the recording before it, in units of the
+    /// clock
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    ts_offset: Option<i64>,
+    ts_offset: Vec<i64>,
+    /// Which recording each of them is for.
+    #[arg(skip)]
+    offset_inputs: Vec<usize>,
     /// Show times as they were recorded
     #[arg(long)]
     raw_ts: bool,
@@ -135,9 +144,10 @@ pub(super) struct ReportArgs {
 
 /// The numbers of CPUs on the command line.
 #[derive(Debug, Clone)]
-struct CpuList(Vec<u32>);
+pub(super) struct CpuList(pub Vec<u32>);
 
-fn cpu_list(text: &str) -> std::result::Result<CpuList, String> {
+/// Reads `0,2-3`.
+pub(super) fn cpu_list(text: &str) -> std::result::Result<CpuList, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -164,19 +174,50 @@ impl ReportArgs {
         let places = |name: &str| matches.indices_of(name).into_iter().flatten();
         // The place of a flag that is not given is the end of its defaults, so it is not asked for.
         let turn = if self.invert { places("invert").next() } else { None };
+        let inputs: Vec<usize> = places("inputs").collect();
+        let before = |place: usize| inputs.iter().filter(|input| **input < place).count();
+        // One that stands before all recordings is for the first.
+        self.offset_inputs = places("ts_offset").map(|place| before(place).saturating_sub(1)).collect();
         self.upright = places("filters").filter(|at| turn.is_none_or(|turn| *at < turn)).count();
     }
 
     /// Prints the recording.
     pub(super) fn print(&self) -> Result<()> {
-        let path = self.input.as_ref().or(self.file.as_ref()).cloned();
-        let path = path.unwrap_or_else(|| PathBuf::from("trace.dat"));
-        let config = self.config()?;
-        let reader = recording::open(&path)?;
-        match self.about() {
-            Some(what) => about::about(&reader, what, &config, &mut io::stdout().lock()),
-            None => report::report(&reader, &config, standard_output()?),
+        let mut paths = self.inputs.clone();
+        paths.extend(self.file.clone());
+        if paths.is_empty() {
+            paths.push(PathBuf::from("trace.dat"));
         }
+        let config = self.config()?;
+        let several = paths.len() > 1;
+        if several && self.wakeups {
+            return Err(Error::usage("-w follows wakeups in one recording only")
+                .help("report each by itself: their processes have nothing to do with each other"));
+        }
+        let base = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let mut inputs = Vec::new();
+        for (index, path) in paths.iter().enumerate() {
+            let mut config = config.clone();
+            config.label = several.then(|| base(path));
+            let offsets = self.ts_offset.iter().zip(&self.offset_inputs);
+            for (offset, _) in offsets.filter(|(_, input)| **input == index) {
+                config.time_offset = *offset;
+            }
+            inputs.push((recording::open(path)?, config));
+        }
+        if let Some(what) = self.about() {
+            let width = paths.iter().map(|path| base(path).len()).max().unwrap_or(0);
+            for (reader, config) in &mut inputs {
+                config.label = config.label.as_ref().map(|label| format!("{label:>width$}"));
+                about::about(reader, what, config, &mut io::stdout().lock())?;
+            }
+            return Ok(());
+        }
+        if let [(reader, config)] = inputs.as_slice() {
+            return report::report(reader, config, standard_output()?);
+        }
+        let inputs: Vec<_> = inputs.iter().map(|(reader, config)| (reader, config)).collect();
+        merged::report(&inputs, &mut standard_output()?)
     }
 
     /// What is asked for in place of records; of several the first that trace-cmd would print.
@@ -206,7 +247,6 @@ impl ReportArgs {
             kernel_formats: self.kernel_formats,
             raw_time: self.raw_ts,
             time_difference: self.ts_diff,
-            time_offset: self.ts_offset.unwrap_or(0),
             cpus: self.cpu.clone().map_or_else(Vec::new, |list| list.0),
             pids: self.pid.clone(),
             comms: self.comm.clone(),
@@ -214,6 +254,7 @@ impl ReportArgs {
             exclude: self.filters[self.upright..].to_vec(),
             hide_hardirq: self.hide_hardirq,
             hide_softirq: self.hide_softirq,
+            wakeups: self.wakeups,
             ..report::Config::default()
         };
         for option in &self.options {

@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 
 use super::format::Field;
+use super::helper::Helper;
 use super::printf::{Spec, conversions};
 use super::token::{Token, tokens};
 
@@ -78,6 +79,9 @@ pub enum Expr {
     DynamicLength(usize),
     /// `__get_bitmask`.
     Bitmask(usize),
+    /// A function that trace-cmd has a plug-in for, and what it is given: a number, or bytes and
+    /// their number.
+    Helper(Helper, Vec<Expr>),
 }
 
 /// How operators and brackets are read.
@@ -330,6 +334,17 @@ impl Parser<'_> {
             "sizeof" => Expr::Number(self.size_of()?),
             // How long a jiffy is depends on HZ, which a recording does not say: trace-cmd shows jiffies.
             "jiffies_to_msecs" => self.choice()?,
+            "jbd2_dev_to_name" => Expr::Helper(Helper::Device, vec![self.choice()?]),
+            "xen_hypercall_name" => Expr::Helper(Helper::XenHypercall, vec![self.choice()?]),
+            "scsi_trace_parse_cdb" => {
+                // The first one is where the kernel puts the text.
+                self.choice()?;
+                self.expect(",")?;
+                let bytes = self.choice()?;
+                self.expect(",")?;
+                let as_trace_cmd = self.reading == Reading::TraceCmd;
+                Expr::Helper(Helper::ScsiCommand { as_trace_cmd }, vec![bytes, self.choice()?])
+            }
             _ => return None,
         })
     }

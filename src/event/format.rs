@@ -156,6 +156,7 @@ pub struct Event {
     /// The print format as the file has it: a recording has hundreds, and prints a few.
     print_format: String,
     long_size: usize,
+    declared_size: usize,
     least_size: usize,
     /// It compiled, once needed: as C reads it, and as trace-cmd does.
     prints: [OnceLock<Option<Program>>; 2],
@@ -188,6 +189,7 @@ impl Event {
             system: system.into(),
             name: name.into(),
             id,
+            declared_size: declared_size(&fields),
             least_size: least_size(&fields),
             fields,
             common,
@@ -215,6 +217,11 @@ impl Event {
         &self.fields[self.common..]
     }
 
+    /// The bytes of all declared fields.
+    pub fn declared_size(&self) -> usize {
+        self.declared_size
+    }
+
     /// The bytes that a record of this event has at least: all its fields, but of an array at the
     /// end none. (Records of `kernel_stack` may be shorter than the array that is declared.)
     pub fn least_size(&self) -> usize {
@@ -222,9 +229,16 @@ impl Event {
     }
 }
 
+fn end(field: &Field) -> usize {
+    field.offset + field.size
+}
+
+fn declared_size(fields: &[Field]) -> usize {
+    fields.iter().map(end).max().unwrap_or(0)
+}
+
 fn least_size(fields: &[Field]) -> usize {
-    let end = |field: &Field| field.offset + field.size;
-    let all = fields.iter().map(end).max().unwrap_or(0);
+    let all = declared_size(fields);
     match fields.iter().find(|field| end(field) == all && field.array && field.dynamic == Dynamic::No) {
         Some(last) => last.offset,
         None => all,

@@ -7,6 +7,7 @@ pub mod expr;
 pub mod filter;
 pub mod filter_text;
 pub mod format;
+pub mod helper;
 pub mod print;
 pub mod printf;
 pub mod symbols;

@@ -197,6 +197,21 @@ impl<'a> Run<'a> {
                     let _ = write!(out, "{}{value}", if index > 0 { " " } else { "" });
                 }
             }
+            Expr::Helper(helper, given) => {
+                let mut text = Vec::new();
+                match given.as_slice() {
+                    [bytes, size] => {
+                        let bytes = self.pointed(bytes);
+                        let size = usize::try_from(self.number(size)).unwrap_or(usize::MAX);
+                        if helper.bytes(&bytes[..size.min(bytes.len())], &mut text).is_none() {
+                            self.short.set(true);
+                        }
+                    }
+                    [number] => helper.number(self.number(number), &mut text),
+                    _ => {}
+                }
+                spec.text(&text, out);
+            }
             Expr::Bitmask(field) => {
                 let mut text = Vec::new();
                 self.bitmask(self.bytes(&self.event.fields[*field]), &mut text);

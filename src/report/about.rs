@@ -52,7 +52,8 @@ fn tell(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Res
         Error::new(format!("{} does not tell {what}", reader.name()))
             .help("programs may leave it out; 'snaptrace dump --options' shows what is there")
     };
-    let head = format!("cpus={}\n", reader.cpus());
+    let label = config.label.as_ref().map_or_else(String::new, |label| format!("{label}: "));
+    let head = format!("{label}cpus={}\n", reader.cpus());
     match what {
         About::ByteOrder => {
             let name = |big: bool| if big { "big" } else { "little" };
@@ -194,7 +195,7 @@ fn stat(reader: &Reader, config: &Config, out: &mut Vec<u8>) -> Result<()> {
     for cpu in reader.cpustat() {
         push(out, &format!("{cpu}\n"));
     }
-    push(out, "\n");
+    push(out, if reader.cpustat().is_empty() { " No stats in this file\n" } else { "\n" });
     // Where trace-cmd has unpacked data to, when they were compressed.
     let mut unpacked_at = 4096;
     for buffer in &Outline::read(reader)?.buffers {
@@ -205,7 +206,13 @@ fn stat(reader: &Reader, config: &Config, out: &mut Vec<u8>) -> Result<()> {
                 true => (unpacked_at, place.unpacked),
                 false => (place.offset, place.size),
             };
-            push(out, &format!("CPU{} data recorded at offset=0x{offset:x}\n", place.cpu));
+            // trace-cmd tells of the top instance alone.
+            let of = match buffer.name.as_str() {
+                "" => String::new(),
+                _ if trace_cmd => continue,
+                name => format!(" of instance '{name}'"),
+            };
+            push(out, &format!("CPU{} data{of} recorded at offset=0x{offset:x}\n", place.cpu));
             push(out, &format!("    {size} bytes in size"));
             if compressed && !trace_cmd {
                 push(out, &format!(" ({} uncompressed)", place.unpacked));

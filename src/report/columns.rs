@@ -90,13 +90,8 @@ pub(super) fn cpu(cpu: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends seconds with a fraction of `digits` digits; `time` is in units of the last digit.
-pub(super) fn seconds(time: u64, digits: usize, style: Style, out: &mut Vec<u8>) {
+pub(super) fn seconds(time: u64, digits: usize, out: &mut Vec<u8>) {
     let second = 10u64.pow(digits as u32);
-    if style != Style::Snaptrace && time <= second {
-        // trace-cmd shows the first second after boot without a point.
-        number(time, 12, b' ', out);
-        return;
-    }
     number(time / second, 5, b' ', out);
     out.push(b'.');
     number(time % second, digits, b'0', out);
@@ -110,8 +105,8 @@ pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u
     }
     match (in_seconds, config.nanoseconds) {
         (false, _) => number(time, 12, b' ', out),
-        (true, true) => seconds(time, 9, config.style, out),
-        (true, false) => seconds(time, 6, config.style, out),
+        (true, true) => seconds(time, 9, out),
+        (true, false) => seconds(time, 6, out),
     }
 }
 
@@ -139,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn the_first_second_has_a_point_in_our_style_only() {
-        assert_eq!(text(|out| seconds(1_500_000, 6, Style::TraceCmd31, out)), "    1.500000");
-        assert_eq!(text(|out| seconds(500_000, 6, Style::TraceCmd31, out)), "      500000");
-        assert_eq!(text(|out| seconds(500_000, 6, Style::Snaptrace, out)), "    0.500000");
+    fn the_first_second_has_a_point_too() {
+        assert_eq!(text(|out| seconds(1_500_000, 6, out)), "    1.500000");
+        assert_eq!(text(|out| seconds(2, 6, out)), "    0.000002");
+        assert_eq!(text(|out| seconds(1_590, 9, out)), "    0.000001590");
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::columns;
+use super::futex::futex;
 use super::graph::{Call, CallFields};
 use super::lines::{Around, Line};
 use super::printer::Printer;
@@ -28,6 +29,7 @@ pub(super) enum Handler {
     HrtimerExpire,
     HrtimerStart,
     TlbFlush,
+    Futex,
 }
 
 /// Where a record of a function has its addresses.
@@ -80,6 +82,7 @@ pub(super) fn handler(event: &Event) -> Handler {
         ("timer", "hrtimer_expire_entry") => Handler::HrtimerExpire,
         ("timer", "hrtimer_start") => Handler::HrtimerStart,
         ("tlb", "tlb_flush") => Handler::TlbFlush,
+        ("syscalls", "sys_enter_futex") => Handler::Futex,
         _ => kernel_format(event),
     }
 }
@@ -123,6 +126,11 @@ impl Printer<'_> {
             Handler::HrtimerExpire => self.hrtimer_expire(record, event).is_some(),
             Handler::HrtimerStart => self.hrtimer_start(record, event).is_some(),
             Handler::TlbFlush => self.tlb_flush(record, event).is_some(),
+            Handler::Futex => {
+                let order = self.context.order;
+                let value = |name: &str| event.field(name)?.number(order, record.data);
+                futex(value, &mut self.out).is_some()
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::graph::Call;
 use super::handlers::Handler;
 use super::plan::Plan;
+use super::wakeups::Wakeups;
 use crate::event::Event;
 use crate::event::print::until_nul;
 use crate::ring_buffer::Missed;
@@ -21,7 +22,7 @@ const RECENT: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
     pub time: u64,
-    /// The time of the line before.
+    /// The time of the line before, in units of differences, where these are shown.
     pub before: Option<u64>,
     pub missed: Missed,
     pub buffer: usize,
@@ -40,6 +41,8 @@ pub(super) enum Around {
     Nothing,
     /// How deep a function is below those seen on its CPU.
     Depth(usize),
+    /// How long a process that goes on now has waited since it was woken, in nanoseconds.
+    Latency(u64),
     /// A call, and whether the next record ends it; then the duration is known.
     Entry {
         call: Call,
@@ -62,7 +65,14 @@ impl Batch {
     /// The record of a line.
     pub fn record(&self, line: &Line) -> Record<'_> {
         let data = self.bytes.get(line.start..line.start + line.size).unwrap_or_default();
-        Record { buffer: line.buffer, cpu: line.cpu, time: line.time, missed: line.missed, data }
+        Record {
+            buffer: line.buffer,
+            cpu: line.cpu,
+            time: line.time,
+            missed: line.missed,
+            data,
+            follows: b"",
+        }
     }
 }
 
@@ -70,11 +80,16 @@ impl Batch {
 pub(super) struct Lines<'r> {
     plan: &'r Plan<'r>,
     pub records: Records<'r>,
-    last_time: Option<u64>,
+    /// The time of the last line in units of differences, where these are shown.
+    pub last_time: Option<u64>,
+    /// Whether no line has looked up a command yet.
+    early: bool,
     /// Functions on the way down, for their indentation, and the place of the last CPU in it.
     stacks: Vec<(u32, Stack)>,
     last_stack: usize,
     names: Names<'r>,
+    /// `None` when latencies are not asked for.
+    wakeups: Option<Wakeups>,
     turn: u64,
     number: u64,
 }
@@ -87,9 +102,11 @@ impl<'r> Lines<'r> {
             plan,
             records: plan.reader.records_of(wanted),
             last_time: None,
+            early: true,
             stacks: Vec::new(),
             last_stack: 0,
             names: Names::new(plan),
+            wakeups: plan.config.wakeups.then(Wakeups::default),
             turn: 0,
             number: 0,
         }
@@ -97,52 +114,90 @@ impl<'r> Lines<'r> {
 
     /// Fills a batch with the next lines; there are none left when it stays empty.
     pub fn fill(&mut self, batch: &mut Batch) {
+        self.begin(batch);
+        while batch.lines.len() < LINES && batch.bytes.len() < BYTES && self.take(batch) {}
+    }
+
+    /// Puts the next line, if there is one, alone into a batch; false when no record is left.
+    pub fn fill_one(&mut self, batch: &mut Batch) -> bool {
+        self.begin(batch);
+        self.take(batch)
+    }
+
+    /// The time of the next record, in units that recordings have in common.
+    pub fn next_time(&mut self) -> Option<u64> {
+        self.records.peek_time().map(|stamp| self.plan.common_time(stamp))
+    }
+
+    fn begin(&mut self, batch: &mut Batch) {
         batch.lines.clear();
         batch.bytes.clear();
         (batch.turn, batch.first) = (self.turn, self.number);
         self.turn += 1;
+    }
+
+    /// Takes a record, and makes a line of it if it is to be printed; false when none is left.
+    #[inline]
+    fn take(&mut self, batch: &mut Batch) -> bool {
         let plan = self.plan;
         let (events, order) = (plan.reader.events(), plan.context.order);
-        while batch.lines.len() < LINES && batch.bytes.len() < BYTES {
-            let Some(record) = self.records.next() else { break };
-            let event = events.of(order, record.data);
-            if !plan.wants(&record, event, self.number) {
-                continue;
-            }
-            let start = batch.bytes.len();
-            batch.bytes.extend_from_slice(record.data);
-            let mut line = Line {
-                time: record.time,
-                before: self.last_time,
-                missed: record.missed,
-                buffer: record.buffer,
-                cpu: record.cpu,
-                event: event.map(|event| event.index),
-                start,
-                size: record.data.len(),
-                around: Around::Nothing,
-            };
-            match plan.handler(event) {
-                Handler::Function(fields) if !plan.config.no_indent => {
-                    let (cpu, functions) = (record.cpu, fields.read(order, record.data));
-                    line.around = self.depth(cpu, functions);
-                }
-                Handler::GraphEntry(fields) => {
-                    if let Some(entry) = Call::read(fields, plan, &record) {
-                        line.around = self.leaf(line.buffer, entry);
-                    }
-                }
-                Handler::SchedSwitch => {
-                    learn(plan, event, record.data, ["prev_pid", "prev_comm"], self.number);
-                    learn(plan, event, record.data, ["next_pid", "next_comm"], self.number);
-                }
-                Handler::SchedWakeup => learn(plan, event, record.data, ["pid", "comm"], self.number),
-                _ => {}
-            }
-            self.last_time = Some(line.time);
-            self.number += 1;
-            batch.lines.push(line);
+        let Some(record) = self.records.next() else { return false };
+        let event = events.of(order, record.data);
+        if !plan.wants(&record, event, self.number) {
+            return true;
         }
+        let latency = match (&mut self.wakeups, event) {
+            (Some(wakeups), Some(event)) => wakeups.see(plan, event, &record),
+            _ => None,
+        };
+        // For pid 0 none is looked up.
+        self.early = self.early && plan.pid(&record) == 0;
+        let start = batch.bytes.len();
+        batch.bytes.extend_from_slice(record.data);
+        if plan.shows_what_follows {
+            batch.bytes.extend_from_slice(event.map_or(b"", |event| overhang(event, &record)));
+        }
+        let mut line = Line {
+            time: record.time,
+            before: self.last_time,
+            missed: record.missed,
+            buffer: record.buffer,
+            cpu: record.cpu,
+            event: event.map(|event| event.index),
+            start,
+            size: batch.bytes.len() - start,
+            around: latency.map_or(Around::Nothing, Around::Latency),
+        };
+        match plan.handler(event) {
+            Handler::Function(fields) if !plan.config.no_indent => {
+                let (cpu, functions) = (record.cpu, fields.read(order, record.data));
+                line.around = self.depth(cpu, functions);
+            }
+            Handler::GraphEntry(fields) => {
+                if let Some(entry) = Call::read(fields, plan, &record) {
+                    line.around = self.leaf(line.buffer, entry);
+                }
+            }
+            Handler::SchedSwitch => {
+                let told = [["prev_pid", "prev_comm"], ["next_pid", "next_comm"]];
+                learn(plan, event, record.data, &told, (self.number, self.early));
+            }
+            Handler::SchedWakeup => {
+                learn(plan, event, record.data, &[["pid", "comm"]], (self.number, self.early));
+            }
+            _ => {}
+        }
+        if plan.config.time_difference {
+            self.last_time = Some(plan.difference_time(line.time));
+        }
+        self.number += 1;
+        batch.lines.push(line);
+        true
+    }
+
+    /// What is told behind the last line.
+    pub fn summary(&self) -> String {
+        self.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
     }
 
     /// Looks whether the next record ends the call, and takes it if so.
@@ -179,15 +234,27 @@ impl<'r> Lines<'r> {
     }
 }
 
-fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], [pid, comm]: [&str; 2], number: u64) {
+/// Remembers the commands that the fields of these names, pid and command, tell.
+fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], told: &[[&str; 2]], at: (u64, bool)) {
     let order = plan.context.order;
-    let told = event.and_then(|event| {
-        let pid = event.field(pid)?.number(order, record)?;
-        Some((pid as i32, event.field(comm)?.bytes(order, record)?))
-    });
-    if let Some((pid, comm)) = told {
-        plan.learn(pid, until_nul(comm), number);
+    for [pid, comm] in told {
+        let told = event.and_then(|event| {
+            let pid = event.field(pid)?.number(order, record)?;
+            Some((pid as i32, event.field(comm)?.bytes(order, record)?))
+        });
+        if let Some((pid, comm)) = told {
+            plan.comms.learn(pid, until_nul(comm), at.0, at.1);
+        }
     }
+}
+
+/// What follows a record that ends within its event's last array, up to where that would end.
+fn overhang<'a>(event: &Event, record: &Record<'a>) -> &'a [u8] {
+    if record.data.len() < event.least_size() {
+        return b"";
+    }
+    let missing = event.declared_size().saturating_sub(record.data.len());
+    &record.follows[..missing.min(record.follows.len())]
 }
 
 /// The name of what has none.

@@ -3,12 +3,16 @@
 pub mod about;
 mod binary_print;
 mod columns;
+mod comms;
+mod futex;
 mod graph;
 mod handlers;
 mod lines;
+pub mod merged;
 mod plan;
 mod printer;
 mod selection;
+mod wakeups;
 
 use std::io::Write;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -75,6 +79,10 @@ pub struct Config {
     pub hide_hardirq: bool,
     /// No records made in a soft interrupt.
     pub hide_softirq: bool,
+    /// How long woken processes waited for a CPU, behind each switch and at the end.
+    pub wakeups: bool,
+    /// The recording's name in front of its lines, where several are printed.
+    pub label: Option<String>,
     /// How many threads print; 0 is as good as 1.
     pub threads: usize,
 }
@@ -88,6 +96,10 @@ pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> R
     let failed = |cause| Error::output(&cause);
     let plan = Plan::new(reader, config)?;
     writeln!(out, "cpus={}", reader.cpus()).map_err(failed)?;
+    if let Some(text) = reader.latency_text() {
+        // As the kernel had it: there are no records to print.
+        return writeln!(out, "{}", String::from_utf8_lossy(text)).and_then(|()| out.flush()).map_err(failed);
+    }
     let lines = Mutex::new(Lines::new(&plan));
     let output = Output { state: Mutex::new(State { out, turn: 0, failed: None }), next: Condvar::new() };
     let mut damage = Vec::new();
@@ -113,11 +125,11 @@ pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> R
         damage.extend(others.into_iter().filter_map(|other| other.join().ok().flatten()));
     });
     let mut state = output.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    match state.failed {
-        Some(cause) => return Err(failed(cause)),
-        None => state.out.flush().map_err(failed)?,
-    }
     let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cause) = state.failed {
+        return Err(failed(cause));
+    }
+    state.out.write_all(lines.summary().as_bytes()).and_then(|()| state.out.flush()).map_err(failed)?;
     lines.records.finish()?;
     let first = damage.into_iter().min_by_key(|(number, _)| *number);
     first.map_or(Ok(()), |(_, error)| Err(error))

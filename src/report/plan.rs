@@ -1,10 +1,6 @@
 //! What is known of a recording before its records are printed.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
-
+use super::comms::Comms;
 use super::handlers::{self, Handler};
 use super::selection::Selection;
 use super::{Config, Style};
@@ -12,7 +8,7 @@ use crate::error::Result;
 use crate::event::{Context, Event};
 use crate::trace_dat::{Reader, Record};
 
-/// A recording and how it is printed. Everything but `learned` stays as it is.
+/// A recording and how it is printed. Everything but `comms` stays as it is.
 pub(super) struct Plan<'r> {
     pub reader: &'r Reader,
     pub context: &'r Context,
@@ -20,16 +16,18 @@ pub(super) struct Plan<'r> {
     /// How each event is printed, by its index.
     handlers: Vec<Handler>,
     selection: Selection,
-    /// The width of the longest instance's name; 0 when there are no instances.
+    /// The recording's own name where several are printed together.
+    pub label: Option<String>,
+    /// The width of the longest name in front of lines; 0 when there are none.
     pub name_width: usize,
     /// Whether times are shown in seconds.
     pub seconds: bool,
     /// Whether a line's start has more that varies than process, CPU, event, instance and time.
     pub varies: bool,
-    /// Commands that records told, with the number of the line that did: lines before do not know.
-    learned: RwLock<HashMap<i32, (u64, Vec<u8>)>>,
-    /// The number of the last line that told one.
-    last_told: AtomicU64,
+    /// Whether fields are shown in their declared size even where a record ends before, with the
+    /// bytes that follow it: trace-cmd's way with the fields of a stack.
+    pub shows_what_follows: bool,
+    pub comms: Comms<'r>,
 }
 
 impl<'r> Plan<'r> {
@@ -46,12 +44,26 @@ impl<'r> Plan<'r> {
             config,
             handlers: reader.events().iter().map(handler).collect(),
             selection: Selection::new(reader, config)?,
+            label: None,
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             seconds: in_seconds(reader, config),
             varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
-            learned: RwLock::default(),
-            last_told: AtomicU64::new(0),
+            shows_what_follows: config.raw_fields && config.style != Style::Snaptrace,
+            comms: Comms::new(reader.cmdlines(), config.style),
         })
+    }
+
+    /// The name in front of lines from a buffer.
+    pub fn name(&self, buffer: usize) -> &str {
+        match (self.reader.buffers()[buffer].name.as_str(), &self.label) {
+            ("", Some(label)) => label,
+            (name, _) => name,
+        }
+    }
+
+    /// A record's time in units that recordings have in common.
+    pub fn common_time(&self, stamp: u64) -> u64 {
+        self.reader.shown_time(stamp).wrapping_add_signed(self.config.time_offset)
     }
 
     /// How a record's event is printed.
@@ -70,6 +82,19 @@ impl<'r> Plan<'r> {
         shown_time(self.reader, self.config, stamp)
     }
 
+    /// The time that a stamp counts with in differences: as it is shown, or, with trace-cmd, as if
+    /// every clock that a recording names had nanoseconds.
+    pub fn difference_time(&self, stamp: u64) -> u64 {
+        if self.config.style == Style::Snaptrace {
+            return self.shown_time(stamp);
+        }
+        let time = time(self.reader, self.config, stamp);
+        match self.config.nanoseconds || self.reader.clock().is_none() {
+            true => time,
+            false => time.wrapping_add(500) / 1000,
+        }
+    }
+
     /// Whether the record of what would be line `number` is printed.
     #[inline]
     pub fn wants(&self, record: &Record<'_>, event: Option<&Event>, number: u64) -> bool {
@@ -77,52 +102,24 @@ impl<'r> Plan<'r> {
             return true;
         }
         let mut comm = Vec::new();
-        self.comm(self.pid(record), number, &mut comm);
+        self.comms.find(self.pid(record), number, &mut comm);
         self.selection.wants(self.reader, record, event, &comm)
-    }
-
-    /// Remembers what line `number` tells of a process whose command is not known yet.
-    pub fn learn(&self, pid: i32, comm: &[u8], number: u64) {
-        if self.reader.cmdlines().contains_key(&pid) {
-            return;
-        }
-        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Vacant(place) = learned.entry(pid) {
-            place.insert((number, comm.to_vec()));
-            self.last_told.store(number, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether all commands are as they were at line `number`.
-    pub fn knows_no_more(&self, number: u64) -> bool {
-        self.last_told.load(Ordering::Relaxed) < number
-    }
-
-    /// Appends a process's command as far as it is known at line `number`.
-    pub fn comm(&self, pid: i32, number: u64, out: &mut Vec<u8>) {
-        if pid == 0 {
-            out.extend_from_slice(b"<idle>");
-        } else if let Some(comm) = self.reader.cmdlines().get(&pid) {
-            out.extend_from_slice(comm);
-        } else {
-            let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
-            match learned.get(&pid).filter(|(since, _)| *since < number) {
-                Some((_, comm)) => out.extend_from_slice(comm),
-                None => out.extend_from_slice(b"<...>"),
-            }
-        }
     }
 }
 
-/// Whether times are shown in seconds.
+/// Whether times are shown in seconds. Raw times are too where the recording names no clock.
 pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
-    reader.is_nanoseconds() && !config.raw_time
+    reader.is_nanoseconds() && (!config.raw_time || reader.clock().is_none())
+}
+
+fn time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
+    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
+    time.wrapping_add_signed(config.time_offset)
 }
 
 /// The time that is shown for a stamp, in units of its last digit: microseconds are rounded.
 pub(super) fn shown_time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
-    let time = if config.raw_time { stamp } else { reader.shown_time(stamp) };
-    let time = time.wrapping_add_signed(config.time_offset);
+    let time = time(reader, config, stamp);
     match in_seconds(reader, config) && !config.nanoseconds {
         true => time.wrapping_add(500) / 1000,
         false => time,

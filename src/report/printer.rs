@@ -4,8 +4,9 @@ use std::io::Write;
 
 use super::columns;
 use super::handlers::Handler;
-use super::lines::{Batch, Line};
+use super::lines::{Around, Batch, Line};
 use super::plan::Plan;
+use super::wakeups::microseconds;
 use super::{Config, Style};
 use crate::error::Error;
 use crate::event::print::Run;
@@ -72,6 +73,9 @@ impl<'r> Printer<'r> {
             let event = line.event.and_then(|index| self.plan.reader.events().get(index));
             self.line_head(line, &record, event);
             self.text(line, &record, event);
+            if let Around::Latency(latency) = line.around {
+                let _ = write!(self.out, " Latency: {} usecs", microseconds(latency));
+            }
             // One newline that an event's text brings along is enough.
             if self.out.last() != Some(&b'\n') {
                 self.out.push(b'\n');
@@ -100,13 +104,11 @@ impl<'r> Printer<'r> {
         let time = self.plan.shown_time(line.time);
         let digits = if config.nanoseconds { 9 } else { 6 };
         let second = 10u64.pow(digits as u32);
-        // The first second has a form of its own.
-        let plain = self.plan.seconds && time > second;
-        let steady = plain && line.missed == Missed::No && !self.plan.varies;
+        let steady = self.plan.seconds && line.missed == Missed::No && !self.plan.varies;
         let of = (pid, line.cpu, event.map(|event| event.index), line.buffer, time / second);
         let slot = line.event.unwrap_or(0) % HEADS;
         let head = &self.heads[slot];
-        if steady && head.of == Some(of) && self.plan.knows_no_more(head.number) {
+        if steady && head.of == Some(of) && self.plan.comms.are_as_at(head.number) {
             let start = self.out.len();
             self.out.extend_from_slice(&head.text);
             let at = start + head.fraction;
@@ -116,7 +118,7 @@ impl<'r> Printer<'r> {
         let out = &mut self.out;
         let start = out.len();
         if self.plan.name_width > 0 {
-            let name = &self.plan.reader.buffers()[record.buffer].name;
+            let name = self.plan.name(record.buffer);
             let width = self.plan.name_width;
             let _ = if name.is_empty() {
                 write!(out, "{:width$}  ", "")
@@ -131,12 +133,16 @@ impl<'r> Printer<'r> {
         };
         let (events, order) = (self.plan.reader.events(), self.context.order);
         let mut comm = Vec::with_capacity(16);
-        self.plan.comm(pid, self.number, &mut comm);
+        self.plan.comms.find(pid, self.number, &mut comm);
         if config.latency {
             columns::right(&comm[..comm.len().min(8)], 8, out);
             columns::pid(pid, out);
             let _ = write!(out, " {:3}", record.cpu);
-            events.latency(order, record.data, out);
+            if config.raw_fields && config.style != Style::Snaptrace {
+                let _ = write!(out, "-0x{:x}", events.flags(order, record.data));
+            } else {
+                events.latency(order, record.data, out);
+            }
         } else {
             columns::right(&comm, 16, out);
             columns::pid(pid, out);
@@ -151,7 +157,7 @@ impl<'r> Printer<'r> {
         // Behind the time stands its colon.
         let fraction = (out.len() - start).saturating_sub(digits + 1);
         if config.time_difference {
-            self.time_difference(line, time);
+            self.time_difference(line);
         }
         let name = event.map_or("(NULL)", |event| &event.name);
         let out = &mut self.out;
@@ -169,15 +175,12 @@ impl<'r> Printer<'r> {
         }
     }
 
-    fn time_difference(&mut self, line: &Line, time: u64) {
-        let difference = match line.before {
-            // trace-cmd shows none where times are not nanoseconds.
-            Some(before) if self.plan.seconds || !self.trace_cmd() => {
-                format!("(+{})", time.wrapping_sub(self.plan.shown_time(before)) as i64)
-            }
-            _ => String::new(),
-        };
-        let _ = write!(self.out, " {difference:<8}");
+    /// Appends the time since the line before. trace-cmd shows none where that was at time 0.
+    fn time_difference(&mut self, line: &Line) {
+        let before = line.before.filter(|before| *before != 0 || !self.trace_cmd());
+        let time = self.plan.difference_time(line.time);
+        let difference = before.map(|before| format!("(+{})", time.wrapping_sub(before) as i64));
+        let _ = write!(self.out, " {:<8}", difference.unwrap_or_default());
     }
 
     /// Appends an event's text.

@@ -92,6 +92,8 @@ struct Options {
     uname: Option<String>,
     version: Option<String>,
     cpus: Option<u32>,
+    /// What the kernel's `trace` had, where a latency tracer was recorded.
+    latency_text: Option<Vec<u8>>,
     /// Offsets of sections by id; of several the last.
     sections: BTreeMap<u16, u64>,
 }
@@ -275,9 +277,10 @@ impl Reader {
             }
         }
         if cursor.clone().tag("latency  \0").is_ok() {
-            return Err(cursor
-                .error("it holds the text of a latency tracer, not records")
-                .help("trace-cmd report prints such a text"));
+            cursor.tag("latency  \0")?;
+            let left = cursor.left();
+            self.options.latency_text = Some(cursor.bytes(left)?.into_owned());
+            return Ok(());
         }
         let top = self.flyrecord(&mut cursor, String::new(), self.cpus)?;
         self.options.buffers.push(top);
@@ -372,6 +375,9 @@ impl Reader {
                 id::BUFFER => {
                     let buffer = self.buffer(&mut option)?;
                     self.options.buffers.push(buffer);
+                }
+                id::BUFFER_TEXT => {
+                    return Err(option.error("it holds the text of a latency tracer, which is not read"));
                 }
                 id::HEADER_INFO
                 | id::FTRACE_FORMATS
@@ -522,6 +528,11 @@ impl Reader {
             || self.clock().is_none_or(|clock| {
                 matches!(clock, "local" | "global" | "uptime" | "perf") || clock.starts_with("mono")
             })
+    }
+
+    /// The text of a latency tracer, which is recorded in place of records.
+    pub fn latency_text(&self) -> Option<&[u8]> {
+        self.options.latency_text.as_deref()
     }
 
     /// Buffer statistics of each CPU, as text, taken when recording ended.

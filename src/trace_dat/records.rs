@@ -17,6 +17,8 @@ pub struct Record<'a> {
     pub missed: Missed,
     /// The event, from its common fields on.
     pub data: &'a [u8],
+    /// What stands behind it in its sub-buffer: records that follow, or what a page had before.
+    pub follows: &'a [u8],
 }
 
 /// The records of a file, merged by time: on a tie the first buffer, then the lowest CPU.
@@ -225,8 +227,11 @@ impl Stream {
     #[inline]
     fn record(&self) -> Option<Record<'_>> {
         let walk = self.walk.as_ref().filter(|_| self.head)?;
-        let data = self.source.page(self.page, self.page_size)?.get(walk.payload())?;
-        Some(Record { buffer: self.buffer, cpu: self.cpu, time: walk.time(), missed: walk.missed(), data })
+        let payload = walk.payload();
+        let (data, follows) = self.source.page(self.page, self.page_size)?.split_at_checked(payload.end)?;
+        let data = data.get(payload.start..)?;
+        let (time, missed) = (walk.time(), walk.missed());
+        Some(Record { buffer: self.buffer, cpu: self.cpu, time, missed, data, follows })
     }
 
     /// Goes to the next record, through as many sub-buffers and pieces as it takes.

@@ -72,6 +72,10 @@ pub enum Command {
 pub enum Bench {
     /// `run -- true` against a bare boot, vmlinux against bzImage
     Boot,
+    /// `snaptrace report` against trace-cmd's, on long recordings
+    Report,
+    /// `snaptrace record` against trace-cmd's, under the same load
+    Record,
 }
 
 #[derive(Debug, Args)]

@@ -52,7 +52,12 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Test => test::test(&h).map(verdict),
         Command::Doctor => setup::doctor(&h).map(|well| u8::from(!well)),
         Command::Setup => setup::setup(&h).map(|()| 0),
-        Command::Bench { what: Bench::Boot } => bench::boot(&h).map(|()| 0),
+        Command::Bench { what } => match what {
+            Bench::Boot => bench::boot(&h),
+            Bench::Report => bench::report(&h),
+            Bench::Record => bench::record(&h),
+        }
+        .map(|()| 0),
     }
 }
 

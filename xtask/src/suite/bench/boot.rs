@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures as ratios, measured side by side in one run.
+//! `cargo xtask bench boot`: what exactness and the harness add to a boot, and what tuning saves.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -6,6 +6,7 @@ use std::{env, fs};
 
 use initramfs::{Job, Step};
 
+use super::median;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel;
@@ -131,20 +132,9 @@ fn run_true(kernel: &str) -> Result<Took> {
     timed(command, "`run -- true`")
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_one() {
-        let times = [3, 1, 2].map(Duration::from_secs).to_vec();
-        assert_eq!(median(times), Duration::from_secs(2));
-    }
 
     #[test]
     fn the_time_of_children_is_behind_a_name_with_anything_in_it() {

@@ -1,0 +1,42 @@
+//! `check-events`: which events cannot be printed from their formats; pure.
+
+use crate::event::Events;
+use crate::trace_dat::write::Metadata;
+
+/// What came out.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Report {
+    /// Lines for people.
+    pub text: String,
+    /// Whether every format was understood.
+    pub all_good: bool,
+}
+
+/// Compiles every format of a kernel or a recording.
+///
+/// An event whose print format uses what is not known is printed field by field; one whose fields
+/// are not understood cannot be read at all.
+pub fn check(metadata: &Metadata) -> Report {
+    let mut events = Events::default();
+    let mut lines = Vec::new();
+    let mut count = 0;
+    let ftrace = ("ftrace", &metadata.ftrace_formats);
+    let others = metadata.systems.iter().map(|system| (system.name.as_str(), &system.formats));
+    for (system, formats) in std::iter::once(ftrace).chain(others) {
+        for format in formats {
+            count += 1;
+            let text = String::from_utf8_lossy(format);
+            if let Err(error) = events.add(system, &text, usize::from(metadata.long_size)) {
+                lines.push(format!("{system}: {error}"));
+            }
+        }
+    }
+    for event in events.iter().filter(|event| event.print(false).is_none()) {
+        lines.push(format!("{}:{}: its print format is not understood", event.system, event.name));
+    }
+    lines.sort();
+    let all_good = lines.is_empty();
+    let bad = lines.len();
+    lines.push(format!("{count} events, {bad} of them not understood"));
+    Report { text: lines.join("\n") + "\n", all_good }
+}

@@ -1,0 +1,151 @@
+//! Commands by pid: those that the recording brings along, and those that its records tell.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use super::Style;
+
+/// The commands of a recording. The first pass adds what records tell while lines are printed
+/// beside it, so what is told comes with the number of its line: lines before do not know.
+pub(super) struct Comms<'r> {
+    known: &'r HashMap<i32, Vec<u8>>,
+    trace_cmd: bool,
+    told: RwLock<Told>,
+    /// The number of the last line that told one.
+    last_told: AtomicU64,
+}
+
+#[derive(Default)]
+struct Told {
+    /// By pid: the line's number, and the command.
+    by_pid: HashMap<i32, (u64, Vec<u8>)>,
+    /// What was told before any command was looked up. trace-cmd does not check then whether a
+    /// process has one already, so that it has two.
+    early: Vec<(i32, Vec<u8>)>,
+}
+
+impl<'r> Comms<'r> {
+    /// `known` are the recording's own.
+    pub fn new(known: &'r HashMap<i32, Vec<u8>>, style: Style) -> Comms<'r> {
+        Comms {
+            known,
+            trace_cmd: style != Style::Snaptrace,
+            told: RwLock::default(),
+            last_told: AtomicU64::new(0),
+        }
+    }
+
+    /// Remembers what line `number` tells; `early` when no line before it has looked one up.
+    pub fn learn(&self, pid: i32, comm: &[u8], number: u64, early: bool) {
+        let early = early && self.trace_cmd;
+        if !early && self.known.contains_key(&pid) {
+            return;
+        }
+        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        if early {
+            told.early.push((pid, comm.to_vec()));
+        } else if told.early.iter().all(|(other, _)| *other != pid)
+            && let Entry::Vacant(place) = told.by_pid.entry(pid)
+        {
+            place.insert((number, comm.to_vec()));
+        } else {
+            return;
+        }
+        self.last_told.store(number, Ordering::Relaxed);
+    }
+
+    /// Whether all commands are as they were at line `number`.
+    pub fn are_as_at(&self, number: u64) -> bool {
+        self.last_told.load(Ordering::Relaxed) < number
+    }
+
+    /// Appends a process's command as far as it is known at line `number`.
+    pub fn find(&self, pid: i32, number: u64, out: &mut Vec<u8>) {
+        if pid == 0 {
+            out.extend_from_slice(b"<idle>");
+            return;
+        }
+        let known = self.known.get(&pid);
+        if !self.trace_cmd
+            && let Some(comm) = known
+        {
+            out.extend_from_slice(comm);
+            return;
+        }
+        let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
+        let comm = match told.early.iter().any(|(other, _)| *other == pid) {
+            true => self.among_all(&told, pid, number),
+            false => known.or_else(|| {
+                let told = told.by_pid.get(&pid).filter(|(since, _)| *since < number);
+                told.map(|(_, comm)| comm)
+            }),
+        };
+        out.extend_from_slice(comm.map_or(b"<...>", Vec::as_slice));
+    }
+
+    /// The command of a process that has several: the one that a binary search in all of them, as
+    /// glibc's, meets first.
+    fn among_all<'t>(&'t self, told: &'t Told, pid: i32, number: u64) -> Option<&'t Vec<u8>> {
+        let mut all: Vec<(i32, &Vec<u8>)> = told.early.iter().rev().map(|(pid, comm)| (*pid, comm)).collect();
+        all.extend(self.known.iter().map(|(pid, comm)| (*pid, comm)));
+        let later = told.by_pid.iter().filter(|(_, (since, _))| *since < number);
+        all.extend(later.map(|(pid, (_, comm))| (*pid, comm)));
+        all.sort_by_key(|(pid, _)| *pid);
+        let (mut low, mut high) = (0, all.len());
+        while low < high {
+            let middle = (low + high) / 2;
+            match pid.cmp(&all[middle].0) {
+                std::cmp::Ordering::Less => high = middle,
+                std::cmp::Ordering::Greater => low = middle + 1,
+                std::cmp::Ordering::Equal => return Some(all[middle].1),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is found for pid 7 when `early` is told of it first, and `pids` are the recording's.
+    fn found(early: &[&str], pids: &[i32], style: Style) -> String {
+        let known = pids.iter().map(|pid| (*pid, b"known".to_vec())).collect();
+        let comms = Comms::new(&known, style);
+        for (number, comm) in (0..).zip(early) {
+            comms.learn(7, comm.as_bytes(), number, true);
+        }
+        let mut out = Vec::new();
+        comms.find(7, 10, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_place_in_the_list_decides_between_two_commands() {
+        let trace_cmd = Style::TraceCmd31;
+        // 7 told, 7 known, and 9: the middle is the second.
+        assert_eq!(found(&["told"], &[7, 9], trace_cmd), "known");
+        assert_eq!(found(&["told"], &[5, 7], trace_cmd), "told");
+        assert_eq!(found(&["told"], &[], trace_cmd), "told");
+        assert_eq!(found(&["one", "two"], &[3], trace_cmd), "two");
+        assert_eq!(found(&["told"], &[5, 7], Style::Snaptrace), "known");
+    }
+
+    #[test]
+    fn lines_before_do_not_know() {
+        let known = HashMap::new();
+        let comms = Comms::new(&known, Style::Snaptrace);
+        comms.learn(7, b"sh", 5, false);
+        comms.learn(7, b"cat", 6, false);
+        let at = |number| {
+            let mut out = Vec::new();
+            comms.find(7, number, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!([at(5), at(6), at(7)], ["<...>", "sh", "sh"]);
+        assert!(!comms.are_as_at(5));
+        assert!(comms.are_as_at(6));
+    }
+}

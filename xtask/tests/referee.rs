@@ -1,0 +1,278 @@
+//! `snaptrace report` against the real `trace-cmd report` on the same recordings, byte for byte.
+//!
+//! A guest of each kernel at hand makes them, with one CPU and with two, by `snaptrace record` and
+//! by `trace-cmd record`. Where a kernel or trace-cmd cannot be had the trials are ignored, which
+//! is told and is not a pass.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output};
+use std::sync::{Arc, OnceLock};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use tempfile::TempDir;
+use xshell::Shell;
+use xtask::cache::Cache;
+use xtask::harness::Harness;
+use xtask::trace_cmd::{self, TraceCmd};
+use xtask::{initramfs, kernel};
+
+/// Name and options of each recording by `snaptrace record`.
+const OURS: [(&str, &str); 20] = [
+    ("function", "-p function -l 'vfs_*' -l __kmalloc -l '*path*'"),
+    ("stack", "-p function -l __kmalloc --func-stack"),
+    ("graph", "-p function_graph -g vfs_read -g vfs_open"),
+    ("graph-depth", "-p function_graph -g do_filp_open --max-graph-depth 3 -e sched:sched_switch"),
+    ("events", "-e sched -e kmem -e syscalls -e timer -e irq"),
+    ("all-events", "-e '*:*'"),
+    ("mixed", "-p function -l '*alloc*' -e sched -e syscalls:sys_enter_openat"),
+    ("of-a-command", "-p function -l '*path*' -e sched -F -c"),
+    // Not all functions: 5.4 with two CPUs can recurse in its int3 handler while they are patched.
+    ("overrun", "-b 4 -p function -l '*alloc*' -l '*page*'"),
+    ("clock-counter", "-p function -l 'vfs_*' -e sched -C counter"),
+    ("clock-uptime", "-e sched -C uptime"),
+    ("clock-mono", "-p function -l 'vfs_*' -e sched -C mono"),
+    ("clock-boot", "-e sched -C boot"),
+    ("clock-tsc", "-e sched -C x86-tsc"),
+    ("v6", "--file-version 6 -p function -l 'vfs_*' -e sched"),
+    ("v6-graph", "--file-version 6 -p function_graph -g vfs_read"),
+    ("none", "--compression none -p function -l 'vfs_*' -e sched"),
+    ("zlib", "--compression zlib -p function -l 'vfs_*' -e sched"),
+    ("zstd", "--compression zstd -p function -l 'vfs_*' -e sched"),
+    ("instance", "-B other -p function -l 'vfs_*' -e sched"),
+];
+
+/// The same by `trace-cmd record`, whose files differ from ours in sections and options.
+const THEIRS: [(&str, &str); 6] = [
+    ("their-function", "-p function -l 'vfs_*' -l '*path*'"),
+    ("their-graph", "-p function_graph -g vfs_read"),
+    ("their-events", "-e sched -e kmem -C mono"),
+    ("their-v6", "--file-version 6 -p function -l 'vfs_*' -e sched"),
+    ("their-none", "--compression none -e sched -e syscalls"),
+    ("their-instance", "-e sched -B other -e kmem"),
+];
+
+/// Options given to both reports.
+const REPORTS: [&[&str]; 14] = [
+    &[],
+    &["-t"],
+    &["-l"],
+    &["-R"],
+    &["-N"],
+    &["-O", "parent"],
+    &["-O", "parent", "-O", "offset"],
+    &["-O", "indent=0"],
+    &["-O", "fgraph:tailprint", "-O", "fgraph:depth"],
+    &["--ts-diff"],
+    &["-t", "--ts-diff"],
+    &["--raw-ts"],
+    &["--raw-ts", "--ts-diff"],
+    &["-l", "-t", "-R"],
+];
+
+/// What is recorded: processes that fork and read, on both CPUs at once where there are two.
+const WORKLOAD: &str = "\
+#!/bin/sh
+ls -l / > /dev/null &
+cat /proc/uptime /proc/self/maps > /dev/null
+echo hi | cat > /dev/null
+wait
+";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // A list of the trials is no reason to fetch anything.
+    let referee = match Cache::open() {
+        Ok(cache) => {
+            let h = Harness::new(root(), cache, false);
+            let found = trace_cmd::get(&h).and_then(|found| Ok((found.compressions()?, found)));
+            kernels(&h).map(|kernels| (kernels, found))
+        }
+        Err(error) => Err(error),
+    };
+    let (kernels, found) = match referee {
+        Ok(referee) => referee,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let (compressions, referee) = match found {
+        Ok((compressions, referee)) => (compressions, Some(Arc::new(referee))),
+        Err(error) => {
+            eprintln!("unavailable: {error}");
+            (Vec::new(), None)
+        }
+    };
+    let zlib = compressions.iter().any(|name| name == "zlib");
+    if referee.is_some() && !zlib {
+        eprintln!("unavailable: this trace-cmd cannot read zlib, such recordings are not compared");
+    }
+    let mut trials = Vec::new();
+    for (kernel, at_hand) in kernels {
+        if !at_hand {
+            eprintln!("{kernel}: unavailable: not at hand, its recordings are not compared");
+        }
+        for cpus in [1, 2] {
+            let guest = Arc::new(Guest { kernel: kernel.clone(), cpus, recordings: OnceLock::new() });
+            for (name, _) in OURS.iter().chain(&THEIRS) {
+                let (guest, referee) = (guest.clone(), referee.clone());
+                let ignored = !at_hand || referee.is_none() || (*name == "zlib" && !zlib);
+                let trial = Trial::test(format!("{kernel}, {cpus} CPUs: {name}"), move || match &referee {
+                    Some(referee) => compare(&guest, name, referee),
+                    None => Err("there is no trace-cmd".into()),
+                });
+                trials.push(trial.with_ignored_flag(ignored));
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// The kernels of the matrix, each with whether it is at hand.
+fn kernels(h: &Harness) -> xtask::error::Result<Vec<(String, bool)>> {
+    let matrix = h.matrix()?;
+    let records = matrix.records().iter();
+    records.map(|record| Ok((record.name.clone(), kernel::at_hand(h, record)?.is_some()))).collect()
+}
+
+/// A guest that is booted once, by the first trial that needs a recording of it.
+struct Guest {
+    kernel: String,
+    cpus: u32,
+    recordings: OnceLock<Result<Recordings, String>>,
+}
+
+/// What a guest recorded.
+struct Recordings {
+    folder: TempDir,
+    /// By name, what was said of a recording that could not be made.
+    failed: BTreeMap<String, String>,
+    snaptrace: PathBuf,
+}
+
+impl Guest {
+    fn recording(&self, name: &str, referee: &TraceCmd) -> Result<(PathBuf, &Path), Failed> {
+        let made = self.recordings.get_or_init(|| record(self, referee).map_err(|error| error.to_string()));
+        let made = made.as_ref().map_err(|error| format!("the guest made no recordings: {error}"))?;
+        match made.failed.get(name) {
+            Some(said) => Err(format!("the recording could not be made:\n{said}").into()),
+            None => Ok((made.folder.path().join(format!("{name}.dat")), &made.snaptrace)),
+        }
+    }
+}
+
+/// Boots a guest and brings its recordings out.
+fn record(guest: &Guest, referee: &TraceCmd) -> Result<Recordings, Box<dyn std::error::Error>> {
+    let folder = TempDir::new()?;
+    let script = folder.path().join("record.sh");
+    fs::write(&script, recording_script(referee))?;
+    let mut arguments: Vec<OsString> =
+        ["run", "--timeout", "900", "--kernel", &guest.kernel, "--cpus", &guest.cpus.to_string()]
+            .map(OsString::from)
+            .into();
+    for file in referee.files()?.into_iter().chain([script.clone()]) {
+        arguments.extend(["--extra-file".into(), file.into_os_string()]);
+    }
+    for (name, _) in OURS.iter().chain(&THEIRS) {
+        for ending in ["dat", "log"] {
+            let to = folder.path().join(format!("{name}.{ending}"));
+            arguments.extend(["--get".into(), format!("/tmp/{name}.{ending}:{}", to.display()).into()]);
+        }
+    }
+    arguments.extend(["--", "sh", "/extra/record.sh"].map(OsString::from));
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(&arguments).current_dir(root()).output()?;
+    if !output.status.success() {
+        return Err(described("xtask run … sh /extra/record.sh", &output).into());
+    }
+    let mut failed = BTreeMap::new();
+    for (name, _) in OURS.iter().chain(&THEIRS) {
+        // The script leaves an empty file where a recording failed.
+        if fs::metadata(folder.path().join(format!("{name}.dat")))?.len() == 0 {
+            let said = fs::read_to_string(folder.path().join(format!("{name}.log")))?;
+            failed.insert((*name).to_owned(), said);
+        }
+    }
+    let snaptrace = initramfs::build(&Shell::new()?, &root())?.snaptrace;
+    Ok(Recordings { folder, failed, snaptrace })
+}
+
+/// One line per recording; each leaves a log, and an empty file if it failed.
+fn recording_script(referee: &TraceCmd) -> String {
+    let name = referee.program.file_name().unwrap_or_default().to_string_lossy();
+    let their = format!("/extra/ld-linux-x86-64.so.2 --library-path /extra /extra/{name}");
+    let mut script =
+        format!("cat > /tmp/workload <<'END'\n{WORKLOAD}END\nchmod 755 /tmp/workload\ncd /tmp\n");
+    let ours = OURS.iter().map(|(name, options)| (name, options, "snaptrace record -q"));
+    let record = format!("{their} record -q");
+    let theirs = THEIRS.iter().map(|(name, options)| (name, options, record.as_str()));
+    for (name, options, record) in ours.chain(theirs) {
+        script += &format!(
+            "{record} {options} -o /tmp/{name}.dat /tmp/workload > /tmp/{name}.log 2>&1 || \
+             : > /tmp/{name}.dat\n"
+        );
+    }
+    script
+}
+
+/// Every form of the report, by both.
+fn compare(guest: &Guest, name: &str, referee: &TraceCmd) -> Result<(), Failed> {
+    let (file, snaptrace) = guest.recording(name, referee)?;
+    let mut differing = Vec::new();
+    for options in REPORTS {
+        // Of stacks with few frames trace-cmd prints, as raw fields, bytes that lie behind the record.
+        if name == "stack" && options.contains(&"-R") {
+            continue;
+        }
+        let style = ["report", "--style", "trace-cmd-3.1"];
+        let ours = Command::new(snaptrace).args(style).args(options).arg(&file).output()?;
+        let theirs = Command::new(&referee.program).arg("report").args(options).arg(&file).output()?;
+        if !theirs.status.success() {
+            return Err(described(&format!("trace-cmd report {}", options.join(" ")), &theirs).into());
+        }
+        // More than the line that tells the CPUs, or there is nothing to compare.
+        if theirs.stdout.iter().filter(|&&byte| byte == b'\n').count() < 2 {
+            return Err("the recording is empty".into());
+        }
+        if !ours.status.success() {
+            differing.push(described(&format!("snaptrace report {}", options.join(" ")), &ours));
+        } else if let Some(difference) = difference(&ours.stdout, &theirs.stdout) {
+            differing.push(format!("report {}: {difference}", options.join(" ")));
+        }
+    }
+    if differing.is_empty() { Ok(()) } else { Err(differing.join("\n").into()) }
+}
+
+/// The first line that differs, and how many do.
+fn difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
+    if ours == theirs {
+        return None;
+    }
+    let lines = |text: &[u8]| -> Vec<String> {
+        text.split(|&byte| byte == b'\n').map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    };
+    let (ours, theirs) = (lines(ours), lines(theirs));
+    let most = ours.len().max(theirs.len());
+    let at = |lines: &[String], index: usize| lines.get(index).cloned().unwrap_or("(no line)".into());
+    let differing: Vec<usize> = (0..most).filter(|&index| ours.get(index) != theirs.get(index)).collect();
+    let first = *differing.first()?;
+    Some(format!(
+        "{} of {most} lines differ, the first is line {}\n  snaptrace: {}\n  trace-cmd: {}",
+        differing.len(),
+        first + 1,
+        at(&ours, first),
+        at(&theirs, first)
+    ))
+}
+
+fn described(command: &str, output: &Output) -> String {
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    let first = stdout.lines().take(5).collect::<Vec<_>>().join("\n");
+    format!("{command}\nended with {}\n--- stdout starts\n{first}\n--- stderr\n{stderr}", output.status)
+}
