@@ -70,7 +70,7 @@ pub enum Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Bench {
-    /// `run -- true` against a bare boot, vmlinux against bzImage
+    /// Exact, plain and untuned boots; `run -- true` and a bare boot
     Boot,
     /// `snaptrace report` against trace-cmd's, on long recordings
     Report,
