@@ -27,7 +27,8 @@ fn main() -> ExitCode {
         "cat" => cat(&arguments),
         "ls" => ls(&arguments),
         "insmod" => insmod(&arguments),
-        _ => Err("call it as sh, cat, ls or insmod".into()),
+        "repeat" => repeat(&arguments),
+        _ => Err("call it as sh, cat, ls, insmod or repeat".into()),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -44,13 +45,31 @@ fn sh(commands: &[String]) -> Outcome {
     for command in commands {
         let mut words = command.split_whitespace();
         let program = words.next().ok_or("an empty command")?;
-        let mut child = Command::new(program);
-        child.args(words);
-        spawn::fork_not_spawn(&mut child);
-        let status = child.status().map_err(|error| format!("cannot run {program}: {error}"))?;
-        last = status.code().map_or(255, |code| code as u8);
+        last = run(Command::new(program).args(words))?;
     }
     Ok(last)
+}
+
+/// Runs a command to its end, after a fork, and gives its exit status back.
+fn run(command: &mut Command) -> Outcome {
+    spawn::fork_not_spawn(command);
+    let status = command
+        .status()
+        .map_err(|error| format!("cannot run {}: {error}", command.get_program().display()))?;
+    Ok(status.code().map_or(255, |code| code as u8))
+}
+
+/// `repeat COUNT PROGRAM…`: a program with its words, run that often, until it fails.
+fn repeat(arguments: &[String]) -> Outcome {
+    let [count, program, words @ ..] = arguments else { return Err("give it COUNT PROGRAM…".into()) };
+    let count: u32 = count.parse().map_err(|_| format!("{count} is no count"))?;
+    for _ in 0..count {
+        let status = run(Command::new(program).args(words))?;
+        if status != 0 {
+            return Ok(status);
+        }
+    }
+    Ok(0)
 }
 
 /// `cat FILE…`

@@ -45,6 +45,9 @@ pub enum Command {
     /// Run a command in a guest; its output and exit status come back
     #[command(after_help = "Example: cargo xtask run -- snaptrace list -f 'vfs_*'")]
     Run(RunArgs),
+    /// Tell what the functions of a graph case cost, in instructions
+    #[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
+    Cost(CostArgs),
     /// Open a shell in a guest
     #[command(after_help = "Example: cargo xtask shell --kernel 5.4 --append trace_event=sched")]
     Shell(GuestArgs),
@@ -67,7 +70,7 @@ pub enum Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Bench {
-    /// `run -- true` against a bare boot, vmlinux against bzImage
+    /// Exact, plain and untuned boots; `run -- true` and a bare boot
     Boot,
     /// `snaptrace report` against trace-cmd's, on long recordings
     Report,
@@ -208,6 +211,28 @@ pub struct RunArgs {
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Graph cases by name
+    #[arg(value_name = "CASE", required = true)]
+    pub cases: Vec<String>,
+    /// The kernel; by default the first at hand, else Debian's
+    #[arg(long, value_name = "NAME")]
+    pub kernel: Option<String>,
+    /// Compare with this kernel instead of the reviewed table
+    #[arg(long, value_name = "NAME")]
+    pub against: Option<String>,
+    /// Keep the tables as the reviewed ones
+    #[arg(long, conflicts_with = "against")]
+    pub update: bool,
+    /// A word for the kernel command line (repeatable)
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// A file to put into the guest's /extra (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub extra_file: Vec<PathBuf>,
 }
 
 /// A size with a unit, in MiB.

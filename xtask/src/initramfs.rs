@@ -34,7 +34,7 @@ const GNU: &str = "x86_64-unknown-linux-gnu";
 const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// The names under which the workload program is called.
-const WORKLOADS: [&str; 4] = ["cat", "insmod", "ls", "sh"];
+const WORKLOADS: [&str; 5] = ["cat", "insmod", "ls", "repeat", "sh"];
 
 /// Builds the guest's programs: with musl where that target is installed, else with static glibc.
 ///

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Bench, Cli, Command, GuestArgs, KernelArgs, ListFormat, RunArgs, TestVmArgs};
+use cli::{Bench, Cli, Command, CostArgs, GuestArgs, KernelArgs, ListFormat, RunArgs, TestVmArgs};
 use xtask::cache::Cache;
 use xtask::error::{Error, Result};
 use xtask::harness::Harness;
@@ -15,7 +15,7 @@ use xtask::matrix::Record;
 use xtask::suite::compare::Mode;
 use xtask::suite::guest::Wish;
 use xtask::suite::test_vm::Plan;
-use xtask::suite::{bench, run, test, test_vm, tour};
+use xtask::suite::{bench, cost, run, test, test_vm, tour};
 use xtask::verdict::Verdict;
 use xtask::{setup, ui};
 
@@ -47,6 +47,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             done.map(|(worst, _)| verdict(worst))
         }
         Command::Run(args) => run_one(&h, args),
+        Command::Cost(args) => cost::run(&h, &cost_plan(args)).map(verdict),
         Command::Shell(args) => run::shell(&h, args.kernel.clone().as_deref(), wish(args)).map(|()| 0),
         Command::Test => test::test(&h).map(verdict),
         Command::Doctor => setup::doctor(&h).map(|well| u8::from(!well)),
@@ -123,6 +124,17 @@ fn plan(args: TestVmArgs) -> Plan {
         exact,
         repeat: args.repeat,
         load: args.load,
+    }
+}
+
+fn cost_plan(args: CostArgs) -> cost::Plan {
+    cost::Plan {
+        cases: args.cases,
+        kernel: args.kernel,
+        against: args.against,
+        update: args.update,
+        append: args.append,
+        extra: args.extra_file,
     }
 }
 

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         if !at_hand {
             eprintln!("{kernel}: unavailable: not at hand, its guests are not tested");
         }
-        for (name, test) in TESTS {
+        for &(name, test) in TESTS {
             let on = kernel.clone();
             let trial = Trial::test(format!("{kernel} {name}"), move || test(&on));
             trials.push(trial.with_ignored_flag(!at_hand));
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 type Test = fn(&str) -> Result<(), Failed>;
 
-const TESTS: [(&str, Test); 12] = [
+const TESTS: &[(&str, Test)] = &[
     ("run returns the command's exit status", exit_status),
     ("run returns the command's output on both channels", output),
     ("run brings files out", files),
@@ -56,6 +56,8 @@ const TESTS: [(&str, Test); 12] = [
     ("a difference on a kernel nobody reviewed is drift", drift),
     ("exactness that cannot be is refused with the reason", refusals),
     ("equal runs of a case are proved equal", equal_runs),
+    ("a recording made twice is the same file", same_recording),
+    ("costs do not depend on other inputs", same_costs),
     ("noise let in on purpose is found and its source named", noise),
 ];
 
@@ -154,6 +156,38 @@ fn other_inputs(kernel: &str) -> Result<(), Failed> {
     expect(0, &root(), &[&drift[..], &["--extra-file", &unused]].concat())?;
     expect(0, &root(), &[&drift[..], &["--append", "snaptrace.unused=1"]].concat())?;
     Ok(())
+}
+
+fn same_recording(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let record =
+        ["snaptrace", "record", "-p", "function_graph", "-g", "__kmalloc", "-o", "out.dat", "ls", "/"];
+    for host in ["out.dat:one.dat", "out.dat:other.dat"] {
+        let run = ["run", "--exact", "--kernel", kernel, "--get", host, "--"];
+        expect(0, folder.path(), &[&run[..], &record].concat())?;
+    }
+    let (one, other) = (fs::read(folder.path().join("one.dat"))?, fs::read(folder.path().join("other.dat"))?);
+    demand(one.len() > 10_000 && one == other, "the recordings differ", &format!("{} bytes", one.len()))
+}
+
+/// The table of function-graph, with an unused file, an unused word, and another case before it.
+fn same_costs(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let unused = folder.path().join("unused");
+    fs::write(&unused, vec![b'x'; 123_457])?;
+    let unused = unused.to_string_lossy().into_owned();
+    let table = |arguments: &[&str]| -> Result<String, Failed> {
+        let (stdout, _) = expect(0, &root(), &[&["cost", "--kernel", kernel], arguments].concat())?;
+        let of_case = stdout.lines().skip_while(|line| !line.starts_with("function-graph on "));
+        let table: Vec<&str> = of_case.take_while(|line| !line.starts_with("graph-depth on ")).collect();
+        Ok(table.join("\n"))
+    };
+    let file = table(&["function-graph", "--extra-file", &unused])?;
+    demand(file.lines().any(|line| line.starts_with("__kmalloc ")), "no __kmalloc in the table", &file)?;
+    let word = table(&["function-graph", "--append", "snaptrace.unused=1"])?;
+    demand(word == file, "a word on the command line changes the table", &format!("{file}{word}"))?;
+    let selection = table(&["graph-depth", "function-graph"])?;
+    demand(selection == file, "another selection changes the table", &format!("{file}{selection}"))
 }
 
 /// A copy of the snapshots in which one line of the case `function` is another.

@@ -25,6 +25,9 @@ pub struct Case {
     /// Seconds it may take on real hardware; scaled to the accelerator.
     #[serde(default = "default_deadline")]
     pub deadline: u64,
+    /// A command that starts a graph trace of what the case shows, often enough to tell what each
+    /// function costs; `cargo xtask cost` runs it.
+    pub cost: Option<String>,
     /// The commands.
     #[serde(rename = "step")]
     pub steps: Vec<CaseStep>,

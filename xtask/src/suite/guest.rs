@@ -18,7 +18,7 @@ use crate::kernel::{self, Kernel};
 use crate::matrix::{Record, Source};
 use crate::setup::{self, Qemu};
 use crate::verdict::Verdict;
-use crate::vm::{self, Accel, Deadlines, Ended, Exactness, Machine, Noise, Taken, accel};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken, accel};
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -65,6 +65,8 @@ pub struct Wish {
     pub accel: Option<Accel>,
     /// Whether the run is to be bit-exact.
     pub exact: Exactness,
+    /// Whether the boot leaves out what only takes time.
+    pub boot: Boot,
     /// A source of noise let in on purpose, for tests.
     pub noise: Option<Noise>,
 }
@@ -82,6 +84,7 @@ impl Default for Wish {
             bzimage: false,
             accel: None,
             exact: Exactness::default(),
+            boot: Boot::default(),
             noise: None,
         }
     }
@@ -170,6 +173,11 @@ impl Guest {
         exact.then_some(self.record.icount_shift)
     }
 
+    /// Whether a busybox was put into the guest.
+    pub fn has_busybox(&self) -> bool {
+        self.wish.busybox
+    }
+
     /// A job that starts with the modules this kernel's results port needs.
     pub fn job(&self) -> Job {
         Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() }
@@ -219,13 +227,14 @@ impl Guest {
         Machine {
             image: image.clone(),
             initrd: folder.join("initrd"),
-            append: vm::command_line(&self.record.append, &words),
+            append: vm::command_line(self.wish.boot, &self.record.append, &words),
             accel: self.accel,
             icount_shift: self.icount_shift(),
             cpus: self.wish.cpus,
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
+            boot: self.wish.boot,
             noise: self.wish.noise,
             dir: folder.to_path_buf(),
         }

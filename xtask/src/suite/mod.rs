@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod cases;
 pub mod compare;
+pub mod cost;
+pub mod graph;
 pub mod guest;
 pub mod normalise;
 pub mod repeat;
