@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -450,4 +451,28 @@ fn help_fits_79_columns_and_has_examples() {
     let mut definition = snaptrace::cli::definition();
     definition.build();
     walk(&mut definition, "snaptrace");
+}
+
+#[test]
+fn somebody_without_the_permission_is_told_so() {
+    let fake = Fake::new();
+    fs::set_permissions(fake.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    // Run by root it is run as nobody, who cannot look into every target folder: so it is copied.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = folder.path().join("snaptrace");
+    fs::copy(env!("CARGO_BIN_EXE_snaptrace"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command.args(["list", "-t", "--tracing-dir"]).arg(fake.path());
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    } else {
+        fs::set_permissions(fake.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    let output = command.output().unwrap();
+    fs::set_permissions(fake.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(output.status.code(), Some(13), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("Permission denied"), "{said}");
+    assert!(said.contains(&fake.path().display().to_string()), "{said}");
 }

@@ -354,3 +354,16 @@ fn threads_do_not_change_what_is_printed() {
         assert!(together == alone, "{threads} threads print something else");
     }
 }
+
+#[test]
+fn a_full_disk_under_the_report_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("made-up.dat");
+    fs::write(&file, made_up(false)).unwrap();
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+    let output = command.arg("report").arg(&file).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("No space left on device"), "{said}");
+}
