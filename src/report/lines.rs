@@ -13,7 +13,7 @@ use crate::ring_buffer::Missed;
 use crate::trace_dat::{Record, Records};
 
 /// A batch has this many lines, or records of this many bytes; the rest of a record is beyond.
-const LINES: usize = 1024;
+const LINES: usize = 8192;
 const BYTES: usize = 1 << 20;
 /// How many functions are kept for looking up.
 const RECENT: usize = 4096;
@@ -25,13 +25,13 @@ pub(super) struct Line {
     /// The time of the line before, in units of differences, where these are shown.
     pub before: Option<u64>,
     pub missed: Missed,
-    pub buffer: usize,
+    buffer: u32,
     pub cpu: u32,
     /// The event's index.
-    pub event: Option<usize>,
+    pub event: Option<u32>,
     /// Where the record stands in the batch.
-    start: usize,
-    size: usize,
+    start: u32,
+    size: u32,
     pub around: Around,
 }
 
@@ -62,11 +62,17 @@ pub(super) struct Batch {
 }
 
 impl Batch {
+    /// Whether lines may follow that found no place.
+    pub fn is_full(&self) -> bool {
+        self.lines.len() >= LINES || self.bytes.len() >= BYTES
+    }
+
     /// The record of a line.
     pub fn record(&self, line: &Line) -> Record<'_> {
-        let data = self.bytes.get(line.start..line.start + line.size).unwrap_or_default();
+        let data = self.bytes.get(line.start as usize..).and_then(|rest| rest.get(..line.size as usize));
+        let data = data.unwrap_or_default();
         Record {
-            buffer: line.buffer,
+            buffer: line.buffer as usize,
             cpu: line.cpu,
             time: line.time,
             missed: line.missed,
@@ -115,7 +121,7 @@ impl<'r> Lines<'r> {
     /// Fills a batch with the next lines; there are none left when it stays empty.
     pub fn fill(&mut self, batch: &mut Batch) {
         self.begin(batch);
-        while batch.lines.len() < LINES && batch.bytes.len() < BYTES && self.take(batch) {}
+        while !batch.is_full() && self.take(batch) {}
     }
 
     /// Puts the next line, if there is one, alone into a batch; false when no record is left.
@@ -161,11 +167,11 @@ impl<'r> Lines<'r> {
             time: record.time,
             before: self.last_time,
             missed: record.missed,
-            buffer: record.buffer,
+            buffer: record.buffer as u32,
             cpu: record.cpu,
-            event: event.map(|event| event.index),
-            start,
-            size: batch.bytes.len() - start,
+            event: event.map(|event| event.index as u32),
+            start: start as u32,
+            size: (batch.bytes.len() - start) as u32,
             around: latency.map_or(Around::Nothing, Around::Latency),
         };
         match plan.handler(event) {
@@ -175,7 +181,7 @@ impl<'r> Lines<'r> {
             }
             Handler::GraphEntry(fields) => {
                 if let Some(entry) = Call::read(fields, plan, &record) {
-                    line.around = self.leaf(line.buffer, entry);
+                    line.around = self.leaf(line.buffer as usize, entry);
                 }
             }
             Handler::SchedSwitch => {

@@ -64,7 +64,7 @@ pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()>
     out.write_all(&text).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))?;
     for Source { lines, printer, .. } in sources {
         lines.records.finish()?;
-        printer.damage.map_or(Ok(()), |(_, error)| Err(error))?;
+        printer.damage.map_or(Ok(()), |damage| Err(damage.error))?;
     }
     Ok(())
 }

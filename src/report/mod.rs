@@ -12,17 +12,15 @@ pub mod merged;
 mod plan;
 mod printer;
 mod selection;
+mod threads;
 mod wakeups;
 
 use std::io::Write;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use crate::error::{Error, Result};
 use crate::trace_dat::Reader;
-use lines::{Batch, Lines};
+use lines::Lines;
 use plan::Plan;
-use printer::Printer;
 
 /// Whose lines are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,107 +98,9 @@ pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> R
         // As the kernel had it: there are no records to print.
         return writeln!(out, "{}", String::from_utf8_lossy(text)).and_then(|()| out.flush()).map_err(failed);
     }
-    let lines = Mutex::new(Lines::new(&plan));
-    let output = Output { state: Mutex::new(State { out, turn: 0, failed: None }), next: Condvar::new() };
-    let mut damage = Vec::new();
-    thread::scope(|scope| {
-        // Short recordings are printed before a thread has started.
-        let mut printer = Printer::new(&plan);
-        let more = print(&lines, &output, &mut printer, 1);
-        let others = if more { config.threads.saturating_sub(1) } else { 0 };
-        let others: Vec<_> = (0..others)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut printer = Printer::new(&plan);
-                    print(&lines, &output, &mut printer, usize::MAX);
-                    printer.damage
-                })
-            })
-            .collect();
-        if more {
-            print(&lines, &output, &mut printer, usize::MAX);
-        }
-        damage.extend(printer.damage);
-        // A thread that panicked has told so itself, and the scope passes that on.
-        damage.extend(others.into_iter().filter_map(|other| other.join().ok().flatten()));
-    });
-    let mut state = output.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let lines = lines.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some(cause) = state.failed {
-        return Err(failed(cause));
-    }
-    state.out.write_all(lines.summary().as_bytes()).and_then(|()| state.out.flush()).map_err(failed)?;
+    let mut lines = Lines::new(&plan);
+    let damage = threads::print(&plan, &mut lines, config.threads, &mut out).map_err(failed)?;
+    out.write_all(lines.summary().as_bytes()).and_then(|()| out.flush()).map_err(failed)?;
     lines.records.finish()?;
-    let first = damage.into_iter().min_by_key(|(number, _)| *number);
-    first.map_or(Ok(()), |(_, error)| Err(error))
-}
-
-/// Prints up to `batches` batches; false when there is nothing left to print.
-///
-/// Each thread takes the next batch, prints it into memory beside the others, and waits for its
-/// turn to write. So the first pass and the writing are never done by two at a time.
-fn print<W: Write>(
-    lines: &Mutex<Lines<'_>>,
-    output: &Output<W>,
-    printer: &mut Printer<'_>,
-    batches: usize,
-) -> bool {
-    let _bell = Bell(output);
-    let mut batch = Batch::default();
-    for _ in 0..batches {
-        lock(lines).fill(&mut batch);
-        if batch.lines.is_empty() {
-            return false;
-        }
-        printer.print(&batch);
-        let written = output.write(batch.turn, &printer.out);
-        if !written {
-            return false;
-        }
-    }
-    true
-}
-
-/// Where batches are written in their order.
-struct Output<W> {
-    state: Mutex<State<W>>,
-    next: Condvar,
-}
-
-struct State<W> {
-    out: W,
-    /// Whose turn it is.
-    turn: u64,
-    failed: Option<std::io::Error>,
-}
-
-impl<W: Write> Output<W> {
-    /// Writes the text of a batch once all before it are written; false when writing has failed.
-    fn write(&self, turn: u64, text: &[u8]) -> bool {
-        let waits = |state: &mut State<W>| state.turn != turn && state.failed.is_none();
-        let state = self.next.wait_while(lock(&self.state), waits);
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        if state.failed.is_none() {
-            state.failed = state.out.write_all(text).err();
-            state.turn += 1;
-        }
-        self.next.notify_all();
-        state.failed.is_none()
-    }
-}
-
-/// Rings when its thread panics, so that the others do not wait for a turn that never ends.
-struct Bell<'o, W>(&'o Output<W>);
-
-impl<W> Drop for Bell<'_, W> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            lock(&self.0.state).failed = Some(std::io::Error::other("a thread has panicked"));
-            self.0.next.notify_all();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    damage.map_or(Ok(()), |damage| Err(damage.error))
 }

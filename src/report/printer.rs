@@ -18,7 +18,7 @@ use crate::trace_dat::Record;
 const RECENT: usize = 4096;
 
 /// How many starts of lines are kept.
-const HEADS: usize = 8;
+const HEADS: usize = 32;
 
 /// Prints batches of lines; each thread has its own.
 pub(super) struct Printer<'r> {
@@ -27,22 +27,28 @@ pub(super) struct Printer<'r> {
     pub config: &'r Config,
     /// The text of the batch.
     pub out: Vec<u8>,
-    /// The first record that cannot be, and the number of its line.
-    pub damage: Option<(u64, Error)>,
+    pub damage: Option<Damage>,
     /// The number of the line being printed.
     number: u64,
-    /// Those of events that take turns, by some bits of the event's index.
+    /// Those of events and CPUs that take turns, by some bits of both.
     heads: [Head; HEADS],
     /// Functions looked up of late, by some bits of the address: a search takes much longer.
     recent: Vec<(u64, Option<Symbol<'r>>)>,
+}
+
+/// The first record that cannot be.
+pub(super) struct Damage {
+    /// The number of its line.
+    pub number: u64,
+    pub error: Error,
 }
 
 /// The start of the line before, up to the event's text. Most lines differ from it in the digits
 /// of the fraction only.
 #[derive(Debug, Default)]
 struct Head {
-    /// Process, CPU, event, instance and second.
-    of: Option<(i32, u32, Option<usize>, usize, u64)>,
+    /// Process, CPU, event, buffer and second.
+    of: Option<(i32, u32, Option<u32>, usize, u64)>,
     /// The number of its line.
     number: u64,
     text: Vec<u8>,
@@ -70,7 +76,7 @@ impl<'r> Printer<'r> {
         for (number, line) in (batch.first..).zip(&batch.lines) {
             self.number = number;
             let record = batch.record(line);
-            let event = line.event.and_then(|index| self.plan.reader.events().get(index));
+            let event = line.event.and_then(|index| self.plan.reader.events().get(index as usize));
             self.line_head(line, &record, event);
             self.text(line, &record, event);
             if let Around::Latency(latency) = line.around {
@@ -105,8 +111,8 @@ impl<'r> Printer<'r> {
         let digits = if config.nanoseconds { 9 } else { 6 };
         let second = 10u64.pow(digits as u32);
         let steady = self.plan.seconds && line.missed == Missed::No && !self.plan.varies;
-        let of = (pid, line.cpu, event.map(|event| event.index), line.buffer, time / second);
-        let slot = line.event.unwrap_or(0) % HEADS;
+        let of = (pid, line.cpu, line.event, record.buffer, time / second);
+        let slot = (line.event.unwrap_or(0) as usize + 3 * line.cpu as usize) % HEADS;
         let head = &self.heads[slot];
         if steady && head.of == Some(of) && self.plan.comms.are_as_at(head.number) {
             let start = self.out.len();
@@ -226,7 +232,7 @@ impl<'r> Printer<'r> {
                 "cannot read {name}: a record of CPU {} at time {}: {what}",
                 record.cpu, record.time
             ));
-            (number, error.help("its line is above as far as it could be read"))
+            Damage { number, error: error.help("its line is above as far as it could be read") }
         });
     }
 }
