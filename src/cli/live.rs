@@ -15,10 +15,10 @@ use crate::{set, stream, trace};
 #[derive(Debug, Args)]
 #[command(
     override_usage = "snaptrace trace [OPTIONS] [CMD]...",
-    after_help = "Lines come as the kernel words them. On a terminal they have colours, unless the
-environment has NO_COLOR. With CMD only it and its children are traced, unless
---all or -P says otherwise; without, everything until Ctrl-C. Afterwards all
-control files are as they were before.
+    after_help = "Lines come as the kernel words them. On a terminal they have colours, unless
+the environment has NO_COLOR. With CMD only it and its children are traced,
+unless --all or -P says otherwise; without, everything until Ctrl-C. Afterwards
+all control files are as they were before.
 
 Example:
   snaptrace trace -p function -l __kmalloc ls /

@@ -39,27 +39,28 @@ pub struct Field {
 /// Where a number stands in a record: what of a [`Field`] is needed to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    offset: usize,
-    size: usize,
+    offset: u32,
+    size: u32,
 }
 
 impl Place {
     /// Its bytes.
     pub fn size(self) -> usize {
-        self.size
+        self.size as usize
     }
 
     /// The unsigned number there; `None` when the record ends before.
     #[inline]
     pub fn number(self, order: ByteOrder, record: &[u8]) -> Option<u64> {
-        order.number_at(record, self.offset, self.size)
+        order.number_at(record, self.offset as usize, self.size as usize)
     }
 }
 
 impl Field {
     /// Where its number stands.
     pub fn place(&self) -> Place {
-        Place { offset: self.offset, size: self.size }
+        // Both are below 2^24.
+        Place { offset: self.offset as u32, size: self.size as u32 }
     }
 
     /// The field as an unsigned number; `None` when the record ends before.

@@ -43,7 +43,7 @@ pub(super) struct Call {
 impl Call {
     /// Reads a funcgraph_entry or funcgraph_exit; `None` when the record ends before.
     #[inline]
-    pub fn read(fields: CallFields, plan: &Plan<'_>, record: &Record<'_>) -> Option<Call> {
+    pub fn read(fields: &CallFields, plan: &Plan<'_>, record: &Record<'_>) -> Option<Call> {
         let order = plan.context.order;
         let time =
             |place: Option<Place>| place.and_then(|place| place.number(order, record.data)).unwrap_or(0);
@@ -62,7 +62,8 @@ impl Call {
         Call { duration: exit.duration, ..self }
     }
 
-    /// Whether this exit belongs to an entry.
+    /// Whether this exit belongs to an entry. (trace-cmd does not compare the CPU, and loses the
+    /// rest of a CPU whose exit it took for that of another's entry.)
     pub fn ends(&self, entry: &Call) -> bool {
         (self.cpu, self.pid, self.function) == (entry.cpu, entry.pid, entry.function)
     }

@@ -48,7 +48,7 @@ impl FunctionFields {
 
     /// The addresses of the function and of its caller.
     #[inline]
-    pub fn read(self, order: ByteOrder, record: &[u8]) -> Option<[u64; 2]> {
+    pub fn read(&self, order: ByteOrder, record: &[u8]) -> Option<[u64; 2]> {
         Some([self.function.number(order, record)?, self.caller.number(order, record)?])
     }
 }
@@ -92,7 +92,7 @@ impl Printer<'_> {
     /// format is to follow.
     pub(super) fn handle(
         &mut self,
-        handler: Handler,
+        handler: &Handler,
         line: &Line,
         record: &Record<'_>,
         event: &Event,
@@ -138,7 +138,7 @@ impl Printer<'_> {
         event.field(name)?.number(self.context.order, record.data)
     }
 
-    fn function(&mut self, fields: FunctionFields, line: &Line, record: &Record<'_>) -> Option<()> {
+    fn function(&mut self, fields: &FunctionFields, line: &Line, record: &Record<'_>) -> Option<()> {
         let [function, caller] = fields.read(self.context.order, record.data)?;
         if let Around::Depth(depth) = line.around {
             columns::blanks(depth * 3, &mut self.out);

@@ -68,8 +68,8 @@ impl<'r> Plan<'r> {
 
     /// How a record's event is printed.
     #[inline]
-    pub fn handler(&self, event: Option<&Event>) -> Handler {
-        event.and_then(|event| self.handlers.get(event.index)).copied().unwrap_or(Handler::None)
+    pub fn handler(&self, event: Option<&Event>) -> &Handler {
+        event.and_then(|event| self.handlers.get(event.index)).unwrap_or(&Handler::None)
     }
 
     #[inline]

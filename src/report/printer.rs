@@ -206,7 +206,7 @@ impl<'r> Printer<'r> {
             self.note(record, &what);
         }
         let handler = self.plan.handler(Some(event));
-        if handler != Handler::None && self.handle(handler, line, record, event) {
+        if *handler != Handler::None && self.handle(handler, line, record, event) {
             return;
         }
         let run = Run::new(event, record.data, self.context);

@@ -83,7 +83,8 @@ impl<'r> Records<'r> {
     pub fn skip(&mut self, buffer: usize) {
         self.leave();
         self.given = self.first_of(buffer);
-        self.run = None;
+        // A stream of another buffer may be taken out of turn.
+        self.run = self.run.filter(|run| Some(run.0) == self.given);
     }
 
     /// Ends the reading: an error when records were damaged, naming the first place, or when the
