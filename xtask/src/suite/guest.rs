@@ -227,7 +227,7 @@ impl Guest {
         Machine {
             image: image.clone(),
             initrd: folder.join("initrd"),
-            append: vm::command_line(self.wish.boot, &self.record.append, &words),
+            append: vm::command_line(self.wish.boot, self.wish.cpus, &self.record.append, &words),
             accel: self.accel,
             icount_shift: self.icount_shift(),
             cpus: self.wish.cpus,
