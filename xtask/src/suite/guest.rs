@@ -223,18 +223,20 @@ impl Guest {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             words.push(format!("noise={}", now.as_nanos()));
         }
+        // What makes one processor boot faster was seen to stall a second one.
+        let boot = if self.wish.cpus == 1 { self.wish.boot } else { Boot::Untuned };
         let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
         Machine {
             image: image.clone(),
             initrd: folder.join("initrd"),
-            append: vm::command_line(self.wish.boot, self.wish.cpus, &self.record.append, &words),
+            append: vm::command_line(boot, &self.record.append, &words),
             accel: self.accel,
             icount_shift: self.icount_shift(),
             cpus: self.wish.cpus,
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
-            boot: self.wish.boot,
+            boot,
             noise: self.wish.noise,
             dir: folder.to_path_buf(),
         }

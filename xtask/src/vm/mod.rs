@@ -67,7 +67,7 @@ pub enum Boot {
     /// It does.
     #[default]
     Fast,
-    /// It does not: what the benchmark compares with.
+    /// It does not: machines with several CPUs, and what the benchmark compares with.
     Untuned,
 }
 
@@ -130,23 +130,18 @@ const APPEND: [&str; 8] = [
     "ftrace_dump_on_oops",
 ];
 
-/// Words that only save time at boot of one CPU, and why. Those of single kernels stand in
-/// kernels.toml.
+/// Words that only save time at boot, and why. Those of single kernels stand in kernels.toml.
 const APPEND_FAST: [&str; 1] = [
     // The timer of the local APIC is calibrated for 100 ms at the host's pace; the HPET ticks as
-    // well, and needs fewer exits from translated code. But it ticks for one CPU only: a second one
-    // stalls.
+    // well, and needs fewer exits from translated code.
     "noapictimer",
 ];
 
-/// The kernel command line: the words every guest with so many CPUs gets, then those of the kernel,
-/// then the user's.
-pub fn command_line(boot: Boot, cpus: u32, of_kernel: &[String], of_user: &[String]) -> String {
+/// The kernel command line: the words every guest gets, then those of the kernel, then the user's.
+pub fn command_line(boot: Boot, of_kernel: &[String], of_user: &[String]) -> String {
     let mut words: Vec<&str> = APPEND.to_vec();
     if boot == Boot::Fast {
-        if cpus == 1 {
-            words.extend(APPEND_FAST);
-        }
+        words.extend(APPEND_FAST);
         words.extend(of_kernel.iter().map(String::as_str));
     }
     words.extend(of_user.iter().map(String::as_str));
@@ -324,7 +319,7 @@ mod tests {
         Machine {
             image: "/k/vmlinux".into(),
             initrd: "/run/initrd".into(),
-            append: command_line(Boot::Fast, 1, &["a=1".into()], &["b".into()]),
+            append: command_line(Boot::Fast, &["a=1".into()], &["b".into()]),
             accel: Accel::Tcg,
             icount_shift: Some(4),
             cpus: 1,
@@ -347,13 +342,6 @@ mod tests {
         let words: Vec<String> =
             machine.arguments(&qemu).into_iter().map(|word| word.into_string().unwrap()).collect();
         words.join(" ").replace(" -", "\n-")
-    }
-
-    #[test]
-    fn a_second_processor_has_a_timer_of_its_own() {
-        let line = |cpus| command_line(Boot::Fast, cpus, &[], &[]);
-        assert!(line(1).contains(" noapictimer"));
-        assert!(!line(2).contains("noapictimer"));
     }
 
     #[test]
