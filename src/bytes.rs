@@ -35,6 +35,13 @@ impl ByteOrder {
         let bytes = data.get(offset..offset.checked_add(size)?)?;
         // The common sizes without a loop: this is what decoding spends its time on.
         match size {
+            2 => {
+                let bytes = bytes.try_into().ok()?;
+                Some(u64::from(match self {
+                    ByteOrder::Little => u16::from_le_bytes(bytes),
+                    ByteOrder::Big => u16::from_be_bytes(bytes),
+                }))
+            }
             4 => self.u32_at(data, offset).map(u64::from),
             8 => {
                 let bytes = bytes.try_into().ok()?;

@@ -13,10 +13,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+use rustix::process::setpriority_process;
 
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
 
+/// The nice value of the threads. They need little time, but what comes too late is lost: a busy
+/// system shall not keep them waiting.
+const NICE: i32 = -20;
 /// Sub-buffers moved at once: as many as a pipe holds pages.
 const AT_ONCE: usize = 16;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
@@ -199,6 +203,8 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 impl Source {
     fn drain(mut self, stop: &AtomicBool) -> Result<Drained> {
+        // Of this thread alone. Without the permission it waits its turn like all others.
+        let _ = setpriority_process(None, NICE);
         let (pipe_out, pipe_in) = pipe()?;
         let mut pause = SHORTEST_PAUSE;
         let mut waited = false;
@@ -210,6 +216,9 @@ impl Source {
                 0 => match self.plan.interval {
                     Some(Duration::ZERO) => self.wait(true, None)?,
                     Some(interval) => self.wait(false, Some(interval))?,
+                    // The kernel wakes whoever waits for a buffer when half of it is full. Where that
+                    // is a matter of milliseconds, it is too late.
+                    None if self.longest_pause == SHORTEST_PAUSE => self.wait(false, Some(pause))?,
                     None if !waited => {
                         self.wait(true, None)?;
                         waited = true;

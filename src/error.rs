@@ -21,7 +21,11 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// assert_eq!(error.to_string(), "tracer 'functoin' does not exist\n  help: did you mean 'function'?");
 /// ```
 #[derive(Debug)]
-pub struct Error {
+pub struct Error(Box<Parts>);
+
+/// Boxed, so that results are as small where all goes well as they are without an error.
+#[derive(Debug)]
+struct Parts {
     exit_code: u8,
     what: String,
     cause: Option<String>,
@@ -50,14 +54,14 @@ impl Error {
 
     /// A failure with an exit code chosen by the caller.
     pub fn with_code(exit_code: u8, what: impl Into<String>) -> Error {
-        Error {
+        Error(Box::new(Parts {
             exit_code,
             what: what.into(),
             cause: None,
             kernel_log: None,
             help: None,
             closed_output: false,
-        }
+        }))
     }
 
     /// A failed system call: `operation` is a verb ("read", "write 'nop' to"), `path` its object.
@@ -92,25 +96,25 @@ impl Error {
     /// Output that could not be written. A closed pipe is no failure: see [`Error::is_closed_output`].
     pub fn output(cause: &io::Error) -> Error {
         let mut error = Error::new("cannot write the output").because(cause);
-        error.closed_output = cause.kind() == io::ErrorKind::BrokenPipe;
+        error.0.closed_output = cause.kind() == io::ErrorKind::BrokenPipe;
         error.help("check the file or pipe that standard output goes to")
     }
 
     /// Adds the system's own words on the cause.
     pub fn because(mut self, cause: &io::Error) -> Error {
-        self.cause = Some(describe(cause));
+        self.0.cause = Some(describe(cause));
         self
     }
 
     /// Replaces the advice.
     pub fn help(mut self, help: impl Into<String>) -> Error {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// Adds a sentence after the advice given so far.
     pub fn and_help(mut self, help: &str) -> Error {
-        self.help = Some(match self.help.take() {
+        self.0.help = Some(match self.0.help.take() {
             Some(before) => format!("{before}\n        {help}"),
             None => help.to_string(),
         });
@@ -119,44 +123,44 @@ impl Error {
 
     /// Adds what the kernel's `error_log` says about the refused command.
     pub fn kernel_log(mut self, excerpt: Option<String>) -> Error {
-        self.kernel_log = excerpt;
+        self.0.kernel_log = excerpt;
         self
     }
 
     /// Makes it the fault of a request, with other words for what was tried; cause and the
     /// kernel's words stay. Denied access stays what it is.
     pub fn of_request(mut self, what: impl Into<String>) -> Error {
-        if self.exit_code != Error::PERMISSION {
-            self.exit_code = Error::USAGE;
-            self.what = what.into();
+        if self.0.exit_code != Error::PERMISSION {
+            self.0.exit_code = Error::USAGE;
+            self.0.what = what.into();
         }
         self
     }
 
     /// The exit code a command ends with after this error: 1, 2 or 13, or what the caller chose.
     pub fn exit_code(&self) -> u8 {
-        self.exit_code
+        self.0.exit_code
     }
 
     /// True when the reader of standard output went away, as in `snaptrace show | head`.
     pub fn is_closed_output(&self) -> bool {
-        self.closed_output
+        self.0.closed_output
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
-        if let Some(cause) = &self.cause {
+        write!(f, "{}", self.0.what)?;
+        if let Some(cause) = &self.0.cause {
             write!(f, ": {cause}")?;
         }
-        if let Some(log) = &self.kernel_log {
+        if let Some(log) = &self.0.kernel_log {
             write!(f, "\n  the kernel's error_log:")?;
             for line in log.lines() {
                 write!(f, "\n    {line}")?;
             }
         }
-        match &self.help {
+        match &self.0.help {
             Some(help) => write!(f, "\n  help: {help}"),
             None => Ok(()),
         }

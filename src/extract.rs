@@ -8,6 +8,7 @@ use crate::error::Result;
 use crate::journal::Journal;
 use crate::metadata;
 use crate::output::{self, Output, Recording, Target, say, tell};
+use crate::record;
 use crate::session::{Lock, Session};
 use crate::tracefs::Tracefs;
 
@@ -24,21 +25,23 @@ pub struct Extract {
     pub quiet: bool,
 }
 
-/// Moves the buffer, or the snapshot, of an instance to a file; it is empty then.
+/// Moves the buffer, or the snapshot, of an instance to a file; it is empty then. Gives the exit code.
 ///
-/// Tracing is paused meanwhile and goes on afterwards if it was on. `out` gets what is told on
+/// Tracing is paused meanwhile and goes on afterwards if it was on. A signal ends it no sooner, for
+/// what is taken out would be lost; the exit code is then as of `record`. `out` gets what is told on
 /// success.
 ///
 /// # Errors
 /// There is no such instance, the kernel takes no snapshots, a recording runs, or the file cannot
 /// be written.
-pub fn extract(tracefs: &Tracefs, config: &Extract, out: &mut dyn Write) -> Result<()> {
+pub fn extract(tracefs: &Tracefs, config: &Extract, out: &mut dyn Write) -> Result<u8> {
     let instance = tracefs.instance(config.instance.as_deref())?;
     if config.snapshot {
         crate::snapshot::check(&instance)?;
     }
     let target = Target::new(&config.output)?;
     let _lock = Lock::take(tracefs)?;
+    let mut signals = record::signals()?;
     let journal = Journal::begin(tracefs)?.map(Rc::new);
     let mut session = Session::new(instance.clone()).with_journal(journal.as_ref());
     let plan = drain::Plan {
@@ -62,5 +65,10 @@ pub fn extract(tracefs: &Tracefs, config: &Extract, out: &mut dyn Write) -> Resu
     if !config.quiet {
         say(out, &output::summary(&stored, &config.output))?;
     }
-    Ok(())
+    for signal in signals.pending() {
+        if let Some(code) = record::exit_code(signal, &mut None)? {
+            return Ok(code);
+        }
+    }
+    Ok(0)
 }

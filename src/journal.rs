@@ -221,7 +221,29 @@ fn boot_id() -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 128, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn whatever_is_noted_is_read(
+            (instance, file) in ("\\PC*", "[^\r]{0,20}"),
+            values in proptest::collection::vec("[a\\\\\t\n \\PC]{0,12}", 0..4),
+        ) {
+            let noted = Entry::Changed { instance, file, values, mode: Mode::Append };
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("journal");
+            let journal = Journal { path: path.clone(), file: File::create(&path).unwrap() };
+            journal.note(&noted).unwrap();
+            prop_assert_eq!(parse(&fs::read_to_string(&path).unwrap()).2, [noted]);
+        }
+    }
 
     #[test]
     fn what_is_noted_is_read_and_a_cut_line_is_not() {

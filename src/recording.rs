@@ -3,8 +3,10 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, Read};
+use std::mem;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::trace_dat::write::{self, Compression, CpuData, Metadata, Version};
@@ -15,7 +17,19 @@ use crate::trace_dat::{Input, Reader};
 struct OnDisk {
     file: File,
     size: u64,
+    window: Mutex<Window>,
 }
+
+/// Bytes of a file around the last small read: what is read number by number, as a file's head is,
+/// needs no system call for each.
+#[derive(Debug, Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+/// Reads of at most a quarter of this go through the window, whose size it is.
+const WINDOW: usize = 64 << 10;
 
 impl Input for OnDisk {
     fn size(&self) -> u64 {
@@ -23,7 +37,29 @@ impl Input for OnDisk {
     }
 
     fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(into, offset)
+        let left = self.size.saturating_sub(offset);
+        if into.len() > WINDOW / 4 || into.len() as u64 > left {
+            return self.file.read_exact_at(into, offset);
+        }
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        if window.part(offset, into.len()).is_none() {
+            let size = left.min(WINDOW as u64) as usize;
+            // What a failed read leaves is not taken for the file's.
+            let mut bytes = mem::take(&mut window.bytes);
+            bytes.resize(size, 0);
+            self.file.read_exact_at(&mut bytes, offset)?;
+            *window = Window { start: offset, bytes };
+        }
+        let part = window.part(offset, into.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        into.copy_from_slice(part);
+        Ok(())
+    }
+}
+
+impl Window {
+    fn part(&self, offset: u64, size: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(start..start.checked_add(size)?)
     }
 }
 
@@ -40,7 +76,7 @@ pub fn open(path: &Path) -> Result<Reader> {
     let about = file.metadata().map_err(failed)?;
     let name = path.display().to_string();
     if about.is_file() {
-        return Reader::new(&name, OnDisk { file, size: about.len() });
+        return Reader::new(&name, OnDisk { file, size: about.len(), window: Mutex::default() });
     }
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
@@ -81,4 +117,34 @@ pub fn write(
     drop(out);
     aside.persist(path).map_err(|error| failed(&error.error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn reads_of_all_sizes_see_the_same_bytes() {
+        let content: Vec<u8> =
+            (0..200_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, &content).unwrap();
+        let size = content.len() as u64;
+        let file = OnDisk { file: File::open(&path).unwrap(), size, window: Mutex::default() };
+        for (offset, length) in
+            [(0, 8), (60_000, 16_384), (70_000, 4), (64, 60_000), (60_001, 1), (199_990, 10), (5, 0), (3, 9)]
+        {
+            let mut bytes = vec![0; length];
+            file.read_at(offset as u64, &mut bytes).unwrap();
+            assert_eq!(bytes, content[offset..offset + length], "{length} bytes at {offset}");
+        }
+        assert!(file.read_at(199_990, &mut [0; 11]).is_err());
+        // A file that was cut meanwhile is an error, not what was there before.
+        fs::write(&path, &content[..100]).unwrap();
+        assert!(file.read_at(100_000, &mut [0; 8]).is_err());
+        assert!(file.read_at(100_000, &mut [0; 8]).is_err());
+    }
 }

@@ -162,19 +162,34 @@ impl Walk {
     /// Goes to the next record; false at the end of the data.
     ///
     /// Fails when an event does not fit into the data; there is no way to go on behind it.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&mut self, layout: &Layout, page: &[u8]) -> Result<bool> {
+        // Nearly all events are records that tell their size in the head.
+        if self.next < self.end
+            && let Some(head) = layout.order.u32_at(page, self.next)
+        {
+            let (type_len, delta) = split_head(layout.order, head);
+            let end = self.next + 4 + 4 * type_len as usize;
+            if (1..TYPE_PADDING).contains(&type_len) && end <= self.end {
+                self.time = self.time.wrapping_add(delta);
+                (self.start, self.size) = (self.next + 4, 4 * type_len as usize);
+                self.next = end;
+                self.missed = std::mem::replace(&mut self.missed_before, Missed::No);
+                return Ok(true);
+            }
+        }
+        self.advance_over_any(layout, page)
+    }
+
+    /// The same, whatever the next event is.
+    fn advance_over_any(&mut self, layout: &Layout, page: &[u8]) -> Result<bool> {
         let word = |offset: usize| {
             layout.order.u32_at(page, offset).filter(|_| offset + 4 <= self.end).ok_or_else(|| cut(offset))
         };
         while self.next < self.end {
             let at = self.next;
             let head = word(at)?;
-            let (type_len, delta) = match layout.order {
-                ByteOrder::Little => (head & 31, head >> 5),
-                ByteOrder::Big => (head >> DELTA_BITS, head & ((1 << DELTA_BITS) - 1)),
-            };
-            let delta = u64::from(delta);
+            let (type_len, delta) = split_head(layout.order, head);
             let (start, size) = match type_len {
                 TYPE_PADDING if delta == 0 => return Ok(false),
                 TYPE_PADDING => {
@@ -210,6 +225,16 @@ impl Walk {
         }
         Ok(false)
     }
+}
+
+/// An event's `type_len` and `time_delta`.
+#[inline]
+fn split_head(order: ByteOrder, head: u32) -> (u32, u64) {
+    let (type_len, delta) = match order {
+        ByteOrder::Little => (head & 31, head >> 5),
+        ByteOrder::Big => (head >> DELTA_BITS, head & ((1 << DELTA_BITS) - 1)),
+    };
+    (type_len, u64::from(delta))
 }
 
 fn advance(from: usize, header: usize, size: usize, end: usize) -> Result<usize> {

@@ -18,7 +18,7 @@ use crate::tracefs::{Instance, Mode, Tracefs};
 
 const TRACER: &str = "current_tracer";
 const TRACING_ON: &str = "tracing_on";
-const BUFFER_SIZE: &str = "buffer_size_kb";
+pub(crate) const BUFFER_SIZE: &str = "buffer_size_kb";
 const LOCKS: &str = "/proc/locks";
 /// What a new instance does not have from the top one by itself.
 const INHERITED: [&str; 10] = [
@@ -272,9 +272,9 @@ impl Drop for Session {
 
 /// Gives the top instance's buffer the size that its first use would give it.
 ///
-/// Once there is another instance, the kernel takes the small buffer of the boot for the full one,
-/// and would leave it at that.
-fn expand(top: &Instance) -> Result<()> {
+/// Once there is another instance, or a size was refused, the kernel takes the small buffer of the
+/// boot for the full one, and would leave it at that.
+pub(crate) fn expand(top: &Instance) -> Result<()> {
     if top.has(BUFFER_SIZE) && top.read(BUFFER_SIZE)?.contains("(expanded: ") {
         top.write_lines(BUFFER_SIZE, &written_form(BUFFER_SIZE, &top.read(BUFFER_SIZE)?), Mode::Replace)?;
     }

@@ -2,6 +2,7 @@
 
 use crate::command::Held;
 use crate::error::{Error, Result};
+use crate::session;
 use crate::start::{self, Start, Step};
 use crate::tracefs::{Mode, Tracefs};
 
@@ -27,6 +28,9 @@ pub fn set(tracefs: &Tracefs, config: &Start) -> Result<u8> {
     if steps.is_empty() {
         return Err(Error::usage("nothing to set was given")
             .help("'snaptrace set --help' lists what can be set; 'snaptrace stat' shows what is"));
+    }
+    if steps.iter().any(|step| step.file == session::BUFFER_SIZE) {
+        session::expand(&instance)?;
     }
     for Step { file, values, mode } in &steps {
         let mode = if file == "set_event" { Mode::Append } else { *mode };

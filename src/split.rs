@@ -179,7 +179,7 @@ impl<'r> Split<'r> {
             while let Some(record) = stream.peek(self.buffer) {
                 let time = self.reader.shown_time(record.time);
                 if self.config.start.is_some_and(|start| !start.is_at_or_before(time)) {
-                    stream.skip(self.buffer);
+                    stream.skip();
                     continue;
                 }
                 if self.config.end.is_some_and(|end| end.is_before(time)) {
@@ -207,7 +207,7 @@ impl<'r> Split<'r> {
                     return Err(too_large(self.reader, &record));
                 }
                 events += 1;
-                stream.skip(self.buffer);
+                stream.skip();
             }
         }
         piece.retain(|(_, pages)| pages.count() > 0);

@@ -29,7 +29,7 @@ pub struct SubBuffers {
 }
 
 impl SubBuffers {
-    /// None yet. Each will have `size` bytes.
+    /// None yet. Each will have `size` bytes, a multiple of 4 as of every page.
     pub fn new(order: ByteOrder, long_size: usize, size: usize) -> SubBuffers {
         SubBuffers { order, long_size, size, bytes: Vec::new(), open: None, head: (0, Missed::No), time: 0 }
     }

@@ -68,11 +68,14 @@ fn compare(
 ) -> Result<(), Failed> {
     let text = normalise(&result.transcript());
     let agreed = snapshots.assert(result, &text, updating);
-    let (verdict, why) = match agreed {
-        Ok(()) => (Verdict::Pass, String::new()),
-        Err(what) => judge(result, reviewed, &what),
+    let (verdict, why, diff) = match agreed {
+        Ok(()) => (Verdict::Pass, String::new(), String::new()),
+        Err(what) => {
+            let (verdict, why) = judge(result, reviewed, &what);
+            (verdict, why, snapshots.diff(result, &text))
+        }
     };
-    Comparison { verdict, why: why.clone() }.save(folder).map_err(|error| error.to_string())?;
+    Comparison { verdict, why: why.clone(), diff }.save(folder).map_err(|error| error.to_string())?;
     match verdict {
         Verdict::Pass => Ok(()),
         verdict => Err(format!("{verdict}: {why}").into()),
@@ -113,12 +116,26 @@ impl Snapshots {
         self.folder.join(format!("{case}@{kernel}.snap"))
     }
 
-    fn assert(&self, result: &Stored, text: &str, updating: bool) -> Result<(), String> {
+    /// The snapshot that holds for a result.
+    fn of(&self, result: &Stored, text: &str, updating: bool) -> PathBuf {
         let own = self.own(&result.case, &result.kernel);
         let shared = self.shared(&result.case);
         // An update never writes the shared snapshot: it would speak for kernels not run.
         let take_own = own.exists() || !shared.exists() || (updating && content(&shared) != text);
-        let path = if take_own { &own } else { &shared };
+        if take_own { own } else { shared }
+    }
+
+    /// What a result lacks of its snapshot, and what it has beyond.
+    fn diff(&self, result: &Stored, text: &str) -> String {
+        let path = self.of(result, text, false);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (old, new) = (content(&path), format!("{}\n", text.trim_end()));
+        let diff = similar::TextDiff::from_lines(&old, &new);
+        diff.unified_diff().header(&name, &result.kernel).to_string()
+    }
+
+    fn assert(&self, result: &Stored, text: &str, updating: bool) -> Result<(), String> {
+        let path = self.of(result, text, updating);
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(&self.folder);

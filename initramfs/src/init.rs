@@ -5,34 +5,22 @@
 //! Whatever goes wrong is sent as [`Frame::Fatal`] where the port is open and written to the
 //! console in any case; PID 1 never returns, since that would be a panic of the kernel.
 
-use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use initramfs::job::{JOB_PATH, MODULE_DIR, RESULTS_PORT, WORKLOAD_DIR};
+use initramfs::early::{self, Failure};
+use initramfs::job::WORKLOAD_DIR;
 use initramfs::protocol::{Frame, Hello, MAX_PAYLOAD, Sender, Status, VERSION};
-use initramfs::{Job, Step, spawn};
+use initramfs::{Step, spawn};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
-use rustix::system::{RebootCommand, finit_module, reboot};
-
-/// Source, target, type: mounted in this order. What is already mounted is left alone.
-const MOUNTS: [(&str, &str, &str); 7] = [
-    ("proc", "/proc", "proc"),
-    ("sysfs", "/sys", "sysfs"),
-    ("devtmpfs", "/dev", "devtmpfs"),
-    ("devpts", "/dev/pts", "devpts"),
-    ("tmpfs", "/tmp", "tmpfs"),
-    ("debugfs", "/sys/kernel/debug", "debugfs"),
-    ("tracefs", "/sys/kernel/tracing", "tracefs"),
-];
+use rustix::system::{RebootCommand, reboot};
 
 /// Path, value, reason: settings that 5.4 knows as sysctls only, not on the command line.
 const SYSCTLS: [(&str, &str); 3] = [
@@ -43,8 +31,6 @@ const SYSCTLS: [(&str, &str); 3] = [
     // A workload under SCHED_FIFO is not put aside after 0.95 s: that would move its trace.
     ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
 ];
-
-type Failure = String;
 
 fn main() {
     let mut sender = None;
@@ -59,18 +45,18 @@ fn main() {
 }
 
 fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
-    mount_all()?;
+    early::mount_all()?;
     for (path, value) in SYSCTLS {
         // A kernel without the setting has no use for it.
         if Path::new(path).exists() {
             fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;
         }
     }
-    let job = read_job()?;
+    let job = early::read_job()?;
     for module in &job.boot_modules {
-        load_module(module)?;
+        early::load_module(module)?;
     }
-    let sender = to.insert(Sender::new(open_port()?));
+    let sender = to.insert(Sender::new(early::open_port()?));
     let hello = hello()?;
     send(sender, &Frame::Hello(hello))?;
     if let Ok(config) = fs::read("/proc/config.gz") {
@@ -94,68 +80,6 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         shell()?;
     }
     send(sender, &Frame::End)
-}
-
-fn mount_all() -> Result<(), Failure> {
-    for (source, target, kind) in MOUNTS {
-        // debugfs and tracefs bring their own mount points; a kernel without them has neither.
-        if !Path::new(target).is_dir() {
-            match fs::create_dir_all(target) {
-                Ok(()) => {}
-                Err(_) if target.starts_with("/sys/") => continue,
-                Err(error) => return Err(format!("cannot create {target}: {error}")),
-            }
-        }
-        match mount(source, target, kind, MountFlags::empty(), None) {
-            // EBUSY: mounted already. ENODEV: this kernel does not have it.
-            Ok(()) | Err(Errno::BUSY | Errno::NODEV | Errno::EXIST) => {}
-            Err(error) => return Err(format!("cannot mount {kind} on {target}: {error}")),
-        }
-    }
-    Ok(())
-}
-
-fn read_job() -> Result<Job, Failure> {
-    let bytes = fs::read(JOB_PATH).map_err(|error| format!("cannot read the job {JOB_PATH}: {error}"))?;
-    serde_json::from_slice(&bytes).map_err(|error| format!("cannot parse the job {JOB_PATH}: {error}"))
-}
-
-fn load_module(name: &str) -> Result<(), Failure> {
-    let path = format!("{MODULE_DIR}/{name}.ko");
-    let file = File::open(&path).map_err(|error| format!("cannot open the module {path}: {error}"))?;
-    match finit_module(&file, &CString::default(), 0) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(format!("cannot load the module {path}: {error}")),
-    }
-}
-
-/// Finds the virtio-serial port by the name the host gave it.
-fn find_port() -> Option<PathBuf> {
-    let entries = fs::read_dir("/sys/class/virtio-ports").ok()?;
-    for entry in entries.flatten() {
-        let name = fs::read_to_string(entry.path().join("name")).unwrap_or_default();
-        if name.trim_end() == RESULTS_PORT {
-            return Some(Path::new("/dev").join(entry.file_name()));
-        }
-    }
-    None
-}
-
-fn open_port() -> Result<File, Failure> {
-    // The port's name arrives in a message from the host some time after the driver has loaded.
-    for _ in 0..1000 {
-        if let Some(path) = find_port() {
-            match OpenOptions::new().write(true).open(&path) {
-                Ok(port) => return Ok(port),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    return Err(format!("cannot open the results port {}: {error}", path.display()));
-                }
-            }
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Err(format!("there is no virtio-serial port named {RESULTS_PORT}"))
 }
 
 fn hello() -> Result<Hello, Failure> {

@@ -305,7 +305,75 @@ impl Receiver {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
+
+    fn any_frame() -> impl Strategy<Value = Frame> {
+        let bytes = || vec(any::<u8>(), 0..300);
+        let status = prop_oneof![
+            any::<i32>().prop_map(Status::Exited),
+            any::<i32>().prop_map(Status::Signaled),
+            any::<i32>().prop_map(Status::NotStarted),
+        ];
+        prop_oneof![
+            (any::<u32>(), any::<String>(), any::<String>(), vec(any::<String>(), 0..4)).prop_map(
+                |(version, release, tracing_dir, tracers)| {
+                    Frame::Hello(Hello { version, release, tracing_dir, tracers })
+                }
+            ),
+            bytes().prop_map(Frame::Config),
+            any::<u32>().prop_map(Frame::StepStart),
+            bytes().prop_map(Frame::Stdout),
+            bytes().prop_map(Frame::Stderr),
+            status.prop_map(Frame::StepEnd),
+            any::<String>().prop_map(Frame::FileStart),
+            bytes().prop_map(Frame::FileData),
+            any::<String>().prop_map(Frame::FileError),
+            any::<String>().prop_map(Frame::Fatal),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 64, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn whatever_is_sent_is_received(frames in vec(any_frame(), 0..8), piece in 1_usize..400) {
+            let mut bytes = Vec::new();
+            let mut sender = Sender::new(&mut bytes);
+            frames.iter().chain([&Frame::End]).for_each(|frame| sender.send(frame).unwrap());
+            let mut receiver = Receiver::new();
+            let mut received = Vec::new();
+            for piece in bytes.chunks(piece) {
+                receiver.push(piece);
+                while let Some(frame) = receiver.frame().unwrap() {
+                    received.push(frame);
+                }
+            }
+            prop_assert!(receiver.ended());
+            prop_assert_eq!(received.pop(), Some(Frame::End));
+            prop_assert_eq!(received, frames);
+        }
+
+        #[test]
+        fn whatever_is_changed_is_not_received(
+            frames in vec(any_frame(), 1..4),
+            (at, bit) in (any::<prop::sample::Index>(), 0..8_u8),
+        ) {
+            let mut bytes = Vec::new();
+            let mut sender = Sender::new(&mut bytes);
+            frames.iter().chain([&Frame::End]).for_each(|frame| sender.send(frame).unwrap());
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            let (received, receiver, damage) = receive(&bytes);
+            prop_assert!(damage.is_some() || !receiver.ended());
+            prop_assert_eq!(&received[..], &frames[..received.len()]);
+        }
+    }
 
     fn frames() -> Vec<Frame> {
         vec![

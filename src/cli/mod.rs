@@ -307,7 +307,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Trace(args) => return args.run(&tracefs),
         Command::Stream(args) => return args.run(&tracefs),
         Command::Set(args) => return args.run(&tracefs),
-        Command::Extract(args) => extract::extract(&tracefs, &args.config(), &mut io::stdout())?,
+        Command::Extract(args) => return extract::extract(&tracefs, &args.config(), &mut io::stdout()),
         Command::Snapshot(args) => args.run(&tracefs)?,
         Command::Stop(args) => control::stop(&chosen(&args)?)?,
         Command::Restart(args) => control::restart(&chosen(&args)?)?,

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem;
 use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -214,7 +215,11 @@ impl ReportArgs {
             return Ok(());
         }
         if let [(reader, config)] = inputs.as_slice() {
-            return report::report(reader, config, standard_output()?);
+            let outcome = report::report(reader, config, standard_output()?);
+            // The process ends: to give back thousands of formats and symbols one by one would take
+            // longer than to print a short recording.
+            mem::forget(inputs);
+            return outcome;
         }
         let inputs: Vec<_> = inputs.iter().map(|(reader, config)| (reader, config)).collect();
         merged::report(&inputs, &mut standard_output()?)

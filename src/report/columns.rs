@@ -112,7 +112,33 @@ pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 512, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn columns_are_as_the_formatter_makes_them(
+            value in (any::<u64>(), 0..64_u32).prop_map(|(value, shift)| value >> shift),
+            width in 0_usize..24,
+        ) {
+            prop_assert_eq!(text(|out| number(value, width, b' ', out)), format!("{value:width$}"));
+            prop_assert_eq!(text(|out| number(value, width, b'0', out)), format!("{value:0width$}"));
+            let (whole, part) = (value / 1_000_000, value % 1_000_000);
+            prop_assert_eq!(text(|out| seconds(value, 6, out)), format!("{whole:5}.{part:06}"));
+            let (id, processor) = (value as i32, value as u32);
+            prop_assert_eq!(text(|out| pid(id, out)), format!("-{id:<5}"));
+            prop_assert_eq!(text(|out| cpu(processor, out)), format!(" [{processor:03}]"));
+            let mut place = [0; 9];
+            digits(value % 1_000_000_000, &mut place);
+            prop_assert_eq!(String::from_utf8_lossy(&place), format!("{:09}", value % 1_000_000_000));
+        }
+    }
 
     fn text(make: impl Fn(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();

@@ -36,13 +36,13 @@ pub(super) struct Call {
     pid: i32,
     function: u64,
     depth: u64,
-    /// From the call to the return; 0 for an entry that is no leaf.
+    /// From the call to the return; 0 for an entry.
     pub duration: u64,
 }
 
 impl Call {
     /// Reads a funcgraph_entry or funcgraph_exit; `None` when the record ends before.
-    #[inline]
+    #[inline(always)]
     pub fn read(fields: &CallFields, plan: &Plan<'_>, record: &Record<'_>) -> Option<Call> {
         let order = plan.context.order;
         let time =
@@ -57,11 +57,6 @@ impl Call {
         })
     }
 
-    /// This entry with what its exit tells.
-    pub fn ended_by(self, exit: &Call) -> Call {
-        Call { duration: exit.duration, ..self }
-    }
-
     /// Whether this exit belongs to an entry. (trace-cmd does not compare the CPU, and loses the
     /// rest of a CPU whose exit it took for that of another's entry.)
     pub fn ends(&self, entry: &Call) -> bool {
@@ -70,16 +65,16 @@ impl Call {
 }
 
 impl Printer<'_> {
-    /// Appends the text of an entry, with its exit when that follows at once.
-    pub(super) fn graph_entry(&mut self, entry: &Call, leaf: bool) {
-        if leaf {
-            self.duration(entry.duration);
-        } else {
-            self.out.extend_from_slice(b"             |  ");
+    /// Appends the text of an entry, and of its exit when that follows at once, after `leaf`
+    /// nanoseconds.
+    pub(super) fn graph_entry(&mut self, entry: &Call, leaf: Option<u64>) {
+        match leaf {
+            Some(duration) => self.duration(duration),
+            None => self.out.extend_from_slice(b"             |  "),
         }
         self.depth(entry);
         self.graph_function(entry.function);
-        self.out.extend_from_slice(if leaf { b"();" } else { b"() {" });
+        self.out.extend_from_slice(if leaf.is_some() { b"();" } else { b"() {" });
         self.depth_note(entry);
     }
 
@@ -117,6 +112,24 @@ impl Printer<'_> {
     /// Microseconds with three digits behind the point, or, as the kernel's own text has it, as many
     /// as fit into seven characters; a mark before them tells of long calls.
     fn duration(&mut self, duration: u64) {
+        if duration >= 1_000_000 {
+            return self.long_duration(duration);
+        }
+        let [first, second] = *self.mark(duration);
+        let [hundreds, tens, ones] = columns::THREE_DIGITS[duration as usize / 1000];
+        let [a, b, c] = columns::THREE_DIGITS[duration as usize % 1000];
+        // Nearly all are as short as this, and each has its place for everything.
+        let column = match duration {
+            0..10_000 => [first, second, ones, b'.', a, b, c, b' ', b'u', b's', b' ', b' ', b' '],
+            10_000..100_000 => [first, second, tens, ones, b'.', a, b, c, b' ', b'u', b's', b' ', b' '],
+            _ => [first, second, hundreds, tens, ones, b'.', a, b, c, b' ', b'u', b's', b' '],
+        };
+        self.out.extend_from_slice(&column);
+        self.out.extend_from_slice(b"|  ");
+    }
+
+    /// That of a millisecond and more.
+    fn long_duration(&mut self, duration: u64) {
         let mut column = [b' '; 40];
         column[..2].copy_from_slice(self.mark(duration));
         let mut at = 2 + columns::write_number(duration / 1000, &mut column[2..]);

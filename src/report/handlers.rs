@@ -100,12 +100,13 @@ impl Printer<'_> {
         match handler {
             Handler::None => false,
             Handler::Function(fields) => self.function(fields, line, record).is_some(),
-            Handler::GraphEntry(_) => match line.around {
-                Around::Entry { call, leaf } => {
-                    self.graph_entry(&call, leaf);
+            Handler::GraphEntry(fields) => match Call::read(fields, self.plan, record) {
+                Some(entry) => {
+                    let leaf = if let Around::Leaf(duration) = line.around { Some(duration) } else { None };
+                    self.graph_entry(&entry, leaf);
                     true
                 }
-                _ => false,
+                None => false,
             },
             Handler::GraphExit(fields) => match Call::read(fields, self.plan, record) {
                 Some(exit) => {

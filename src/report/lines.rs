@@ -13,8 +13,8 @@ use crate::ring_buffer::Missed;
 use crate::trace_dat::{Record, Records};
 
 /// A batch has this many lines, or records of this many bytes; the rest of a record is beyond.
-const LINES: usize = 8192;
-const BYTES: usize = 1 << 20;
+const LINES: usize = 2048;
+const BYTES: usize = 1 << 18;
 /// How many functions are kept for looking up.
 const RECENT: usize = 4096;
 
@@ -43,11 +43,8 @@ pub(super) enum Around {
     Depth(usize),
     /// How long a process that goes on now has waited since it was woken, in nanoseconds.
     Latency(u64),
-    /// A call, and whether the next record ends it; then the duration is known.
-    Entry {
-        call: Call,
-        leaf: bool,
-    },
+    /// The next record ends this call, after so many nanoseconds.
+    Leaf(u64),
 }
 
 /// Lines that follow each other, with their records.
@@ -67,6 +64,14 @@ impl Batch {
         self.lines.len() >= LINES || self.bytes.len() >= BYTES
     }
 
+    /// Ends the call that the last line begins, after so many nanoseconds.
+    #[inline]
+    fn end_call(&mut self, duration: u64) {
+        if let Some(line) = self.lines.last_mut() {
+            line.around = Around::Leaf(duration);
+        }
+    }
+
     /// The record of a line.
     pub fn record(&self, line: &Line) -> Record<'_> {
         let data = self.bytes.get(line.start as usize..).and_then(|rest| rest.get(..line.size as usize));
@@ -84,8 +89,14 @@ impl Batch {
 
 /// Turns the records of a recording into lines.
 pub(super) struct Lines<'r> {
-    plan: &'r Plan<'r>,
     pub records: Records<'r>,
+    pub maker: Maker<'r>,
+    turn: u64,
+}
+
+/// Makes lines, and knows what of the records before them that takes.
+pub(super) struct Maker<'r> {
+    plan: &'r Plan<'r>,
     /// The time of the last line in units of differences, where these are shown.
     pub last_time: Option<u64>,
     /// Whether no line has looked up a command yet.
@@ -96,7 +107,6 @@ pub(super) struct Lines<'r> {
     names: Names<'r>,
     /// `None` when latencies are not asked for.
     wakeups: Option<Wakeups>,
-    turn: u64,
     number: u64,
 }
 
@@ -104,86 +114,114 @@ impl<'r> Lines<'r> {
     pub fn new(plan: &'r Plan<'r>) -> Lines<'r> {
         let cpus = &plan.config.cpus;
         let wanted = |_: usize, cpu: u32| cpus.is_empty() || cpus.contains(&cpu);
-        Lines {
+        let maker = Maker {
             plan,
-            records: plan.reader.records_of(wanted),
             last_time: None,
             early: true,
             stacks: Vec::new(),
             last_stack: 0,
             names: Names::new(plan),
             wakeups: plan.config.wakeups.then(Wakeups::default),
-            turn: 0,
             number: 0,
-        }
+        };
+        Lines { records: plan.reader.records_of(wanted), maker, turn: 0 }
     }
 
     /// Fills a batch with the next lines; there are none left when it stays empty.
     pub fn fill(&mut self, batch: &mut Batch) {
         self.begin(batch);
-        while !batch.is_full() && self.take(batch) {}
+        while !batch.is_full() && self.take(batch, usize::MAX) {}
     }
 
     /// Puts the next line, if there is one, alone into a batch; false when no record is left.
     pub fn fill_one(&mut self, batch: &mut Batch) -> bool {
         self.begin(batch);
-        self.take(batch)
+        self.take(batch, 1)
     }
 
     /// The time of the next record, in units that recordings have in common.
     pub fn next_time(&mut self) -> Option<u64> {
-        self.records.peek_time().map(|stamp| self.plan.common_time(stamp))
+        self.records.peek_time().map(|stamp| self.maker.plan.common_time(stamp))
     }
 
     fn begin(&mut self, batch: &mut Batch) {
         batch.lines.clear();
         batch.bytes.clear();
-        (batch.turn, batch.first) = (self.turn, self.number);
+        (batch.turn, batch.first) = (self.turn, self.maker.number);
         self.turn += 1;
     }
 
-    /// Takes a record, and makes a line of it if it is to be printed; false when none is left.
+    /// Takes up to `most` records of a run, and makes lines of those that are to be printed; false
+    /// when none is left.
+    fn take(&mut self, batch: &mut Batch, most: usize) -> bool {
+        let plan = self.maker.plan;
+        let Some(run) = self.records.run() else { return false };
+        let mut at = 0;
+        // A call whose end comes next, if it does, in another run.
+        let mut open = None;
+        while at < most
+            && !batch.is_full()
+            && let Some(record) = run.get(at)
+        {
+            at += 1;
+            let Some(call) = self.maker.line(&record, batch) else { continue };
+            match run.get(at) {
+                Some(next) => {
+                    if let Some(duration) = leaf(plan, &call, &next) {
+                        at += 1;
+                        batch.end_call(duration);
+                    }
+                }
+                None => open = Some(call),
+            }
+        }
+        let (stream, buffer) = (run.stream, run.buffer);
+        self.records.take(stream, at);
+        if let Some(call) = open
+            && let Some(next) = self.records.peek(buffer)
+            && let Some(duration) = leaf(plan, &call, &next)
+        {
+            self.records.skip();
+            batch.end_call(duration);
+        }
+        true
+    }
+
+    /// What is told behind the last line.
+    pub fn summary(&self) -> String {
+        self.maker.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
+    }
+}
+
+impl Maker<'_> {
+    /// Makes a line of a record if it is to be printed, and gives the call that it begins, if it
+    /// does.
     #[inline(always)]
-    fn take(&mut self, batch: &mut Batch) -> bool {
+    fn line(&mut self, record: &Record<'_>, batch: &mut Batch) -> Option<Call> {
         let plan = self.plan;
         let (events, order) = (plan.reader.events(), plan.context.order);
-        let Some(record) = self.records.next() else { return false };
         let event = events.of(order, record.data);
-        if !plan.wants(&record, event, self.number) {
-            return true;
+        if !plan.wants(record, event, self.number) {
+            return None;
         }
         let latency = match (&mut self.wakeups, event) {
-            (Some(wakeups), Some(event)) => wakeups.see(plan, event, &record),
+            (Some(wakeups), Some(event)) => wakeups.see(plan, event, record),
             _ => None,
         };
         // For pid 0 none is looked up.
-        self.early = self.early && plan.pid(&record) == 0;
+        self.early = self.early && plan.pid(record) == 0;
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(record.data);
         if plan.shows_what_follows {
-            batch.bytes.extend_from_slice(event.map_or(b"", |event| overhang(event, &record)));
+            batch.bytes.extend_from_slice(event.map_or(b"", |event| overhang(event, record)));
         }
-        let mut line = Line {
-            time: record.time,
-            before: self.last_time,
-            missed: record.missed,
-            buffer: record.buffer as u32,
-            cpu: record.cpu,
-            event: event.map(|event| event.index as u32),
-            start: start as u32,
-            size: (batch.bytes.len() - start) as u32,
-            around: latency.map_or(Around::Nothing, Around::Latency),
-        };
+        let mut around = latency.map_or(Around::Nothing, Around::Latency);
+        let mut call = None;
         match plan.handler(event) {
             Handler::Function(fields) if !plan.config.no_indent => {
-                let (cpu, functions) = (record.cpu, fields.read(order, record.data));
-                line.around = self.depth(cpu, functions);
+                around = self.depth(record.cpu, fields.read(order, record.data));
             }
-            Handler::GraphEntry(fields) => {
-                if let Some(entry) = Call::read(fields, plan, &record) {
-                    line.around = self.leaf(line.buffer as usize, entry);
-                }
-            }
+            Handler::GraphEntry(fields) => call = Call::read(fields, plan, record),
             Handler::SchedSwitch => {
                 let told = [["prev_pid", "prev_comm"], ["next_pid", "next_comm"]];
                 learn(plan, event, record.data, &told, (self.number, self.early));
@@ -193,35 +231,22 @@ impl<'r> Lines<'r> {
             }
             _ => {}
         }
+        batch.lines.push(Line {
+            time: record.time,
+            before: self.last_time,
+            missed: record.missed,
+            buffer: record.buffer as u32,
+            cpu: record.cpu,
+            event: event.map(|event| event.index as u32),
+            start: start as u32,
+            size: (batch.bytes.len() - start) as u32,
+            around,
+        });
         if plan.config.time_difference {
-            self.last_time = Some(plan.difference_time(line.time));
+            self.last_time = Some(plan.difference_time(record.time));
         }
         self.number += 1;
-        batch.lines.push(line);
-        true
-    }
-
-    /// What is told behind the last line.
-    pub fn summary(&self) -> String {
-        self.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
-    }
-
-    /// Looks whether the next record ends the call, and takes it if so.
-    fn leaf(&mut self, buffer: usize, call: Call) -> Around {
-        let plan = self.plan;
-        let next = self.records.peek(buffer);
-        let exit = next.and_then(|next| {
-            let event = plan.reader.events().of(plan.context.order, next.data);
-            let Handler::GraphExit(fields) = plan.handler(event) else { return None };
-            Call::read(fields, plan, &next).filter(|exit| exit.ends(&call))
-        });
-        match exit {
-            Some(exit) => {
-                self.records.skip(buffer);
-                Around::Entry { call: call.ended_by(&exit), leaf: true }
-            }
-            None => Around::Entry { call, leaf: false },
-        }
+        call
     }
 
     fn depth(&mut self, cpu: u32, functions: Option<[u64; 2]>) -> Around {
@@ -238,6 +263,14 @@ impl<'r> Lines<'r> {
         let stack = &mut self.stacks[self.last_stack].1;
         Around::Depth(if caller == NAMELESS { 0 } else { stack.depth(caller, function) })
     }
+}
+
+/// How long a call took, if the record ends it.
+#[inline(always)]
+fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<u64> {
+    let event = plan.reader.events().of(plan.context.order, next.data);
+    let Handler::GraphExit(fields) = plan.handler(event) else { return None };
+    Call::read(fields, plan, next).filter(|exit| exit.ends(call)).map(|exit| exit.duration)
 }
 
 /// Remembers the commands that the fields of these names, pid and command, tell.

@@ -50,10 +50,10 @@ pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()>
     while let Some(source) =
         sources.iter_mut().filter(|source| source.next.is_some()).min_by_key(|source| source.next)
     {
-        source.lines.last_time = last_time;
+        source.lines.maker.last_time = last_time;
         source.lines.fill_one(&mut batch);
         source.next = source.lines.next_time();
-        last_time = source.lines.last_time;
+        last_time = source.lines.maker.last_time;
         source.printer.print(&batch);
         text.extend_from_slice(&source.printer.out);
         if text.len() > PIECE {

@@ -14,6 +14,7 @@ mod printer;
 mod selection;
 mod threads;
 mod wakeups;
+mod whole;
 
 use std::io::Write;
 
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::trace_dat::Reader;
 use lines::Lines;
 use plan::Plan;
+use whole::Whole;
 
 /// Whose lines are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -90,17 +92,21 @@ pub struct Config {
 /// Fails when the output does, and before anything is printed when a filter does not fit the
 /// recording. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
-pub fn report(reader: &Reader, config: &Config, mut out: impl Write + Send) -> Result<()> {
+pub fn report(reader: &Reader, config: &Config, out: impl Write + Send) -> Result<()> {
     let failed = |cause| Error::output(&cause);
     let plan = Plan::new(reader, config)?;
-    writeln!(out, "cpus={}", reader.cpus()).map_err(failed)?;
-    if let Some(text) = reader.latency_text() {
+    let mut out = Whole::new(out);
+    let text = |out: &mut Whole<_>, text: String| out.write(&mut text.into_bytes()).map_err(failed);
+    text(&mut out, format!("cpus={}\n", reader.cpus()))?;
+    if let Some(latency) = reader.latency_text() {
         // As the kernel had it: there are no records to print.
-        return writeln!(out, "{}", String::from_utf8_lossy(text)).and_then(|()| out.flush()).map_err(failed);
+        text(&mut out, format!("{}\n", String::from_utf8_lossy(latency)))?;
+        return out.finish().map_err(failed);
     }
     let mut lines = Lines::new(&plan);
     let damage = threads::print(&plan, &mut lines, config.threads, &mut out).map_err(failed)?;
-    out.write_all(lines.summary().as_bytes()).and_then(|()| out.flush()).map_err(failed)?;
+    text(&mut out, lines.summary())?;
+    out.finish().map_err(failed)?;
     lines.records.finish()?;
     damage.map_or(Ok(()), |damage| Err(damage.error))
 }

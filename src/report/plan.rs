@@ -99,9 +99,10 @@ impl<'r> Plan<'r> {
     /// Whether the record of what would be line `number` is printed.
     #[inline]
     pub fn wants(&self, record: &Record<'_>, event: Option<&Event>, number: u64) -> bool {
-        if self.selection.is_everything() {
-            return true;
-        }
+        self.selection.is_everything() || self.selects(record, event, number)
+    }
+
+    fn selects(&self, record: &Record<'_>, event: Option<&Event>, number: u64) -> bool {
         let mut comm = Vec::new();
         self.comms.find(self.pid(record), number, &mut comm);
         self.selection.wants(self.reader, record, event, &comm)

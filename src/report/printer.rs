@@ -19,6 +19,9 @@ const RECENT: usize = 4096;
 
 /// How many starts of lines are kept.
 const HEADS: usize = 32;
+/// A start that is longer is not kept. All of these bytes are copied, whatever the start's size:
+/// that takes a fraction of the time that a copy of unknown size does.
+const HEAD: usize = 80;
 
 /// Prints batches of lines; each thread has its own.
 pub(super) struct Printer<'r> {
@@ -45,15 +48,20 @@ pub(super) struct Damage {
 
 /// The start of the line before, up to the event's text. Most lines differ from it in the digits
 /// of the fraction only.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Head {
     /// Process, CPU, event, buffer and second.
     of: Option<(i32, u32, Option<u32>, usize, u64)>,
     /// The number of its line.
     number: u64,
-    text: Vec<u8>,
+    text: [u8; HEAD],
+    size: usize,
     /// Where the fraction stands in it.
     fraction: usize,
+}
+
+impl Head {
+    const NONE: Head = Head { of: None, number: 0, text: [0; HEAD], size: 0, fraction: 0 };
 }
 
 impl<'r> Printer<'r> {
@@ -65,8 +73,8 @@ impl<'r> Printer<'r> {
             out: Vec::new(),
             damage: None,
             number: 0,
-            heads: Default::default(),
-            recent: vec![(0, plan.context.symbols.find(0)); RECENT],
+            heads: [Head::NONE; HEADS],
+            recent: Vec::new(),
         }
     }
 
@@ -92,6 +100,9 @@ impl<'r> Printer<'r> {
     /// The function that an address lies in.
     pub fn symbol(&mut self, address: u64) -> Option<Symbol<'r>> {
         let symbols = &self.context.symbols;
+        if self.recent.is_empty() {
+            self.recent.resize(RECENT, (0, symbols.find(0)));
+        }
         let slot = &mut self.recent[(address ^ address >> 12) as usize % RECENT];
         if slot.0 != address {
             *slot = (address, symbols.find(address));
@@ -108,17 +119,21 @@ impl<'r> Printer<'r> {
         let config = self.config;
         let pid = self.plan.pid(record);
         let time = self.plan.shown_time(line.time);
-        let digits = if config.nanoseconds { 9 } else { 6 };
-        let second = 10u64.pow(digits as u32);
+        // Divisions by constants cost little.
+        let (digits, second, rest) = match config.nanoseconds {
+            true => (9, time / 1_000_000_000, time % 1_000_000_000),
+            false => (6, time / 1_000_000, time % 1_000_000),
+        };
         let steady = self.plan.seconds && line.missed == Missed::No && !self.plan.varies;
-        let of = (pid, line.cpu, line.event, record.buffer, time / second);
+        let of = (pid, line.cpu, line.event, record.buffer, second);
         let slot = (line.event.unwrap_or(0) as usize + 3 * line.cpu as usize) % HEADS;
         let head = &self.heads[slot];
         if steady && head.of == Some(of) && self.plan.comms.are_as_at(head.number) {
             let start = self.out.len();
             self.out.extend_from_slice(&head.text);
+            self.out.truncate(start + head.size);
             let at = start + head.fraction;
-            columns::digits(time % second, &mut self.out[at..at + digits]);
+            columns::digits(rest, &mut self.out[at..at + digits]);
             return;
         }
         let out = &mut self.out;
@@ -171,13 +186,11 @@ impl<'r> Printer<'r> {
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b": ");
         columns::blanks(20usize.saturating_sub(name.len()), out);
-        if steady {
+        let size = out.len() - start;
+        if steady && size <= HEAD {
             let head = &mut self.heads[slot];
-            head.of = Some(of);
-            head.number = self.number;
-            head.text.clear();
-            head.text.extend_from_slice(&out[start..]);
-            head.fraction = fraction;
+            *head = Head { of: Some(of), number: self.number, size, fraction, ..Head::NONE };
+            head.text[..size].copy_from_slice(&out[start..]);
         }
     }
 

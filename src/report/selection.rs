@@ -19,6 +19,8 @@ pub(super) struct Selection {
     exclude: Vec<Filter>,
     hide_hardirq: bool,
     hide_softirq: bool,
+    /// Whether nothing of this leaves out a record.
+    everything: bool,
 }
 
 impl Selection {
@@ -37,10 +39,13 @@ impl Selection {
         let compile = |texts: &[String]| -> Result<Vec<Filter>> {
             texts.iter().map(|text| Filter::compile(text, reader.events(), grouping)).collect()
         };
+        let (include, exclude) = (compile(&config.include)?, compile(&config.exclude)?);
+        let filtered = !include.is_empty() || !exclude.is_empty();
         Ok(Selection {
+            everything: all && !filtered && !config.hide_hardirq && !config.hide_softirq,
             pids: (!all).then(|| config.pids.iter().copied().chain(named).collect()),
-            include: compile(&config.include)?,
-            exclude: compile(&config.exclude)?,
+            include,
+            exclude,
             hide_hardirq: config.hide_hardirq,
             hide_softirq: config.hide_softirq,
         })
@@ -49,8 +54,7 @@ impl Selection {
     /// Whether all records are printed.
     #[inline]
     pub fn is_everything(&self) -> bool {
-        let chosen = !self.include.is_empty() || !self.exclude.is_empty() || self.pids.is_some();
-        !(chosen || self.hide_hardirq || self.hide_softirq)
+        self.everything
     }
 
     /// Whether a record of a process with this command is printed.

@@ -10,9 +10,14 @@ use std::thread;
 use super::lines::{Batch, Lines};
 use super::plan::Plan;
 use super::printer::{Damage, Printer};
+use super::whole::Whole;
 
-/// How many batches may wait for each other thread to print them.
-const WAITING: usize = 2;
+/// How many batches may wait for each other thread to print them. With more, what one thread made
+/// would have left the caches before another one gets to it.
+const WAITING: usize = 8;
+/// How many of them wait before the thread is woken. For a single one it would soon sleep again, and
+/// where both are on the same processor, they would take turns with each batch.
+const ENOUGH: usize = 4;
 
 /// Prints all lines with this many threads and gives the first record that cannot be.
 ///
@@ -21,7 +26,7 @@ pub(super) fn print(
     plan: &Plan<'_>,
     lines: &mut Lines<'_>,
     threads: usize,
-    out: &mut (impl Write + Send),
+    out: &mut Whole<impl Write + Send>,
 ) -> io::Result<Option<Damage>> {
     let mut printer = Printer::new(plan);
     let mut batch = Batch::default();
@@ -30,12 +35,12 @@ pub(super) fn print(
     if threads < 2 || !batch.is_full() {
         while !batch.lines.is_empty() {
             printer.print(&batch);
-            out.write_all(&printer.out)?;
+            out.write(&mut printer.out)?;
             lines.fill(&mut batch);
         }
         return Ok(printer.damage);
     }
-    let shared = Shared::new(out, (threads - 1) * WAITING);
+    let shared = Shared::new(out, threads - 1);
     let mut damage = thread::scope(|scope| {
         let others: Vec<_> = (1..threads)
             .map(|_| {
@@ -58,9 +63,12 @@ pub(super) fn print(
 
 struct Shared<'w, W> {
     state: Mutex<State<'w, W>>,
-    changed: Condvar,
-    /// How many batches may wait.
-    most: usize,
+    /// There is enough to print, or nothing more will come.
+    work: Condvar,
+    /// Some text was written.
+    room: Condvar,
+    /// How many other threads print.
+    others: usize,
 }
 
 struct State<'w, W> {
@@ -73,7 +81,7 @@ struct State<'w, W> {
     /// Whose turn it is.
     next: u64,
     /// `None` while somebody writes.
-    out: Option<&'w mut W>,
+    out: Option<&'w mut Whole<W>>,
     failed: Option<io::Error>,
     /// To be used again.
     batches: Vec<Batch>,
@@ -81,7 +89,7 @@ struct State<'w, W> {
 }
 
 impl<'w, W: Write> Shared<'w, W> {
-    fn new(out: &'w mut W, most: usize) -> Shared<'w, W> {
+    fn new(out: &'w mut Whole<W>, others: usize) -> Shared<'w, W> {
         let state = State {
             waiting: VecDeque::new(),
             complete: false,
@@ -92,35 +100,39 @@ impl<'w, W: Write> Shared<'w, W> {
             batches: Vec::new(),
             texts: Vec::new(),
         };
-        Shared { state: Mutex::new(state), changed: Condvar::new(), most }
+        Shared { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new(), others }
     }
 
     /// Makes all batches after the first one. Printing is left to the others while they keep up:
     /// what the first pass knows stays in this processor's cache.
     fn print_all(&self, lines: &mut Lines<'_>, first: Batch, printer: &mut Printer<'_>) {
         let _bell = Bell(self);
+        let most = self.others * WAITING;
         let mut batch = first;
         while !batch.lines.is_empty() {
             // Nor may text pile up where the output is slow.
             let piles_up =
-                |state: &mut State<'_, W>| state.printed.len() > 2 * self.most && state.failed.is_none();
+                |state: &mut State<'_, W>| state.printed.len() > 2 * most && state.failed.is_none();
             let mut state =
-                self.changed.wait_while(self.lock(), piles_up).unwrap_or_else(PoisonError::into_inner);
+                self.room.wait_while(self.lock(), piles_up).unwrap_or_else(PoisonError::into_inner);
             if state.failed.is_some() {
                 break;
             }
             state.waiting.push_back(batch);
-            let oldest = if state.waiting.len() > self.most { state.waiting.pop_front() } else { None };
+            let oldest = if state.waiting.len() > most { state.waiting.pop_front() } else { None };
+            let enough = state.waiting.len() >= self.others * ENOUGH;
             batch = state.batches.pop().unwrap_or_default();
             drop(state);
-            self.changed.notify_all();
+            if enough {
+                self.work.notify_all();
+            }
             if let Some(oldest) = oldest {
                 self.print(printer, oldest);
             }
             lines.fill(&mut batch);
         }
         self.lock().complete = true;
-        self.changed.notify_all();
+        self.work.notify_all();
         self.print_waiting(printer);
     }
 
@@ -131,7 +143,7 @@ impl<'w, W: Write> Shared<'w, W> {
             let nothing = |state: &mut State<'_, W>| {
                 state.waiting.is_empty() && !state.complete && state.failed.is_none()
             };
-            let state = self.changed.wait_while(self.lock(), nothing);
+            let state = self.work.wait_while(self.lock(), nothing);
             let mut state = state.unwrap_or_else(PoisonError::into_inner);
             let batch = state.waiting.pop_front().filter(|_| state.failed.is_none());
             drop(state);
@@ -152,18 +164,21 @@ impl<'w, W: Write> Shared<'w, W> {
         while state.failed.is_none() {
             let Some(out) = state.out.take() else { return };
             let turn = state.next;
-            let Some(text) = state.printed.remove(&turn) else {
+            let Some(mut text) = state.printed.remove(&turn) else {
                 state.out = Some(out);
                 return;
             };
             drop(state);
-            let written = out.write_all(&text);
+            let written = out.write(&mut text);
             state = self.lock();
             state.out = Some(out);
             state.next += 1;
             state.texts.push(text);
             state.failed = written.err();
-            self.changed.notify_all();
+            self.room.notify_all();
+            if state.failed.is_some() {
+                self.work.notify_all();
+            }
         }
     }
 
@@ -179,7 +194,8 @@ impl<W: Write> Drop for Bell<'_, '_, W> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.lock().failed = Some(io::Error::other("a thread has panicked"));
-            self.0.changed.notify_all();
+            self.0.work.notify_all();
+            self.0.room.notify_all();
         }
     }
 }

@@ -148,7 +148,9 @@ impl<'a> Sections<'a> {
         // There are megabytes of it: they are kept, not copied.
         body.truncate(end);
         body.drain(..start);
-        Ok(Symbols::parse(text(body)))
+        let symbols = Symbols::parse(text(body));
+        symbols.prepare();
+        Ok(symbols)
     }
 
     fn at(self, offset: u64, place: &str) -> Cursor<'a> {
@@ -245,10 +247,14 @@ impl Reader {
     fn read_version_6(&mut self, file: View<'_>, mut cursor: Cursor<'_>) -> Result<()> {
         let (order, long_size) = (self.order(), self.context.long_size);
         self.layout = sections::header_info(&mut cursor, order, long_size)?;
-        sections::ftrace_formats(&mut cursor, &mut self.events, long_size)?;
-        sections::event_formats(&mut cursor, &mut self.events, long_size)?;
+        // Symbols stand behind the formats, but come first: a thread gets them ready meanwhile.
+        let mut formats = cursor.clone();
+        sections::skip_formats(&mut cursor)?;
         let size = cursor.u32()?;
         self.context.symbols = Symbols::parse(text(cursor.bytes(u64::from(size))?.into_owned()));
+        self.context.symbols.prepare();
+        sections::ftrace_formats(&mut formats, &mut self.events, long_size)?;
+        sections::event_formats(&mut formats, &mut self.events, long_size)?;
         let size = cursor.u32()?;
         self.context.printk = sections::printk(&cursor.bytes(u64::from(size))?);
         let size = cursor.u64()?;

@@ -31,14 +31,26 @@ pub struct Records<'r> {
     reader: &'r Reader,
     /// The stream whose record was given out and is to be left.
     given: Option<usize>,
-    /// The stream that was first of all, and is so for as long as it is before this time and stream.
-    run: Option<(usize, u64, usize)>,
+    /// The stream whose record was shown and may be taken.
+    shown: Option<usize>,
+    /// The time of each stream's next record; the highest where there is none.
+    times: Vec<u64>,
+    /// The stream that was first of all, and is so for as long as it is before this time.
+    run: (usize, u64),
     damage: Option<Error>,
 }
 
 impl<'r> Records<'r> {
     pub(super) fn new(reader: &'r Reader, wanted: impl Fn(usize, u32) -> bool) -> Records<'r> {
-        let mut records = Records { streams: Vec::new(), reader, given: None, run: None, damage: None };
+        let mut records = Records {
+            streams: Vec::new(),
+            reader,
+            given: None,
+            shown: None,
+            times: Vec::new(),
+            run: (0, 0),
+            damage: None,
+        };
         for (buffer, of) in reader.buffers().iter().enumerate() {
             for data in of.cpus.iter().filter(|data| wanted(buffer, data.cpu)) {
                 match Stream::open(reader, buffer, data) {
@@ -47,6 +59,7 @@ impl<'r> Records<'r> {
                 }
             }
         }
+        records.times = vec![u64::MAX; records.streams.len()];
         for index in 0..records.streams.len() {
             records.step(index);
         }
@@ -68,7 +81,36 @@ impl<'r> Records<'r> {
     pub fn peek(&mut self, buffer: usize) -> Option<Record<'_>> {
         self.leave();
         let index = self.first_of(buffer)?;
+        self.shown = Some(index);
         self.streams[index].record()
+    }
+
+    /// The next records in one go: those of one CPU that come before any other CPU's. None is taken.
+    /// What [`Records::next`] gave before is gone.
+    #[inline]
+    pub(crate) fn run(&mut self) -> Option<Run<'_>> {
+        self.leave();
+        let index = self.first()?;
+        let until = if self.run.0 == index { self.run.1 } else { 0 };
+        let stream = &self.streams[index];
+        let found = stream.found.get(stream.at..)?;
+        let count = found.iter().take_while(|found| found.time < until).count().max(1);
+        Some(Run {
+            buffer: stream.buffer,
+            cpu: stream.cpu,
+            missed: stream.missed_before(),
+            page: stream.source.page(stream.page, stream.page_size)?,
+            found: &found[..count.min(found.len())],
+            stream: index,
+        })
+    }
+
+    /// Takes the first `count` records of the run that [`Records::run`] has just given for `stream`.
+    #[inline]
+    pub(crate) fn take(&mut self, stream: usize, count: usize) {
+        let Some(last) = count.checked_sub(1) else { return };
+        self.streams[stream].at += last;
+        self.step(stream);
     }
 
     /// The time of the next record without taking it. What [`Records::next`] gave before is gone.
@@ -78,13 +120,15 @@ impl<'r> Records<'r> {
         self.streams[index].time()
     }
 
-    /// Takes the record that [`Records::peek`] shows.
+    /// Takes the record that [`Records::peek`] has just shown.
     #[inline]
-    pub fn skip(&mut self, buffer: usize) {
+    pub fn skip(&mut self) {
         self.leave();
-        self.given = self.first_of(buffer);
+        self.given = self.shown.take();
         // A stream of another buffer may be taken out of turn.
-        self.run = self.run.filter(|run| Some(run.0) == self.given);
+        if self.given != Some(self.run.0) {
+            self.run = (0, 0);
+        }
     }
 
     /// Ends the reading: an error when records were damaged, naming the first place, or when the
@@ -109,25 +153,31 @@ impl<'r> Records<'r> {
     /// The stream with the earliest record.
     #[inline(always)]
     fn first(&mut self) -> Option<usize> {
-        if let Some((index, until, before)) = self.run {
-            let time = self.streams[index].time();
-            if time.is_some_and(|time| (time, index) < (until, before)) {
-                return Some(index);
+        let (index, until) = self.run;
+        match self.times.get(index) {
+            Some(time) if *time < until => Some(index),
+            _ => self.choose(),
+        }
+    }
+
+    /// Looks at all streams for the first one, and how long it is that.
+    fn choose(&mut self) -> Option<usize> {
+        let (mut first, mut earliest) = (usize::MAX, u64::MAX);
+        let (mut second, mut next) = (usize::MAX, u64::MAX);
+        for (index, &time) in self.times.iter().enumerate() {
+            if time < earliest {
+                (second, next) = (first, earliest);
+                (first, earliest) = (index, time);
+            } else if time < next {
+                (second, next) = (index, time);
             }
         }
-        let (mut best, mut second) = ((u64::MAX, usize::MAX), (u64::MAX, usize::MAX));
-        for (index, stream) in self.streams.iter().enumerate() {
-            let Some(time) = stream.time() else { continue };
-            if (time, index) < best {
-                second = best;
-                best = (time, index);
-            } else if (time, index) < second {
-                second = (time, index);
-            }
+        if earliest == u64::MAX {
+            // None is left, or one has really got that time.
+            return self.streams.iter().position(|stream| stream.time().is_some());
         }
-        let found = (best.1 != usize::MAX).then_some(best.1);
-        self.run = found.map(|index| (index, second.0, second.1));
-        found
+        self.run = (first, next.saturating_add(u64::from(first < second)));
+        Some(first)
     }
 
     #[inline]
@@ -143,8 +193,9 @@ impl<'r> Records<'r> {
     #[inline]
     fn step(&mut self, index: usize) {
         let stream = &mut self.streams[index];
-        if let Err(error) = stream.step(self.reader) {
-            stream.head = false;
+        let outcome = stream.step(self.reader);
+        self.times[index] = stream.time().unwrap_or(u64::MAX);
+        if let Err(error) = outcome {
             let cpu = stream.cpu;
             self.note(cpu, &error);
         }
@@ -159,6 +210,26 @@ impl<'r> Records<'r> {
     }
 }
 
+/// Records that follow each other, all of one CPU and in one sub-buffer.
+pub(crate) struct Run<'a> {
+    /// The number that [`Records::take`] is told.
+    pub stream: usize,
+    pub buffer: usize,
+    cpu: u32,
+    missed: Missed,
+    page: &'a [u8],
+    found: &'a [Found],
+}
+
+impl<'a> Run<'a> {
+    /// A record by its place.
+    #[inline(always)]
+    pub fn get(&self, at: usize) -> Option<Record<'a>> {
+        let missed = if at == 0 { self.missed } else { Missed::No };
+        self.found.get(at)?.record(self.buffer, self.cpu, missed, self.page)
+    }
+}
+
 /// The records of one CPU of one buffer.
 #[derive(Debug)]
 struct Stream {
@@ -169,9 +240,35 @@ struct Stream {
     /// The sub-buffer being read: where it starts in the source's bytes, and the place in it.
     page: usize,
     walk: Option<Walk>,
-    /// Whether `walk` stands on a record; if not, there are no more.
-    head: bool,
+    /// Records of this sub-buffer that were found in one go, and which of them comes next; there
+    /// are no more when there is none. To go on one by one would take longer than to decode them.
+    found: Vec<Found>,
+    at: usize,
+    /// Events lost before the first that was found.
+    missed: Missed,
+    /// What ended the search for more.
+    failed: Option<Error>,
 }
+
+/// A record's time, and where its event stands in the sub-buffer.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    time: u64,
+    start: u32,
+    size: u32,
+}
+
+impl Found {
+    /// The record, whose sub-buffer is `page`.
+    #[inline(always)]
+    fn record(self, buffer: usize, cpu: u32, missed: Missed, page: &[u8]) -> Option<Record<'_>> {
+        let (data, follows) = page.get(self.start as usize..)?.split_at_checked(self.size as usize)?;
+        Some(Record { buffer, cpu, time: self.time, missed, data, follows })
+    }
+}
+
+/// How many records are looked for at once.
+const AHEAD: usize = 256;
 
 /// Sub-buffers that are at hand, and where the next ones come from.
 #[derive(Debug)]
@@ -217,39 +314,88 @@ impl Stream {
             Rest::Plain { next: cpu.offset, end: end.min(file), missing: end.saturating_sub(file) }
         };
         let source = Source { bytes: Vec::new(), at: cpu.offset, packed: Vec::new(), rest };
-        Ok(Stream { buffer, cpu: cpu.cpu, page_size: of.page_size, source, page: 0, walk: None, head: false })
+        Ok(Stream {
+            buffer,
+            cpu: cpu.cpu,
+            page_size: of.page_size,
+            source,
+            page: 0,
+            walk: None,
+            found: Vec::new(),
+            at: 0,
+            missed: Missed::No,
+            failed: None,
+        })
     }
 
     #[inline]
     fn time(&self) -> Option<u64> {
-        self.walk.as_ref().filter(|_| self.head).map(Walk::time)
+        self.found.get(self.at).map(|found| found.time)
     }
 
     #[inline(always)]
     fn record(&self) -> Option<Record<'_>> {
-        let walk = self.walk.as_ref().filter(|_| self.head)?;
-        let payload = walk.payload();
-        let (data, follows) = self.source.page(self.page, self.page_size)?.split_at_checked(payload.end)?;
-        let data = data.get(payload.start..)?;
-        let (time, missed) = (walk.time(), walk.missed());
-        Some(Record { buffer: self.buffer, cpu: self.cpu, time, missed, data, follows })
+        let page = self.source.page(self.page, self.page_size)?;
+        self.found.get(self.at)?.record(self.buffer, self.cpu, self.missed_before(), page)
     }
 
-    /// Goes to the next record, through as many sub-buffers and pieces as it takes.
+    /// Events lost before the next record.
+    #[inline(always)]
+    fn missed_before(&self) -> Missed {
+        if self.at == 0 { self.missed } else { Missed::No }
+    }
+
+    /// Goes to the next record.
+    #[inline(always)]
     fn step(&mut self, reader: &Reader) -> Result<()> {
+        self.at += 1;
+        if self.at < self.found.len() {
+            return Ok(());
+        }
+        self.find(reader)
+    }
+
+    /// Finds the next records, through as many sub-buffers and pieces as it takes. After an error
+    /// there are none.
+    fn find(&mut self, reader: &Reader) -> Result<()> {
         let layout = &reader.layout;
+        self.found.clear();
+        self.at = 0;
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             if let Some(walk) = &mut self.walk {
                 let page = self.source.page(self.page, self.page_size).unwrap_or_default();
-                if walk.advance(layout, page).map_err(|error| self.source.place(self.page, &error))? {
-                    self.head = true;
+                while self.found.len() < AHEAD {
+                    match walk.advance(layout, page) {
+                        Ok(true) => {
+                            if self.found.is_empty() {
+                                self.missed = walk.missed();
+                            }
+                            let (time, at) = (walk.time(), walk.payload());
+                            // A sub-buffer has no more than 2^24 bytes.
+                            self.found.push(Found { time, start: at.start as u32, size: at.len() as u32 });
+                        }
+                        Ok(false) => break,
+                        Err(error) => {
+                            let error = self.source.place(self.page, &error);
+                            if self.found.is_empty() {
+                                return Err(error);
+                            }
+                            // What was found before it comes first.
+                            self.failed = Some(error);
+                            break;
+                        }
+                    }
+                }
+                if !self.found.is_empty() {
                     return Ok(());
                 }
                 self.page += self.page_size;
             }
             if self.page >= self.source.bytes.len() {
                 self.walk = None;
-                self.head = false;
                 if !self.source.read(reader, self.page_size)? {
                     return Ok(());
                 }

@@ -1,5 +1,6 @@
 //! What stands in the sections, which is the same in both versions.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::cursor::Cursor;
@@ -36,6 +37,21 @@ pub(super) fn event_formats(cursor: &mut Cursor<'_>, events: &mut Events, long_s
     Ok(())
 }
 
+/// Goes over the formats of all events.
+pub(super) fn skip_formats(cursor: &mut Cursor<'_>) -> Result<()> {
+    let skip = |cursor: &mut Cursor<'_>, count: u32| -> Result<()> {
+        (0..count).try_for_each(|_| cursor.u64().and_then(|size| cursor.skip(size)))
+    };
+    let of_ftrace = cursor.u32()?;
+    skip(cursor, of_ftrace)?;
+    for _ in 0..cursor.u32()? {
+        cursor.text()?;
+        let count = cursor.u32()?;
+        skip(cursor, count)?;
+    }
+    Ok(())
+}
+
 fn formats(
     cursor: &mut Cursor<'_>,
     system: &str,
@@ -46,7 +62,8 @@ fn formats(
     for _ in 0..count {
         let size = cursor.u64()?;
         let bytes = cursor.bytes(size)?;
-        let text = String::from_utf8_lossy(&bytes);
+        // Nearly all are UTF-8, which is quicker to find out than to mend.
+        let text = str::from_utf8(&bytes).map_or_else(|_| String::from_utf8_lossy(&bytes), Cow::Borrowed);
         events.add(system, &text, long_size).map_err(|error| cursor.error(&error.to_string()))?;
     }
     Ok(())

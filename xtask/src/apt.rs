@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::cache::{self, Lock};
+use crate::child::{self, Own};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::verdict::Verdict;
@@ -36,6 +39,8 @@ pub struct Package {
     pub name: String,
     /// Its version.
     pub version: String,
+    /// What it is built for: `amd64`, or `all`.
+    pub architecture: String,
     /// The size of its file in bytes.
     pub size: u64,
     /// Its file's SHA-256, in hexadecimal.
@@ -44,8 +49,8 @@ pub struct Package {
 
 impl Package {
     /// The name of the file that apt downloads it to.
-    fn file(&self) -> String {
-        format!("{}_{}_amd64.deb", self.name, self.version.replace(':', "%3a"))
+    pub fn file(&self) -> String {
+        format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
 }
 
@@ -80,6 +85,11 @@ impl Apt {
         apt.run("apt-get", &["-q", "update"], "cannot fetch the package index")
             .map_err(|error| error.verdict(Verdict::Unavailable))?;
         Ok(apt)
+    }
+
+    /// The suite.
+    pub fn suite(&self) -> &str {
+        &self.suite
     }
 
     /// The packages whose whole name matches a regular expression, newest version first.
@@ -174,6 +184,10 @@ impl Apt {
              APT::Update::Error-Mode \"any\";\n\
              APT::Get::List-Cleanup \"true\";\n\
              Acquire::Languages \"none\";\n\
+             Acquire::AllowInsecureRepositories \"false\";\n\
+             Acquire::AllowWeakRepositories \"false\";\n\
+             Acquire::AllowDowngradeToInsecureRepositories \"false\";\n\
+             APT::Get::AllowUnauthenticated \"false\";\n\
              Acquire::Retries \"1\";\n\
              Acquire::http::Timeout \"15\";\n\
              Acquire::https::Timeout \"15\";\n\
@@ -193,7 +207,7 @@ impl Apt {
     /// Runs a program of apt on our configuration, calling `progress` while it works.
     fn watch(&self, program: &str, args: &[&str], failure: &str, progress: impl Fn()) -> Result<String> {
         let context = || format!("{failure} (Debian {})", self.suite);
-        let handle = duct::cmd(program, args)
+        let command = child::mortal(duct::cmd(program, args), Signal::TERM, Own::Group)
             .dir(&self.folder)
             .env("APT_CONFIG", self.folder.join("apt.conf"))
             .env("LC_ALL", "C.UTF-8")
@@ -201,8 +215,8 @@ impl Apt {
             .stdin_null()
             .stdout_capture()
             .stderr_capture()
-            .unchecked()
-            .start()
+            .unchecked();
+        let (handle, _group) = child::in_group(|| command.start(), |handle| handle.pids())
             .context(|| format!("cannot run {program}"))?;
         let output = loop {
             let wait = handle.wait_timeout(Duration::from_millis(250));
@@ -353,20 +367,28 @@ fn acquire_options() -> Result<String> {
     Ok(kept.fold(String::new(), |all, line| all + line + "\n"))
 }
 
-/// Reads `apt-cache show`; paragraphs without a name, version, size or digest are left out.
-fn parse_packages(text: &str) -> Vec<Package> {
+/// Reads `apt-cache show`; paragraphs without a name, version, size or digest are left out, as are
+/// those whose name or version is none by Debian's rules: they become names of files and arguments.
+pub fn parse_packages(text: &str) -> Vec<Package> {
     let paragraph = |text: &str| {
         let field = |name: &str| {
             text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim()))
         };
         Some(Package {
-            name: field("Package")?.to_owned(),
-            version: field("Version")?.to_owned(),
+            name: field("Package").filter(|name| is_made_of(name, "+-."))?.to_owned(),
+            version: field("Version").filter(|version| is_made_of(version, "+-.~:"))?.to_owned(),
+            architecture: field("Architecture").filter(|name| is_made_of(name, "-"))?.to_owned(),
             size: field("Size")?.parse().ok()?,
             sha256: field("SHA256")?.to_owned(),
         })
     };
     text.split("\n\n").filter_map(paragraph).collect()
+}
+
+/// Whether a word begins with a letter or digit, and holds besides them only these signs.
+fn is_made_of(word: &str, signs: &str) -> bool {
+    word.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && word.chars().all(|letter| letter.is_ascii_alphanumeric() || signs.contains(letter))
 }
 
 /// Compares two Debian versions as dpkg does.
@@ -406,6 +428,21 @@ mod tests {
     }
 
     #[test]
+    fn signatures_are_checked_whatever_the_host_allows() {
+        let folder = tempfile::tempdir().unwrap();
+        let h = Harness::new(folder.path().into(), cache::Cache::at(folder.path().join("c")), false);
+        let lock = h.cache.lock(&h.ui, "apt").unwrap();
+        let apt = Apt { folder: folder.path().into(), suite: "s".into(), _lock: lock };
+        let text = apt.configuration("Acquire::AllowInsecureRepositories \"true\";\n");
+        for name in ["InsecureRepositories", "WeakRepositories", "DowngradeToInsecureRepositories"] {
+            let last = text.lines().rfind(|line| line.contains(&format!("Acquire::Allow{name} ")));
+            assert_eq!(last, Some(format!("Acquire::Allow{name} \"false\";").as_str()));
+        }
+        let list = sources(&parse_mirrors(TARGETS), "bookworm", Path::new("/k.gpg")).unwrap();
+        assert!(list.lines().all(|line| line.contains("signed-by=/k.gpg")), "{list}");
+    }
+
+    #[test]
     fn without_a_debian_mirror_there_is_an_error() {
         let error = sources(&[], "bookworm", Path::new("/k.gpg")).unwrap_err();
         assert_eq!(error.verdict_given(), Some(Verdict::Unavailable));
@@ -414,11 +451,33 @@ mod tests {
 
     #[test]
     fn packages_are_read_by_paragraph() {
-        let text = "Package: a\nVersion: 1:2-3\nSize: 7\nSHA256: ff\n\nPackage: b\nVersion: 1\n\n";
+        let text = "Package: a\nVersion: 1:2-3\nArchitecture: amd64\nSize: 7\nSHA256: ff\n\n\
+            Package: b\nVersion: 1\n\n";
         let packages = parse_packages(text);
         assert_eq!(packages.len(), 1);
         assert_eq!(packages[0].size, 7);
         assert_eq!(packages[0].file(), "a_1%3a2-3_amd64.deb");
+    }
+
+    #[test]
+    fn names_that_leave_their_folder_are_no_packages() {
+        let named = |[name, version, architecture]: [&str; 3]| {
+            let text = format!(
+                "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nSize: 7\nSHA256: ff\n"
+            );
+            parse_packages(&text).len()
+        };
+        assert_eq!(named(["libc6.1+x-y", "1:2~3-4+b1", "all"]), 1);
+        for words in [
+            ["../a", "1", "all"],
+            ["a", "1/../../b", "all"],
+            ["a", "1", "all/../b"],
+            ["-a", "1", "all"],
+            ["a", "-1", "all"],
+            ["a b", "1", "all"],
+        ] {
+            assert_eq!(named(words), 0, "{words:?}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use etcetera::BaseStrategy;
 use fs4::{FileExt, TryLockError};
 
 use crate::error::{Context, Error, Result};
+use crate::scratch::Doomed;
 use crate::ui::Ui;
 
 /// The file that marks a folder as a cache, by the cache directory tagging convention;
@@ -95,6 +96,7 @@ impl Cache {
         let partial = folder.join(format!("{PARTIAL}{key}"));
         // Left over by a command that was killed: nobody else holds the lock now.
         remove(&partial)?;
+        let _doomed = Doomed::new(&partial);
         fs::create_dir(&partial).map_err(|e| denied("cannot create", &partial, &e))?;
         if let Err(error) = fill(&partial).and_then(|()| flush(&partial)) {
             // The error to report is the first one.

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use xtask::suite::events::Format;
+use xtask::suite::put_back::Side;
 use xtask::suite::run::Get;
+use xtask::suite::shard::Shard;
 use xtask::vm::{Accel, Exactness};
 
 /// The harness of snaptrace: kernels, virtual machines and snapshots.
@@ -27,6 +30,16 @@ Exit codes: 0 pass, 1 failure, 2 usage; a verdict has its own:
   218 not-repeatable
 `run` passes on the exit status of its command otherwise.";
 
+const FAULT_CODES: &str = "\
+Exit codes: 0 all agree, 1 one does not, 217 nothing was caused, or something
+that was asked for by name cannot be caused here.
+Example: cargo xtask faults --kernel debian-6.1 panic oops";
+
+const TEST_VM_EXAMPLES: &str = "\
+Example: cargo xtask test-vm --kernel debian-6.1 function call-stack
+         cargo xtask test-vm --all --junit results.xml
+         cargo xtask test-vm --all --shard 1/2 --message-format json";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every scenario of the tutorial live in a guest
@@ -40,20 +53,42 @@ pub enum Command {
     #[command(after_help = "Example: cargo xtask kernel 5.4 --source ~/src/linux")]
     Kernel(KernelArgs),
     /// Run the cases in guests and compare with the snapshots
-    #[command(after_help = "Example: cargo xtask test-vm --kernel debian-6.1 function call-stack")]
+    #[command(after_help = TEST_VM_EXAMPLES)]
     TestVm(TestVmArgs),
+    /// Put the parts of a run together that --shard made
+    #[command(after_help = "Example: cargo xtask merge-results --junit all.xml part-1 part-2")]
+    MergeResults(MergeArgs),
     /// Run a command in a guest; its output and exit status come back
     #[command(after_help = "Example: cargo xtask run -- snaptrace list -f 'vfs_*'")]
     Run(RunArgs),
     /// Tell what the functions of a graph case cost, in instructions
     #[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
     Cost(CostArgs),
+    /// Prove that every command of the tracer puts the kernel back
+    #[command(after_help = "Example: cargo xtask put-back --kernel 5.4 record-graph/KILL")]
+    PutBack(PutBackArgs),
+    /// Find the commit that changed what a case says, with git bisect
+    #[command(after_help = "Example: cargo xtask bisect --good A --bad B --case function ~/linux")]
+    Bisect(BisectArgs),
+    /// A step of `bisect`, which git starts
+    #[command(hide = true, after_help = "Example: cargo xtask bisect --help")]
+    BisectStep {
+        /// The folder of the bisection
+        folder: PathBuf,
+    },
     /// Open a shell in a guest
     #[command(after_help = "Example: cargo xtask shell --kernel 5.4 --append trace_event=sched")]
     Shell(GuestArgs),
-    /// Run formatting, lints, host tests and the cases
+    /// Run formatting, lints, host tests, the quickest faults and the cases
     #[command(after_help = "Example: cargo xtask --yes test")]
-    Test,
+    Test {
+        /// And everything slow: every fault on every kernel at hand
+        #[arg(long)]
+        full: bool,
+    },
+    /// Cause faults and hold each against the verdict that is due
+    #[command(after_help = FAULT_CODES)]
+    Faults(FaultsArgs),
     /// Tell what this host lacks
     #[command(after_help = "Example: cargo xtask doctor")]
     Doctor,
@@ -119,14 +154,22 @@ pub struct TestVmArgs {
     /// A kernel (repeatable); it is then a failure when it cannot be had
     #[arg(long = "kernel", value_name = "NAME")]
     pub kernels: Vec<String>,
+    /// Every kernel but those taken by name only, built where none is at hand
+    #[arg(long, conflicts_with = "kernels")]
+    pub all: bool,
+    /// Only part I of N of all kernels and cases (see merge-results)
+    #[arg(long, value_name = "I/N", default_value_t, hide_default_value = true)]
+    pub shard: Shard,
+    #[command(flatten)]
+    pub output: OutputArgs,
     /// Write differences as the new snapshots of the kernels run
     #[arg(long, conflicts_with = "review")]
     pub update: bool,
     /// Show each difference and ask (needs cargo-insta)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "message_format")]
     pub review: bool,
     /// Work on the results of the last run, without a guest
-    #[arg(long, conflicts_with_all = ["kernels", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
+    #[arg(long, conflicts_with_all = ["kernels", "all", "shard", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
     pub stored: bool,
     /// Let differences pass on kernels that nobody reviewed
     #[arg(long)]
@@ -148,6 +191,44 @@ pub struct TestVmArgs {
     /// A file to put into the guest's /extra (repeatable)
     #[arg(long, value_name = "FILE")]
     pub extra_file: Vec<PathBuf>,
+    /// Seconds until init has to have started
+    #[arg(long, value_name = "SECONDS")]
+    pub boot_timeout: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct OutputArgs {
+    /// Write the results as a JUnit file
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Whom standard output is for; docs/ci.md has the formats
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub message_format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The parts, each a folder target/vm/RUN of the machine that ran it
+    #[arg(value_name = "DIR", required = true)]
+    pub folders: Vec<PathBuf>,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct FaultsArgs {
+    /// Faults by name; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// A kernel (repeatable); those at hand when left out
+    #[arg(long = "kernel", value_name = "NAME")]
+    pub kernels: Vec<String>,
+    /// Only those that `test` causes, on one kernel
+    #[arg(long)]
+    pub quick: bool,
+    /// Show the faults, and what each has to end with
+    #[arg(long, conflicts_with_all = ["kernels", "quick"])]
+    pub list: bool,
 }
 
 #[derive(Debug, Args)]
@@ -191,6 +272,9 @@ pub struct GuestArgs {
     /// A file to put into the guest's /extra (repeatable)
     #[arg(long, value_name = "FILE")]
     pub extra_file: Vec<PathBuf>,
+    /// Seconds until init has to have started
+    #[arg(long, value_name = "SECONDS")]
+    pub boot_timeout: Option<u64>,
     /// Wait for a debugger on TCP port 1234
     #[arg(long)]
     pub gdb: bool,
@@ -211,6 +295,22 @@ pub struct RunArgs {
     /// The command and its arguments
     #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PutBackArgs {
+    /// Cells, COMMAND/END/STATE or a part of it; all when left out
+    #[arg(value_name = "CELL")]
+    pub cells: Vec<String>,
+    /// A kernel (repeatable); those at hand when left out
+    #[arg(long = "kernel", value_name = "NAME")]
+    pub kernels: Vec<String>,
+    /// A few cells of each kind
+    #[arg(long)]
+    pub quick: bool,
+    /// Only snaptrace or trace-cmd; by default both, side by side
+    #[arg(long, value_name = "PROGRAM")]
+    pub only: Option<Side>,
 }
 
 #[derive(Debug, Args)]
@@ -235,6 +335,28 @@ pub struct CostArgs {
     pub extra_file: Vec<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+pub struct BisectArgs {
+    /// A revision on which the case says what it should
+    #[arg(long, value_name = "A")]
+    pub good: String,
+    /// A later one on which it does not
+    #[arg(long, value_name = "B")]
+    pub bad: String,
+    /// The case
+    #[arg(long, value_name = "CASE")]
+    pub case: String,
+    /// The git repository of the kernel
+    #[arg(value_name = "SOURCE")]
+    pub source: PathBuf,
+    /// The kernel whose configuration each commit is built with
+    #[arg(long, value_name = "NAME", default_value = "5.4")]
+    pub kernel: String,
+    /// The compiler, such as gcc-12
+    #[arg(long, value_name = "COMPILER")]
+    pub cc: Option<String>,
+}
+
 /// A size with a unit, in MiB.
 fn memory(text: &str) -> Result<u32, String> {
     let wrong = || format!("{text} is no size such as 512M or 2G");
@@ -250,8 +372,20 @@ fn memory(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    use xtask::verdict::Verdict;
 
     use super::*;
+
+    #[test]
+    fn every_exit_code_is_the_documented_one() {
+        let words: Vec<&str> = EXIT_CODES.split_whitespace().collect();
+        for verdict in Verdict::ALL.into_iter().filter(|verdict| *verdict != Verdict::Pass) {
+            let code = verdict.exit_code().to_string();
+            let documented = words.windows(2).any(|pair| pair == [code.as_str(), verdict.name()]);
+            assert!(documented, "{code} {verdict} is not in the help");
+        }
+    }
 
     #[test]
     fn the_arguments_are_consistent() {
@@ -269,6 +403,61 @@ mod tests {
                 assert!(help.lines().all(|line| line.chars().count() <= 79), "{help}");
             }
         }
+    }
+
+    /// The command lines of a text: what follows `cargo xtask` up to the end of the line or of the
+    /// command, without what is said beside it.
+    fn command_lines(text: &str) -> Vec<Vec<String>> {
+        let mut found = Vec::new();
+        for line in text.lines() {
+            let Some((before, rest)) = line.split_once("cargo xtask ") else { continue };
+            let end = if before.ends_with('`') { "`" } else { "   " };
+            let words = shlex::split(rest.split(end).next().unwrap_or_default());
+            let words = words.unwrap_or_else(|| panic!("an open quote in: {line}"));
+            let ends = ["|", ">", ">>", "&&", ";"];
+            let own = words.iter().take_while(|word| !ends.contains(&word.as_str()));
+            found.push(own.map(|word| word.trim_end_matches(';').to_owned()).collect());
+        }
+        found
+    }
+
+    #[test]
+    fn the_command_lines_of_the_workflow_and_of_the_pages_are_accepted() {
+        let texts = [
+            ("kernels.yml", include_str!("../../.github/workflows/kernels.yml"), 4),
+            ("ci.md", include_str!("../../docs/ci.md"), 5),
+            ("README.md", include_str!("../../README.md"), 20),
+        ];
+        for (name, text, at_least) in texts {
+            let lines = command_lines(text);
+            assert!(lines.len() >= at_least, "{name}: {lines:?}");
+            for line in lines {
+                let parsed = Cli::try_parse_from([&["cargo xtask".to_owned()], &line[..]].concat());
+                let Err(error) = parsed else { continue };
+                let fine = match error.kind() {
+                    ErrorKind::DisplayHelp => true,
+                    // A command that is only mentioned.
+                    ErrorKind::MissingRequiredArgument => line.len() == 1,
+                    _ => false,
+                };
+                assert!(fine, "{name}: {line:?}: {error}");
+            }
+        }
+        let wrong = command_lines("run: cargo xtask test-vm --nosuch | tee log\n`cargo xtask run` is");
+        assert_eq!(wrong, [vec!["test-vm", "--nosuch"], vec!["run"]]);
+        assert!(Cli::try_parse_from([&["cargo xtask".to_owned()], &wrong[0][..]].concat()).is_err());
+    }
+
+    #[test]
+    fn parts_all_and_named_kernels_exclude_what_they_have_to() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("xtask test-vm --all --shard 2/3 --message-format ktap --junit f"));
+        assert!(!parses("xtask test-vm --all --kernel 5.4"));
+        assert!(!parses("xtask test-vm --shard 3/2"));
+        assert!(!parses("xtask test-vm --stored --shard 1/2"));
+        assert!(parses("xtask test-vm --stored --review"));
+        assert!(!parses("xtask test-vm --review --message-format json"));
+        assert!(!parses("xtask merge-results"));
     }
 
     #[test]

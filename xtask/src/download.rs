@@ -3,7 +3,9 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use ureq::http::{Response, StatusCode, header};
@@ -21,8 +23,13 @@ pub const MIRRORS_VAR: &str = "SNAPTRACE_MIRRORS";
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// A transfer that takes longer, or hangs, is cut and resumed where it was.
+/// A transfer that takes longer is cut and resumed where it was.
 const BODY_TIMEOUT: Duration = Duration::from_secs(600);
+/// A mirror that sends less than [`LEAST`] in this time is given up.
+const PATIENCE: Duration = Duration::from_secs(20);
+const LEAST: u64 = 64 << 10;
+/// How often a mirror may cut a transfer that brought less than [`LEAST`].
+const SMALL_PIECES: u32 = 5;
 
 /// A file to download.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +46,8 @@ pub struct Wanted<'a> {
 enum Failure {
     /// Another mirror may do better.
     Mirror(String),
+    /// The transfer was cut: the rest may come when asked for.
+    Cut(String),
     /// Nothing helps here: the disk, or the digest.
     Final(Error),
 }
@@ -51,14 +60,13 @@ enum Failure {
 pub fn fetch(h: &Harness, wanted: Wanted<'_>) -> Result<PathBuf> {
     let name = wanted.file.rsplit('/').next().unwrap_or(wanted.file);
     let place = |ending: &str| h.cache.path().join("downloads").join(format!("{name}{ending}"));
-    // A file gets its name only after its digest was found right.
     let done = place("");
-    if done.is_file() {
+    if is_verified(&done, wanted.sha256)? {
         return Ok(done);
     }
     h.cache.folder("downloads")?;
     let _lock = h.cache.lock(&h.ui, &format!("downloads-{name}"))?;
-    if done.is_file() {
+    if is_verified(&done, wanted.sha256)? {
         return Ok(done);
     }
     let agent: Agent = Agent::config_builder()
@@ -80,7 +88,7 @@ pub fn fetch(h: &Harness, wanted: Wanted<'_>) -> Result<PathBuf> {
                 fs::rename(&partial, &done).map_err(|e| cache::denied("cannot create", &done, &e))?;
                 return Ok(done);
             }
-            Err(Failure::Mirror(reason)) => {
+            Err(Failure::Mirror(reason) | Failure::Cut(reason)) => {
                 reasons.push((base, reason));
             }
             Err(Failure::Final(error)) => return Err(error),
@@ -89,6 +97,12 @@ pub fn fetch(h: &Harness, wanted: Wanted<'_>) -> Result<PathBuf> {
     Err(Error::new(format!("cannot download {name}"))
         .because(all_failed(&reasons))
         .verdict(Verdict::Unavailable))
+}
+
+/// Whether a file is there with the digest that is wanted now. It got its name after it was found
+/// right, but the disk may have changed it since, and the digest that is pinned another.
+fn is_verified(path: &Path, sha256: &str) -> Result<bool> {
+    Ok(path.is_file() && digest(path)? == sha256)
 }
 
 /// Why each mirror failed, on one line; a reason that all share is given once.
@@ -113,13 +127,21 @@ pub fn mirrors(own: &[String]) -> Vec<String> {
 /// Brings `partial` to completion, going on where it ends; checks the digest.
 fn from_mirror(h: &Harness, agent: &Agent, url: &str, partial: &Path, sha256: &str) -> Result<(), Failure> {
     let mut resumed = false;
+    let mut small_pieces = 0;
     loop {
         let before = length(partial);
         resumed |= before > 0;
         match transfer(h, agent, url, partial) {
             Ok(()) => {}
             // A transfer that was cut is resumed for as long as it gets on.
-            Err(Failure::Mirror(_)) if length(partial) > before => continue,
+            Err(Failure::Cut(reason)) => {
+                let piece = length(partial).saturating_sub(before);
+                small_pieces += u32::from(piece < LEAST);
+                if piece == 0 || small_pieces > SMALL_PIECES {
+                    return Err(Failure::Mirror(reason));
+                }
+                continue;
+            }
             Err(failure) => return Err(failure),
         }
         let found = digest(partial).map_err(Failure::Final)?;
@@ -157,7 +179,7 @@ fn transfer(h: &Harness, agent: &Agent, url: &str, partial: &Path) -> Result<(),
     if start > 0 {
         request = request.header(header::RANGE, format!("bytes={start}-"));
     }
-    let mut response = request.call().map_err(|e| match e {
+    let response = request.call().map_err(|e| match e {
         ureq::Error::Io(e) => mirror(e.to_string()),
         e => mirror(e.to_string()),
     })?;
@@ -181,22 +203,54 @@ fn transfer(h: &Harness, agent: &Agent, url: &str, partial: &Path) -> Result<(),
     let name = url.rsplit('/').next().unwrap_or(url);
     let bar = h.ui.bytes(&format!("downloading {name}"), total);
     let mut done = start;
-    let mut body = response.body_mut().with_config().limit(u64::MAX).reader();
-    let mut buffer = vec![0; 256 << 10];
+    let parts = parts(response.into_body());
+    let (mut since, mut came) = (Instant::now(), 0);
     loop {
-        let read = body.read(&mut buffer).map_err(|e| mirror(format!("transfer cut: {e}")))?;
-        if read == 0 {
-            break;
-        }
-        file.write_all(&buffer[..read]).map_err(denied)?;
-        done += read as u64;
+        let part = match parts.recv_timeout(PATIENCE.saturating_sub(since.elapsed())) {
+            Ok(part) => part.map_err(|e| Failure::Cut(format!("transfer cut: {e}")))?,
+            Err(RecvTimeoutError::Timeout) if came >= LEAST => {
+                (since, came) = (Instant::now(), 0);
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let seconds = PATIENCE.as_secs();
+                return Err(mirror(format!("it is too slow: {came} bytes came in {seconds} seconds")));
+            }
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        file.write_all(&part).map_err(denied)?;
+        done += part.len() as u64;
+        came += part.len() as u64;
         bar.set(done);
     }
     file.sync_all().map_err(denied)?;
     match total {
-        Some(total) if done != total => Err(mirror(format!("transfer cut: {done} of {total} bytes came"))),
+        Some(total) if done != total => {
+            Err(Failure::Cut(format!("transfer cut: {done} of {total} bytes came")))
+        }
         _ => Ok(()),
     }
+}
+
+/// The parts of a body as they come, read by a thread of its own: so one that does not come
+/// holds nobody up. The thread ends with the body, or soon after nobody listens any more.
+fn parts(body: Body) -> Receiver<io::Result<Vec<u8>>> {
+    let (send, parts) = mpsc::sync_channel(4);
+    thread::spawn(move || {
+        let mut body = body.into_with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let part = match body.read(&mut buffer) {
+                Ok(0) => return,
+                part => part.map(|length| buffer[..length].to_vec()),
+            };
+            let failed = part.is_err();
+            if send.send(part).is_err() || failed {
+                return;
+            }
+        }
+    });
+    parts
 }
 
 fn content_length(response: &Response<Body>) -> Option<u64> {

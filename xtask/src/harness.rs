@@ -1,17 +1,23 @@
 //! What every command of the harness is given: where things are and how to talk to the user.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::ui::Ui;
 
+/// The variable that names another workspace than the sources: a folder with `kernel-configs/`,
+/// `tests/cases/` and `tests/snapshots/`, in which results go to `target/vm/`.
+pub const WORKSPACE_VAR: &str = "SNAPTRACE_WORKSPACE";
+
 /// The context of one command.
 #[derive(Debug)]
 pub struct Harness {
-    /// The workspace's root folder.
+    /// The workspace: the kernels' configurations, cases and snapshots, and where results go.
     pub root: PathBuf,
+    /// The sources that this program was built from, and the guest's programs are.
+    pub sources: PathBuf,
     /// Where kernels, tools and downloads are kept.
     pub cache: Cache,
     /// Missing host packages may be installed without asking.
@@ -23,7 +29,21 @@ pub struct Harness {
 impl Harness {
     /// The context of a command in the workspace at `root`.
     pub fn new(root: PathBuf, cache: Cache, yes: bool) -> Harness {
-        Harness { root, cache, yes, ui: Ui::new() }
+        Harness { root, sources: Harness::sources(), cache, yes, ui: Ui::new() }
+    }
+
+    /// The context of a command in the workspace at [`WORKSPACE_VAR`], else in the sources.
+    ///
+    /// # Errors
+    /// No place for the cache is known.
+    pub fn open(yes: bool) -> Result<Harness> {
+        let given = std::env::var_os(WORKSPACE_VAR).filter(|path| !path.is_empty());
+        let root = given.map_or_else(Harness::sources, PathBuf::from);
+        Ok(Harness::new(root, Cache::open()?, yes))
+    }
+
+    fn sources() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
     }
 
     /// The folder of the kernel matrix and the config fragments.

@@ -28,6 +28,8 @@ pub struct Programs {
     pub workload: PathBuf,
     /// The tracer.
     pub snaptrace: PathBuf,
+    /// The faults of the fault suite, packed only there.
+    pub fault: PathBuf,
 }
 
 const GNU: &str = "x86_64-unknown-linux-gnu";
@@ -76,11 +78,24 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
             .help("the compiler's words stand above; a linker and static libc are in gcc and libc6-dev")
             .verdict(Verdict::BuildFailed)
     })?;
-    Ok(Programs {
-        init: folder.join("init"),
-        workload: folder.join("workload"),
-        snaptrace: folder.join("snaptrace"),
-    })
+    Ok(Programs::in_folder(&folder))
+}
+
+impl Programs {
+    /// The programs that lie in a folder.
+    pub fn in_folder(folder: &Path) -> Programs {
+        Programs {
+            init: folder.join("init"),
+            workload: folder.join("workload"),
+            snaptrace: folder.join("snaptrace"),
+            fault: folder.join("fault"),
+        }
+    }
+
+    /// Their files, always in the same order.
+    pub fn files(&self) -> [&Path; 4] {
+        [&self.init, &self.workload, &self.snaptrace, &self.fault]
+    }
 }
 
 /// What an archive holds at one path.
@@ -195,7 +210,45 @@ fn inside(path: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            cases: 64, rng_seed: RngSeed::Fixed(7), failure_persistence: None, ..Default::default()
+        })]
+
+        #[test]
+        fn whatever_is_packed_is_there_in_the_order_of_the_names(
+            files in proptest::collection::btree_map("d[a-c]/[a-z]{1,8}", ".{0,40}", 0..12),
+            backwards in any::<bool>(),
+        ) {
+            let mut archive = Archive::default();
+            let mut insert = |(path, text): (&String, &String)| {
+                let node = Node::File { bytes: text.clone().into_bytes(), executable: false };
+                archive.insert(path, node);
+            };
+            if backwards { files.iter().rev().for_each(&mut insert) } else { files.iter().for_each(&mut insert) }
+            let bytes = archive.pack().unwrap();
+            let mut rest = &bytes[..];
+            let mut found = Vec::new();
+            loop {
+                let mut reader = cpio::NewcReader::new(rest).unwrap();
+                if reader.entry().is_trailer() {
+                    break;
+                }
+                let (name, mut text) = (reader.entry().name().to_owned(), String::new());
+                std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+                if name.contains('/') {
+                    found.push((name, text));
+                }
+                rest = reader.finish().unwrap();
+            }
+            prop_assert_eq!(found, files.into_iter().collect::<Vec<_>>());
+        }
+    }
 
     fn sample(order: &[&str]) -> Archive {
         let mut archive = Archive::default();

@@ -3,12 +3,14 @@
 pub mod apt;
 pub mod cache;
 pub mod cargo;
+pub mod child;
 pub mod download;
 pub mod error;
 pub mod harness;
 pub mod initramfs;
 pub mod kernel;
 pub mod matrix;
+pub mod scratch;
 pub mod setup;
 pub mod suite;
 pub mod trace_cmd;

@@ -2,40 +2,44 @@
 
 mod cli;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Bench, Cli, Command, CostArgs, GuestArgs, KernelArgs, ListFormat, RunArgs, TestVmArgs};
-use xtask::cache::Cache;
+use cli::{
+    Bench, BisectArgs, Cli, Command, CostArgs, FaultsArgs, GuestArgs, KernelArgs, ListFormat, MergeArgs,
+    PutBackArgs, RunArgs, TestVmArgs,
+};
 use xtask::error::{Error, Result};
 use xtask::harness::Harness;
 use xtask::kernel::{self, Request};
 use xtask::matrix::Record;
+use xtask::suite::bisect::step::Orders;
 use xtask::suite::compare::Mode;
 use xtask::suite::guest::Wish;
 use xtask::suite::test_vm::Plan;
-use xtask::suite::{bench, cost, run, test, test_vm, tour};
+use xtask::suite::{bench, bisect, cost, faults, merge, put_back, run, test, test_vm, tour};
+use xtask::ui::printable;
 use xtask::verdict::Verdict;
-use xtask::{setup, ui};
+use xtask::{scratch, setup};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            match error.verdict_given() {
-                Some(verdict) => eprintln!("error: {verdict}: {error}"),
-                None => eprintln!("error: {error}"),
-            }
+            let text = match error.verdict_given() {
+                Some(verdict) => format!("error: {verdict}: {error}"),
+                None => format!("error: {error}"),
+            };
+            eprintln!("{}", printable(&text));
             ExitCode::from(error.exit_code())
         }
     }
 }
 
 fn dispatch(cli: Cli) -> Result<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
-    let h = Harness { root, cache: Cache::open()?, yes: cli.yes, ui: ui::Ui::new() };
+    scratch::go_with_signals()?;
+    let h = Harness::open(cli.yes)?;
     let verdict = |verdict: Verdict| verdict.exit_code();
     match cli.command {
         Command::Tour { kernel } => tour::tour(&h, kernel.as_deref()).map(|()| 0),
@@ -46,10 +50,20 @@ fn dispatch(cli: Cli) -> Result<u8> {
             let done = if stored { test_vm::compare_again(&h, &plan) } else { test_vm::run(&h, &plan) };
             done.map(|(worst, _)| verdict(worst))
         }
+        Command::MergeResults(MergeArgs { folders, output }) => {
+            merge::run(&merge::Plan { folders, junit: output.junit, format: output.message_format })
+                .map(verdict)
+        }
         Command::Run(args) => run_one(&h, args),
         Command::Cost(args) => cost::run(&h, &cost_plan(args)).map(verdict),
+        Command::PutBack(PutBackArgs { cells, kernels, quick, only }) => {
+            put_back::put_back(&h, &put_back::Plan { cells, kernels, quick, only }).map(verdict)
+        }
+        Command::Bisect(args) => bisect::bisect(&h, &bisect_plan(args)).map(|()| 0),
+        Command::BisectStep { folder } => Ok(bisect::step::run(&h, &folder)),
         Command::Shell(args) => run::shell(&h, args.kernel.clone().as_deref(), wish(args)).map(|()| 0),
-        Command::Test => test::test(&h).map(verdict),
+        Command::Test { full } => test::test(&h, full).map(verdict),
+        Command::Faults(args) => cause_faults(&h, args),
         Command::Doctor => setup::doctor(&h).map(|well| u8::from(!well)),
         Command::Setup => setup::setup(&h).map(|()| 0),
         Command::Bench { what } => match what {
@@ -76,7 +90,7 @@ fn kernels(h: &Harness, args: KernelArgs) -> Result<u8> {
     }
     let request = Request { source: args.source, cc: args.cc };
     if records.is_empty() {
-        records = matrix.records().iter().collect();
+        records = matrix.usual().collect();
     }
     if (request.source.is_some() || args.menuconfig) && args.names.len() != 1 {
         return Err(Error::new("--source and --menuconfig need the name of one kernel")
@@ -105,6 +119,16 @@ fn kernels(h: &Harness, args: KernelArgs) -> Result<u8> {
     Ok(worst.map_or(0, |error| error.exit_code()))
 }
 
+fn cause_faults(h: &Harness, args: FaultsArgs) -> Result<u8> {
+    if args.list {
+        faults::list();
+        return Ok(0);
+    }
+    let by_name = !args.names.is_empty();
+    let plan = faults::Plan { names: args.names, kernels: args.kernels, quick: args.quick };
+    Ok(faults::run(h, &plan)?.exit_code(by_name))
+}
+
 fn plan(args: TestVmArgs) -> Plan {
     let mode = match (args.update, args.review) {
         (true, _) => Mode::Update,
@@ -115,6 +139,10 @@ fn plan(args: TestVmArgs) -> Plan {
     Plan {
         cases: args.cases,
         kernels: args.kernels,
+        all: args.all,
+        shard: args.shard,
+        junit: args.output.junit,
+        format: args.output.message_format,
         append: args.append,
         extra: args.extra_file,
         mode,
@@ -124,6 +152,7 @@ fn plan(args: TestVmArgs) -> Plan {
         exact,
         repeat: args.repeat,
         load: args.load,
+        boot_timeout: args.boot_timeout,
     }
 }
 
@@ -138,6 +167,11 @@ fn cost_plan(args: CostArgs) -> cost::Plan {
     }
 }
 
+fn bisect_plan(args: BisectArgs) -> bisect::Plan {
+    let orders = Orders { kernel: args.kernel, case: args.case, cc: args.cc };
+    bisect::Plan { source: args.source, good: args.good, bad: args.bad, orders }
+}
+
 fn wish(args: GuestArgs) -> Wish {
     Wish {
         append: args.append,
@@ -145,6 +179,7 @@ fn wish(args: GuestArgs) -> Wish {
         cpus: args.cpus,
         memory: args.memory,
         gdb: args.gdb,
+        boot_timeout: args.boot_timeout,
         ..Wish::default()
     }
 }

@@ -29,6 +29,9 @@ pub struct Record {
     /// Config fragments in `kernel-configs/`: what a build is configured with, and what is
     /// proved of every kernel, built or ready-made.
     pub fragments: Vec<String>,
+    /// Taken only where it is named, as long as nobody has reviewed what cases say on it.
+    #[serde(default)]
+    pub by_name: bool,
     /// An instruction counts 2^this nanoseconds in bit-exact runs.
     pub icount_shift: u8,
     /// Words added to the kernel command line.
@@ -69,17 +72,83 @@ pub enum Source {
     Debian {
         /// The suite that has the line, such as `bookworm`.
         suite: String,
+        /// Where the recorded version is looked for once that suite has moved on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        then: Option<String>,
+        /// A regular expression that the whole name of the package with the image matches.
+        package: String,
+        /// The packages that hold the rest of a kernel: what stands in their names in place of
+        /// `linux-image` or `linux-binary`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        with: Vec<String>,
+        /// The package version to take while the archive has it, else the line's newest.
+        version: String,
+    },
+    /// A package of Debian that holds a tarball of the source, built here.
+    DebianSource {
+        /// The suite that has the line, such as `bookworm`.
+        suite: String,
+        /// Where the recorded version is looked for once that suite has moved on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        then: Option<String>,
         /// A regular expression that the package's whole name matches.
         package: String,
         /// The package version to take while the archive has it, else the line's newest.
         version: String,
+        /// As for `KernelOrg`.
+        #[serde(default)]
+        tools: BTreeMap<String, String>,
+        /// As for `KernelOrg`.
+        gcc_max: Option<u32>,
+        /// As for `KernelOrg`.
+        build_steps: u64,
     },
+}
+
+/// What building a source takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Building<'a> {
+    /// Commands besides make, compiler and linker, each with the package that brings it.
+    pub tools: &'a BTreeMap<String, String>,
+    /// The newest gcc that builds the line.
+    pub gcc_max: Option<u32>,
+    /// About how many files a build makes.
+    pub steps: u64,
+}
+
+impl Source {
+    /// The suites of Debian that may have it, the newest first.
+    pub fn suites(&self) -> Vec<&str> {
+        match self {
+            Source::Debian { suite, then, .. } | Source::DebianSource { suite, then, .. } => {
+                std::iter::once(suite.as_str()).chain(then.as_deref()).collect()
+            }
+            Source::KernelOrg { .. } => Vec::new(),
+        }
+    }
+
+    /// What building it takes, `None` for what comes without a build.
+    pub fn building(&self) -> Option<Building<'_>> {
+        match self {
+            Source::KernelOrg { tools, gcc_max, build_steps, .. }
+            | Source::DebianSource { tools, gcc_max, build_steps, .. } => {
+                Some(Building { tools, gcc_max: *gcc_max, steps: *build_steps })
+            }
+            Source::Debian { .. } => None,
+        }
+    }
 }
 
 impl Record {
     /// Whether it comes as a package, without a build.
     pub fn is_ready_made(&self) -> bool {
-        matches!(self.source, Source::Debian { .. })
+        self.source.building().is_none()
+    }
+
+    /// Whether commands leave it alone unless it is named: it is there to be compared with and
+    /// takes minutes to build, or its record says so.
+    pub fn is_by_name_only(&self) -> bool {
+        self.by_name || matches!(self.source, Source::DebianSource { .. })
     }
 }
 
@@ -109,6 +178,28 @@ impl Matrix {
     /// All records, in the file's order.
     pub fn records(&self) -> &[Record] {
         &self.kernel
+    }
+
+    /// The records that commands work on where no kernel is named.
+    pub fn usual(&self) -> impl Iterator<Item = &Record> {
+        self.kernel.iter().filter(|record| !record.is_by_name_only())
+    }
+
+    /// The records of some names, in that order and each once; the usual ones when there are none.
+    ///
+    /// # Errors
+    /// A name is unknown.
+    pub fn named_or_usual(&self, names: &[String]) -> Result<Vec<&Record>> {
+        if names.is_empty() {
+            return Ok(self.usual().collect());
+        }
+        let mut records: Vec<&Record> = Vec::new();
+        for name in names {
+            if !records.iter().any(|record| record.name == *name) {
+                records.push(self.find(name)?);
+            }
+        }
+        Ok(records)
     }
 
     /// The record of a name.
@@ -151,11 +242,37 @@ mod tests {
     }
 
     #[test]
+    fn kernels_from_source_packages_are_built_and_named() {
+        let matrix = Matrix::parse(FILE, "kernels.toml").unwrap();
+        let usual: Vec<&str> = matrix.usual().map(|record| record.name.as_str()).collect();
+        assert!(usual.contains(&"5.4") && usual.contains(&"debian-6.1"), "{usual:?}");
+        assert!(!usual.iter().any(|name| name.ends_with("-src")), "{usual:?}");
+        for record in matrix.records().iter().filter(|record| record.name.ends_with("-src")) {
+            assert!(record.is_by_name_only() && !record.is_ready_made(), "{}", record.name);
+            assert!(record.source.building().unwrap().tools.contains_key("flex"), "{}", record.name);
+            assert!(!record.source.suites().is_empty(), "{}", record.name);
+        }
+        assert!(matrix.find("6.1-src").is_ok());
+    }
+
+    #[test]
+    fn without_a_name_the_usual_kernels_are_taken() {
+        let matrix = Matrix::parse(FILE, "kernels.toml").unwrap();
+        let taken = |names: &[&str]| -> Vec<String> {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            matrix.named_or_usual(&names).unwrap().iter().map(|record| record.name.clone()).collect()
+        };
+        assert_eq!(taken(&[]), ["5.4", "debian-6.1"]);
+        assert_eq!(taken(&["6.1-src", "5.4", "6.1-src"]), ["6.1-src", "5.4"]);
+        assert!(matrix.named_or_usual(&["nosuch".into()]).is_err());
+    }
+
+    #[test]
     fn an_unknown_name_lists_the_known_and_the_nearest() {
         let matrix = Matrix::parse(FILE, "kernels.toml").unwrap();
         let error = matrix.find("debian-61").unwrap_err().to_string();
         assert!(error.contains("did you mean debian-6.1?"), "{error}");
-        assert!(error.contains("known: 5.4, debian-6.1"), "{error}");
+        assert!(error.contains("known: 5.4, debian-5.10, debian-6.1"), "{error}");
         assert!(!matrix.find("zzz").unwrap_err().to_string().contains("did you mean"));
     }
 

@@ -14,7 +14,7 @@ use crate::apt::{self, Apt};
 use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::matrix::{Record, Source};
+use crate::matrix::Record;
 use crate::trace_cmd;
 use crate::verdict::Verdict;
 
@@ -27,14 +27,14 @@ const QEMU: &str = "qemu-system-x86_64";
 const QEMU_OLDEST: (u32, u32) = (6, 0);
 
 /// Commands (or files) that every kernel build needs, and the packages that bring them.
-const BUILD_TOOLS: [(&str, &str); 4] =
+pub const BUILD_TOOLS: [(&str, &str); 4] =
     [("make", "make"), ("gcc", "gcc"), ("/usr/include/stdio.h", "libc6-dev"), ("ld", "binutils")];
 
 /// Commands (or files) that building a record's kernel needs, with their packages; none for
 /// a ready-made kernel.
 pub fn build_tools(record: &Record) -> Vec<(&str, &str)> {
-    let Source::KernelOrg { tools, .. } = &record.source else { return Vec::new() };
-    let own = tools.iter().map(|(command, package)| (command.as_str(), package.as_str()));
+    let Some(building) = record.source.building() else { return Vec::new() };
+    let own = building.tools.iter().map(|(command, package)| (command.as_str(), package.as_str()));
     BUILD_TOOLS.into_iter().chain(own).collect()
 }
 
@@ -74,12 +74,14 @@ pub fn qemu(h: &Harness) -> Result<Qemu> {
 }
 
 fn no_qemu(error: Error) -> Error {
-    error.help(format!(
-        "{QEMU} {}.{} or newer is needed: {}",
-        QEMU_OLDEST.0,
-        QEMU_OLDEST.1,
-        install_line(&["qemu-system-x86"])
-    ))
+    let hosts = which::which(QEMU).ok().and_then(|program| qemu_version(Command::new(program)).ok());
+    let error = match hosts {
+        Some(version) => error.help(format!("this machine's own QEMU {version} is too old")),
+        None => error,
+    };
+    let (major, minor) = QEMU_OLDEST;
+    let install = install_line(&["qemu-system-x86"]);
+    error.help(format!("{QEMU} {major}.{minor} or newer is needed: {install}")).verdict(Verdict::QemuFailed)
 }
 
 fn host_qemu() -> Option<Qemu> {
@@ -413,7 +415,7 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
     };
     add("apt", false, apt, from_apt);
     let matrix = h.matrix()?;
-    for record in matrix.records() {
+    for record in matrix.usual() {
         for (thing, package) in build_tools(record) {
             let absent = !missing(&[(thing, package)]).is_empty();
             let state = match absent {
@@ -443,7 +445,7 @@ pub fn setup(h: &Harness) -> Result<()> {
     h.ui.say(format!("busybox at {}", busybox.display()));
     let trace_cmd = trace_cmd::get(h)?;
     h.ui.say(format!("trace-cmd {} at {}", trace_cmd::VERSION, trace_cmd.program.display()));
-    for record in h.matrix()?.records() {
+    for record in h.matrix()?.usual() {
         need_packages(h, &format!("building {}", record.name), &build_tools(record))?;
     }
     Ok(())

@@ -49,11 +49,12 @@ impl Ui {
         Ui { bars: MultiProgress::new(), terminal: std::io::stderr().is_terminal() }
     }
 
-    /// Writes a line, above the bars if there are any.
+    /// Writes a line, above the bars if there are any; what could drive a terminal is neutralised.
     pub fn say(&self, line: impl AsRef<str>) {
+        let line = printable(line.as_ref());
         // Nothing can be done about a standard error that is closed.
-        if !self.terminal || self.bars.println(line.as_ref()).is_err() {
-            eprintln!("{}", line.as_ref());
+        if !self.terminal || self.bars.println(&line).is_err() {
+            eprintln!("{line}");
         }
     }
 
@@ -78,7 +79,8 @@ impl Ui {
     fn start(&self, what: &str, total: Option<u64>, style: &str, bytes: bool) -> Bar {
         if !self.terminal {
             let told = Instant::now();
-            let lines = Lines { what: what.to_owned(), bytes, done: 0, total, told };
+            // Spaces that align bars align nothing here.
+            let lines = Lines { what: what.trim_end().to_owned(), bytes, done: 0, total, told };
             return Bar(Kind::Lines(Mutex::new(lines)));
         }
         // Added before it draws anything: what it drew alone would never be cleared.
@@ -92,6 +94,12 @@ impl Ui {
         bar.set_message(what.to_owned());
         Bar(Kind::Drawn(bar))
     }
+}
+
+/// A text made safe for a terminal: control characters other than newlines and tabs become `?`.
+/// Guests, mirrors and tools have their words in messages; none of them may drive a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '?' } else { c }).collect()
 }
 
 impl Bar {
@@ -148,6 +156,11 @@ impl fmt::Display for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_message_drives_a_terminal() {
+        assert_eq!(printable("a\x1b[2J\tb\r\nü\u{9b}1m\x07"), "a?[2J\tb?\nü?1m?");
+    }
 
     #[test]
     fn a_plain_line_says_how_much_of_how_much() {

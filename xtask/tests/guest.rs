@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use regex::Regex;
 use tempfile::TempDir;
 use xtask::cache::Cache;
 use xtask::harness::Harness;
@@ -15,6 +16,8 @@ use xtask::kernel;
 use xtask::suite::cases::CaseStep;
 use xtask::suite::guest::{Guest, Tools, Wish};
 use xtask::suite::results::{self, Stored};
+use xtask::suite::summary::Summary;
+use xtask::suite::table::table;
 use xtask::suite::{cases, repeat, test_vm};
 use xtask::verdict::Verdict;
 use xtask::vm::{Exactness, Noise};
@@ -51,9 +54,12 @@ const TESTS: &[(&str, Test)] = &[
     ("run tells a panic", panic),
     ("run tells a restart", restart),
     ("however a recording ends, the kernel is put back", put_back),
+    ("a few cells of the put-back table hold", few_cells),
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
     ("a difference on a kernel nobody reviewed is drift", drift),
+    ("a run in two parts comes to what one run comes to", parts),
+    ("standard output is for one format alone", formats),
     ("exactness that cannot be is refused with the reason", refusals),
     ("equal runs of a case are proved equal", equal_runs),
     ("a recording made twice is the same file", same_recording),
@@ -69,7 +75,7 @@ fn kernels_at_hand() -> xtask::error::Result<Vec<(String, bool)>> {
     let h = Harness::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();
-    for record in matrix.records() {
+    for record in matrix.usual() {
         kernels.push((record.name.clone(), kernel::at_hand(&h, record)?.is_some()));
     }
     Ok(kernels)
@@ -239,6 +245,74 @@ fn drift(kernel: &str) -> Result<(), Failed> {
     demand(stdout.contains("function: drift, allowed: "), "drift is not told", &stdout)
 }
 
+/// Runs three cases, of which `function` has another snapshot than its transcript; gives the events
+/// back.
+fn three_cases(status: i32, kernel: &str, arguments: &[&str]) -> Result<Vec<serde_json::Value>, Failed> {
+    let snapshots = edited_copy()?;
+    fs::remove_file(snapshots.path().join("reviewed.toml"))?;
+    let json = ["--kernel", kernel, "check", "mount", "--message-format", "json"];
+    let stdout = against(status, snapshots.path(), &[&json[..], arguments].concat())?;
+    let events = stdout.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+    events.map_err(|error| format!("{error} in a line of:\n{stdout}").into())
+}
+
+/// Where a run's results are, by its events.
+fn folder(events: &[serde_json::Value]) -> Result<String, Failed> {
+    let last = events.last().ok_or("there are no events")?;
+    let folder = last["folder"].as_str().ok_or("the last event names no folder")?;
+    Ok(root().join(folder).to_string_lossy().into_owned())
+}
+
+fn parts(kernel: &str) -> Result<(), Failed> {
+    let files = TempDir::new()?;
+    let file = |name: &str| files.path().join(name).to_string_lossy().into_owned();
+    let whole = folder(&three_cases(200, kernel, &["--junit", &file("whole.xml")])?)?;
+    let first = folder(&three_cases(0, kernel, &["--shard", "1/2"])?)?;
+    let second = folder(&three_cases(200, kernel, &["--shard", "2/2"])?)?;
+    let (stdout, _) =
+        expect(200, &root(), &["merge-results", "--junit", &file("parts.xml"), &second, &first])?;
+    // Seconds are those of the boots, and stand in columns of a fixed width.
+    let seconds = Regex::new(r#" +\d+\.\d s|time="[^"]*"|vm/[\d.]+"#)?;
+    let text = |text: &str| seconds.replace_all(text, "").into_owned();
+    let table = text(&table(&Summary::load(Path::new(&whole))?));
+    demand(table.lines().count() == 4 && table.contains("mismatch"), "not the table of three cases", &table)?;
+    let merged = text(&stdout);
+    demand(
+        merged.contains(&table),
+        "the parts have another table than one run",
+        &format!("{table}{merged}"),
+    )?;
+    demand(stdout.ends_with("2 passed, 1 failed, 0 skipped\n"), "another sum", &stdout)?;
+    let [xml, merged] = ["whole.xml", "parts.xml"].map(|name| fs::read_to_string(files.path().join(name)));
+    let (xml, merged) = (text(&xml?), text(&merged?));
+    demand(xml == merged, "the parts have another JUnit file than one run", &format!("{xml}{merged}"))?;
+    demand(xml.contains("\n-") && xml.contains("__kmalloc &lt;-somebody_else"), "no diff", &xml)?;
+    let (_, stderr) = expect(1, &root(), &["merge-results", &second])?;
+    demand(stderr.contains("part 1/2 is missing"), "the missing part is not named", &stderr)
+}
+
+fn formats(kernel: &str) -> Result<(), Failed> {
+    let events = three_cases(200, kernel, &[])?;
+    let names: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    let count = |name: &str| names.iter().filter(|known| **known == name).count();
+    let seen = format!("{events:#?}");
+    demand(
+        names.first() == Some(&"run-started") && names.last() == Some(&"run-finished"),
+        "no frame",
+        &seen,
+    )?;
+    for (event, times) in [("kernel-ready", 1), ("case-started", 3), ("case-ran", 3), ("case-finished", 3)] {
+        demand(count(event) == times, &format!("not {times} of {event}"), &seen)?;
+    }
+    let failed = events.iter().find(|event| event["failed"] == true).ok_or("nothing failed")?;
+    demand(failed["case"] == "function" && failed["verdict"] == "mismatch", "another failure", &seen)?;
+    let run = folder(&events)?;
+    let (stdout, _) = expect(200, &root(), &["merge-results", "--message-format", "ktap", &run])?;
+    let line = Regex::new(r"^( *((not )?ok \d+ .*|KTAP version 1|1\.\.\d+|#.*))$")?;
+    demand(stdout.starts_with("KTAP version 1\n1..1\n"), "no KTAP", &stdout)?;
+    demand(stdout.lines().all(|text| line.is_match(text)), "a line that is not KTAP", &stdout)
+}
+
 fn refusals(kernel: &str) -> Result<(), Failed> {
     let run = |flags: &[&str]| {
         expect(2, &root(), &[&["run", "--kernel", kernel, "--exact"], flags, &["--", "true"]].concat())
@@ -338,4 +412,12 @@ ls /run
 fn put_back(kernel: &str) -> Result<(), Failed> {
     let (stdout, _) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", ENDINGS])?;
     demand(stdout.is_empty(), "something is not as it was, or was left behind", &stdout)
+}
+
+fn few_cells(kernel: &str) -> Result<(), Failed> {
+    let (stdout, stderr) =
+        expect(0, &root(), &["put-back", "--quick", "--only", "snaptrace", "--kernel", kernel])?;
+    let passed = stdout.lines().last().and_then(|line| line.strip_suffix(" passed, 0 failed"));
+    let passed = passed.and_then(|count| count.parse().ok()).unwrap_or(0);
+    demand(passed >= 15, "hardly any cell was run", &(stdout + &stderr))
 }

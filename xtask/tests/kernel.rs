@@ -4,10 +4,9 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 
 use sha2::{Digest, Sha256};
 use xtask::cache::Cache;
@@ -15,11 +14,9 @@ use xtask::error::Result;
 use xtask::harness::Harness;
 use xtask::kernel::{self, Kernel, Request};
 use xtask::matrix::Record;
+use xtask::suite::faults::server::{Reply, Seen, Server};
+use xtask::suite::faults::stand_in::{self, Flaw};
 use xtask::verdict::Verdict;
-
-/// What a tree's `olddefconfig` does to the configuration.
-const KEEPS: &str = "true";
-const DROPS_PCI: &str = "sed -i s/CONFIG_PCI=y/CONFIG_OTHER=y/ $(O)/.config";
 
 /// A folder with a workspace, a cache and a stand-in for Linux; all goes with it.
 struct Bench {
@@ -29,9 +26,7 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let bench = Bench { folder: tempfile::tempdir().unwrap() };
-        fs::create_dir_all(bench.path("kernel-configs")).unwrap();
-        fs::write(bench.path("kernel-configs/a.config"), "# The bus.\nCONFIG_PCI=y\n").unwrap();
-        bench.tree("tree", KEEPS);
+        bench.tree("tree", Flaw::None);
         bench
     }
 
@@ -45,25 +40,9 @@ impl Bench {
     }
 
     /// A source tree that builds in no time and notes each build in `builds`.
-    fn tree(&self, name: &str, olddefconfig: &str) -> PathBuf {
+    fn tree(&self, name: &str, flaw: Flaw) -> PathBuf {
         let tree = self.path(name);
-        fs::create_dir_all(tree.join("arch/x86")).unwrap();
-        let kconfig = "if HAS_BUS\nconfig PCI\n\tbool\n\tdepends on MMU\nendif\n";
-        fs::write(tree.join("Kconfig"), kconfig).unwrap();
-        fs::write(tree.join("kernel.c"), "int main;\n").unwrap();
-        let makefile = format!(
-            "VERSION = 5\nPATCHLEVEL = 4\nSUBLEVEL = 7\nEXTRAVERSION =\n\
-             .PHONY: tinyconfig olddefconfig vmlinux bzImage modules\n\
-             tinyconfig:\n\t@echo '# CONFIG_PCI is not set' >$(O)/.config\n\
-             olddefconfig:\n\t@{olddefconfig}\n\
-             vmlinux:\n\t@echo '  CC      kernel.o'\n\t@echo one >>{builds}\n\
-             \t@sleep 0.2; cat kernel.c >$(O)/vmlinux\n\
-             \t@mkdir -p $(O)/include/config; echo 5.4.7 >$(O)/include/config/kernel.release\n\
-             bzImage:\n\t@mkdir -p $(O)/arch/x86/boot; echo bz >$(O)/arch/x86/boot/bzImage\n\
-             modules:\n\t@true\n",
-            builds = self.path("builds").display(),
-        );
-        fs::write(tree.join("Makefile"), makefile).unwrap();
+        stand_in::tree(&tree, &self.path("builds"), flaw).unwrap();
         tree
     }
 
@@ -73,32 +52,12 @@ impl Bench {
 
     /// The tree as a tarball with one folder at its top.
     fn tarball(&self) -> Vec<u8> {
-        let mut tar = tar::Builder::new(liblzma::write::XzEncoder::new(Vec::new(), 0));
-        tar.append_dir_all("linux-5.4.7", self.path("tree")).unwrap();
-        // Enough bytes to be cut in the middle; the same ones each time.
-        let mut state = 1_u32;
-        let mut byte = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        let filler: Vec<u8> = (0..200_000).map(|_| byte()).collect();
-        let mut header = tar::Header::new_gnu();
-        header.set_size(filler.len() as u64);
-        header.set_mode(0o644);
-        header.set_cksum();
-        tar.append_data(&mut header, "linux-5.4.7/filler", filler.as_slice()).unwrap();
-        tar.into_inner().unwrap().finish().unwrap()
+        stand_in::tarball(&self.path("tree")).unwrap()
     }
 
     /// A record that takes `linux.tar.xz` with a digest from mirrors.
     fn record(&self, sha256: &str, mirrors: &[&str]) -> Record {
-        let text = format!(
-            "[[kernel]]\nname = 'tiny'\nabout = 'a stand-in'\nline = '5.4'\nicount_shift = 4\n\
-             fragments = ['a.config']\n[kernel.source]\nkind = 'kernel-org'\n\
-             version = '5.4.7'\nsha256 = '{sha256}'\nfile = 'pub/linux.tar.xz'\n\
-             mirrors = {mirrors:?}\nbuild_steps = 1\n"
-        );
-        fs::write(self.path("kernel-configs/kernels.toml"), text).unwrap();
+        stand_in::matrix(&self.path("kernel-configs"), sha256, mirrors).unwrap();
         self.harness().matrix().unwrap().find("tiny").unwrap().clone()
     }
 
@@ -125,70 +84,9 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A request as the server saw it.
-#[derive(Clone, Debug)]
-struct Seen {
-    path: String,
-    /// The first byte asked for by a range header.
-    from: Option<usize>,
-}
-
-/// A web server on the loopback device; it ends with the test's process. It writes its
-/// replies byte by byte, since a proper server refuses to cut one.
-struct Server {
-    address: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-impl Server {
-    /// Replies to the n-th request, counted from 0, with what `reply` says.
-    fn start(reply: impl Fn(usize, &Seen) -> Vec<u8> + Send + 'static) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&seen);
-        std::thread::spawn(move || {
-            for (number, stream) in listener.incoming().flatten().enumerate() {
-                let request = read_request(&stream);
-                log.lock().unwrap().push(request.clone());
-                // A client that goes away early is its own affair.
-                let _ = (&stream).write_all(&reply(number, &request));
-            }
-        });
-        Server { address, seen }
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-}
-
-fn read_request(mut stream: &TcpStream) -> Seen {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
-        head.push(byte[0]);
-    }
-    let head = String::from_utf8(head).unwrap().to_lowercase();
-    let from = head
-        .lines()
-        .find_map(|line| line.strip_prefix("range: bytes=")?.trim().strip_suffix('-')?.parse().ok());
-    Seen { path: head.split(' ').nth(1).unwrap().to_owned(), from }
-}
-
-fn reply(status: &str, headers: &str, length: usize, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n");
-    [head.as_bytes(), body].concat()
-}
-
-fn whole(body: &[u8]) -> Vec<u8> {
-    reply("200 OK", "", body.len(), body)
-}
-
-/// The rest of a body, from where the request asked.
-fn rest(body: &[u8], from: usize) -> Vec<u8> {
-    let range = format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
-    reply("206 Partial Content", &range, body.len() - from, &body[from..])
+/// A server that replies as it is told to.
+fn server(reply: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Server {
+    Server::start(reply).unwrap()
 }
 
 #[test]
@@ -196,7 +94,7 @@ fn a_downloaded_tarball_is_built_and_used_again_without_the_network() {
     let bench = Bench::new();
     let tarball = bench.tarball();
     let sha256 = digest(&tarball);
-    let server = Server::start(move |_, _| whole(&tarball));
+    let server = server(move |_, _| Reply::whole(&tarball));
     let record = bench.record(&sha256, &[&server.address]);
 
     let kernel = bench.obtain(&record).unwrap();
@@ -219,10 +117,10 @@ fn a_transfer_that_was_cut_is_resumed_where_it_ended() {
     let bench = Bench::new();
     let tarball = bench.tarball();
     let (sha256, half) = (digest(&tarball), tarball.len() / 2);
-    let server = Server::start(move |number, seen| match (number, seen.from) {
-        (0, None) => reply("200 OK", "", tarball.len(), &tarball[..half]),
-        (1, Some(from)) => rest(&tarball, from),
-        _ => reply("500 Unexpected", "", 0, b""),
+    let server = server(move |number, seen| match (number, seen.from) {
+        (0, None) => Reply::cut(&tarball, half),
+        (1, Some(from)) => Reply::rest(&tarball, from),
+        _ => Reply::new("500 Unexpected", "", 0, b""),
     });
     let record = bench.record(&sha256, &[&server.address]);
     bench.obtain(&record).unwrap();
@@ -235,9 +133,9 @@ fn a_server_that_knows_no_ranges_sends_it_all_again() {
     let bench = Bench::new();
     let tarball = bench.tarball();
     let (sha256, half) = (digest(&tarball), tarball.len() / 2);
-    let server = Server::start(move |number, _| match number {
-        0 => reply("200 OK", "", tarball.len(), &tarball[..half]),
-        _ => whole(&tarball),
+    let server = server(move |number, _| match number {
+        0 => Reply::cut(&tarball, half),
+        _ => Reply::whole(&tarball),
     });
     let record = bench.record(&sha256, &[&server.address]);
     bench.obtain(&record).unwrap();
@@ -252,14 +150,28 @@ fn a_part_of_another_file_is_not_held_against_the_mirror() {
     fs::create_dir_all(bench.path("cache")).unwrap();
     let downloads = bench.harness().cache.folder("downloads").unwrap();
     fs::write(downloads.join("linux.tar.xz.partial"), "of another file").unwrap();
-    let server = Server::start(move |_, seen| match seen.from {
-        Some(from) => rest(&tarball, from),
-        None => whole(&tarball),
+    let server = server(move |_, seen| match seen.from {
+        Some(from) => Reply::rest(&tarball, from),
+        None => Reply::whole(&tarball),
     });
     let record = bench.record(&sha256, &[&server.address]);
     bench.obtain(&record).unwrap();
     let from: Vec<_> = server.seen().iter().map(|seen| seen.from).collect();
     assert_eq!(from, [Some("of another file".len()), None]);
+}
+
+#[test]
+fn a_file_that_lies_there_with_another_digest_is_not_used() {
+    let bench = Bench::new();
+    let tarball = bench.tarball();
+    let sha256 = digest(&tarball);
+    fs::create_dir_all(bench.path("cache")).unwrap();
+    let downloads = bench.harness().cache.folder("downloads").unwrap();
+    fs::write(downloads.join("linux.tar.xz"), "of another day").unwrap();
+    let server = server(move |_, _| Reply::whole(&tarball));
+    let record = bench.record(&sha256, &[&server.address]);
+    bench.obtain(&record).unwrap();
+    assert_eq!(server.seen().len(), 1);
 }
 
 #[test]
@@ -270,8 +182,8 @@ fn mirrors_are_tried_in_turn() {
     // Nobody listens on a port that was given back.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let refused = format!("http://{gone}");
-    let empty = Server::start(|_, _| reply("404 Not Found", "", 0, b""));
-    let good = Server::start(move |_, _| whole(&tarball));
+    let empty = server(|_, _| Reply::not_found());
+    let good = server(move |_, _| Reply::whole(&tarball));
 
     let record = bench.record(&sha256, &[&refused, &empty.address]);
     let none = bench.obtain(&record).unwrap_err();
@@ -291,7 +203,7 @@ fn a_wrong_digest_sets_the_file_aside() {
     let bench = Bench::new();
     let tarball = bench.tarball();
     let sha256 = digest(&tarball);
-    let wrong = Server::start(|_, _| whole(PAGE));
+    let wrong = server(|_, _| Reply::whole(PAGE));
     let error = bench.obtain(&bench.record(&sha256, &[&wrong.address])).unwrap_err();
     assert_eq!(error.verdict_given(), Some(Verdict::ChecksumMismatch));
     let text = error.to_string();
@@ -300,7 +212,7 @@ fn a_wrong_digest_sets_the_file_aside() {
     assert_eq!(fs::read(rejected).unwrap(), PAGE);
 
     // What was rejected is in nobody's way.
-    let good = Server::start(move |_, _| whole(&tarball));
+    let good = server(move |_, _| Reply::whole(&tarball));
     bench.obtain(&bench.record(&sha256, &[&good.address])).unwrap();
     assert_eq!(good.seen()[0].from, None);
 }
@@ -333,7 +245,7 @@ fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
 #[test]
 fn the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented() {
     let bench = Bench::new();
-    let empty = Server::start(|_, _| reply("404 Not Found", "", 0, b""));
+    let empty = server(|_, _| Reply::not_found());
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["kernel", "5.4"])
         .env("SNAPTRACE_CACHE", bench.path("cache"))
@@ -401,7 +313,7 @@ fn local_tarballs_are_taken_in_every_compression() {
 fn a_dropped_symbol_is_named_with_what_it_depends_on() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
-    let tree = bench.tree("dropping", DROPS_PCI);
+    let tree = bench.tree("dropping", Flaw::DropsPci);
     let error = bench.obtain_from(&record, &tree).unwrap_err();
     assert_eq!(error.verdict_given(), Some(Verdict::ConfigUnmet));
     let text = error.to_string();
@@ -436,7 +348,7 @@ fn of_several_commands_at_once_one_builds_and_the_others_wait() {
     let bench = Bench::new();
     let tarball = bench.tarball();
     let sha256 = digest(&tarball);
-    let server = Server::start(move |_, _| whole(&tarball));
+    let server = server(move |_, _| Reply::whole(&tarball));
     let record = bench.record(&sha256, &[&server.address]);
     let folders: Vec<PathBuf> = std::thread::scope(|scope| {
         let commands: Vec<_> = (0..3).map(|_| scope.spawn(|| bench.obtain(&record))).collect();

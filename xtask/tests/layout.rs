@@ -75,20 +75,22 @@ fn the_harness_imports_one_way() {
         ("verdict", ""),
         ("ui", ""),
         ("cargo", ""),
+        ("child", ""),
+        ("scratch", "child error"),
         ("error", "verdict"),
-        ("cache", "error verdict ui"),
+        ("cache", "error scratch verdict ui"),
         ("matrix", "error"),
         ("harness", "cache error matrix ui"),
         ("download", "cache error harness ui verdict"),
-        ("apt", "cache error harness ui verdict"),
+        ("apt", "cache child error harness ui verdict"),
         ("trace_cmd", "apt cache error harness verdict"),
         ("setup", "apt cache error harness matrix trace_cmd ui verdict"),
         ("initramfs", "cargo error verdict"),
-        ("kernel", "apt cache download error harness matrix setup ui verdict"),
-        ("vm", "cache error setup ui verdict"),
+        ("kernel", "apt cache child download error harness matrix setup ui verdict"),
+        ("vm", "cache child error setup ui verdict"),
         ("suite", "*"),
         ("cli", "suite vm"),
-        ("main", "cache error harness kernel matrix setup suite ui verdict"),
+        ("main", "error harness kernel matrix scratch setup suite ui verdict"),
     ];
     let mut found = broken("xtask/src", "crate", &rules);
     found.extend(broken("xtask/src", "xtask", &rules));
@@ -135,9 +137,9 @@ fn the_tracer_imports_one_way() {
         ("live", "command error journal record session start tracefs"),
         ("trace", "error live start tracefs"),
         ("stream", "drain error events live metadata output report start trace_dat tracefs"),
-        ("extract", "drain error journal metadata output session snapshot tracefs"),
+        ("extract", "drain error journal metadata output record session snapshot tracefs"),
         ("snapshot", "error tracefs"),
-        ("set", "command error start tracefs"),
+        ("set", "command error session start tracefs"),
         ("cli", "*"),
         ("main", "cli"),
     ];
@@ -182,6 +184,39 @@ fn the_pure_rooms_touch_nothing() {
     }
 }
 
+/// The code of the harness and the tracer, without tests and comments, by file.
+fn product_code() -> Vec<(String, String)> {
+    let mut all = Vec::new();
+    for folder in ["src", "initramfs/src", "xtask/src"] {
+        for (file, text) in sources(folder) {
+            let code = text.split("#[cfg(test)]").next().unwrap();
+            let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            all.push((format!("{folder}/{file}"), code.join("\n")));
+        }
+    }
+    all
+}
+
+#[test]
+fn no_command_line_is_put_together_for_a_shell() {
+    let shell = Regex::new(r#""(/bin/)?(ba|da)?sh",?\s*(\.args?\(\[?)?\s*"-c",\s*([^,\])]+)"#).unwrap();
+    let mut given = BTreeSet::new();
+    for (file, code) in product_code() {
+        given.extend(shell.captures_iter(&code).map(|found| format!("{file}: {}", found[4].trim())));
+    }
+    // One constant, whose arguments are passed beside it.
+    assert_eq!(given.into_iter().collect::<Vec<_>>(), ["xtask/src/suite/faults/carry_out.rs: IN_NAMESPACE"]);
+}
+
+#[test]
+fn temporary_folders_are_private_and_go_with_their_process() {
+    for (file, code) in product_code().iter().filter(|(file, _)| file.starts_with("xtask/")) {
+        let own = file == "xtask/src/scratch.rs";
+        assert!(own || !code.contains("tempdir"), "{file} makes a temporary folder that is not `scratch`");
+        assert!(!code.contains("temp_dir()"), "{file} uses the folder that all share");
+    }
+}
+
 /// The files that the tree in ARCHITECTURE.md names, with their folders.
 fn named_files(page: &str) -> BTreeSet<String> {
     let tree = page.split("## The tree").nth(1).unwrap().split("```").nth(1).unwrap();
@@ -204,7 +239,7 @@ fn named_files(page: &str) -> BTreeSet<String> {
 fn the_page_names_every_source_file_and_no_other() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let mut there = BTreeSet::new();
-    for folder in ["src", "initramfs/src", "xtask/src", "xtask/tests", "tests"] {
+    for folder in ["src", "initramfs/src", "xtask/src", "xtask/tests", "tests", "fuzz/src", "fuzz/targets"] {
         there.extend(sources(folder).into_keys().map(|file| format!("{folder}/{file}")));
     }
     let named = named_files(&page);

@@ -1,7 +1,6 @@
 //! Kernels built here: configured from fragments, proved, compiled out of tree, reproducibly.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
@@ -10,15 +9,13 @@ use crate::cache;
 use crate::download::{self, Wanted};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
+use crate::kernel::debian::Line;
 use crate::kernel::source::{self, Given, Tree};
-use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, Request, config, modules};
+use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, Request, config, debian_source, make, modules};
 use crate::matrix::{Record, Source};
 use crate::setup;
 use crate::ui::Bar;
 use crate::verdict::Verdict;
-
-/// Lines of a failed build that are shown; the log has them all.
-const SHOWN_ERRORS: usize = 6;
 
 /// The compiler and linker of a build.
 #[derive(Clone, Debug)]
@@ -26,9 +23,9 @@ pub struct Toolchain {
     /// The C compiler, as make's `CC`.
     cc: String,
     /// The first line of its `--version`.
-    compiler: String,
+    pub compiler: String,
     /// The first line of the linker's `--version`.
-    linker: String,
+    pub linker: String,
 }
 
 /// Gets a kernel that is built here, from the cache if the same was built before.
@@ -59,8 +56,12 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
         let scratch = h.cache.folder("build")?.join(&record.name);
         let log = h.cache.folder("logs")?.join(format!("{name}.log"));
         let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
-        let steps = last.as_ref().and_then(|manifest| manifest.build_steps);
-        let manifest = build(h, &job, steps)?.keep(&job, &inputs, dir)?;
+        // How many files there are is known from the last build; before, it is an estimate.
+        let known = last.as_ref().and_then(|manifest| manifest.build_steps);
+        let guess = record.source.building().map(|building| building.steps);
+        let expected = known.or(guess).map(|files| Expected { files, estimated: known.is_none() });
+        let objects = compile(h, &job, ObjectTree::configured(h, &job)?, expected)?;
+        let manifest = objects.keep(&job, &inputs, dir)?;
         fs::copy(&log, dir.join("build.log")).map_err(|e| cache::denied("cannot copy", &log, &e))?;
         kernel::write_manifest(dir, &manifest)?;
         cache::remove(&log)?;
@@ -70,7 +71,7 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
 }
 
 /// The source to build from: the one asked for, else the one last built from, else the
-/// record's own tarball.
+/// record's own tarball, kernel.org's or Debian's.
 pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Manifest>) -> Result<Given> {
     if let Some(path) = &request.source {
         return source::local(h, record, path);
@@ -80,8 +81,15 @@ pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Mani
     {
         return source::local(h, record, path);
     }
-    let Source::KernelOrg { version, sha256, file, mirrors, .. } = &record.source else {
-        return Err(Error::new(format!("{} has no source to build from", record.name)));
+    let (version, sha256, file, mirrors) = match &record.source {
+        Source::KernelOrg { version, sha256, file, mirrors, .. } => (version, sha256, file, mirrors),
+        Source::DebianSource { package, version, .. } => {
+            let suites = record.source.suites();
+            return debian_source::fetch(h, record, &Line { suites, pattern: package, with: &[], version });
+        }
+        Source::Debian { .. } => {
+            return Err(Error::new(format!("{} has no source to build from", record.name)));
+        }
     };
     let mirrors = download::mirrors(mirrors);
     let path = download::fetch(h, Wanted { file, sha256, mirrors: &mirrors }).map_err(|error| {
@@ -90,7 +98,7 @@ pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Mani
             .help("the kernel debian-6.1 needs no download from kernel.org")
     })?;
     let provenance = format!("kernel.org {version}");
-    Ok(Given { path, digest: sha256.clone(), provenance, local: false })
+    Ok(Given { path, digest: sha256.clone(), provenance, local: false, notes: Vec::new() })
 }
 
 /// The compiler and linker, once everything that a build needs is there.
@@ -110,7 +118,7 @@ pub fn toolchain(h: &Harness, record: &Record, cc: Option<&str>) -> Result<Toolc
     let compiler = first_line(&cc)
         .map_err(|error| error.help("--cc takes the name of an installed compiler, such as gcc-12"))?;
     let tools = Toolchain { linker: first_line("ld")?, compiler, cc };
-    if let Source::KernelOrg { gcc_max: Some(max), .. } = record.source {
+    if let Some(max) = record.source.building().and_then(|building| building.gcc_max) {
         check_gcc(record, &tools, max)?;
     }
     Ok(tools)
@@ -137,7 +145,7 @@ pub struct Job<'a> {
     pub given: &'a Given,
     /// Compiler and linker.
     pub tools: &'a Toolchain,
-    /// A folder for the object tree and an unpacked tarball; emptied first.
+    /// A folder for the object tree and an unpacked tarball.
     pub scratch: &'a Path,
     /// The file that all output goes to.
     pub log: &'a Path,
@@ -152,19 +160,27 @@ pub struct ObjectTree {
     steps: u64,
 }
 
-fn build(h: &Harness, job: &Job<'_>, steps: Option<u64>) -> Result<ObjectTree> {
-    let mut objects = ObjectTree::configured(h, job)?;
+/// How many files a build will make.
+pub struct Expected {
+    /// The files.
+    pub files: u64,
+    /// Whether that is no more than a guess.
+    pub estimated: bool,
+}
+
+/// Compiles a configured kernel.
+pub fn compile(
+    h: &Harness,
+    job: &Job<'_>,
+    mut objects: ObjectTree,
+    expected: Option<Expected>,
+) -> Result<ObjectTree> {
     let what = format!("building Linux {}", objects.tree.version);
     let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
     h.ui.say(format!("{what} with {}, -j{jobs}", kernel::compiler(&job.tools.compiler)));
-    // How many files there are is known from the last build; before, it is an estimate.
-    let (what, total) = match (steps, &job.record.source) {
-        (None, Source::KernelOrg { build_steps, .. }) => {
-            (format!("{what} (total estimated)"), Some(*build_steps))
-        }
-        (steps, _) => (what, steps),
-    };
-    let bar = h.ui.bar(&what, total);
+    let estimated = expected.as_ref().is_some_and(|expected| expected.estimated);
+    let what = if estimated { format!("{what} (total estimated)") } else { what };
+    let bar = h.ui.bar(&what, expected.map(|expected| expected.files));
     let jobs = format!("-j{jobs}");
     objects.steps = objects.make(&[&jobs, "vmlinux", "bzImage", "modules"], Some(&bar))?;
     Ok(objects)
@@ -174,9 +190,14 @@ impl ObjectTree {
     /// Configures a source in a new object tree: the record's fragments over tinyconfig, each
     /// symbol of theirs proved.
     pub fn configured(h: &Harness, job: &Job<'_>) -> Result<ObjectTree> {
-        let Job { record, given, tools, scratch, log } = *job;
         // Left over by a build that failed.
-        cache::remove(scratch)?;
+        cache::remove(job.scratch)?;
+        ObjectTree::configured_again(h, job)
+    }
+
+    /// The same in the object tree that the last build left, if there is one.
+    pub fn configured_again(h: &Harness, job: &Job<'_>) -> Result<ObjectTree> {
+        let Job { record, given, tools, scratch, log } = *job;
         let path = scratch.join("objects");
         fs::create_dir_all(&path).map_err(|e| cache::denied("cannot create", &path, &e))?;
         cache::remove(log)?;
@@ -211,8 +232,18 @@ impl ObjectTree {
 
     /// The present configuration.
     pub fn config(&self) -> Result<String> {
-        let path = self.path.join(".config");
+        let path = self.config_file();
         fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The file with the configuration.
+    pub fn config_file(&self) -> PathBuf {
+        self.path.join(".config")
+    }
+
+    /// Prepares the tree for modules from outside, without building the kernel.
+    pub fn prepared(&self) -> Result<()> {
+        self.make(&["modules_prepare"], None).map(|_| ())
     }
 
     /// The arguments of make in this object tree, without a target.
@@ -237,63 +268,12 @@ impl ObjectTree {
         ]
     }
 
-    /// Runs make with its output added to the log; returns the files it said it makes.
     fn make(&self, targets: &[&str], bar: Option<&Bar>) -> Result<u64> {
-        let failed = || format!("cannot run make {}", targets.join(" "));
-        let mut log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .map_err(|e| cache::denied("cannot open", &self.log, &e))?;
-        let arguments = self.arguments();
-        let mut command =
-            duct::cmd("make", arguments.iter().map(String::as_str).chain(targets.iter().copied()))
-                .stderr_to_stdout()
-                .stdin_null()
-                .unchecked();
-        // A build sees nothing of the environment but what it needs to run at all.
-        let kept = ["PATH", "HOME", "TMPDIR"].map(|name| (name.to_owned(), std::env::var(name).ok()));
-        let kept = kept.into_iter().filter_map(|(name, value)| Some((name, value?)));
-        command = command.full_env(kept.chain([("LC_ALL".to_owned(), "C".to_owned())]));
-        let reader = command.reader().context(failed)?;
-        let mut steps = 0;
-        for line in BufReader::new(&reader).split(b'\n') {
-            let mut line = line.context(failed)?;
-            steps += u64::from(is_step(&line));
-            line.push(b'\n');
-            log.write_all(&line).map_err(|e| cache::denied("cannot write", &self.log, &e))?;
-            if let Some(bar) = bar {
-                bar.set(steps);
-            }
-        }
-        let output = reader.try_wait().context(failed)?;
-        match output {
-            Some(output) if output.status.success() => Ok(steps),
-            Some(output) => Err(self.failure(targets, &output.status.to_string())),
-            None => Err(self.failure(targets, "it closed its output and still runs")),
-        }
-    }
-
-    fn failure(&self, targets: &[&str], status: &str) -> Error {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let shown = first_errors(&log);
-        let error =
-            Error::new(format!("Linux {} does not build (make {})", self.tree.version, targets.join(" ")));
-        let error = match shown.is_empty() {
-            true => error.because(status),
-            false => error.because(format!("\n    {}", shown.join("\n    "))),
-        };
-        let error =
-            error.help(format!("the full log is {}", self.log.display())).verdict(Verdict::BuildFailed);
-        match log.contains("No space left on device") {
-            true => error.help("free some space, or set SNAPTRACE_CACHE to a folder on another disk"),
-            false => error,
-        }
+        make::run(&format!("Linux {}", self.tree.version), &self.arguments(), targets, &self.log, bar)
     }
 
     /// Copies what an entry keeps of a build.
-    fn keep(&self, job: &Job<'_>, inputs: &str, dir: &Path) -> Result<Manifest> {
+    pub fn keep(&self, job: &Job<'_>, inputs: &str, dir: &Path) -> Result<Manifest> {
         let files = [("vmlinux", "vmlinux"), ("arch/x86/boot/bzImage", "bzImage"), (".config", "config")];
         for (from, to) in files {
             let from = self.path.join(from);
@@ -309,7 +289,7 @@ impl ObjectTree {
             compiler: kernel::compiler(&job.tools.compiler),
             vmlinux_sha256: download::digest(&dir.join("vmlinux"))?,
             provenance: job.given.provenance.clone(),
-            notes: Vec::new(),
+            notes: job.given.notes.clone(),
             record: inputs.to_owned(),
             source: job.given.local.then(|| job.given.path.clone()),
             build_steps: Some(self.steps),
@@ -317,44 +297,10 @@ impl ObjectTree {
     }
 }
 
-/// Whether a line of kbuild's says that a file is made: `  CC      kernel/fork.o`, also with
-/// `[M]` between.
-fn is_step(line: &[u8]) -> bool {
-    let Some(rest) = line.strip_prefix(b"  ") else { return false };
-    let length = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte)).count();
-    length >= 2 && rest.get(length) == Some(&b' ')
-}
-
-/// The first lines of a build's output that tell what is wrong.
-fn first_errors(log: &str) -> Vec<&str> {
-    let telling = |line: &&str| {
-        line.contains("error:")
-            || line.contains("Error ")
-            || line.contains("***")
-            || line.contains("undefined reference")
-            || line.contains("No space left")
-            || line.contains("not found")
-    };
-    log.lines().filter(telling).take(SHOWN_ERRORS).map(str::trim).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::matrix::Matrix;
-
-    #[test]
-    fn steps_are_kbuilds_lines() {
-        let log = "make[1]: Entering directory\n  CC      kernel/fork.o\n  CC [M]  fs/ext4/acl.o\n  \
-                   HOSTLD  scripts/kconfig/conf\n  a sentence\n  X y\nscripts/x.c: note\n";
-        assert_eq!(log.lines().filter(|line| is_step(line.as_bytes())).count(), 3);
-    }
-
-    #[test]
-    fn the_first_errors_are_shown() {
-        let log = "  CC a.o\na.c:1: error: no\nmake[1]: *** [a.o] Error 1\nmake: note\n";
-        assert_eq!(first_errors(log), ["a.c:1: error: no", "make[1]: *** [a.o] Error 1"]);
-    }
 
     #[test]
     fn a_compiler_too_new_is_named_with_what_to_do() {

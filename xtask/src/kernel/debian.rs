@@ -1,7 +1,7 @@
 //! Debian's ready-made kernels: fetched with apt, unpacked, proved against our needs.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::apt::{self, Apt, Package};
 use crate::cache;
@@ -11,12 +11,14 @@ use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, config, image, modules}
 use crate::matrix::Record;
 use crate::verdict::Verdict;
 
-/// A line of kernel packages in a suite.
+/// A line of kernel packages.
 pub struct Line<'a> {
-    /// The suite.
-    pub suite: &'a str,
-    /// A regular expression that the package's whole name matches.
+    /// The suites that may have it. The first has the newest.
+    pub suites: Vec<&'a str>,
+    /// A regular expression that the whole name of the package with the image matches.
     pub pattern: &'a str,
+    /// What the names of the packages with the rest begin with.
+    pub with: &'a [String],
     /// The version to take while the archive has it.
     pub version: &'a str,
 }
@@ -45,23 +47,30 @@ fn current(h: &Harness, record: &Record, inputs: &str) -> Result<Option<Kernel>>
 }
 
 fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<Kernel> {
-    let apt = Apt::open(h, line.suite, "")?;
+    let (apt, package, notes) = find(h, record, line)?;
     // Another command may have been first while this one waited for apt.
     if let Some(kernel) = current(h, record, inputs)? {
         return Ok(kernel);
     }
-    let packages = apt.packages(line.pattern)?;
-    let (package, notes) = choose(record, line, &packages)?;
+    let mut packages = vec![package];
+    for prefix in line.with {
+        packages.push(companion(&apt, &packages[0], prefix)?);
+    }
     let mut key = Keyed::new();
     key.add("record", inputs);
-    key.add("package", format!("{} {} {}", package.name, package.version, package.sha256));
+    for package in &packages {
+        key.add("package", format!("{} {} {}", package.name, package.version, package.sha256));
+    }
     let key = key.finish();
+    let package = &packages[0];
     let dir = h.cache.fill(&h.ui, KIND, &key, |dir| {
-        let deb = apt.download(h, package)?;
-        h.ui.say(format!("unpacking {} {}", package.name, package.version));
         let unpacked = dir.join("package");
-        apt::unpack(&deb, &unpacked)?;
-        cache::remove(&deb)?;
+        for package in &packages {
+            let deb = apt.download(h, package)?;
+            h.ui.say(format!("unpacking {} {}", package.name, package.version));
+            apt::unpack(&deb, &unpacked)?;
+            cache::remove(&deb)?;
+        }
         let image = arrange(h, record, package, &unpacked, dir)?;
         cache::remove(&unpacked)?;
         let manifest = Manifest {
@@ -69,7 +78,7 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
             version: package.version.clone(),
             compiler: image.compiler,
             vmlinux_sha256: image.vmlinux_sha256,
-            provenance: format!("Debian {} {} {}", line.suite, package.name, package.version),
+            provenance: format!("Debian {} {} {}", apt.suite(), package.name, package.version),
             notes,
             record: inputs.to_owned(),
             source: None,
@@ -80,26 +89,65 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
     kernel::bind(h, &record.name, &key, dir)
 }
 
-/// The package of the recorded version, else the line's newest with a note.
-fn choose<'a>(
+/// The package to take, apt on the suite that has it, and what there is to say of it.
+///
+/// # Errors
+/// No suite has one (verdict `unavailable`), or apt fails.
+pub fn find(h: &Harness, record: &Record, line: &Line<'_>) -> Result<(Apt, Package, Vec<String>)> {
+    choose(record, line, |suite| {
+        let apt = Apt::open(h, suite, "")?;
+        let packages = apt.packages(line.pattern)?;
+        Ok((apt, packages))
+    })
+}
+
+/// The package to take, and whatever `offers` gives for the suite that has it: the recorded
+/// version from the first suite that has it, else the line's newest with a note.
+///
+/// # Errors
+/// Those of `offers`; `unavailable` where no suite has the line.
+fn choose<Suite>(
     record: &Record,
     line: &Line<'_>,
-    packages: &'a [Package],
-) -> Result<(&'a Package, Vec<String>)> {
-    if let Some(package) = packages.iter().find(|package| package.version == line.version) {
-        return Ok((package, Vec::new()));
+    offers: impl Fn(&str) -> Result<(Suite, Vec<Package>)>,
+) -> Result<(Suite, Package, Vec<String>)> {
+    let mut newest = None;
+    for suite in &line.suites {
+        let (suite, packages) = offers(suite)?;
+        if let Some(package) = packages.iter().find(|package| package.version == line.version) {
+            return Ok((suite, package.clone(), Vec::new()));
+        }
+        newest = newest.or_else(|| packages.into_iter().next().map(|package| (suite, package)));
     }
-    let newest = packages.first().ok_or_else(|| {
+    let suites = line.suites.join(" or ");
+    let (suite, package) = newest.ok_or_else(|| {
         Error::new(format!("cannot find a kernel package for {}", record.name))
-            .because(format!("Debian {} has none called {}", line.suite, line.pattern))
+            .because(format!("Debian {suites} has none called {}", line.pattern))
             .verdict(Verdict::Unavailable)
     })?;
     let note = format!(
-        "Debian {} no longer has version {}; {} is the newest of its line, and snapshots \
+        "Debian {suites} no longer has version {}; {} is the newest of its line, and snapshots \
          may drift",
-        line.suite, line.version, newest.version
+        line.version, package.version
     );
-    Ok((newest, vec![note]))
+    Ok((suite, package, vec![note]))
+}
+
+/// The package of the same build that holds another part of a kernel: `linux-modules-X` of
+/// `linux-binary-X`.
+fn companion(apt: &Apt, package: &Package, prefix: &str) -> Result<Package> {
+    let name = companion_name(&package.name, prefix);
+    let packages = apt.packages(&regex::escape(&name))?;
+    packages.into_iter().find(|found| found.version == package.version).ok_or_else(|| {
+        Error::new(format!("cannot find what belongs to {}", package.name))
+            .because(format!("Debian {} has no {name} {}", apt.suite(), package.version))
+            .verdict(Verdict::Unavailable)
+    })
+}
+
+fn companion_name(name: &str, prefix: &str) -> String {
+    let rest = ["linux-image", "linux-binary"].iter().find_map(|first| name.strip_prefix(first));
+    format!("{prefix}{}", rest.unwrap_or(name))
 }
 
 /// What a package's files say of the kernel in it.
@@ -111,24 +159,16 @@ struct Image {
 
 /// Puts an unpacked package's files where an entry has them.
 fn arrange(h: &Harness, record: &Record, package: &Package, unpacked: &Path, dir: &Path) -> Result<Image> {
-    let boot = unpacked.join("boot");
-    let mut image = None;
-    for path in cache::read_dir(&boot)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if let Some(release) = name.strip_prefix("vmlinuz-") {
-            image = Some((path, release.to_owned()));
-        }
-    }
-    let (image, release) = image.ok_or_else(|| {
+    let files = files(unpacked).ok_or_else(|| {
         Error::new(format!("cannot find the kernel of {}", package.name))
-            .because("the package has no boot/vmlinuz-*")
+            .because("the package has neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz")
     })?;
-    let bzimage = fs::read(&image).context(|| format!("cannot read {}", image.display()))?;
+    let bzimage = fs::read(&files.image).context(|| format!("cannot read {}", files.image.display()))?;
     let vmlinux = image::vmlinux(&bzimage)?;
     write(&dir.join("vmlinux"), &vmlinux)?;
     write(&dir.join("bzImage"), &bzimage)?;
 
-    let path = boot.join(format!("config-{release}"));
+    let path = files.config;
     let config = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
     write(&dir.join("config"), config.as_bytes())?;
     config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
@@ -137,9 +177,37 @@ fn arrange(h: &Harness, record: &Record, package: &Package, unpacked: &Path, dir
         |line| Ok(kernel::compiler(line)),
     )?;
 
-    let available = modules::index(&unpacked.join("lib/modules"))?;
+    let available = modules::index(&files.modules)?;
     modules::collect(record, &available, &dir.join("modules"))?;
-    Ok(Image { release, compiler, vmlinux_sha256: kernel::sha256(&vmlinux) })
+    Ok(Image { release: files.release, compiler, vmlinux_sha256: kernel::sha256(&vmlinux) })
+}
+
+/// Where the packages of a kernel have its files.
+#[derive(Debug, PartialEq, Eq)]
+struct Files {
+    release: String,
+    image: PathBuf,
+    config: PathBuf,
+    modules: PathBuf,
+}
+
+/// Debian 11 to 13 have image and configuration in `boot`, and modules in `lib/modules` or
+/// `usr/lib/modules`; from 7.x on everything is beside the modules.
+fn files(unpacked: &Path) -> Option<Files> {
+    let modules = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
+    let modules = modules.into_iter().find(|place| place.is_dir())?;
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let boot = unpacked.join("boot");
+    if let Some(release) = names(&boot).iter().find_map(|name| name.strip_prefix("vmlinuz-")) {
+        let [image, config] = ["vmlinuz", "config"].map(|what| boot.join(format!("{what}-{release}")));
+        return Some(Files { release: release.to_owned(), image, config, modules });
+    }
+    let release = names(&modules).into_iter().find(|name| modules.join(name).join("vmlinuz").is_file())?;
+    let [image, config] = ["vmlinuz", "config"].map(|what| modules.join(&release).join(what));
+    Some(Files { release, image, config, modules })
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {
@@ -151,25 +219,68 @@ mod tests {
     use super::*;
     use crate::matrix::Matrix;
 
-    fn package(version: &str) -> Package {
-        Package { name: "p".into(), version: version.into(), size: 1, sha256: "f".into() }
+    #[test]
+    fn the_recorded_version_is_taken_while_a_suite_has_it() {
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
+        let matrix = Matrix::load(&configs).unwrap();
+        let record = matrix.find("debian-7").unwrap();
+        let line = Line { suites: vec!["sid", "forky"], pattern: "p", with: &[], version: "7.2.13-1" };
+        let package = |version: &str| {
+            let (name, architecture) = ("p".into(), "amd64".into());
+            Package { name, version: version.into(), architecture, size: 1, sha256: "f".into() }
+        };
+        let chosen = |sid: &[&str], forky: &[&str]| {
+            choose(record, &line, |suite| {
+                let versions = if suite == "sid" { sid } else { forky };
+                Ok((suite.to_owned(), versions.iter().map(|version| package(version)).collect()))
+            })
+        };
+        for (sid, forky, suite) in [
+            (["7.2.14-1", "7.2.13-1"].as_slice(), ["7.2.12-1"].as_slice(), "sid"),
+            (&["7.3.1-1"], &["7.2.13-1"], "forky"),
+        ] {
+            let (found, package, notes) = chosen(sid, forky).unwrap();
+            assert_eq!((found.as_str(), package.version.as_str(), notes.len()), (suite, "7.2.13-1", 0));
+        }
+        let (found, package, notes) = chosen(&["7.3.1-1"], &["7.2.14-1"]).unwrap();
+        assert_eq!((found.as_str(), package.version.as_str()), ("sid", "7.3.1-1"));
+        assert!(notes[0].contains("sid or forky no longer has version 7.2.13-1"), "{notes:?}");
+
+        let none = chosen(&[], &[]).unwrap_err();
+        assert_eq!(none.verdict_given(), Some(Verdict::Unavailable));
     }
 
     #[test]
-    fn the_recorded_version_is_taken_while_the_archive_has_it() {
-        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
-        let matrix = Matrix::load(&configs).unwrap();
-        let record = matrix.find("debian-6.1").unwrap();
-        let line = Line { suite: "bookworm", pattern: "p", version: "6.1.176-1" };
-        let packages = [package("6.1.192-2"), package("6.1.176-1"), package("6.1.170-1")];
-        let (chosen, notes) = choose(record, &line, &packages).unwrap();
-        assert_eq!((chosen.version.as_str(), notes.len()), ("6.1.176-1", 0));
+    fn every_layout_of_debians_packages_is_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = |name: &str, places: &[&str]| {
+            let unpacked = folder.path().join(name);
+            for place in places {
+                let path = unpacked.join(place);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, "").unwrap();
+            }
+            unpacked
+        };
+        let old = made("6.1", &["boot/vmlinuz-6.1-c", "boot/config-6.1-c", "lib/modules/6.1-c/kernel/a.ko"]);
+        let found = files(&old).unwrap();
+        assert_eq!((found.release.as_str(), &found.config), ("6.1-c", &old.join("boot/config-6.1-c")));
+        assert_eq!(found.modules, old.join("lib/modules"));
 
-        let (chosen, notes) = choose(record, &line, &packages[..1]).unwrap();
-        assert_eq!(chosen.version, "6.1.192-2");
-        assert!(notes[0].contains("no longer has version 6.1.176-1"), "{notes:?}");
+        let new = made("7.2", &["usr/lib/modules/7.2-c/vmlinuz", "usr/lib/modules/7.2-c/config"]);
+        let found = files(&new).unwrap();
+        assert_eq!(
+            (found.release.as_str(), &found.image),
+            ("7.2-c", &new.join("usr/lib/modules/7.2-c/vmlinuz"))
+        );
+        assert_eq!(files(&made("none", &["usr/lib/modules/7.2-c/config"])), None);
+    }
 
-        let none = choose(record, &line, &[]).unwrap_err();
-        assert_eq!(none.verdict_given(), Some(Verdict::Unavailable));
+    #[test]
+    fn companions_are_of_the_same_build() {
+        assert_eq!(
+            companion_name("linux-binary-7.2.13+deb14-cloud-amd64", "linux-modules"),
+            "linux-modules-7.2.13+deb14-cloud-amd64"
+        );
     }
 }

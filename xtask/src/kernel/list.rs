@@ -15,6 +15,10 @@ use crate::matrix::Record;
 struct Line<'a> {
     name: &'a str,
     about: &'a str,
+    /// Whether it comes as a package, without a build.
+    ready_made: bool,
+    /// Whether it belongs to all kernels, or is taken by name only.
+    by_name_only: bool,
     cached: bool,
     release: Option<String>,
     version: Option<String>,
@@ -52,6 +56,8 @@ impl<'a> Line<'a> {
         Ok(Line {
             name: &record.name,
             about: &record.about,
+            ready_made: record.is_ready_made(),
+            by_name_only: record.is_by_name_only(),
             cached: kernel.is_some(),
             release: of(|kernel| &kernel.release),
             version: of(|kernel| &kernel.version),
@@ -133,6 +139,8 @@ mod tests {
         let line = |name, release: Option<&str>| Line {
             name,
             about: "a kernel",
+            ready_made: false,
+            by_name_only: false,
             cached: release.is_some(),
             release: release.map(str::to_owned),
             version: None,

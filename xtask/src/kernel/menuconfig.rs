@@ -8,7 +8,7 @@ use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::build::{self, Job, ObjectTree};
 use crate::kernel::{self, Request, config};
-use crate::matrix::{Record, Source};
+use crate::matrix::Record;
 use crate::setup;
 
 /// Opens `make menuconfig` on a record's configuration and prints what was changed as a
@@ -19,7 +19,7 @@ use crate::setup;
 /// configured.
 pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()> {
     let failed = || format!("cannot open the configuration menu of {}", record.name);
-    if let Source::Debian { .. } = record.source {
+    if record.is_ready_made() {
         return Err(Error::new(failed())
             .because("it is a ready-made package of Debian")
             .help("kernels that are built here have a menu, such as 5.4"));

@@ -8,12 +8,18 @@
 mod build;
 pub mod config;
 mod debian;
-mod image;
+mod debian_source;
+mod external;
+pub mod image;
+mod kept;
 mod list;
+mod make;
 mod menuconfig;
 mod modules;
 mod source;
 
+pub use external::module;
+pub use kept::Kept;
 pub use list::{clean, list};
 pub use menuconfig::menuconfig;
 
@@ -96,16 +102,26 @@ struct Manifest {
 /// does not build, or lacks a symbol or module that the record asks for.
 pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel> {
     match &record.source {
-        Source::Debian { suite, package, version } => {
+        Source::Debian { package, with, version, .. } => {
             if request.source.is_some() || request.cc.is_some() {
                 return Err(Error::new(format!("cannot build {}", record.name))
                     .because("it is a ready-made package of Debian")
                     .help("--source and --cc go with kernels that are built here, such as 5.4"));
             }
-            debian::obtain(h, record, &debian::Line { suite, pattern: package, version })
+            let suites = record.source.suites();
+            debian::obtain(h, record, &debian::Line { suites, pattern: package, with, version })
         }
-        Source::KernelOrg { .. } => build::obtain(h, record, request),
+        Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(h, record, request),
     }
+}
+
+/// Unpacks a record's own source into a folder, and returns the tree's top.
+///
+/// # Errors
+/// The source cannot be had (verdict `unavailable`), or is no kernel tree of the record's line.
+pub fn unpack(h: &Harness, record: &Record, into: &Path) -> Result<PathBuf> {
+    let given = build::given(h, record, &Request::default(), None)?;
+    Ok(source::tree(h, record, &given, into)?.path)
 }
 
 /// The kernel that a record's name stands for in the cache, if there is one. Uses no network
@@ -223,21 +239,25 @@ fn bind(h: &Harness, name: &str, key: &str, dir: PathBuf) -> Result<Kernel> {
 }
 
 /// A digest over named parts, none of which can run into the next.
-struct Keyed(Sha256);
+pub struct Keyed(Sha256);
 
 impl Keyed {
-    fn new() -> Keyed {
+    /// Of nothing yet.
+    #[expect(clippy::new_without_default, reason = "a key of nothing is none")]
+    pub fn new() -> Keyed {
         Keyed(Sha256::new())
     }
 
-    fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
+    /// Adds a part.
+    pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
         for part in [name.as_bytes(), value.as_ref()] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);
         }
     }
 
-    fn finish(self) -> String {
+    /// SHA-256 of the parts, in hexadecimal.
+    pub fn finish(self) -> String {
         hex(&self.0.finalize())
     }
 }

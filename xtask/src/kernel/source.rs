@@ -1,4 +1,4 @@
-//! Source trees: kernel.org's tarballs, and local trees and tarballs of `--source`.
+//! Source trees: tarballs, be they kernel.org's, Debian's or local, and local trees of `--source`.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
@@ -24,6 +24,8 @@ pub struct Given {
     pub provenance: String,
     /// Whether the user gave it, so that the name goes on standing for it.
     pub local: bool,
+    /// What the user should know about it, a line each.
+    pub notes: Vec<String>,
 }
 
 /// A source tree that can be built from.
@@ -49,11 +51,11 @@ pub fn local(h: &Harness, record: &Record, path: &Path) -> Result<Given> {
         let digest = tree_digest(&path)?;
         let provenance =
             format!("Linux {version} from the tree {}, digest {}", path.display(), &digest[..12]);
-        Ok(Given { path, digest, provenance, local: true })
+        Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
     } else {
         let digest = download::digest(&path)?;
         let provenance = format!("the tarball {}, SHA-256 {digest}", path.display());
-        Ok(Given { path, digest, provenance, local: true })
+        Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
     }
 }
 
@@ -75,10 +77,12 @@ pub fn tree(h: &Harness, record: &Record, given: &Given, scratch: &Path) -> Resu
     archive.set_preserve_mtime(true);
     archive.unpack(scratch).map_err(|e| {
         let error = cache::denied("cannot unpack", &given.path, &e);
-        match std::error::Error::source(&e) {
-            Some(cause) => error.because(cause),
-            None => error,
+        // What the system said stands at the end of a chain of what was attempted.
+        let mut cause: &dyn std::error::Error = &e;
+        while let Some(next) = cause.source() {
+            cause = next;
         }
+        error.because(cause)
     })?;
     // A tarball of a kernel has one folder at its top.
     let tops = cache::read_dir(scratch)?;

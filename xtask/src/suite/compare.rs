@@ -1,17 +1,18 @@
 //! Comparison of stored results with snapshots, by the test binary `tests/vm.rs`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xshell::Shell;
 
 use super::cases::{self, Case};
-use super::results::{Comparison, Stored};
+use super::results::{self, Comparison, Stored};
 use crate::cargo::{self, cargo};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::verdict::Verdict;
+use crate::vm::console::Neutraliser;
 
 /// The variable that tells the test binary where the results are.
 pub const RESULTS_VAR: &str = "SNAPTRACE_RESULTS";
@@ -36,8 +37,12 @@ pub enum Mode {
 /// # Errors
 /// When the test binary cannot be built or started.
 pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
+    if !results::load(run)?.iter().any(|(_, stored)| stored.verdict == Verdict::Pass) {
+        // What ended badly has its verdict already.
+        return Ok(());
+    }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.root);
+    sh.change_dir(&h.sources);
     let update = match mode {
         Mode::Check => "no",
         Mode::Update => "always",
@@ -54,7 +59,8 @@ pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
         .env("RUST_BACKTRACE", "0")
         .env("INSTA_UPDATE", update)
         .env("INSTA_FORCE_PASS", "0")
-        .env("INSTA_WORKSPACE_ROOT", &h.root)
+        .env(SNAPSHOTS_VAR, snapshots(h))
+        .env("INSTA_WORKSPACE_ROOT", &h.sources)
         .ignore_status()
         .output()
         .context(|| "cannot run the test binary `vm`".into())?;
@@ -65,9 +71,17 @@ pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
     }
     if !output.status.success() || mode == Mode::Update {
         // insta's diffs stand on both channels.
-        print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        for channel in [&output.stdout, &output.stderr] {
+            // They show what guests said.
+            print!("{}", Neutraliser::default().pass(channel));
+        }
     }
     Ok(())
+}
+
+/// The folder of snapshots: that of [`SNAPSHOTS_VAR`], else the workspace's own.
+pub fn snapshots(h: &Harness) -> PathBuf {
+    std::env::var_os(SNAPSHOTS_VAR).map_or_else(|| h.root.join("tests/snapshots"), PathBuf::from)
 }
 
 /// Asks about each new snapshot, with insta's own tool, which needs the terminal.
@@ -79,7 +93,7 @@ fn review(h: &Harness) -> Result<()> {
             .help("`cargo xtask test-vm --stored --update` accepts everything")
     };
     let mut command = Command::new(cargo::program());
-    command.args(["insta", "review", "--workspace-root"]).arg(&h.root);
+    command.args(["insta", "review", "--workspace-root"]).arg(&h.sources);
     for name in cargo::of_this_run() {
         command.env_remove(name);
     }
@@ -93,7 +107,7 @@ fn review(h: &Harness) -> Result<()> {
 /// When the cases or the folder of snapshots cannot be read.
 pub fn orphans(h: &Harness) -> Result<Vec<String>> {
     let cases = cases::load(&h.root)?;
-    let folder = h.root.join("tests/snapshots");
+    let folder = snapshots(h);
     let mut orphans = Vec::new();
     let failed = || format!("cannot list the snapshots in {}", folder.display());
     for entry in fs::read_dir(&folder).context(failed)? {

@@ -21,11 +21,11 @@ use super::cases::{self, Case, CaseStep};
 use super::graph::{self, Call};
 use super::guest::{Guest, Tools, Wish};
 use super::results::{self, Stored};
-use super::run::bundle_folder;
 use super::test_vm;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
+use crate::ui::printable;
 use crate::verdict::Verdict;
 use crate::vm::Exactness;
 
@@ -127,10 +127,10 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
     for case in &cases {
         let table = measure(h, &guest, case)?;
         if let Some(other) = &other {
-            print!("{}", compared(&table, &measure(h, other, case)?));
+            print!("{}", printable(&compared(&table, &measure(h, other, case)?)));
             continue;
         }
-        print!("{}", table.shown());
+        print!("{}", printable(&table.shown()));
         let (verdict, said) = with_reviewed(h, &table, plan.update)?;
         println!("{said}");
         worst = worst.max(verdict);
@@ -160,7 +160,7 @@ fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Resul
 pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
     let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
-    let folder = bundle_folder(&h.root)?;
+    let folder = results::scratch(&h.root)?;
     let alone = format!("snaptrace start -p function_graph -g {PARENT} -l {PARENT} {QUIET} {WORKLOAD}");
     let with_leaf = alone.replace(QUIET, &format!("-l {EMPTY_LEAF} {QUIET}"));
     let own = case.cost.as_deref().unwrap_or_default();

@@ -3,19 +3,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flate2::read::GzDecoder;
 use initramfs::Job;
 use initramfs::protocol::{Frame, Hello};
 use xshell::Shell;
 
-use super::results::{Fingerprint, sha256};
+use super::bundle;
+use super::results::{self, Fingerprint, sha256};
+use crate::cache;
+use crate::download;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::initramfs::{Archive, Programs, build};
 use crate::kernel::{self, Kernel};
-use crate::matrix::{Record, Source};
+use crate::matrix::Record;
 use crate::setup::{self, Qemu};
 use crate::verdict::Verdict;
 use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken, accel};
@@ -38,7 +41,7 @@ impl Tools {
     /// When either cannot be had.
     pub fn get(h: &Harness) -> Result<Tools> {
         let sh = Shell::new().context(|| "cannot start a shell".into())?;
-        Ok(Tools { qemu: setup::qemu(h)?, programs: build(&sh, &h.root)? })
+        Ok(Tools { qemu: setup::qemu(h)?, programs: build(&sh, &h.sources)? })
     }
 }
 
@@ -69,6 +72,8 @@ pub struct Wish {
     pub boot: Boot,
     /// A source of noise let in on purpose, for tests.
     pub noise: Option<Noise>,
+    /// Seconds until init has to have started; what the accelerator usually takes when `None`.
+    pub boot_timeout: Option<u64>,
 }
 
 impl Default for Wish {
@@ -86,6 +91,7 @@ impl Default for Wish {
             exact: Exactness::default(),
             boot: Boot::default(),
             noise: None,
+            boot_timeout: None,
         }
     }
 }
@@ -151,7 +157,7 @@ impl Guest {
         if self.wish.accel == Some(Accel::Tcg) {
             return Ok(Accel::Tcg);
         }
-        let folder = tempfile::tempdir().context(|| "cannot create a temporary folder".into())?;
+        let folder = results::scratch(&h.root)?;
         let job = Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() };
         let (machine, _) = self.ready(&job, folder.path())?;
         let proved = accel::proved(&machine, &self.qemu, &h.cache, &h.ui)?;
@@ -181,6 +187,44 @@ impl Guest {
     /// A job that starts with the modules this kernel's results port needs.
     pub fn job(&self) -> Job {
         Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() }
+    }
+
+    /// How long it may take to boot, and then for a job that takes `job` on real hardware.
+    pub fn deadlines(&self, job: Option<Duration>) -> Deadlines {
+        let usual = Deadlines::of(self.accel, job);
+        Deadlines { boot: self.wish.boot_timeout.map_or(usual.boot, Duration::from_secs), ..usual }
+    }
+
+    /// The options of `run` and `test-vm` that make this guest.
+    pub fn options(&self) -> Vec<String> {
+        let usual = Wish::default();
+        let mut words = vec!["--kernel".to_owned(), self.kernel.name.clone()];
+        let mut pair = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+        for word in &self.wish.append {
+            // A word may begin with a dash of its own.
+            pair("--append", word.clone());
+        }
+        for file in &self.wish.extra {
+            pair("--extra-file", file.display().to_string());
+        }
+        if self.wish.cpus != usual.cpus {
+            pair("--cpus", self.wish.cpus.to_string());
+        }
+        if self.wish.memory != usual.memory {
+            pair("--memory", format!("{}M", self.wish.memory));
+        }
+        if let Some(accel) = self.wish.accel {
+            pair("--accel", accel.name().to_owned());
+        }
+        if let Some(seconds) = self.wish.boot_timeout {
+            pair("--boot-timeout", seconds.to_string());
+        }
+        match self.wish.exact {
+            Exactness::WherePossible => {}
+            Exactness::Demanded => words.push("--exact".to_owned()),
+            Exactness::Off => words.push("--no-exact".to_owned()),
+        }
+        words
     }
 
     /// What a reviewer of snapshots has to have seen: version, compiler's major, configuration.
@@ -247,7 +291,7 @@ impl Guest {
         let machine = self.machine(folder);
         let initrd = self.initrd(job)?;
         fs::write(&machine.initrd, &initrd)
-            .context(|| format!("cannot write {}", machine.initrd.display()))?;
+            .map_err(|e| cache::denied("cannot write", &machine.initrd, &e))?;
         let fingerprint = self.fingerprint_of(&machine, &initrd);
         Ok((machine, fingerprint))
     }
@@ -266,7 +310,27 @@ impl Guest {
     ) -> Result<(Ended, Fingerprint)> {
         let (machine, fingerprint) = self.ready(job, folder)?;
         self.note_command(&machine)?;
-        Ok((vm::boot(&machine, &self.qemu, deadlines, take)?, fingerprint))
+        let ended = vm::boot(&machine, &self.qemu, deadlines, take)?;
+        if !ended.greeted {
+            self.check_image(&machine)?;
+        }
+        Ok((ended, fingerprint))
+    }
+
+    /// Compares the image with the digest that it had when it came into the cache. It costs too
+    /// much before each boot, but no guest is blamed for an image that is not its own.
+    fn check_image(&self, machine: &Machine) -> Result<()> {
+        let found = download::digest(&machine.image)?;
+        if found == self.image_digest {
+            return Ok(());
+        }
+        let name = &self.kernel.name;
+        Err(Error::new(format!("the kernel image {} is damaged", machine.image.display()))
+            .because(format!("\n    expected SHA-256 {}\n    found    SHA-256 {found}", self.image_digest))
+            .help(format!(
+                "`cargo xtask kernel --clean {name}` removes it, `cargo xtask kernel {name}` renews it"
+            ))
+            .verdict(Verdict::ChecksumMismatch))
     }
 
     /// Boots with the console on the terminal.
@@ -302,8 +366,8 @@ impl Guest {
             let word = word.to_string_lossy().into_owned();
             words.push(shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or(word));
         }
-        let path = machine.dir.join("qemu-command");
-        fs::write(&path, words.join(" ") + "\n").context(|| format!("cannot write {}", path.display()))
+        let path = machine.dir.join(bundle::COMMAND);
+        fs::write(&path, words.join(" ") + "\n").map_err(|e| cache::denied("cannot write", &path, &e))
     }
 
     /// The proof repeated in the guest: the configuration it runs with, and its tracers.
@@ -328,9 +392,9 @@ impl Guest {
         }
         if config.is_empty() {
             // Debian builds without IKCONFIG; its package's config file was checked instead.
-            return match self.record.source {
-                Source::Debian { .. } => Ok(()),
-                Source::KernelOrg { .. } => Err(unmet("the guest has no /proc/config.gz".into())),
+            return match self.record.is_ready_made() {
+                true => Ok(()),
+                false => Err(unmet("the guest has no /proc/config.gz".into())),
             };
         }
         let mut text = String::new();

@@ -1,15 +1,29 @@
 //! What kernels, initramfs and VM are put together for: cases, tours, single commands, benches.
 
 pub mod bench;
+pub mod bisect;
+pub mod bundle;
 pub mod cases;
 pub mod compare;
 pub mod cost;
+pub mod events;
+pub mod faults;
 pub mod graph;
 pub mod guest;
+pub mod junit;
+pub mod kernels;
+pub mod ktap;
+pub mod merge;
 pub mod normalise;
+pub mod put_back;
 pub mod repeat;
 pub mod results;
 pub mod run;
+pub mod shard;
+pub mod side_by_side;
+pub mod summary;
+pub mod table;
 pub mod test;
 pub mod test_vm;
 pub mod tour;
+pub mod tree;

@@ -11,7 +11,9 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::cache;
 use crate::error::{Context, Error, Result};
+use crate::scratch::Scratch;
 use crate::verdict::Verdict;
 
 /// Folders kept under `target/vm`.
@@ -148,7 +150,7 @@ impl Stored {
     pub fn save(&self, folder: &Path) -> Result<()> {
         let path = folder.join("result.json");
         let json = serde_json::to_vec_pretty(self).context(|| "cannot write a result as JSON".into())?;
-        fs::write(&path, json).context(|| format!("cannot write {}", path.display()))
+        fs::write(&path, json).map_err(|e| cache::denied("cannot write", &path, &e))
     }
 }
 
@@ -162,6 +164,32 @@ pub fn folder(root: &Path) -> PathBuf {
     root.join("target/vm")
 }
 
+/// A folder for the channels of one boot; it goes with this process unless it is kept.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn scratch(root: &Path) -> Result<Scratch> {
+    let folder = folder(root);
+    fs::create_dir_all(&folder).context(|| format!("cannot create {}", folder.display()))?;
+    prune(&folder)?;
+    Scratch::new(&folder, "run-")
+}
+
+/// The folder of a case in a run, made if need be. Neither name can lead out of the run.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn of_case(run: &Path, kernel: &str, case: &str) -> Result<PathBuf> {
+    for name in [kernel, case] {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+            return Err(Error::new(format!("{name:?} cannot name a folder of results")).usage());
+        }
+    }
+    let folder = run.join(kernel).join(case);
+    fs::create_dir_all(&folder).map_err(|e| cache::denied("cannot create", &folder, &e))?;
+    Ok(folder)
+}
+
 /// Removes the oldest folders of runs and of single commands, keeping the newest.
 ///
 /// # Errors
@@ -173,7 +201,7 @@ pub fn prune(folder: &Path) -> Result<()> {
         let entry = entry.context(failed)?;
         // Another command may remove what it no longer needs at the same time.
         let Ok(about) = entry.metadata() else { continue };
-        if about.is_dir() {
+        if about.is_dir() && !Scratch::is_in_use(&entry.path()) {
             found.push((about.modified().context(failed)?, entry.path()));
         }
     }
@@ -226,6 +254,9 @@ pub struct Comparison {
     pub verdict: Verdict,
     /// One sentence on it, empty for a pass.
     pub why: String,
+    /// What is gone from the snapshot and what is new, empty for a pass.
+    #[serde(default)]
+    pub diff: String,
 }
 
 impl Comparison {

@@ -1,14 +1,14 @@
 //! `cargo xtask run` and `shell`: one command, or a terminal, in a guest.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use initramfs::protocol::{Frame, Status};
 use initramfs::{Job, Step};
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
+use super::bundle::{self, Failure};
 use super::guest::{Guest, Tools, Wish};
 use super::results;
 use crate::error::{Context, Error, Result};
@@ -17,9 +17,6 @@ use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::verdict::Verdict;
 use crate::vm::{Deadlines, Taken, console};
-
-/// Lines of console shown when the guest did not survive the command.
-const CONSOLE_LINES: usize = 12;
 
 /// A file to bring out of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,23 +75,28 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
     let step = Step { argv: plan.argv.clone(), ..Step::default() };
     let get = plan.get.iter().map(|get| get.guest.clone()).collect();
     let job = Job { steps: vec![step], get, ..guest.job() };
-    let folder = bundle_folder(&h.root)?;
-    let mut output = Output { status: None, files: Files::new(&plan.get), failure: None };
+    let scratch = results::scratch(&h.root)?;
+    let folder = results::of_case(scratch.path(), &guest.kernel.name, "run")?;
+    let (stdout, stderr) = (Channel::of(&io::stdout()), Channel::of(&io::stderr()));
+    let mut output = Output { stdout, stderr, status: None, files: Files::new(&plan.get), failure: None };
     // The user's own limit is not scaled to the accelerator.
     let job_limit = plan.timeout.map(Duration::from_secs);
-    let mut deadlines = Deadlines { job: job_limit, ..Deadlines::of(guest.accel, None) };
+    let mut deadlines = Deadlines { job: job_limit, ..guest.deadlines(None) };
     if plan.wish.gdb {
         h.ui.say("waiting for a debugger: gdb -ex 'target remote 127.0.0.1:1234'");
         deadlines.boot = Duration::MAX;
     }
-    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| output.take(frame))?;
+    let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
     if let Err((verdict, why)) = ended.judge() {
+        let again = again(&guest, plan);
+        let failure =
+            Failure { case: "run", guest: &guest, inputs: &inputs, verdict, why: &why, again: &again };
+        failure.write(&folder)?;
+        scratch.keep();
         h.ui.say(format!("{verdict}: {why}"));
-        let said = fs::read(folder.path().join("console.log")).unwrap_or_default();
-        for line in console::last_lines(&said, CONSOLE_LINES) {
-            h.ui.say(format!("  console: {line}"));
+        for line in failure.shown(h, &folder) {
+            h.ui.say(line);
         }
-        h.ui.say(format!("  everything is in {}", folder.keep().display()));
         return Ok(verdict.exit_code());
     }
     if let Some(failure) = output.failure {
@@ -113,6 +115,20 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
     }
 }
 
+/// The command line that does it again.
+fn again(guest: &Guest, plan: &Plan) -> String {
+    let mut words = guest.options();
+    for get in &plan.get {
+        words.extend(["--get".to_owned(), format!("{}:{}", get.guest, get.host.display())]);
+    }
+    if let Some(seconds) = plan.timeout {
+        words.extend(["--timeout".to_owned(), seconds.to_string()]);
+    }
+    words.push("--".to_owned());
+    words.extend(plan.argv.iter().cloned());
+    format!("cargo xtask run {}", bundle::quoted(&words))
+}
+
 /// Opens a shell in a guest, on this terminal.
 ///
 /// # Errors
@@ -128,7 +144,7 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<()> {
         guest.accel.name()
     ));
     let job = Job { shell: true, ..guest.job() };
-    let folder = bundle_folder(&h.root)?;
+    let folder = results::scratch(&h.root)?;
     guest.boot_interactive(&job, folder.path())
 }
 
@@ -142,13 +158,13 @@ pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)>
         let record = matrix.find(name)?;
         return Ok((record.clone(), kernel::obtain(h, record, &Request::default())?));
     }
-    for record in matrix.records() {
+    for record in matrix.usual() {
         if let Some(kernel) = kernel::at_hand(h, record)? {
             return Ok((record.clone(), kernel));
         }
     }
     // Ready-made packages first: they take a minute, a build takes ten.
-    let mut records: Vec<&Record> = matrix.records().iter().collect();
+    let mut records: Vec<&Record> = matrix.usual().collect();
     records.sort_by_key(|record| !record.is_ready_made());
     let mut said = Vec::new();
     for record in records {
@@ -160,20 +176,10 @@ pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)>
     Err(Error::new("no kernel can be had").because(said.join("\n")).verdict(Verdict::Unavailable))
 }
 
-/// A folder for the channels of one boot, removed afterwards unless kept.
-///
-/// # Errors
-/// When it cannot be created.
-pub fn bundle_folder(root: &Path) -> Result<TempDir> {
-    let folder = results::folder(root);
-    let failed = || format!("cannot create a folder in {}", folder.display());
-    fs::create_dir_all(&folder).context(failed)?;
-    results::prune(&folder)?;
-    tempfile::Builder::new().prefix("run-").tempdir_in(&folder).context(failed)
-}
-
 /// Where the frames of a single command go.
 struct Output<'a> {
+    stdout: Channel,
+    stderr: Channel,
     status: Option<Status>,
     files: Files<'a>,
     failure: Option<Error>,
@@ -182,8 +188,8 @@ struct Output<'a> {
 impl Output<'_> {
     fn take(&mut self, frame: Frame) -> Taken {
         let done = match frame {
-            Frame::Stdout(part) => write_out(&mut io::stdout(), &part),
-            Frame::Stderr(part) => write_out(&mut io::stderr(), &part),
+            Frame::Stdout(part) => self.stdout.pass(&mut io::stdout(), &part),
+            Frame::Stderr(part) => self.stderr.pass(&mut io::stderr(), &part),
             Frame::StepEnd(status) => {
                 self.status = Some(status);
                 Ok(())
@@ -197,6 +203,22 @@ impl Output<'_> {
             self.failure = Some(error);
         }
         Taken::More
+    }
+}
+
+/// A channel of the command on its way to ours: as it is, but neutralised on a terminal.
+struct Channel(Option<console::Neutraliser>);
+
+impl Channel {
+    fn of(to: &dyn IsTerminal) -> Channel {
+        Channel(to.is_terminal().then(console::Neutraliser::default))
+    }
+
+    fn pass(&mut self, to: &mut dyn Write, part: &[u8]) -> Result<()> {
+        match &mut self.0 {
+            Some(neutraliser) => write_out(to, neutraliser.pass(part).as_bytes()),
+            None => write_out(to, part),
+        }
     }
 }
 
@@ -274,6 +296,8 @@ impl<'a> Files<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

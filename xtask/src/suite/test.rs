@@ -6,8 +6,11 @@ use std::path::Path;
 
 use xshell::Shell;
 
+use super::faults;
 use super::guest::Tools;
-use super::test_vm::{self, Plan, Tally};
+use super::put_back;
+use super::summary::Tally;
+use super::test_vm::{self, Plan};
 use crate::cargo::cargo;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
@@ -19,22 +22,44 @@ use crate::verdict::Verdict;
 const LINTS: [&str; 8] =
     ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
 
-/// Formatting, lints, host tests, then the VM cases on the kernels at hand.
+/// A part of the tests that is a program of its own: what it is called, and what runs it.
+type Part = (&'static str, fn(&Harness) -> Result<Verdict>);
+
+/// What takes minutes and is run with `--full` only.
+const SLOW: [Part; 3] =
+    [("faults", all_faults), ("the kernel put back", all_put_back), ("bisect", planted_commit)];
+
+/// Formatting, lints, host tests, the quickest faults, then the VM cases on the kernels at hand;
+/// with `full` the slow parts after that.
 ///
 /// Kernels come first, so that those host tests that boot a guest find one.
 ///
 /// # Errors
 /// The first stage that fails.
-pub fn test(h: &Harness) -> Result<Verdict> {
+pub fn test(h: &Harness, full: bool) -> Result<Verdict> {
+    let quick = usual(h, full)?;
+    if !full || quick != Verdict::Pass {
+        return Ok(quick);
+    }
+    let mut worst = Verdict::Pass;
+    for (name, part) in SLOW {
+        h.ui.say(format!("== {name}"));
+        worst = worst.max(part(h)?);
+    }
+    Ok(worst)
+}
+
+/// What every run of the tests consists of; with `full` the faults are left to the slow parts.
+fn usual(h: &Harness, full: bool) -> Result<Verdict> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.root);
+    sh.change_dir(&h.sources);
     // A stand-in kernel is built in the host tests.
     setup::need_packages(h, "the host tests", &[("make", "make")])?;
     stage(h, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
     stage(h, "lints", cargo(&sh).args(LINTS))?;
     h.ui.say("== kernels and tools");
     Tools::get(h)?;
-    for record in h.matrix()?.records() {
+    for record in h.matrix()?.usual() {
         if record.is_ready_made()
             && kernel::at_hand(h, record)?.is_none()
             && let Err(error) = kernel::obtain(h, record, &Request::default())
@@ -49,6 +74,10 @@ pub fn test(h: &Harness) -> Result<Verdict> {
     let folder = referee.as_ref().ok().and_then(|found| found.program.parent());
     let tests = cargo(&sh).args(["test", "--locked", "--workspace", "--quiet"]).env("PATH", path(folder)?);
     stage(h, "host tests", tests)?;
+    if !full {
+        h.ui.say("== the quickest faults");
+        faults(h, &faults::Plan { quick: true, ..faults::Plan::default() })?;
+    }
     h.ui.say("== VM cases");
     let (verdict, Tally { passed, .. }) = test_vm::run(h, &Plan { allow_drift: true, ..Plan::default() })?;
     if verdict == Verdict::Pass && passed == 0 {
@@ -61,6 +90,33 @@ pub fn test(h: &Harness) -> Result<Verdict> {
         return Ok(Verdict::Unavailable);
     }
     Ok(verdict)
+}
+
+fn all_faults(h: &Harness) -> Result<Verdict> {
+    faults(h, &faults::Plan::default())
+}
+
+fn all_put_back(h: &Harness) -> Result<Verdict> {
+    put_back::put_back(h, &put_back::Plan::default())
+}
+
+/// `bisect` on a small history of a real kernel's: a test of the host's that builds a kernel.
+fn planted_commit(h: &Harness) -> Result<Verdict> {
+    let sh = Shell::new().context(|| "cannot start a shell".into())?;
+    sh.change_dir(&h.sources);
+    let test = ["test", "--locked", "--package", "xtask", "--test", "bisect", "--", "--ignored"];
+    stage(h, "test of bisect", cargo(&sh).args(test))?;
+    Ok(Verdict::Pass)
+}
+
+/// Causes faults; one that does not end as it has to is a failure of the harness itself.
+fn faults(h: &Harness, plan: &faults::Plan) -> Result<Verdict> {
+    let tally = faults::run(h, plan)?;
+    if tally.failed > 0 {
+        return Err(Error::new(format!("{} faults did not end as they have to", tally.failed))
+            .help("alone: cargo xtask faults NAME"));
+    }
+    Ok(if tally.passed > 0 { Verdict::Pass } else { Verdict::Unavailable })
 }
 
 /// Where programs are looked for, a folder before all others.

@@ -6,29 +6,38 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use initramfs::protocol::{Frame, Hello, Status};
 
+use super::bundle::{self, Failure};
 use super::cases::{self, Case};
 use super::compare::{self, Mode};
+use super::events::{Event, Format, Messages};
 use super::guest::{Guest, Tools, Wish};
+use super::junit::Junit;
+use super::kernels;
 use super::repeat::{self, Load, Raw};
-use super::results::{self, Stored, StoredStep};
+use super::results::{self, Comparison, Stored, StoredStep};
+use super::shard::Shard;
+use super::side_by_side;
+use super::summary::{Machine, Outcome, Ran, Summary, Tally};
+use super::table::table;
+use super::tree;
+use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::kernel::{self, Request};
-use crate::matrix::Record;
+use crate::kernel;
+use crate::ui::{Bar, printable};
 use crate::verdict::Verdict;
-use crate::vm::{Accel, Deadlines, Ended, Exactness, Taken, console};
+use crate::vm::{Accel, Ended, Exactness, Taken, console};
 
 /// The most that a case's commands may print, in bytes.
 const OUTPUT_LIMIT: usize = 64 << 20;
-/// Lines of console shown after a failure.
-const CONSOLE_LINES: usize = 8;
+/// What each frame counts towards it, beside what it holds.
+const FRAME_COST: usize = 64;
+/// The most that a summary keeps of a failure's details, in bytes.
+const DETAIL_LIMIT: usize = 64 << 10;
 
 /// What to test, and how.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +46,14 @@ pub struct Plan {
     pub cases: Vec<String>,
     /// Kernels by name; those at hand, and Debian's, when empty.
     pub kernels: Vec<String>,
+    /// Build the kernels that are not at hand, too.
+    pub all: bool,
+    /// The part of the run that is this machine's.
+    pub shard: Shard,
+    /// A JUnit file to write.
+    pub junit: Option<PathBuf>,
+    /// Whom standard output is for.
+    pub format: Format,
     /// Words added to the kernel command line.
     pub append: Vec<String>,
     /// Files added to the initramfs.
@@ -55,6 +72,8 @@ pub struct Plan {
     pub repeat: Option<u32>,
     /// Keep every core of the host busy meanwhile.
     pub load: bool,
+    /// Seconds until init has to have started; what the accelerator usually takes when `None`.
+    pub boot_timeout: Option<u64>,
 }
 
 impl Plan {
@@ -62,7 +81,7 @@ impl Plan {
         // A repetition proves nothing unless it can succeed.
         let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
         let (append, extra) = (self.append.clone(), self.extra.clone());
-        Wish { append, extra, accel: self.accel, exact, ..Wish::default() }
+        Wish { append, extra, accel: self.accel, exact, boot_timeout: self.boot_timeout, ..Wish::default() }
     }
 
     /// Whether a stored result is one of those asked for.
@@ -71,57 +90,67 @@ impl Plan {
     }
 }
 
-/// How many cases ended how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Cases that passed, allowed drift included.
-    pub passed: usize,
-    /// Cases that did not.
-    pub failed: usize,
-    /// Kernels that could not be had.
-    pub unavailable: usize,
-}
-
-/// Runs the plan and prints what became of it.
+/// Runs the plan and says what became of it.
 ///
 /// Returns the worst verdict; a kernel that is unavailable counts only when asked for by name.
 ///
 /// # Errors
-/// When QEMU, the guest's programs or the cases cannot be had.
+/// When QEMU, the guest's programs or the cases cannot be had, or there is nothing to run.
 pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
     let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
-    let mut tally = Tally::default();
-    let mut worst = Verdict::Pass;
-    let mut guests = Vec::new();
-    let mut lines = Vec::new();
+    let chosen = kernels::chosen(h, &plan.kernels)?;
+    let mut summary = Summary::plan(&chosen, &cases, plan.shard)?;
+    let messages = Messages::open(plan.format)?;
+    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
+    messages.begin(&summary, plan.shard)?;
     let tools = Tools::get(h)?;
-    for (record, asked) in chosen(h, &plan.kernels)? {
-        let wish = plan.wish();
-        match obtain(h, &record, asked).and_then(|kernel| Guest::prepare(h, &tools, &record, kernel, wish)) {
-            Ok(guest) => guests.push(guest),
+    summary.tree = digest_of_tree(h, &tools, plan)?;
+    let pairs = summary.named(&summary.pairs(plan.shard));
+    let mut wanted = chosen;
+    wanted.retain(|(record, _)| pairs.iter().any(|(kernel, _)| *kernel == record.name));
+    let mut guests = Vec::new();
+    for ((record, _), kernel) in wanted.iter().zip(kernels::obtain(h, &wanted, plan.all)?) {
+        match kernel.and_then(|kernel| Guest::prepare(h, &tools, record, kernel, plan.wish())) {
+            Ok(guest) => {
+                summary.is_ready(&record.name, machine(&guest)?);
+                guests.push(guest);
+            }
             Err(error) if error.is_usage() => return Err(error),
             Err(error) => {
-                let verdict = error.verdict_given().unwrap_or(Verdict::Unavailable);
-                lines.push(format!("{}: {verdict}: {error}", record.name));
-                tally.unavailable += 1;
-                if asked || verdict != Verdict::Unavailable {
-                    worst = worst.max(verdict);
+                for (_, case) in pairs.iter().filter(|(kernel, _)| *kernel == record.name) {
+                    summary.note(&record.name, case, Outcome::without_kernel(&error));
                 }
             }
         }
     }
+    messages.kernels(&summary)?;
     let run = new_run(&h.root)?;
+    summary.save(&run)?;
+    let work = work(&guests, &cases, &pairs);
     let load = plan.load.then(Load::start);
-    run_all(h, &guests, &cases, &run, plan.repeat.unwrap_or(1))?;
+    run_all(h, &guests, &work, &run, plan.repeat.unwrap_or(1), &messages)?;
     drop(load);
-    let (compared, said) = finish(h, &run, plan)?;
-    tally.passed += compared.passed;
-    tally.failed += compared.failed;
-    for line in &lines {
-        println!("{line}");
-    }
-    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.unavailable);
-    Ok((worst.max(said), tally))
+    finish(h, &run, plan, &mut summary)?;
+    report(h, &run, &summary, junit, &messages)
+}
+
+/// What all parts of a run have to share.
+fn digest_of_tree(h: &Harness, tools: &Tools, plan: &Plan) -> Result<String> {
+    let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
+    let mut paths = vec![h.root.join("tests/cases"), compare::snapshots(h), h.configs()];
+    paths.extend(programs.into_iter().chain(&plan.extra).cloned());
+    let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
+    tree::digest(&paths, &[words])
+}
+
+/// A guest's kernel as a summary has it.
+fn machine(guest: &Guest) -> Result<Machine> {
+    Ok(Machine {
+        release: guest.kernel.release.clone(),
+        version: guest.kernel.version.clone(),
+        accel: guest.accel.name().to_owned(),
+        inputs: guest.fingerprint(&guest.job())?,
+    })
 }
 
 /// Compares the last run's stored results again, without a VM.
@@ -135,12 +164,41 @@ pub fn compare_again(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
             .because(error)
             .help("`cargo xtask test-vm` makes them")
     })?;
+    let mut summary = Summary::load(&run)?;
+    let messages = Messages::open(plan.format)?;
+    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
     if plan.mode != Mode::Check {
         refuse_others(h, &run, plan)?;
     }
-    let (tally, verdict) = finish(h, &run, plan)?;
-    println!("{} passed, {} failed, 0 skipped", tally.passed, tally.failed);
-    Ok((verdict, tally))
+    finish(h, &run, plan, &mut summary)?;
+    let summary = summary.only(&plan.cases);
+    messages.begin(&summary, summary.shard)?;
+    messages.kernels(&summary)?;
+    report(h, &run, &summary, junit, &messages)
+}
+
+/// Says what a run came to: what could not be had, the table, the sum, and the files.
+fn report(
+    h: &Harness,
+    run: &Path,
+    summary: &Summary,
+    junit: Option<Junit>,
+    messages: &Messages,
+) -> Result<(Verdict, Tally)> {
+    for column in &summary.kernels {
+        if let Some(missing) = column.missing() {
+            println!("{}: {}: {}", column.kernel, missing.verdict, missing.why);
+        }
+    }
+    if summary.kernels.len() > 1 {
+        print!("{}", table(summary));
+    }
+    println!("{}", summary.tally());
+    if let Some(junit) = junit {
+        junit.write(summary)?;
+    }
+    messages.finish(summary, Some(run.strip_prefix(&h.root).unwrap_or(run)))?;
+    Ok((summary.verdict(), summary.tally()))
 }
 
 /// Refuses to accept results that this tree would not make: somebody may have changed the
@@ -175,28 +233,6 @@ fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The kernels to test, each with whether it was asked for by name.
-fn chosen(h: &Harness, names: &[String]) -> Result<Vec<(Record, bool)>> {
-    let matrix = h.matrix()?;
-    if names.is_empty() {
-        return Ok(matrix.records().iter().map(|record| (record.clone(), false)).collect());
-    }
-    names.iter().map(|name| Ok((matrix.find(name)?.clone(), true))).collect()
-}
-
-/// A kernel for a test: what is at hand, Debian's packages, and a build only when asked for.
-fn obtain(h: &Harness, record: &Record, asked: bool) -> Result<kernel::Kernel> {
-    if let Some(kernel) = kernel::at_hand(h, record)? {
-        return Ok(kernel);
-    }
-    if asked || record.is_ready_made() {
-        return kernel::obtain(h, record, &Request::default());
-    }
-    Err(Error::new("it is not built")
-        .help(format!("`cargo xtask kernel {}` builds it, `--source PATH` from a local tree", record.name))
-        .verdict(Verdict::Unavailable))
-}
-
 /// A folder for a new run; `latest` points to it, and old runs go.
 fn new_run(root: &Path) -> Result<PathBuf> {
     let folder = results::folder(root);
@@ -214,14 +250,29 @@ fn new_run(root: &Path) -> Result<PathBuf> {
     Ok(run)
 }
 
-/// Runs every case on every guest, as many at once as there are cores.
-fn run_all(h: &Harness, guests: &[Guest], cases: &[Case], run: &Path, times: u32) -> Result<()> {
-    let work: Vec<(&Guest, &Case)> = guests
-        .iter()
-        .flat_map(|guest| {
-            cases.iter().filter(|case| case.is_for(&guest.kernel.name)).map(move |case| (guest, case))
-        })
-        .collect();
+/// What is to be run: guest, by its place, and case, the guests in turns, so that all of them get
+/// on at the same time.
+fn work<'a>(guests: &[Guest], cases: &'a [Case], pairs: &[(String, String)]) -> Vec<(usize, &'a Case)> {
+    let mut work = Vec::new();
+    for case in cases {
+        for (at, guest) in guests.iter().enumerate() {
+            if pairs.iter().any(|(kernel, name)| *kernel == guest.kernel.name && *name == case.name) {
+                work.push((at, case));
+            }
+        }
+    }
+    work
+}
+
+/// Runs cases on guests, as many at once as cores and memory allow.
+fn run_all(
+    h: &Harness,
+    guests: &[Guest],
+    work: &[(usize, &Case)],
+    run: &Path,
+    times: u32,
+    messages: &Messages,
+) -> Result<()> {
     for guest in guests {
         let shift =
             guest.icount_shift().map_or("not exact".into(), |shift| format!("bit-exact, shift {shift}"));
@@ -235,31 +286,23 @@ fn run_all(h: &Harness, guests: &[Guest], cases: &[Case], run: &Path, times: u32
             h.ui.say(format!("{}: {note}", guest.kernel.name));
         }
     }
-    let bar = h.ui.bar("cases", Some(work.len() as u64));
-    let next = AtomicUsize::new(0);
-    let failure = Mutex::new(None);
-    let workers = thread::available_parallelism().map_or(1, |count| count.get());
-    thread::scope(|scope| {
-        for _ in 0..workers.min(work.len()) {
-            scope.spawn(|| {
-                while let Some((guest, case)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let folder = run.join(&guest.kernel.name).join(&case.name);
-                    match run_case(h, guest, case, &folder, times) {
-                        Ok(()) => bar.inc(1),
-                        Err(error) => {
-                            *failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(error);
-                            next.store(work.len(), Ordering::Relaxed);
-                        }
-                    }
-                }
-            });
-        }
-    });
-    bar.finish();
-    match failure.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
+    let width = guests.iter().map(|guest| guest.kernel.name.len()).max().unwrap_or(0);
+    let bar = |(at, guest): (usize, &Guest)| {
+        let count = work.iter().filter(|(guest, _)| *guest == at).count();
+        h.ui.bar(&format!("{:width$}", guest.kernel.name), Some(count as u64))
+    };
+    let bars: Vec<Bar> = guests.iter().enumerate().map(bar).collect();
+    let at_once = side_by_side::guests_at_once(Wish::default().memory);
+    side_by_side::each(work, at_once, |(at, case)| {
+        let (guest, kernel) = (&guests[*at], guests[*at].kernel.name.as_str());
+        messages.tell(&Event::CaseStarted { kernel, case: &case.name })?;
+        let folder = results::of_case(run, kernel, &case.name)?;
+        run_case(h, guest, case, &folder, times)?;
+        bars[*at].inc(1);
+        let stored = results::load_one(&folder)?;
+        let seconds = stored.took_ms as f64 / 1000.0;
+        messages.tell(&Event::CaseRan { kernel, case: &case.name, ended: stored.verdict, seconds })
+    })
 }
 
 /// What a guest sent while a case ran.
@@ -273,6 +316,8 @@ struct Collected {
 
 impl Collected {
     fn take(&mut self, frame: Frame) -> Taken {
+        // Even an empty frame takes some room here.
+        self.bytes += FRAME_COST;
         match (frame, self.steps.last_mut()) {
             (Frame::Hello(hello), _) => self.hello = hello,
             (Frame::Config(part), _) => {
@@ -301,12 +346,17 @@ impl Collected {
 /// # Errors
 /// When files cannot be read or written, or QEMU cannot be started.
 pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
-    fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
+    fs::create_dir_all(folder).map_err(|e| cache::denied("cannot create", folder, &e))?;
     let mut stored = attempt(h, guest, case, folder)?;
     if stored.verdict == Verdict::Pass {
         repeat::prove(&mut stored, folder, times, &|beside| attempt(h, guest, case, beside))?;
     }
     stored.save(folder)?;
+    if stored.verdict != Verdict::Pass {
+        let (inputs, verdict, why) = (&stored.fingerprint, stored.verdict, stored.why.as_str());
+        Failure { case: &case.name, guest, inputs, verdict, why, again: &again(guest, case) }
+            .write(folder)?;
+    }
     if stored.verdict == Verdict::Pass {
         // A bundle is for failures; the initramfs is the only large part of it.
         let initrd = folder.join("initrd");
@@ -315,10 +365,15 @@ pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u
     Ok(())
 }
 
+/// The command line that runs a case again.
+pub fn again(guest: &Guest, case: &Case) -> String {
+    format!("cargo xtask test-vm {} {}", bundle::quoted(&guest.options()), case.name)
+}
+
 /// One boot with a case.
 fn attempt(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<Stored> {
     let job = case.job(&guest.job().boot_modules)?;
-    let deadlines = Deadlines::of(guest.accel, Some(Duration::from_secs(case.deadline)));
+    let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
     let mut collected = Collected::default();
     let (ended, fingerprint) = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
     let (verdict, why) = judge(h, guest, case, &ended, &collected);
@@ -365,16 +420,16 @@ fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Col
     (Verdict::Pass, String::new())
 }
 
-/// Compares a run with the snapshots and prints a line per case.
-fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
+/// Compares a run with the snapshots, prints a line per case and notes what became of each.
+fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result<()> {
     compare::run(h, run, plan.mode)?;
-    let mut tally = Tally::default();
-    let mut worst = Verdict::Pass;
     for (folder, stored) in results::load(run)? {
         if !plan.includes(&stored) {
             continue;
         }
-        let (mut verdict, mut why) = compare::verdict_of(&folder, &stored)?;
+        let (mut verdict, why) = compare::verdict_of(&folder, &stored)?;
+        // It may have words of the guest in it.
+        let mut why = printable(&why);
         let mut report = repeat::report(&folder);
         let mut raw = "raw output too".to_string();
         if verdict == Verdict::Pass {
@@ -390,9 +445,11 @@ fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
         if plan.digests {
             println!("{}  {label}", stored.digest());
         }
-        if verdict == Verdict::Drift && plan.allow_drift {
+        let allowed = verdict == Verdict::Drift && plan.allow_drift;
+        let mut detail = String::new();
+        if allowed {
             println!("{label}: drift, allowed: {why}");
-            verdict = Verdict::Pass;
+            detail = diff(&folder)?;
         } else if verdict == Verdict::Pass {
             let runs = if stored.runs > 1 { format!("{} equal runs, ", stored.runs) } else { String::new() };
             let took = stored.took_ms as f64 / 1000.0;
@@ -400,27 +457,35 @@ fn finish(h: &Harness, run: &Path, plan: &Plan) -> Result<(Tally, Verdict)> {
         } else {
             println!("{label}: {verdict}: {why}");
             print!("{report}");
-            show_bundle(h, &folder, &stored);
+            let again = format!("cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
+            let shown = bundle::shown(h, &folder, &again).join("\n");
+            println!("{shown}");
+            // insta has shown the diff.
+            let diff = if stored.verdict == Verdict::Pass { diff(&folder)? } else { String::new() };
+            detail = format!("{report}{diff}{shown}\n");
         }
-        if verdict == Verdict::Pass {
-            tally.passed += 1;
-        } else {
-            tally.failed += 1;
-            worst = worst.max(verdict);
-        }
+        let ran = Ran { took_ms: stored.took_ms, digest: stored.digest(), runs: stored.runs };
+        let detail = bounded(detail);
+        summary.note(&stored.kernel, &stored.case, Outcome { verdict, why, detail, allowed, ran: Some(ran) });
     }
+    summary.save(run)?;
     for orphan in compare::orphans(h)? {
         println!("orphan: tests/snapshots/{orphan} belongs to no case");
     }
-    Ok((tally, worst))
+    Ok(())
 }
 
-fn show_bundle(h: &Harness, folder: &Path, stored: &Stored) {
-    let console = fs::read(folder.join("console.log")).unwrap_or_default();
-    for line in console::last_lines(&console, CONSOLE_LINES) {
-        println!("  console: {line}");
+/// How a result differs from its snapshot, made safe for a terminal.
+fn diff(folder: &Path) -> Result<String> {
+    Ok(printable(&Comparison::load(folder)?.diff))
+}
+
+/// A text cut to what a summary keeps.
+fn bounded(mut text: String) -> String {
+    if text.len() > DETAIL_LIMIT {
+        let end = (0..=DETAIL_LIMIT).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        text.push_str("\n[and more]\n");
     }
-    let shown = folder.strip_prefix(&h.root).unwrap_or(folder);
-    println!("  everything is in {}", shown.display());
-    println!("  again: cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
+    text
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask tour`: every scenario of the tutorial, live.
 
-use std::fs;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -9,11 +8,12 @@ use initramfs::protocol::{Frame, Status};
 
 use super::cases::{self, Case};
 use super::guest::{Guest, Tools, Wish};
-use super::run::{bundle_folder, pick};
+use super::run::pick;
+use super::{bundle, results, test_vm};
 use crate::error::{Error, Result};
 use crate::harness::Harness;
 use crate::verdict::Verdict;
-use crate::vm::{Deadlines, Taken, console as guest_console};
+use crate::vm::{Taken, console as guest_console};
 
 /// Lines of one command's output that are shown.
 const LINES: usize = 60;
@@ -52,19 +52,22 @@ pub fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
 
 fn scenario(h: &Harness, guest: &Guest, case: &Case) -> Result<()> {
     let job = case.job(&guest.job().boot_modules)?;
-    let folder = bundle_folder(&h.root)?;
-    let deadlines = Deadlines::of(guest.accel, Some(Duration::from_secs(case.deadline)));
+    let scratch = results::scratch(&h.root)?;
+    let folder = results::of_case(scratch.path(), &guest.kernel.name, &case.name)?;
+    let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
     let mut show = Show { case, at: 0, lines: 0, failed: None };
-    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| show.take(frame))?;
+    let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| show.take(frame))?;
     let failure = ended.judge().err().or(show.failed.map(|why| (Verdict::GuestFailed, why)));
     let Some((verdict, why)) = failure else { return Ok(()) };
-    let said = fs::read(folder.path().join("console.log")).unwrap_or_default();
-    let mut error =
-        Error::new(format!("scenario {} ended with {verdict}", case.name)).because(why).verdict(verdict);
-    for line in guest_console::last_lines(&said, 8) {
-        error = error.help(format!("console: {line}"));
+    let again = test_vm::again(guest, case);
+    let failure =
+        bundle::Failure { case: &case.name, guest, inputs: &inputs, verdict, why: &why, again: &again };
+    failure.write(&folder)?;
+    scratch.keep();
+    for line in failure.shown(h, &folder) {
+        h.ui.say(line);
     }
-    Err(error.help(format!("everything is in {}", folder.keep().display())))
+    Err(Error::new(format!("scenario {} ended with {verdict}", case.name)).because(why).verdict(verdict))
 }
 
 /// Shows a scenario's frames as they arrive.

@@ -1,5 +1,6 @@
 //! The guest's console: what the kernel said there, and what it means.
 
+use crate::ui::printable;
 use crate::verdict::Verdict;
 
 /// The first sign of trouble on a console.
@@ -70,7 +71,40 @@ pub fn last_lines(console: &[u8], count: usize) -> Vec<String> {
 
 /// A line of guest output made safe for a terminal: control characters become `?`.
 pub fn neutralise(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
+    printable(line).replace('\n', "?")
+}
+
+/// Output of a guest made safe for a terminal as it comes: parts may end within a character.
+#[derive(Debug, Default)]
+pub struct Neutraliser {
+    /// The beginning of a character whose rest has not come.
+    begun: Vec<u8>,
+}
+
+impl Neutraliser {
+    /// The next part; lines, tabs and carriage returns before a newline stay what they are.
+    pub fn pass(&mut self, part: &[u8]) -> String {
+        let mut bytes = std::mem::take(&mut self.begun);
+        bytes.extend_from_slice(part);
+        if let Some(valid) = ends_within(&bytes) {
+            self.begun = bytes.split_off(valid);
+        }
+        let text = String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+        text.split_inclusive('\n')
+            .map(|line| match line.strip_suffix('\n') {
+                Some(line) => neutralise(line) + "\n",
+                None => neutralise(line),
+            })
+            .collect()
+    }
+}
+
+/// Where bytes begin a character that they do not end.
+fn ends_within(bytes: &[u8]) -> Option<usize> {
+    let chunk = bytes.utf8_chunks().last()?;
+    let invalid = chunk.invalid();
+    let alone = std::str::from_utf8(invalid).err().is_some_and(|error| error.error_len().is_none());
+    (!invalid.is_empty() && alone).then(|| bytes.len() - invalid.len())
 }
 
 #[cfg(test)]
@@ -113,6 +147,18 @@ mod tests {
         assert_eq!(verdict("traps: cat[97] general protection fault ip:401000\n"), None);
         assert!(powered_off(b"\xff\xfe[    0.9] reboot: Power down\r\n"));
         assert!(!powered_off(b"reboot: Restarting system\n"));
+    }
+
+    #[test]
+    fn output_is_neutralised_in_parts_of_any_size() {
+        let sent = "a\x1b[2J\tü\u{9b}1m\r\n\u{7}é→\n".as_bytes();
+        for size in 1..sent.len() {
+            let mut neutraliser = Neutraliser::default();
+            let shown: String = sent.chunks(size).map(|part| neutraliser.pass(part)).collect();
+            // A carriage return that comes apart from its newline counts as any other.
+            assert_eq!(shown.replace("m?\n", "m\n"), "a?[2J\tü?1m\n?é→\n", "parts of {size}");
+        }
+        assert_eq!(Neutraliser::default().pass(b"\xff\xfeok\n"), "\u{fffd}\u{fffd}ok\n");
     }
 
     #[test]

@@ -155,7 +155,7 @@ impl Machine {
         for folder in &qemu.firmware {
             arguments.pair("-L", folder);
         }
-        arguments.pair("-machine", self.boot.machine()).pair("-accel", self.accel.name());
+        arguments.pair("-machine", self.boot.machine()).pair("-accel", self.accelerator());
         self.processor(&mut arguments);
         arguments.pair("-m", format!("{}M", self.memory));
         // Nothing that was not asked for: no display, network, floppy, or second serial line.
@@ -205,6 +205,15 @@ impl Machine {
             return refused("the guest waits for people", "leave out `--gdb`");
         }
         Ok(())
+    }
+
+    /// Several CPUs under TCG take turns in one thread. With a thread each, a busy host lets one of
+    /// them wait while the other runs on, and the guest's kernel takes that for a lock-up.
+    fn accelerator(&self) -> &'static str {
+        match self.accel {
+            Accel::Tcg if self.cpus > 1 => "tcg,thread=single",
+            accel => accel.name(),
+        }
     }
 
     fn processor(&self, arguments: &mut Arguments) {
@@ -401,6 +410,12 @@ mod tests {
         let line = line(&Machine { accel: Accel::Kvm, icount_shift: None, ..machine() });
         assert!(line.contains("-accel kvm\n-cpu host\n"), "{line}");
         assert!(!line.contains("icount"), "{line}");
+    }
+
+    #[test]
+    fn several_cpus_take_turns_in_one_thread() {
+        let line = line(&Machine { cpus: 2, icount_shift: None, ..machine() });
+        assert!(line.contains("-accel tcg,thread=single\n") && line.contains("-smp 2\n"), "{line}");
     }
 
     #[test]

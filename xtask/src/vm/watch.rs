@@ -3,21 +3,28 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use initramfs::protocol::{Frame, Receiver, VERSION};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::Signal;
 
 use super::console::{self, Sign};
 use super::{Deadlines, Machine, Noise};
+use crate::cache;
+use crate::child::{self, Own};
 use crate::error::{Context, Error, Result};
 use crate::setup::Qemu;
 use crate::verdict::Verdict;
 
 /// How often the channels are looked at.
 const TICK: Duration = Duration::from_millis(10);
+
+/// The most that a guest's console may say, in bytes.
+const CONSOLE_LIMIT: u64 = 64 << 20;
+/// The most that a guest may send, in bytes.
+const RESULTS_LIMIT: u64 = 4 << 30;
 
 /// Why the host ended a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +35,10 @@ pub enum Cut {
     Job,
     /// The guest sent more than it may.
     Flood,
+    /// The guest's console said more than it may.
+    Babble,
+    /// The disk has no room for what it sends.
+    FullDisk,
 }
 
 /// Whether the receiver of frames wants more.
@@ -54,6 +65,8 @@ pub struct Ended {
     pub cut: Option<Cut>,
     /// QEMU's exit status, `None` when a signal ended it.
     pub qemu_status: Option<i32>,
+    /// The last of QEMU's own words, made safe for a terminal.
+    pub qemu_said: Option<String>,
     /// The first sign of trouble on the console.
     pub sign: Option<Sign>,
     /// Whether the kernel said it powers off.
@@ -76,11 +89,21 @@ impl Ended {
             Some(Cut::Flood) => {
                 return Err((Verdict::GuestFailed, "the guest sent more than its bounds allow".into()));
             }
+            Some(Cut::FullDisk) => {
+                return Err((Verdict::LostChannel, "the disk has no room for what the guest sends".into()));
+            }
+            Some(Cut::Babble) => {
+                return Err((Verdict::GuestFailed, "the console said more than its bounds allow".into()));
+            }
             None => {}
         }
         match self.qemu_status {
             Some(0) => {}
-            Some(status) => return Err((Verdict::QemuFailed, format!("QEMU ended with status {status}"))),
+            Some(status) => {
+                let why = format!("QEMU ended with status {status}");
+                let said = self.qemu_said.as_ref().map(|said| format!("{why}: {said}"));
+                return Err((Verdict::QemuFailed, said.unwrap_or(why)));
+            }
             None => return Err((Verdict::QemuFailed, "a signal ended QEMU".into())),
         }
         if let Some(fatal) = &self.fatal {
@@ -116,7 +139,7 @@ pub fn boot(
     let started = Instant::now();
     // QEMU truncates a file chardev's file, but only some time after it has started.
     for path in [machine.console(), machine.results()] {
-        fs::write(&path, []).context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, []).map_err(|e| cache::denied("cannot write", &path, &e))?;
     }
     let mut carrier = match machine.noise {
         Some(Noise::Socket) => Some(carry_over(machine)?),
@@ -132,7 +155,7 @@ pub fn boot(
         .map_err(|error| cannot_start(qemu, error))?;
     let results = machine.results();
     let mut stream = File::open(&results).context(|| format!("cannot read {}", results.display()))?;
-    let mut watch = Watch { receiver: Receiver::new(), greeted: None, damage: None, fatal: None };
+    let mut watch = Watch::default();
     let mut cut = None;
     let output = loop {
         let output = child.try_wait().context(|| "cannot wait for QEMU".into())?.map(|output| output.status);
@@ -146,7 +169,12 @@ pub fn boot(
         if let Some(status) = output {
             break status;
         }
-        cut = watch.overdue(started, deadlines).or((taken == Taken::TooMuch).then_some(Cut::Flood));
+        let said = fs::metadata(machine.console()).map_or(0, |about| about.len());
+        cut = watch
+            .overdue(started, deadlines)
+            .or((taken == Taken::TooMuch || watch.bytes > RESULTS_LIMIT).then_some(Cut::Flood))
+            .or((said > CONSOLE_LIMIT).then_some(Cut::Babble))
+            .or(is_full(&machine.dir).then_some(Cut::FullDisk));
         if cut.is_some() {
             child.kill().context(|| "cannot end QEMU".into())?;
             break child.wait().context(|| "cannot wait for QEMU".into())?.status;
@@ -155,17 +183,35 @@ pub fn boot(
     };
     let console = machine.console();
     let said = fs::read(&console).context(|| format!("cannot read {}", console.display()))?;
-    Ok(Ended {
+    let own_words = fs::read(machine.qemu_log()).unwrap_or_default();
+    let ended = Ended {
         greeted: watch.greeted.is_some(),
         whole: watch.receiver.ended() && watch.damage.is_none(),
         damage: watch.damage,
         fatal: watch.fatal,
         cut,
         qemu_status: output.code(),
+        qemu_said: console::last_lines(&own_words, 1).pop(),
         sign: console::first_sign(&said),
         powered_off: console::powered_off(&said),
         took: started.elapsed(),
-    })
+    };
+    if ended.cut == Some(Cut::FullDisk) || ended.judge().is_err() && is_full(&machine.dir) {
+        // Whatever is missing may be missing because of that: the guest cannot be judged.
+        return Err(cache::denied("cannot keep what the guest sends in", &machine.dir, &full()));
+    }
+    Ok(ended)
+}
+
+/// Whether the disk of a folder has no room left for this user.
+fn is_full(folder: &Path) -> bool {
+    let Ok(about) = rustix::fs::statvfs(folder) else { return false };
+    let free = if rustix::process::geteuid().is_root() { about.f_bfree } else { about.f_bavail };
+    free == 0
+}
+
+fn full() -> io::Error {
+    io::ErrorKind::StorageFull.into()
 }
 
 /// Boots a machine whose console is this terminal, and waits until it has ended.
@@ -203,14 +249,8 @@ fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
 }
 
 fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
-    let mut command = duct::cmd(&qemu.program, machine.arguments(qemu)).before_spawn(|command| {
-        // SAFETY: the closure makes one system call and allocates nothing. It lets the kernel
-        // end QEMU when this process dies without a chance to do so itself.
-        unsafe {
-            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
-        }
-        Ok(())
-    });
+    let mut command =
+        child::mortal(duct::cmd(&qemu.program, machine.arguments(qemu)), Signal::KILL, Own::Nothing);
     if let Some(path) = &qemu.library_path {
         command = command.env("LD_LIBRARY_PATH", path);
     }
@@ -225,8 +265,10 @@ fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
 }
 
 /// The receiving end of the results channel.
+#[derive(Default)]
 struct Watch {
     receiver: Receiver,
+    bytes: u64,
     greeted: Option<Instant>,
     damage: Option<String>,
     fatal: Option<String>,
@@ -237,9 +279,10 @@ impl Watch {
         let mut buffer = vec![0; 256 << 10];
         while self.damage.is_none() {
             let count = from.read(&mut buffer)?;
-            if count == 0 {
+            if count == 0 || self.bytes > RESULTS_LIMIT {
                 break;
             }
+            self.bytes += count as u64;
             self.receiver.push(&buffer[..count]);
             loop {
                 match self.receiver.frame() {
@@ -291,6 +334,7 @@ mod tests {
             fatal: None,
             cut: None,
             qemu_status: Some(0),
+            qemu_said: None,
             sign: None,
             powered_off: true,
             took: Duration::ZERO,
@@ -313,6 +357,8 @@ mod tests {
         assert_eq!(verdict(Ended { cut: Some(Cut::Boot), ..ended() }), Some(Verdict::BootTimeout));
         assert_eq!(verdict(Ended { cut: Some(Cut::Job), ..ended() }), Some(Verdict::Timeout));
         assert_eq!(verdict(Ended { cut: Some(Cut::Flood), ..ended() }), Some(Verdict::GuestFailed));
+        assert_eq!(verdict(Ended { cut: Some(Cut::Babble), ..ended() }), Some(Verdict::GuestFailed));
+        assert_eq!(verdict(Ended { cut: Some(Cut::FullDisk), ..ended() }), Some(Verdict::LostChannel));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::harness::Harness;
 use crate::kernel;
 use crate::matrix::Record;
 use crate::suite::guest::{Guest, Tools, Wish};
-use crate::suite::run::bundle_folder;
+use crate::suite::results;
 use crate::vm::{Boot, Exactness};
 
 /// Runs of each side; the median counts.
@@ -26,7 +26,7 @@ const RUNS: usize = 7;
 pub fn boot(h: &Harness) -> Result<()> {
     let tools = Tools::get(h)?;
     let mut measured = 0;
-    for record in h.matrix()?.records() {
+    for record in h.matrix()?.usual() {
         let Some(kernel) = kernel::at_hand(h, record)? else {
             println!("{}: not at hand", record.name);
             continue;
@@ -117,7 +117,7 @@ fn compare(what: &str, took: Duration, other: &str, others: Duration) {
 /// QEMU with the same kernel, init and options, and no harness around it: the job is packed
 /// beforehand, and nothing watches the channels.
 fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Took> {
-    let folder = bundle_folder(&h.root)?;
+    let folder = results::scratch(&h.root)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
     let steps = if argv.is_empty() { Vec::new() } else { vec![Step { argv, ..Step::default() }] };
     let job = Job { steps, ..guest.job() };

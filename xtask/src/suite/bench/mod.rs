@@ -37,8 +37,8 @@ fn cores() -> usize {
 /// The tracer as people build it: optimised, for this host.
 fn release_build(h: &Harness) -> Result<std::path::PathBuf> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.root);
-    let target = h.root.join("target/bench");
+    sh.change_dir(&h.sources);
+    let target = h.sources.join("target/bench");
     cargo(&sh)
         .args(["build", "--locked", "--release", "--package", "snaptrace", "--target-dir"])
         .arg(&target)

@@ -5,7 +5,7 @@ use std::fs;
 use super::{cores, in_guest, median};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::suite::run;
+use crate::suite::{results, run};
 use crate::trace_cmd;
 
 /// Recordings by each side; the median counts.
@@ -23,7 +23,7 @@ const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 pub fn record(h: &Harness) -> Result<()> {
     let referee = trace_cmd::get(h)?;
     let (kernel, _) = run::pick(h, None)?;
-    let folder = run::bundle_folder(&h.root)?;
+    let folder = results::scratch(&h.root)?;
     let mut script = String::from(
         "cat > /tmp/load <<'END'\n#!/bin/sh\n\
          for cpu in 1 2; do ls -lR /proc/self/ > /dev/null 2>&1 & done\nwait\nEND\n\

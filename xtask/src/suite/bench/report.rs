@@ -13,7 +13,7 @@ use super::measure::{self, Usage};
 use super::{cores, in_guest, median, release_build};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::suite::run;
+use crate::suite::{results, run};
 use crate::trace_cmd::{self, TraceCmd};
 
 /// Runs of each side; the median counts.
@@ -61,7 +61,7 @@ pub fn report(h: &Harness) -> Result<()> {
     let referee = trace_cmd::get(h)?;
     let snaptrace = release_build(h)?;
     let (kernel, _) = run::pick(h, None)?;
-    let folder = run::bundle_folder(&h.root)?;
+    let folder = results::scratch(&h.root)?;
     let sides = Sides { snaptrace, referee, folder: folder.path().to_path_buf() };
     println!(
         "report, {} cores, {} recorded on {}, medians of {RUNS} runs",

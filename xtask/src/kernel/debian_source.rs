@@ -1,0 +1,98 @@
+//! Debian's source packages: fetched with apt, and the tarball in them kept in the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::apt;
+use crate::cache;
+use crate::download;
+use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
+use crate::kernel::Keyed;
+use crate::kernel::debian::{self, Line};
+use crate::kernel::source::Given;
+use crate::matrix::Record;
+
+/// The kind of cache entry that a package's tarball is.
+const KIND: &str = "sources";
+/// Raised when entries change in form.
+const FORMAT: &str = "1";
+const TARBALL: &str = "linux.tar.xz";
+/// Where the tarball came from, in words.
+const PROVENANCE: &str = "provenance";
+
+/// The tarball of a line's source package, from the cache if it is there.
+///
+/// # Errors
+/// The package cannot be had (verdict `unavailable`), or holds no tarball.
+pub fn fetch(h: &Harness, record: &Record, line: &Line<'_>) -> Result<Given> {
+    if let Some(entry) = h.cache.entry(KIND, &key(line.pattern, line.version)) {
+        // With a full cache no network is needed.
+        return given(&entry, Vec::new());
+    }
+    let (apt, package, notes) = debian::find(h, record, line)?;
+    let entry = h.cache.fill(&h.ui, KIND, &key(line.pattern, &package.version), |dir| {
+        let deb = apt.download(h, &package)?;
+        h.ui.say(format!("unpacking {} {}", package.name, package.version));
+        let unpacked = dir.join("package");
+        apt::unpack(&deb, &unpacked)?;
+        cache::remove(&deb)?;
+        let (from, to) = (tarball(&package.name, &unpacked)?, dir.join(TARBALL));
+        fs::rename(&from, &to).map_err(|e| cache::denied("cannot create", &to, &e))?;
+        cache::remove(&unpacked)?;
+        let path = dir.join(PROVENANCE);
+        let provenance = format!("Debian {} {} {}", apt.suite(), package.name, package.version);
+        fs::write(&path, provenance).map_err(|e| cache::denied("cannot write", &path, &e))
+    })?;
+    given(&entry, notes)
+}
+
+fn key(pattern: &str, version: &str) -> String {
+    let mut key = Keyed::new();
+    key.add("format", FORMAT);
+    key.add("package", pattern);
+    key.add("version", version);
+    key.finish()
+}
+
+fn given(entry: &Path, notes: Vec<String>) -> Result<Given> {
+    let (path, words) = (entry.join(TARBALL), entry.join(PROVENANCE));
+    let provenance = fs::read_to_string(&words)
+        .context(|| format!("cannot read {}", words.display()))
+        .map_err(|error| error.help("empty the cache with `cargo xtask kernel --clean`"))?;
+    Ok(Given { digest: download::digest(&path)?, path, provenance, local: false, notes })
+}
+
+/// The tarball that an unpacked package holds, beside patches that are not for us.
+fn tarball(package: &str, unpacked: &Path) -> Result<PathBuf> {
+    let folder = unpacked.join("usr/src");
+    let name = format!("{package}.tar.xz");
+    let path = folder.join(&name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::new(format!("cannot find the source in {package}"))
+        .because(format!("the package has no usr/src/{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_another_tarball() {
+        assert_eq!(key("linux-source-6", "6.1-1"), key("linux-source-6", "6.1-1"));
+        assert_ne!(key("linux-source-6", "6.1-1"), key("linux-source-6", "6.1-2"));
+    }
+
+    #[test]
+    fn a_package_without_a_tarball_is_told() {
+        let unpacked = tempfile::tempdir().unwrap();
+        let none = tarball("linux-source-6.1", unpacked.path()).unwrap_err().to_string();
+        assert!(none.contains("no usr/src/linux-source-6.1.tar.xz"), "{none}");
+        let folder = unpacked.path().join("usr/src");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("linux-source-6.1.tar.xz"), "").unwrap();
+        assert!(tarball("linux-source-6.1", unpacked.path()).is_ok());
+    }
+}

@@ -1,0 +1,190 @@
+//! Modules from outside of a kernel's tree, built for a kernel of the cache.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::apt::{self, Apt, Package};
+use crate::cache;
+use crate::download;
+use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
+use crate::kernel::build::{self, Job, ObjectTree};
+use crate::kernel::{Kernel, Keyed, Request, bound, make};
+use crate::matrix::{Record, Source};
+use crate::setup;
+use crate::verdict::Verdict;
+
+/// The kind of cache entry that a built module is.
+const KIND: &str = "modules";
+/// Raised when entries change in form or making.
+const FORMAT: u32 = 1;
+
+/// Builds the module whose sources are in `folder` (`<name>.c` and a `Makefile` of kbuild's) for a
+/// kernel; from the cache if it is there.
+///
+/// # Errors
+/// What modules are built against cannot be had (verdict `unavailable`), or it does not build.
+pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name: &str) -> Result<PathBuf> {
+    let mut key = Keyed::new();
+    key.add("format", FORMAT.to_string());
+    key.add("kernel", &kernel.vmlinux_sha256);
+    let mut files = Vec::new();
+    for file in [format!("{name}.c"), "Makefile".to_owned()] {
+        let path = folder.join(&file);
+        let text = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
+        key.add(&file, &text);
+        files.push((file, text));
+    }
+    let file = format!("{name}.ko");
+    let entry = h.cache.fill(&h.ui, KIND, &key.finish(), |dir| {
+        h.ui.say(format!("building the module {name} for {}", kernel.name));
+        let work = dir.join("work");
+        let sources = work.join("module");
+        fs::create_dir_all(&sources).map_err(|e| cache::denied("cannot create", &sources, &e))?;
+        for (file, text) in &files {
+            let path = sources.join(file);
+            fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))?;
+        }
+        match &record.source {
+            Source::Debian { .. } => by_headers(h, kernel, &record.source.suites(), &work, &sources)?,
+            Source::KernelOrg { .. } | Source::DebianSource { .. } => {
+                by_tree(h, record, kernel, &work, &sources)?
+            }
+        }
+        let (from, to) = (sources.join(&file), dir.join(&file));
+        fs::rename(&from, &to).map_err(|e| cache::denied("cannot create", &to, &e))?;
+        cache::remove(&work)
+    })?;
+    Ok(entry.join(file))
+}
+
+/// Against the packages that Debian builds for this: headers, those that all flavours share, and
+/// kbuild's programs, all of the kernel's own version.
+fn by_headers(h: &Harness, kernel: &Kernel, suites: &[&str], work: &Path, sources: &Path) -> Result<()> {
+    setup::need_packages(h, "building a module", &setup::BUILD_TOOLS)?;
+    let names = header_packages(&kernel.release)?;
+    let (apt, packages) = headers_of(h, kernel, suites, &names)?;
+    let unpacked = work.join("headers");
+    for package in &packages {
+        let deb = apt.download(h, package)?;
+        apt::unpack(&deb, &unpacked)?;
+        cache::remove(&deb)?;
+    }
+    drop(apt);
+    let headers = unpacked.join("usr/src").join(&names[0]);
+    // It includes the shared headers' Makefile by the place where a host would have it.
+    let makefile = headers.join("Makefile");
+    let text = fs::read_to_string(&makefile).context(|| format!("cannot read {}", makefile.display()))?;
+    let text = text.replace("/usr/src/", &format!("{}/usr/src/", unpacked.display()));
+    fs::write(&makefile, text).map_err(|e| cache::denied("cannot write", &makefile, &e))?;
+    let arguments = ["-C".to_owned(), headers.display().to_string(), "CC=gcc".to_owned()];
+    modules(&arguments, sources, &work.join("log"))
+}
+
+/// What the packages are called that modules for a release of Debian's are built against.
+fn header_packages(release: &str) -> Result<[String; 3]> {
+    let flavour = "-cloud-amd64";
+    let abi = release.strip_suffix(flavour).ok_or_else(|| {
+        Error::new(format!("cannot build modules for {release}"))
+            .because(format!("its release does not end in {flavour}"))
+            .verdict(Verdict::Unavailable)
+    })?;
+    // Up to 6.1 kbuild's programs are shared by a line's builds; later each build has its own.
+    let kbuild = match abi.split_once('+') {
+        Some(_) => abi.to_owned(),
+        None => abi.splitn(3, '.').take(2).collect::<Vec<_>>().join("."),
+    };
+    Ok([
+        format!("linux-headers-{release}"),
+        format!("linux-headers-{abi}-common"),
+        format!("linux-kbuild-{kbuild}"),
+    ])
+}
+
+/// The packages of the kernel's own version, and apt on the suite that has them.
+fn headers_of(
+    h: &Harness,
+    kernel: &Kernel,
+    suites: &[&str],
+    names: &[String],
+) -> Result<(Apt, Vec<Package>)> {
+    let mut lacking = String::new();
+    for suite in suites {
+        let apt = Apt::open(h, suite, "")?;
+        let mut found = Vec::new();
+        for name in names {
+            match of_version(&apt.packages(&regex::escape(name))?, &kernel.version) {
+                Some(package) => found.push(package.clone()),
+                None => lacking = format!("Debian {suite} has no {name} {}", kernel.version),
+            }
+        }
+        if found.len() == names.len() {
+            return Ok((apt, found));
+        }
+    }
+    Err(Error::new(format!("cannot build modules for {}", kernel.name))
+        .because(lacking)
+        .verdict(Verdict::Unavailable))
+}
+
+fn modules(arguments: &[String], sources: &Path, log: &Path) -> Result<()> {
+    let folder = format!("M={}", sources.display());
+    make::run("the module", &[arguments, &[folder]].concat(), &["modules"], log, None).map(|_| ())
+}
+
+fn of_version<'a>(packages: &'a [Package], version: &str) -> Option<&'a Package> {
+    packages.iter().find(|package| package.version == version)
+}
+
+/// Against an object tree that is prepared anew from the kernel's source and configuration: the
+/// cache keeps no object trees, which are fifty times a kernel's size.
+fn by_tree(h: &Harness, record: &Record, kernel: &Kernel, work: &Path, sources: &Path) -> Result<()> {
+    let last = bound(h, &record.name)?.map(|(_, manifest)| manifest);
+    let given = build::given(h, record, &Request::default(), last.as_ref())?;
+    let tools = build::toolchain(h, record, None)?;
+    let (scratch, log) = (work.join("tree"), work.join("log"));
+    let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
+    let objects = ObjectTree::configured(h, &job)?;
+    if download::digest(&objects.config_file())? != download::digest(&kernel.config)? {
+        return Err(Error::new(format!("cannot build modules for {}", kernel.name))
+            .because("its source or configuration has changed since it was built")
+            .help(format!("`cargo xtask kernel {}` renews it", kernel.name))
+            .verdict(Verdict::Unavailable));
+    }
+    let mut arguments = objects.arguments();
+    // Without a whole build there is no list of the kernel's symbols; the guest's kernel checks
+    // each when it loads the module.
+    arguments.push("KBUILD_MODPOST_WARN=1".to_owned());
+    objects.prepared()?;
+    modules(&arguments, sources, &log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_named_after_the_build() {
+        let names = |release| header_packages(release).unwrap();
+        assert_eq!(
+            names("6.1.0-50-cloud-amd64"),
+            ["linux-headers-6.1.0-50-cloud-amd64", "linux-headers-6.1.0-50-common", "linux-kbuild-6.1"]
+        );
+        assert_eq!(names("6.12.117+deb13-cloud-amd64")[2], "linux-kbuild-6.12.117+deb13");
+        assert!(header_packages("5.4.286").is_err());
+    }
+
+    #[test]
+    fn only_packages_of_the_kernels_own_version_serve() {
+        let package = |version: &str| Package {
+            name: "p".into(),
+            version: version.into(),
+            architecture: "all".into(),
+            size: 1,
+            sha256: "f".into(),
+        };
+        let packages = [package("6.1.192-2"), package("6.1.176-1")];
+        assert_eq!(of_version(&packages, "6.1.176-1"), Some(&packages[1]));
+        assert_eq!(of_version(&packages, "6.1.170-1"), None);
+    }
+}

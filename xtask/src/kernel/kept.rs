@@ -1,0 +1,105 @@
+//! One commit after another, built in an object tree that is kept: only what changed is compiled.
+//!
+//! make goes by dates, so the sources have to stay in one place, and a file that the object tree
+//! has an object of has to be older than that. Which commit the objects are of is noted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache;
+use crate::error::{Context, Result};
+use crate::harness::Harness;
+use crate::kernel::build::{self, Expected, Job, ObjectTree, Toolchain};
+use crate::kernel::source::Given;
+use crate::kernel::{self, Kernel};
+use crate::matrix::Record;
+
+/// What all objects are of. There is no such note while they are built, nor after a failure.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Built {
+    commit: String,
+    compiler: String,
+    linker: String,
+}
+
+/// A folder with an object tree, and the kernel that was last built in it.
+pub struct Kept {
+    folder: PathBuf,
+    record: Record,
+    tools: Toolchain,
+}
+
+impl Kept {
+    /// Opens the folder, which need not exist yet; `cc` is the compiler, `gcc` when `None`.
+    ///
+    /// # Errors
+    /// When something is missing that a build needs.
+    pub fn open(h: &Harness, record: &Record, folder: &Path, cc: Option<&str>) -> Result<Kept> {
+        let tools = build::toolchain(h, record, cc)?;
+        Ok(Kept { folder: folder.to_owned(), record: record.clone(), tools })
+    }
+
+    /// The commit that all objects are of, if that is known and they are this compiler's.
+    pub fn commit(&self) -> Option<String> {
+        // A note that is not understood is none.
+        let built: Built = serde_json::from_slice(&fs::read(self.note()).ok()?).ok()?;
+        let same = self.built(&built.commit) == built && self.scratch().is_dir();
+        same.then_some(built.commit)
+    }
+
+    /// Removes the objects.
+    ///
+    /// # Errors
+    /// When they cannot be removed.
+    pub fn clear(&self) -> Result<()> {
+        cache::remove(&self.note())?;
+        cache::remove(&self.scratch())
+    }
+
+    /// Builds the sources at `source`, where `commit` is checked out.
+    ///
+    /// # Errors
+    /// `build-failed` and `config-unmet`, or it is no kernel of the record's line.
+    pub fn build(&self, h: &Harness, source: &Path, commit: &str) -> Result<Kernel> {
+        let given = Given {
+            path: source.to_owned(),
+            // The checkout of a commit holds what the commit does: nothing has to be read.
+            digest: commit.to_owned(),
+            provenance: format!("commit {commit}"),
+            local: false,
+            notes: Vec::new(),
+        };
+        let (scratch, log) = (self.scratch(), self.folder.join("build.log"));
+        let (record, tools) = (&self.record, &self.tools);
+        let job = Job { record, given: &given, tools, scratch: &scratch, log: &log };
+        // How much of a kept tree is made again nobody knows.
+        let all = record.source.building().filter(|_| !scratch.is_dir());
+        let expected = all.map(|building| Expected { files: building.steps, estimated: true });
+        cache::remove(&self.note())?;
+        let objects = ObjectTree::configured_again(h, &job)?;
+        let objects = build::compile(h, &job, objects, expected)?;
+        let dir = self.folder.join("kernel");
+        cache::remove(&dir)?;
+        fs::create_dir_all(&dir).map_err(|e| cache::denied("cannot create", &dir, &e))?;
+        let manifest = objects.keep(&job, &kernel::record_digest(h, record)?, &dir)?;
+        let note = serde_json::to_vec_pretty(&self.built(commit))
+            .context(|| format!("cannot write {}", self.note().display()))?;
+        fs::write(self.note(), note).map_err(|e| cache::denied("cannot write", &self.note(), &e))?;
+        Ok(Kernel::new(&record.name, dir, manifest))
+    }
+
+    fn built(&self, commit: &str) -> Built {
+        let (compiler, linker) = (self.tools.compiler.clone(), self.tools.linker.clone());
+        Built { commit: commit.to_owned(), compiler, linker }
+    }
+
+    fn scratch(&self) -> PathBuf {
+        self.folder.join("build")
+    }
+
+    fn note(&self) -> PathBuf {
+        self.folder.join("built.json")
+    }
+}

@@ -1,0 +1,306 @@
+//! The table: ways to end, starting states, and what is promised of each cell; pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::forms::{Change, FORMS, Form, Output};
+
+/// Who is put to the test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// snaptrace, which has to keep its promises.
+    Ours,
+    /// trace-cmd, whose results stand beside.
+    Theirs,
+}
+
+impl Side {
+    /// The program's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Ours => "snaptrace",
+            Side::Theirs => "trace-cmd",
+        }
+    }
+
+    fn program(self) -> &'static str {
+        match self {
+            Side::Ours => "snaptrace",
+            // The guest's script makes it.
+            Side::Theirs => "/tmp/trace-cmd",
+        }
+    }
+}
+
+impl FromStr for Side {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Side, String> {
+        let known = [Side::Ours, Side::Theirs].into_iter().find(|side| side.name() == name);
+        known.ok_or_else(|| format!("{name} is neither snaptrace nor trace-cmd"))
+    }
+}
+
+/// What is set up before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// As after a boot.
+    Pristine,
+    /// Somebody traces: tracer, filters, event filters, options, clock, buffer size, an instance.
+    InUse,
+}
+
+impl Start {
+    /// Both.
+    pub const ALL: [Start; 2] = [Start::Pristine, Start::InUse];
+
+    /// Its name, which the guest's script knows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Start::Pristine => "pristine",
+            Start::InUse => "in-use",
+        }
+    }
+}
+
+/// How a command comes to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It does what it is asked for.
+    Success,
+    /// It finds a mistake in what it is asked for.
+    OwnError,
+    /// The kernel refuses a value half-way.
+    Refused,
+    /// The command that it runs fails.
+    CommandFails,
+    /// The command that it is to run does not exist.
+    NoCommand,
+    /// Ctrl-C.
+    Int,
+    /// SIGTERM.
+    Term,
+    /// SIGHUP.
+    Hup,
+    /// SIGQUIT.
+    Quit,
+    /// SIGKILL while it traces; the next call belongs to the cell.
+    Kill,
+    /// SIGTERM while it sets up.
+    TermEarly,
+    /// SIGKILL while it sets up; the next call belongs to the cell.
+    KillEarly,
+    /// There is no room for what it writes.
+    FullDisk,
+    /// The same command is given a second time meanwhile; then SIGTERM.
+    Twice,
+}
+
+impl End {
+    /// All, in the order of the table's columns.
+    pub const ALL: [End; 14] = [
+        End::Success,
+        End::OwnError,
+        End::Refused,
+        End::CommandFails,
+        End::NoCommand,
+        End::Int,
+        End::Term,
+        End::Hup,
+        End::Quit,
+        End::Kill,
+        End::TermEarly,
+        End::KillEarly,
+        End::FullDisk,
+        End::Twice,
+    ];
+
+    /// Its name, short enough for a column.
+    pub fn name(self) -> &'static str {
+        match self {
+            End::Success => "success",
+            End::OwnError => "error",
+            End::Refused => "refused",
+            End::CommandFails => "fails",
+            End::NoCommand => "no-cmd",
+            End::Int => "INT",
+            End::Term => "TERM",
+            End::Hup => "HUP",
+            End::Quit => "QUIT",
+            End::Kill => "KILL",
+            End::TermEarly => "TERM-0",
+            End::KillEarly => "KILL-0",
+            End::FullDisk => "full",
+            End::Twice => "twice",
+        }
+    }
+
+    /// What the guest's script calls it.
+    pub fn action(self) -> &'static str {
+        match self {
+            End::Success
+            | End::OwnError
+            | End::Refused
+            | End::CommandFails
+            | End::NoCommand
+            | End::FullDisk => "run",
+            _ => self.name(),
+        }
+    }
+
+    /// The command that is run meanwhile.
+    fn command(self) -> &'static str {
+        match self {
+            End::CommandFails => "/tmp/fails",
+            End::NoCommand => "/no/such/command",
+            _ if self.action() == "run" => "/tmp/works",
+            _ => "/tmp/lasts",
+        }
+    }
+
+    /// The exit status that is promised.
+    pub fn code(self) -> i32 {
+        match self {
+            End::Success | End::Int => 0,
+            End::Refused | End::FullDisk => 1,
+            End::OwnError => 2,
+            End::CommandFails => 3,
+            End::NoCommand => 127,
+            End::Term | End::TermEarly | End::Twice => 128 + 15,
+            End::Hup => 128 + 1,
+            End::Quit => 128 + 3,
+            End::Kill | End::KillEarly => 128 + 9,
+        }
+    }
+
+    /// Whether a file that was recorded has to be there afterwards.
+    pub fn leaves_file(self) -> bool {
+        !matches!(
+            self,
+            End::OwnError | End::Refused | End::NoCommand | End::Kill | End::KillEarly | End::FullDisk
+        )
+    }
+}
+
+/// One cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    /// The command.
+    pub form: &'static Form,
+    /// How it ends.
+    pub end: End,
+    /// What was set up before.
+    pub start: Start,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.form.name, self.end.name(), self.start.name())
+    }
+}
+
+impl Cell {
+    /// Where standard output goes in the guest, then the command line; `None` where a side has none.
+    pub fn words(&self, side: Side) -> Option<Vec<&'static str>> {
+        let full = self.end == End::FullDisk;
+        let shown = if full && self.form.output == Output::Shown { "/full/shown" } else { "/tmp/shown" };
+        let mut words = vec![shown, side.program()];
+        words.extend(match side {
+            Side::Ours => self.form.ours,
+            Side::Theirs => self.form.theirs?,
+        });
+        match self.end {
+            End::OwnError => words.extend(self.form.mistake),
+            // Two TiB.
+            End::Refused => words.extend(["-b", "2000000000"]),
+            _ => {}
+        }
+        if self.form.output == Output::File {
+            words.extend(["-o", if full { "/full/a.dat" } else { "/out/a.dat" }]);
+            if side == Side::Ours {
+                // Packing is most of what a recording takes, and changes nothing here.
+                words.extend(["--compression", "none"]);
+            }
+        }
+        if self.form.runs_command {
+            words.push(self.end.command());
+        }
+        Some(words)
+    }
+
+    /// What is meant to differ afterwards.
+    pub fn changes(&self) -> &'static [Change] {
+        match self.end {
+            // What is checked first is refused before anything is changed.
+            End::OwnError | End::NoCommand => &[],
+            End::Refused => self.form.changes_refused,
+            _ => self.form.changes,
+        }
+    }
+
+    /// Whether a recorded file has to be there afterwards.
+    pub fn leaves_file(&self) -> bool {
+        self.form.output == Output::File && self.end.leaves_file()
+    }
+
+    /// The exit status that is promised.
+    pub fn code(&self) -> i32 {
+        self.end.code()
+    }
+}
+
+/// Every cell, by starting state, then by command.
+pub fn all() -> Vec<Cell> {
+    let cells = |start| {
+        let ends = move |form: &'static Form| form.ends.iter().map(move |&end| Cell { form, end, start });
+        FORMS.iter().flat_map(ends)
+    };
+    Start::ALL.into_iter().flat_map(cells).collect()
+}
+
+/// A few cells of each kind, for the ordinary tests.
+pub fn few() -> Vec<Cell> {
+    let wanted = |cell: &Cell| match cell.end {
+        End::Success | End::Kill => {
+            cell.start == Start::InUse && !cell.form.ends_on_its_own() && cell.form.name != "record-top"
+        }
+        End::Term | End::Refused => matches!(cell.form.name, "record-graph" | "record-events"),
+        _ => false,
+    };
+    all().into_iter().filter(|cell| cell.form.changes.is_empty() && wanted(cell)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_cell_has_a_name_of_its_own() {
+        let cells = all();
+        let names: BTreeSet<String> = cells.iter().map(Cell::to_string).collect();
+        assert_eq!(names.len(), cells.len());
+        let putting_back = cells.iter().filter(|cell| cell.form.changes.is_empty()).count();
+        assert!(putting_back >= 120, "{putting_back} cells are about putting back");
+        assert!((15..=25).contains(&few().len()), "{} are few", few().len());
+    }
+
+    #[test]
+    fn a_cell_is_a_command_line() {
+        let cell = |name: &str| all().into_iter().find(|cell| cell.to_string() == name).unwrap();
+        let words = |name: &str, side| cell(name).words(side).unwrap().join(" ");
+        assert_eq!(
+            words("record-graph/full/pristine", Side::Theirs),
+            "/tmp/shown /tmp/trace-cmd record -p function_graph -g vfs_read --max-graph-depth 3 \
+             -o /full/a.dat /tmp/works"
+        );
+        assert_eq!(
+            words("trace/full/in-use", Side::Ours),
+            "/full/shown snaptrace trace -p function_graph -g vfs_read /tmp/works"
+        );
+        assert!(words("start/no-cmd/in-use", Side::Ours).ends_with(" /no/such/command"));
+        assert_eq!(cell("start/no-cmd/in-use").changes(), []);
+        assert!(cell("filter-add/success/pristine").words(Side::Theirs).is_none());
+    }
+}
