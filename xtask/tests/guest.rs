@@ -334,7 +334,10 @@ fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Stored, S
     let guest = Guest::prepare(&h, &Tools::get(&h)?, record, image, wish)?;
     let mut case = cases::select(cases::load(&h.root)?, &["function".into()])?.remove(0);
     // More than a socket takes at once: whoever reads it holds the guest up.
-    case.steps.insert(0, CaseStep { run: "cat /bin/snaptrace".into(), say: String::new(), expect: 0 });
+    let step = |run: &str| CaseStep { run: run.into(), say: String::new(), expect: 0 };
+    case.steps.insert(0, step("cat /bin/snaptrace"));
+    // Long enough that the reader has all before the guest powers off.
+    case.steps.push(step("sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'"));
     let folder = TempDir::new()?;
     test_vm::run_case(&h, &guest, &case, folder.path(), times)?;
     Ok((results::load_one(folder.path())?, repeat::report(folder.path())))

@@ -26,6 +26,10 @@ const CONSOLE_LIMIT: u64 = 64 << 20;
 /// The most that a guest may send, in bytes.
 const RESULTS_LIMIT: u64 = 4 << 30;
 
+/// How much of the results a reader of a socket holds the guest up for, in bytes: more than a
+/// socket takes at once, and less than a step in between can say.
+const HELD_UP: usize = 1 << 20;
+
 /// Why the host ended a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -226,8 +230,9 @@ pub fn boot_interactive(machine: &Machine, qemu: &Qemu) -> Result<()> {
     Err(Error::new(format!("QEMU ended with {}", output.status)).verdict(Verdict::QemuFailed))
 }
 
-/// Copies what comes through the socket to the file of the results, slowly enough to hold the
-/// guest up.
+/// Copies what comes through the socket to the file of the results, the first of it slowly enough
+/// to hold the guest up. The rest is read at once: what a guest has written and QEMU has not yet
+/// passed on is lost when the guest powers off.
 fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
     let path = machine.socket();
     let listener = UnixListener::bind(&path).context(|| format!("cannot listen on {}", path.display()))?;
@@ -237,13 +242,17 @@ fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
     Ok(thread::spawn(move || {
         let (mut from, _) = listener.accept()?;
         let mut buffer = [0; 4096];
+        let mut held_up = 0;
         loop {
             let count = from.read(&mut buffer)?;
             if count == 0 {
                 return Ok(());
             }
             file.write_all(&buffer[..count])?;
-            thread::sleep(Duration::from_millis(1));
+            held_up += count;
+            if held_up < HELD_UP {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
     }))
 }
