@@ -131,10 +131,12 @@ const APPEND: [&str; 8] = [
 ];
 
 /// Words that only save time at boot, and why. Those of single kernels stand in kernels.toml.
-const APPEND_FAST: [&str; 1] = [
+const APPEND_FAST: [&str; 2] = [
     // The timer of the local APIC is calibrated for 100 ms at the host's pace; the HPET ticks as
     // well, and needs fewer exits from translated code.
     "noapictimer",
+    // What kind of mouse there is takes half a second to find out, and powering off waits for it.
+    "i8042.noaux",
 ];
 
 /// The kernel command line: the words every guest gets, then those of the kernel, then the user's.
@@ -371,7 +373,7 @@ mod tests {
         -vga none
         -kernel /k/vmlinux
         -initrd /run/initrd
-        -append console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 nokaslr no_timer_check ftrace_dump_on_oops noapictimer a=1 b
+        -append console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1 nokaslr no_timer_check ftrace_dump_on_oops noapictimer i8042.noaux a=1 b
         -chardev file,id=console,path=/run/one,,two/console.log
         -serial chardev:console
         -device virtio-serial-pci,ioeventfd=off
