@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::filter;
 use crate::tracefs::Instance;
 
-/// Options that are on by default, of the buffer and of the tracers (Linux 5.4 to 6.18).
+/// Options that are on by default, of the buffer and of the tracers (Linux 5.4 to 7.2).
 const ON: &[&str] = &[
     "annotate",
     "context-info",
@@ -34,7 +34,6 @@ const OFF: &[&str] = &[
     "blk_classic",
     "block",
     "branch",
-    "copy_trace_marker",
     "disable_on_free",
     "display-graph",
     "event-fork",
@@ -94,7 +93,8 @@ impl Setting {
         format!("{prefix}{}", self.name)
     }
 
-    /// The kernel's default, where it is known; newer kernels have options of their own.
+    /// The kernel's default, where it is known and the same on all kernels: `copy_trace_marker` is
+    /// on at the top since 7.x, and newer kernels have options of their own.
     pub fn default(&self) -> Option<bool> {
         match &*self.name {
             name if ON.contains(&name) => Some(true),
