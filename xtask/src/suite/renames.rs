@@ -1,49 +1,56 @@
-//! Functions that later kernels call otherwise: old name, new name, since which version, and why; pure.
+//! Functions that later kernels call otherwise or lack: old name, new name, since which version, and
+//! why; pure.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 
-/// A function that got another name.
+/// A function that got another name, or is gone.
 #[derive(Clone, Copy, Debug)]
-pub struct Rename {
+struct Rename {
     /// The name before.
-    pub old: &'static str,
-    /// The name from then on.
-    pub new: &'static str,
-    /// The first version that has the new name.
-    pub since: (u32, u32),
+    old: &'static str,
+    /// The name from then on; `None` where there is no such function any more.
+    new: Option<&'static str>,
+    /// The first version that it holds for.
+    since: (u32, u32),
     /// Why, as the end of a sentence.
-    pub why: &'static str,
+    why: &'static str,
+}
+
+const fn renamed(old: &'static str, new: &'static str, since: (u32, u32), why: &'static str) -> Rename {
+    Rename { old, new: Some(new), since, why }
+}
+
+const fn gone(old: &'static str, since: (u32, u32), why: &'static str) -> Rename {
+    Rename { old, new: None, since, why }
 }
 
 /// Why functions of the allocators end with `_noprof` from 6.10 on.
 const NOPROF: &str = "the old name is a macro that accounts for each place that allocates";
 
 /// What is known. The new name of one may be the old name of another.
-const RENAMES: [Rename; 7] = [
-    Rename {
-        old: "_do_fork",
-        new: "kernel_clone",
-        since: (5, 10),
-        why: "one underscore said little, and the kernel itself clones too",
-    },
-    Rename {
-        old: "_cond_resched",
-        new: "__cond_resched",
-        since: (5, 12),
-        why: "which of several implementations is called is chosen at boot",
-    },
-    Rename { old: "__kmalloc", new: "__kmalloc_noprof", since: (6, 10), why: NOPROF },
-    Rename { old: "__kmalloc_node", new: "__kmalloc_node_noprof", since: (6, 10), why: NOPROF },
-    Rename { old: "kmem_cache_alloc", new: "kmem_cache_alloc_noprof", since: (6, 10), why: NOPROF },
-    Rename { old: "kvmalloc_node", new: "kvmalloc_node_noprof", since: (6, 10), why: NOPROF },
-    Rename {
-        old: "kvmalloc_node_noprof",
-        new: "__kvmalloc_node_noprof",
-        since: (6, 11),
-        why: "it also takes the bucket that is allocated from",
-    },
+const RENAMES: [Rename; 10] = [
+    renamed("_do_fork", "kernel_clone", (5, 10), "it is named as other helpers behind system calls are"),
+    renamed(
+        "_cond_resched",
+        "__cond_resched",
+        (5, 12),
+        "which of several implementations is called is chosen at boot",
+    ),
+    gone("kmalloc_slab", (6, 8), "it is inlined since there is but one slab allocator"),
+    renamed("__kmalloc", "__kmalloc_noprof", (6, 10), NOPROF),
+    renamed("__kmalloc_node", "__kmalloc_node_noprof", (6, 10), NOPROF),
+    renamed("kmem_cache_alloc", "kmem_cache_alloc_noprof", (6, 10), NOPROF),
+    renamed("kvmalloc_node", "kvmalloc_node_noprof", (6, 10), NOPROF),
+    renamed(
+        "kvmalloc_node_noprof",
+        "__kvmalloc_node_noprof",
+        (6, 11),
+        "it also takes the bucket that is allocated from",
+    ),
+    gone("should_failslab", (6, 11), "it is called only where CONFIG_SHOULD_FAILSLAB is set"),
+    renamed("do_filp_open", "do_file_open", (7, 0), "it is named as its sibling do_file_open_root is"),
 ];
 
 /// What a case writes around the old name of a function that has another one on some kernels.
@@ -53,8 +60,12 @@ const OPEN: &str = "{fn:";
 pub fn name_on<'a>(name: &'a str, version: &str) -> &'a str {
     let version = major_and_minor(version);
     let mut name = name;
-    while let Some(rename) = RENAMES.iter().find(|rename| rename.old == name && rename.since <= version) {
-        name = rename.new;
+    let next = |name: &str| {
+        let known = RENAMES.iter().find(|rename| rename.old == name && rename.since <= version);
+        known.and_then(|rename| rename.new)
+    };
+    while let Some(new) = next(name) {
+        name = new;
     }
     name
 }
@@ -73,7 +84,7 @@ pub fn resolved(text: &str, version: &str) -> Result<String> {
         let Some((name, after)) = from.split_once('}') else {
             return wrong(format!("{OPEN} is not closed by }}"));
         };
-        if !RENAMES.iter().any(|rename| rename.old == name) {
+        if !RENAMES.iter().any(|rename| rename.old == name && rename.new.is_some()) {
             return wrong(format!("xtask/src/suite/renames.rs knows no other name of {name}"));
         }
         out.push_str(before);
@@ -89,25 +100,30 @@ pub fn explained(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (names(old), names(new));
     let is_gone = |name: &str| old.contains(name) && !new.contains(name);
     let is_new = |name: &str| new.contains(name) && !old.contains(name);
-    let of_both = RENAMES.iter().filter(|rename| {
-        (is_gone(rename.old) && is_new(rename.new)) || (is_new(rename.old) && is_gone(rename.new))
-    });
-    of_both.map(sentence).collect()
+    let explains = |rename: &&Rename| match rename.new {
+        Some(new) => (is_gone(rename.old) && is_new(new)) || (is_new(rename.old) && is_gone(new)),
+        None => is_gone(rename.old) || is_new(rename.old),
+    };
+    RENAMES.iter().filter(explains).map(sentence).collect()
 }
 
-/// A sentence for each function named in a message of the tracer that a kernel calls otherwise.
+/// A sentence for each function named in a message of the tracer that a kernel of a version calls
+/// otherwise or lacks.
 pub fn explained_on(message: &str, version: &str) -> Vec<String> {
     let (said, version) = (names(message), major_and_minor(version));
     let misses = |rename: &&Rename| match rename.since <= version {
         true => said.contains(rename.old),
-        false => said.contains(rename.new),
+        false => rename.new.is_some_and(|new| said.contains(new)),
     };
     RENAMES.iter().filter(misses).map(sentence).collect()
 }
 
 fn sentence(rename: &Rename) -> String {
     let Rename { old, new, since: (major, minor), why } = rename;
-    format!("`{old}` is `{new}` since {major}.{minor}: {why}")
+    match new {
+        Some(new) => format!("`{old}` is `{new}` since {major}.{minor}: {why}"),
+        None => format!("`{old}` is gone since {major}.{minor}: {why}"),
+    }
 }
 
 /// The names in a text.
@@ -158,13 +174,17 @@ mod tests {
     #[test]
     fn a_difference_is_explained_in_both_directions() {
         let (old, new) = ("=> copy_process\n=> _do_fork\n", "=> copy_process\n=> kernel_clone\n");
-        let expected = [
-            "`_do_fork` is `kernel_clone` since 5.10: one underscore said little, and the kernel itself clones too",
-        ];
+        let expected =
+            ["`_do_fork` is `kernel_clone` since 5.10: it is named as other helpers behind system calls are"];
         assert_eq!(explained(old, new), expected);
         assert_eq!(explained(new, old), expected);
         assert_eq!(explained(old, old), Vec::<String>::new());
         assert_eq!(explained(old, "=> copy_process\n"), Vec::<String>::new());
+        let gone = explained("  kmalloc_slab();\n", "");
+        assert_eq!(
+            gone,
+            ["`kmalloc_slab` is gone since 6.8: it is inlined since there is but one slab allocator"]
+        );
         // A part of a longer name is another name.
         assert_eq!(explained("sys_do_fork", "kernel_clone"), Vec::<String>::new());
     }
@@ -180,10 +200,9 @@ mod tests {
     #[test]
     fn no_rename_leads_back() {
         for rename in RENAMES {
-            assert_ne!(rename.old, rename.new);
             // Ends for the newest kernel there can be, and at a name that nobody renamed again.
             let last = name_on(rename.old, "999.0");
-            assert!(!RENAMES.iter().any(|other| other.old == last), "{last}");
+            assert!(!RENAMES.iter().any(|other| other.old == last && other.new.is_some()), "{last}");
         }
     }
 }
