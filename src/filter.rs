@@ -336,8 +336,12 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
     if near.is_empty() {
         // A function may have got an ending: __kmalloc is __kmalloc_noprof since 6.10.
         near.extend(names.iter().filter_map(|&name| {
-            let beginning = name.trim_matches('_').get(..bare.len())?;
-            let score = strsim::normalized_damerau_levenshtein(bare, beginning);
+            let alike = |wanted: &str, name: &str| {
+                let beginning = name.get(..wanted.len());
+                beginning.map_or(0.0, |name| strsim::normalized_damerau_levenshtein(wanted, name))
+            };
+            // Underscores that were given count.
+            let score = alike(wanted, name).max(alike(bare, name.trim_matches('_')) - 0.05);
             (score >= ALIKE).then_some((score + 1.0 / name.len() as f64, name))
         }));
     }
@@ -466,9 +470,10 @@ mod tests {
 
     #[test]
     fn a_name_that_got_an_ending_is_found() {
-        let names = ["__kmalloc_node_noprof", "__kmalloc_noprof", "kfree", "kmallow_all_of_it"];
-        let near = nearest("__kmallok", names.into_iter());
-        assert_eq!(near, ["__kmalloc_noprof", "kmallow_all_of_it", "__kmalloc_node_noprof"]);
+        let names = ["kmalloc_reserve", "__kmalloc_node_noprof", "__kmalloc_noprof", "kfree"];
+        let near = |wanted| nearest(wanted, names.into_iter());
+        assert_eq!(near("__kmallok"), ["__kmalloc_noprof", "__kmalloc_node_noprof"]);
+        assert_eq!(near("kmallok_reser"), ["kmalloc_reserve"]);
     }
 
     #[test]
