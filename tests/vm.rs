@@ -71,13 +71,14 @@ fn compare(
     let text = normalise(&result.transcript());
     let names = snapshots.names()?;
     let held = snapshots::holding(&names, &result.case, &result.kernel);
-    let old = held.map(|name| snapshots.content(name)).unwrap_or_default();
+    let like = held.or_else(|| snapshots.nearest(&names, &result.case, &text));
+    let old = like.map(|name| snapshots.content(name)).unwrap_or_default();
     let (verdict, why, diff) = match snapshots.assert(result, held, &text, updating) {
         Ok(()) => (Verdict::Pass, String::new(), String::new()),
         Err(what) => {
             let what = [vec![what], renames::explained(&old, &text)].concat().join("; ");
             let (verdict, why) = judge(result, reviewed, &what);
-            (verdict, why, diff(held, &old, result, &text))
+            (verdict, why, diff(like, &old, result, &text))
         }
     };
     Comparison { verdict, why: why.clone(), diff }.save(folder).map_err(|error| error.to_string())?;
@@ -108,9 +109,9 @@ fn judge(result: &Stored, reviewed: &Reviewed, what: &str) -> (Verdict, String) 
     }
 }
 
-/// What a result lacks of the snapshot that holds for it, and what it has beyond.
-fn diff(held: Option<&Name>, old: &str, result: &Stored, text: &str) -> String {
-    let name = held.map_or_else(|| "no snapshot".into(), Name::file);
+/// What a result lacks of a snapshot, and what it has beyond.
+fn diff(like: Option<&Name>, old: &str, result: &Stored, text: &str) -> String {
+    let name = like.map_or_else(|| "no snapshot".into(), Name::file);
     let new = format!("{}\n", text.trim_end());
     similar::TextDiff::from_lines(old, &new).unified_diff().header(&name, &result.kernel).to_string()
 }
@@ -137,6 +138,13 @@ impl Snapshots {
         let text = fs::read_to_string(self.folder.join(name.file())).unwrap_or_default();
         let body = text.splitn(3, "---\n").nth(2).unwrap_or_default();
         format!("{}\n", body.trim_end())
+    }
+
+    /// The snapshot of other kernels that is most like a text: what a new kernel is shown beside.
+    fn nearest<'a>(&self, names: &'a [Name], case: &str, text: &str) -> Option<&'a Name> {
+        let likeness = |name: &Name| similar::TextDiff::from_lines(&*self.content(name), text).ratio();
+        let of_case = names.iter().filter(|name| name.case == case);
+        of_case.map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
     }
 
     fn assert(&self, result: &Stored, held: Option<&Name>, text: &str, updating: bool) -> Result<(), String> {
