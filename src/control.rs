@@ -58,7 +58,7 @@ pub fn reset(instance: &Instance) -> Result<()> {
         truncate_if_there(instance, file)?;
     }
     for setting in options::read_all(instance)? {
-        if let Some(default) = setting.default().filter(|&default| default != setting.on) {
+        if let Some(default) = setting.default(instance).filter(|&default| default != setting.on) {
             let setting = options::Setting { on: default, ..setting };
             instance.write(&setting.file(), setting.value())?;
         }

@@ -311,7 +311,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<(usize, bool)> {
 }
 
 /// Up to five names like `wanted`: first those that contain it, the shortest first, then those
-/// that are spelt alike.
+/// that are spelt alike; where there are none, those that begin alike.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     const MOST: usize = 5;
     const ALIKE: f64 = 0.82;
@@ -319,8 +319,10 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
     if bare.is_empty() {
         return Vec::new();
     }
+    let names: Vec<&str> = names.collect();
     let mut near: Vec<(f64, &str)> = names
-        .filter_map(|name| {
+        .iter()
+        .filter_map(|&name| {
             let score = if bare.len() >= 3 && name.contains(bare) {
                 // Above every similarity, and higher the less is added.
                 1.0 + bare.len() as f64 / name.len() as f64
@@ -331,6 +333,18 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
             (score >= ALIKE).then_some((score, name))
         })
         .collect();
+    if near.is_empty() {
+        // A function may have got an ending: __kmalloc is __kmalloc_noprof since 6.10.
+        near.extend(names.iter().filter_map(|&name| {
+            let alike = |wanted: &str, name: &str| {
+                let beginning = name.get(..wanted.len());
+                beginning.map_or(0.0, |name| strsim::normalized_damerau_levenshtein(wanted, name))
+            };
+            // Underscores that were given count.
+            let score = alike(wanted, name).max(alike(bare, name.trim_matches('_')) - 0.05);
+            (score >= ALIKE).then_some((score + 1.0 / name.len() as f64, name))
+        }));
+    }
     near.sort_by(|a, b| b.0.partial_cmp(&a.0).unwrap_or(Ordering::Equal).then_with(|| a.1.cmp(b.1)));
     near.dedup_by_key(|(_, name)| *name);
     near.into_iter().take(MOST).map(|(_, name)| name).collect()
@@ -452,6 +466,14 @@ mod tests {
         );
         let error = functions.check(&FunctionFilter::parse("qqqqqqqq*").unwrap()).unwrap_err().to_string();
         assert!(error.contains("snaptrace list -f PATTERN"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_got_an_ending_is_found() {
+        let names = ["kmalloc_reserve", "__kmalloc_node_noprof", "__kmalloc_noprof", "kfree"];
+        let near = |wanted| nearest(wanted, names.into_iter());
+        assert_eq!(near("__kmallok"), ["__kmalloc_noprof", "__kmalloc_node_noprof"]);
+        assert_eq!(near("kmallok_reser"), ["kmalloc_reserve"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::filter;
 use crate::tracefs::Instance;
 
-/// Options that are on by default, of the buffer and of the tracers (Linux 5.4 to 6.18).
+/// Options that are on by default, of the buffer and of the tracers (Linux 5.4 to 7.2).
 const ON: &[&str] = &[
     "annotate",
     "context-info",
@@ -22,8 +22,11 @@ const ON: &[&str] = &[
     "record-cmd",
     "sleep-time",
     "trace_printk",
-    "trace_printk_dest",
 ];
+
+/// Options that are on by default at the top and off in every other instance: where what is written
+/// to the top's own files goes.
+const ON_AT_THE_TOP: &[&str] = &["copy_trace_marker", "trace_printk_dest"];
 
 /// Options that are off by default.
 const OFF: &[&str] = &[
@@ -34,7 +37,6 @@ const OFF: &[&str] = &[
     "blk_classic",
     "block",
     "branch",
-    "copy_trace_marker",
     "disable_on_free",
     "display-graph",
     "event-fork",
@@ -94,9 +96,11 @@ impl Setting {
         format!("{prefix}{}", self.name)
     }
 
-    /// The kernel's default, where it is known; newer kernels have options of their own.
-    pub fn default(&self) -> Option<bool> {
+    /// The kernel's default in an instance, where it is known; newer kernels have options of their
+    /// own.
+    pub fn default(&self, instance: &Instance) -> Option<bool> {
         match &*self.name {
+            name if ON_AT_THE_TOP.contains(&name) => Some(instance.name().is_none()),
             name if ON.contains(&name) => Some(true),
             name if OFF.contains(&name) => Some(false),
             _ => None,
@@ -155,6 +159,7 @@ fn parse_word(word: &str, names: &[String]) -> Option<Setting> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tracefs::Tracefs;
 
     #[test]
     fn a_word_is_a_name_or_its_negation() {
@@ -169,6 +174,28 @@ mod tests {
 
     #[test]
     fn no_option_has_two_defaults() {
-        assert!(ON.iter().all(|name| !OFF.contains(name)));
+        let all: Vec<&&str> = ON.iter().chain(OFF).chain(ON_AT_THE_TOP).collect();
+        assert!(all.iter().all(|name| all.iter().filter(|other| other == &name).count() == 1));
+    }
+
+    #[test]
+    fn where_the_tops_own_writes_go_is_on_at_the_top_only() {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["available_tracers", "current_tracer", "trace", "instances/x/trace"] {
+            let path = folder.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let tracefs = Tracefs::at(folder.path()).unwrap();
+        let other = tracefs.instance(Some("x")).unwrap();
+        for (name, top, elsewhere) in [
+            ("trace_printk_dest", Some(true), Some(false)),
+            ("copy_trace_marker", Some(true), Some(false)),
+            ("overwrite", Some(true), Some(true)),
+            ("func-of-tomorrow", None, None),
+        ] {
+            let setting = Setting { name: name.into(), on: true };
+            assert_eq!((setting.default(tracefs.top()), setting.default(&other)), (top, elsewhere), "{name}");
+        }
     }
 }

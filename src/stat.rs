@@ -116,7 +116,7 @@ fn changed_options(instance: &Instance) -> Result<Vec<String>> {
     let settings = options::read_all(instance)?;
     Ok(settings
         .iter()
-        .filter_map(|setting| match setting.default() {
+        .filter_map(|setting| match setting.default(instance) {
             Some(default) => (default != setting.on).then(|| setting.word()),
             None => setting.on.then(|| format!("{} (its default is not known)", setting.word())),
         })

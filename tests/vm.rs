@@ -3,20 +3,22 @@
 //! `cargo xtask test-vm` runs the cases and then this; on its own it compares the results of
 //! the last run again. A case without stored results is ignored, not passed.
 //!
-//! One snapshot serves all kernels where they agree (`snapshots/CASE.snap`); a kernel that
-//! differs has its own (`CASE@KERNEL.snap`). An update writes a kernel's own one; those that
-//! turn out the same for every kernel of the case become the shared one.
+//! One snapshot serves all kernels where they agree (`snapshots/CASE.snap`); where they do not,
+//! each group of them that does has one that names them (`CASE@KERNEL+KERNEL.snap`). An update
+//! writes a kernel's own one; afterwards those that turn out the same become one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{env, fs};
+use std::{env, fs, io};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::suite::compare::{RESULTS_VAR, SNAPSHOTS_VAR};
 use xtask::suite::normalise::{is_trace, normalise, violations};
+use xtask::suite::renames;
 use xtask::suite::results::{self, Comparison, Stored};
+use xtask::suite::snapshots::{self, Name};
 use xtask::verdict::Verdict;
 
 fn main() -> ExitCode {
@@ -67,12 +69,16 @@ fn compare(
     updating: bool,
 ) -> Result<(), Failed> {
     let text = normalise(&result.transcript());
-    let agreed = snapshots.assert(result, &text, updating);
-    let (verdict, why, diff) = match agreed {
+    let names = snapshots.names()?;
+    let held = snapshots::holding(&names, &result.case, &result.kernel);
+    let like = held.or_else(|| snapshots.nearest(&names, &result.case, &text));
+    let old = like.map(|name| snapshots.content(name)).unwrap_or_default();
+    let (verdict, why, diff) = match snapshots.assert(result, held, &text, updating) {
         Ok(()) => (Verdict::Pass, String::new(), String::new()),
         Err(what) => {
+            let what = [vec![what], renames::explained(&old, &text)].concat().join("; ");
             let (verdict, why) = judge(result, reviewed, &what);
-            (verdict, why, snapshots.diff(result, &text))
+            (verdict, why, diff(like, &old, result, &text))
         }
     };
     Comparison { verdict, why: why.clone(), diff }.save(folder).map_err(|error| error.to_string())?;
@@ -83,22 +89,31 @@ fn compare(
 }
 
 /// A difference is drift on a kernel that nobody reviewed, while what must hold anywhere holds.
+///
+/// A kernel of which other cases were reviewed is not such a one: there a case without a snapshot
+/// is a case that was forgotten.
 fn judge(result: &Stored, reviewed: &Reviewed, what: &str) -> (Verdict, String) {
-    let known = reviewed.identity(&result.case, &result.kernel);
-    if known.is_none_or(|known| *known == result.identity) {
-        return (Verdict::Mismatch, what.into());
-    }
+    let about = match reviewed.identity(&result.case, &result.kernel) {
+        Some(known) if *known == result.identity => return (Verdict::Mismatch, what.into()),
+        Some(known) => format!("it was reviewed on {known}"),
+        None if reviewed.knows(&result.kernel) => return (Verdict::Mismatch, what.into()),
+        None => format!("nobody reviewed {}", result.kernel),
+    };
     let mut broken = Vec::new();
     for step in result.steps.iter().filter(|step| is_trace(&step.output)) {
         broken.extend(violations(&step.output, &result.filters));
     }
     match broken.first() {
         Some(first) => (Verdict::Mismatch, format!("{what}, and {first}")),
-        None => {
-            let known = known.map(String::as_str).unwrap_or_default();
-            (Verdict::Drift, format!("{what}; it was reviewed on {known}, this is {}", result.identity))
-        }
+        None => (Verdict::Drift, format!("{what}; {about}, this is {}", result.identity)),
     }
+}
+
+/// What a result lacks of a snapshot, and what it has beyond.
+fn diff(like: Option<&Name>, old: &str, result: &Stored, text: &str) -> String {
+    let name = like.map_or_else(|| "no snapshot".into(), Name::file);
+    let new = format!("{}\n", text.trim_end());
+    similar::TextDiff::from_lines(old, &new).unified_diff().header(&name, &result.kernel).to_string()
 }
 
 /// The folder of snapshots.
@@ -108,35 +123,37 @@ struct Snapshots {
 }
 
 impl Snapshots {
-    fn shared(&self, case: &str) -> PathBuf {
-        self.folder.join(format!("{case}.snap"))
+    /// The snapshots there are.
+    fn names(&self) -> io::Result<Vec<Name>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            names.extend(Name::of_file(&entry?.file_name().to_string_lossy()));
+        }
+        names.sort();
+        Ok(names)
     }
 
-    fn own(&self, case: &str, kernel: &str) -> PathBuf {
-        self.folder.join(format!("{case}@{kernel}.snap"))
+    /// A snapshot's text without its header. insta trims the end, and so does this.
+    fn content(&self, name: &Name) -> String {
+        let text = fs::read_to_string(self.folder.join(name.file())).unwrap_or_default();
+        let body = text.splitn(3, "---\n").nth(2).unwrap_or_default();
+        format!("{}\n", body.trim_end())
     }
 
-    /// The snapshot that holds for a result.
-    fn of(&self, result: &Stored, text: &str, updating: bool) -> PathBuf {
-        let own = self.own(&result.case, &result.kernel);
-        let shared = self.shared(&result.case);
-        // An update never writes the shared snapshot: it would speak for kernels not run.
-        let take_own = own.exists() || !shared.exists() || (updating && content(&shared) != text);
-        if take_own { own } else { shared }
+    /// The snapshot of other kernels that is most like a text: what a new kernel is shown beside.
+    fn nearest<'a>(&self, names: &'a [Name], case: &str, text: &str) -> Option<&'a Name> {
+        let likeness = |name: &Name| similar::TextDiff::from_lines(&*self.content(name), text).ratio();
+        let of_case = names.iter().filter(|name| name.case == case);
+        of_case.map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
     }
 
-    /// What a result lacks of its snapshot, and what it has beyond.
-    fn diff(&self, result: &Stored, text: &str) -> String {
-        let path = self.of(result, text, false);
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (old, new) = (content(&path), format!("{}\n", text.trim_end()));
-        let diff = similar::TextDiff::from_lines(&old, &new);
-        diff.unified_diff().header(&name, &result.kernel).to_string()
-    }
-
-    fn assert(&self, result: &Stored, text: &str, updating: bool) -> Result<(), String> {
-        let path = self.of(result, text, updating);
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    fn assert(&self, result: &Stored, held: Option<&Name>, text: &str, updating: bool) -> Result<(), String> {
+        let own = Name::own(&result.case, &result.kernel);
+        // An update writes no snapshot of several kernels: it would speak for those not run.
+        let name = held
+            .filter(|held| !updating || self.content(held).trim_end() == text.trim_end())
+            .unwrap_or(&own)
+            .stem();
         let mut settings = insta::Settings::clone_current();
         settings.set_snapshot_path(&self.folder);
         settings.set_prepend_module_to_snapshot(false);
@@ -145,89 +162,86 @@ impl Snapshots {
         let asserted = catch_unwind(AssertUnwindSafe(|| {
             settings.bind(|| insta::assert_snapshot!(name.as_str(), text));
         }));
-        asserted.map_err(|_| match path.exists() {
-            true => format!("the transcript differs from snapshot {name}"),
-            false => format!("there is no snapshot {name}"),
+        asserted.map_err(|_| match held {
+            Some(_) => format!("the transcript differs from snapshot {name}"),
+            None => format!("there is no snapshot {name}"),
         })
     }
 
     /// After an update: kernels that agree share, and what was updated counts as reviewed.
-    fn settle(&self, stored: &[(PathBuf, Stored)], mut reviewed: Reviewed) -> std::io::Result<()> {
-        let mut by_case: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();
-        for (_, result) in stored.iter().filter(|(_, result)| result.verdict == Verdict::Pass) {
-            by_case.entry(&result.case).or_default().push(result);
+    fn settle(&self, stored: &[(PathBuf, Stored)], mut reviewed: Reviewed) -> io::Result<()> {
+        let updated = || stored.iter().map(|(_, result)| result).filter(|r| r.verdict == Verdict::Pass);
+        for result in updated() {
             reviewed.set(&result.case, &result.kernel, &result.identity);
         }
-        for (case, results) in by_case {
-            let owned: Vec<PathBuf> = self.owned(case)?;
-            let run: Vec<PathBuf> = results.iter().map(|result| self.own(case, &result.kernel)).collect();
-            let texts: Vec<String> =
-                run.iter().filter(|path| path.exists()).map(|path| content(path)).collect();
-            let all_agree = texts.len() == run.len() && texts.windows(2).all(|pair| pair[0] == pair[1]);
-            if run.len() > 1 && all_agree && owned.iter().all(|path| run.contains(path)) {
-                fs::rename(&run[0], self.shared(case))?;
-                for path in &run[1..] {
-                    fs::remove_file(path)?;
-                }
-                continue;
-            }
-            for path in run {
-                if path.exists()
-                    && self.shared(case).exists()
-                    && content(&path) == content(&self.shared(case))
-                {
-                    fs::remove_file(path)?;
-                }
-            }
+        let cases: BTreeSet<&str> = updated().map(|result| result.case.as_str()).collect();
+        for case in cases {
+            self.regroup(case, &reviewed)?;
         }
         fs::write(self.folder.join(Reviewed::FILE), reviewed.to_toml())
     }
 
-    /// The snapshots of a case that belong to one kernel each.
-    fn owned(&self, case: &str) -> std::io::Result<Vec<PathBuf>> {
-        let prefix = format!("{case}@");
-        let mut owned = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.starts_with(&prefix) && name.ends_with(".snap") {
-                owned.push(path);
+    /// Stores the snapshots of a case anew, one for each group of kernels that agree.
+    fn regroup(&self, case: &str, reviewed: &Reviewed) -> io::Result<()> {
+        let mut names = self.names()?;
+        names.retain(|name| name.case == case);
+        let mut texts = BTreeMap::new();
+        for kernel in reviewed.kernels(case) {
+            if let Some(name) = snapshots::holding(&names, case, kernel) {
+                texts.insert(kernel.clone(), fs::read_to_string(self.folder.join(name.file()))?);
             }
         }
-        Ok(owned)
+        let grouped = snapshots::grouped(case, &texts);
+        for (name, text) in &grouped {
+            fs::write(self.folder.join(name.file()), text)?;
+        }
+        for name in names.iter().filter(|name| !grouped.contains_key(name)) {
+            fs::remove_file(self.folder.join(name.file()))?;
+        }
+        Ok(())
     }
 }
 
-/// A snapshot file's text without its header. insta trims the end, and so does this.
-fn content(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let body = text.splitn(3, "---\n").nth(2).unwrap_or_default();
-    format!("{}\n", body.trim_end())
-}
-
-/// On what each snapshot was reviewed: case, kernel, identity.
+/// On what each snapshot was reviewed: case, kernel, identity. Without a list every kernel counts as
+/// reviewed, so that no difference passes for want of it.
 #[derive(Clone, Default)]
-struct Reviewed(BTreeMap<String, BTreeMap<String, String>>);
+struct Reviewed {
+    cases: BTreeMap<String, BTreeMap<String, String>>,
+    is_there: bool,
+}
 
 impl Reviewed {
     const FILE: &str = "reviewed.toml";
 
-    /// Reads the list; a damaged one counts as empty, so that nothing passes because of it.
+    /// Reads the list; a damaged one is none.
     fn load(folder: &Path) -> Reviewed {
         let text = fs::read_to_string(folder.join(Reviewed::FILE)).unwrap_or_default();
-        Reviewed(toml::from_str(&text).unwrap_or_default())
+        match toml::from_str(&text) {
+            Ok(cases) if !text.is_empty() => Reviewed { cases, is_there: true },
+            _ => Reviewed::default(),
+        }
     }
 
     fn identity(&self, case: &str, kernel: &str) -> Option<&String> {
-        self.0.get(case)?.get(kernel)
+        self.cases.get(case)?.get(kernel)
+    }
+
+    /// Whether somebody reviewed what any case says on a kernel.
+    fn knows(&self, kernel: &str) -> bool {
+        !self.is_there || self.cases.values().any(|kernels| kernels.contains_key(kernel))
+    }
+
+    /// The kernels on which a case was reviewed.
+    fn kernels(&self, case: &str) -> impl Iterator<Item = &String> {
+        self.cases.get(case).into_iter().flat_map(BTreeMap::keys)
     }
 
     fn set(&mut self, case: &str, kernel: &str, identity: &str) {
-        self.0.entry(case.into()).or_default().insert(kernel.into(), identity.into());
+        self.cases.entry(case.into()).or_default().insert(kernel.into(), identity.into());
     }
 
     fn to_toml(&self) -> String {
         let head = "# What each snapshot was reviewed on; written by `cargo xtask test-vm --update`.\n";
-        format!("{head}{}", toml::to_string(&self.0).unwrap_or_default())
+        format!("{head}{}", toml::to_string(&self.cases).unwrap_or_default())
     }
 }

@@ -82,7 +82,7 @@ pub enum Command {
     /// Run formatting, lints, host tests, the quickest faults and the cases
     #[command(after_help = "Example: cargo xtask --yes test")]
     Test {
-        /// And everything slow: every fault on every kernel at hand
+        /// And everything slow, on all kernels at hand: faults, the put-back table, bisect
         #[arg(long)]
         full: bool,
     },
@@ -220,14 +220,17 @@ pub struct FaultsArgs {
     /// Faults by name; all when left out
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
-    /// A kernel (repeatable); those at hand when left out
+    /// A kernel (repeatable); the references at hand when left out
     #[arg(long = "kernel", value_name = "NAME")]
     pub kernels: Vec<String>,
+    /// All usual kernels at hand, and not only the references
+    #[arg(long, conflicts_with = "kernels")]
+    pub all_kernels: bool,
     /// Only those that `test` causes, on one kernel
     #[arg(long)]
     pub quick: bool,
     /// Show the faults, and what each has to end with
-    #[arg(long, conflicts_with_all = ["kernels", "quick"])]
+    #[arg(long, conflicts_with_all = ["kernels", "all_kernels", "quick"])]
     pub list: bool,
 }
 
@@ -302,9 +305,12 @@ pub struct PutBackArgs {
     /// Cells, COMMAND/END/STATE or a part of it; all when left out
     #[arg(value_name = "CELL")]
     pub cells: Vec<String>,
-    /// A kernel (repeatable); those at hand when left out
+    /// A kernel (repeatable); the references at hand when left out
     #[arg(long = "kernel", value_name = "NAME")]
     pub kernels: Vec<String>,
+    /// All usual kernels at hand, and not only the references
+    #[arg(long, conflicts_with = "kernels")]
+    pub all_kernels: bool,
     /// A few cells of each kind
     #[arg(long)]
     pub quick: bool,

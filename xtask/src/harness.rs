@@ -11,6 +11,10 @@ use crate::ui::Ui;
 /// `tests/cases/` and `tests/snapshots/`, in which results go to `target/vm/`.
 pub const WORKSPACE_VAR: &str = "SNAPTRACE_WORKSPACE";
 
+/// The variable that, set to `1`, makes tests with guests run on all usual kernels, and not only on the
+/// references.
+pub const ALL_KERNELS_VAR: &str = "SNAPTRACE_ALL_KERNELS";
+
 /// The context of one command.
 #[derive(Debug)]
 pub struct Harness {
@@ -40,6 +44,11 @@ impl Harness {
         let given = std::env::var_os(WORKSPACE_VAR).filter(|path| !path.is_empty());
         let root = given.map_or_else(Harness::sources, PathBuf::from);
         Ok(Harness::new(root, Cache::open()?, yes))
+    }
+
+    /// Whether [`ALL_KERNELS_VAR`] is set.
+    pub fn wants_all_kernels() -> bool {
+        std::env::var_os(ALL_KERNELS_VAR).is_some_and(|value| value == "1")
     }
 
     fn sources() -> PathBuf {

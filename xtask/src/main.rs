@@ -56,8 +56,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         Command::Run(args) => run_one(&h, args),
         Command::Cost(args) => cost::run(&h, &cost_plan(args)).map(verdict),
-        Command::PutBack(PutBackArgs { cells, kernels, quick, only }) => {
-            put_back::put_back(&h, &put_back::Plan { cells, kernels, quick, only }).map(verdict)
+        Command::PutBack(PutBackArgs { cells, kernels, all_kernels, quick, only }) => {
+            put_back::put_back(&h, &put_back::Plan { cells, kernels, all_kernels, quick, only }).map(verdict)
         }
         Command::Bisect(args) => bisect::bisect(&h, &bisect_plan(args)).map(|()| 0),
         Command::BisectStep { folder } => Ok(bisect::step::run(&h, &folder)),
@@ -125,7 +125,8 @@ fn cause_faults(h: &Harness, args: FaultsArgs) -> Result<u8> {
         return Ok(0);
     }
     let by_name = !args.names.is_empty();
-    let plan = faults::Plan { names: args.names, kernels: args.kernels, quick: args.quick };
+    let FaultsArgs { names, kernels, all_kernels, quick, .. } = args;
+    let plan = faults::Plan { names, kernels, all_kernels, quick };
     Ok(faults::run(h, &plan)?.exit_code(by_name))
 }
 

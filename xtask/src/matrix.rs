@@ -29,9 +29,10 @@ pub struct Record {
     /// Config fragments in `kernel-configs/`: what a build is configured with, and what is
     /// proved of every kernel, built or ready-made.
     pub fragments: Vec<String>,
-    /// Taken only where it is named, as long as nobody has reviewed what cases say on it.
+    /// Whether it is one of those on which tests are run that take long on each kernel, and the
+    /// first to be taken where one is enough.
     #[serde(default)]
-    pub by_name: bool,
+    pub reference: bool,
     /// An instruction counts 2^this nanoseconds in bit-exact runs.
     pub icount_shift: u8,
     /// Words added to the kernel command line.
@@ -145,10 +146,10 @@ impl Record {
         self.source.building().is_none()
     }
 
-    /// Whether commands leave it alone unless it is named: it is there to be compared with and
-    /// takes minutes to build, or its record says so.
+    /// Whether commands leave it alone unless it is named: it is there to be compared with, and
+    /// takes minutes to build.
     pub fn is_by_name_only(&self) -> bool {
-        self.by_name || matches!(self.source, Source::DebianSource { .. })
+        matches!(self.source, Source::DebianSource { .. })
     }
 }
 
@@ -185,13 +186,35 @@ impl Matrix {
         self.kernel.iter().filter(|record| !record.is_by_name_only())
     }
 
+    /// The records on which tests are run that take long on each kernel: the references, or all
+    /// usual ones.
+    pub fn at_length(&self, all: bool) -> impl Iterator<Item = &Record> {
+        self.usual().filter(move |record| all || record.reference)
+    }
+
     /// The records of some names, in that order and each once; the usual ones when there are none.
     ///
     /// # Errors
     /// A name is unknown.
     pub fn named_or_usual(&self, names: &[String]) -> Result<Vec<&Record>> {
+        self.named_or(names, || self.usual().collect())
+    }
+
+    /// The records of some names likewise; those of [`Matrix::at_length`] when there are none.
+    ///
+    /// # Errors
+    /// A name is unknown.
+    pub fn named_or_at_length(&self, names: &[String], all: bool) -> Result<Vec<&Record>> {
+        self.named_or(names, || self.at_length(all).collect())
+    }
+
+    fn named_or<'a>(
+        &'a self,
+        names: &[String],
+        otherwise: impl FnOnce() -> Vec<&'a Record>,
+    ) -> Result<Vec<&'a Record>> {
         if names.is_empty() {
-            return Ok(self.usual().collect());
+            return Ok(otherwise());
         }
         let mut records: Vec<&Record> = Vec::new();
         for name in names {
@@ -262,9 +285,12 @@ mod tests {
             let names: Vec<String> = names.iter().map(ToString::to_string).collect();
             matrix.named_or_usual(&names).unwrap().iter().map(|record| record.name.clone()).collect()
         };
-        assert_eq!(taken(&[]), ["5.4", "debian-6.1"]);
+        assert_eq!(taken(&[]), ["5.4", "debian-5.10", "debian-6.1", "debian-6.12", "debian-7"]);
         assert_eq!(taken(&["6.1-src", "5.4", "6.1-src"]), ["6.1-src", "5.4"]);
         assert!(matrix.named_or_usual(&["nosuch".into()]).is_err());
+        let at_length = |all| matrix.named_or_at_length(&[], all).unwrap().len();
+        assert_eq!((at_length(false), at_length(true)), (2, 5));
+        assert_eq!(matrix.named_or_at_length(&["6.1-src".into()], false).unwrap()[0].name, "6.1-src");
     }
 
     #[test]
@@ -274,6 +300,17 @@ mod tests {
         assert!(error.contains("did you mean debian-6.1?"), "{error}");
         assert!(error.contains("known: 5.4, debian-5.10, debian-6.1"), "{error}");
         assert!(!matrix.find("zzz").unwrap_err().to_string().contains("did you mean"));
+    }
+
+    #[test]
+    fn the_record_in_the_readme_is_all_that_a_kernel_takes() {
+        let readme = include_str!("../../README.md");
+        let record = readme.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+        let matrix = Matrix::parse(&format!("{FILE}\n{record}"), "f").unwrap();
+        let added = matrix.records().last().unwrap();
+        assert!(!added.is_by_name_only() && added.is_ready_made() && !added.reference, "{added:?}");
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
+        assert!(added.fragments.iter().all(|fragment| configs.join(fragment).is_file()), "{added:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The harness' commands with real guests: exit codes, files, verdicts, stable snapshots.
 //!
-//! Each trial runs on every kernel at hand; without one it is ignored, which is told and is
-//! not a pass.
+//! Each trial runs on every reference kernel at hand, on all usual ones with `SNAPTRACE_ALL_KERNELS=1`;
+//! without one it is ignored, which is told and is not a pass.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use xtask::cache::Cache;
 use xtask::harness::Harness;
 use xtask::kernel;
+use xtask::setup;
 use xtask::suite::cases::CaseStep;
 use xtask::suite::guest::{Guest, Tools, Wish};
 use xtask::suite::results::{self, Stored};
@@ -58,6 +59,8 @@ const TESTS: &[(&str, Test)] = &[
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
     ("a difference on a kernel nobody reviewed is drift", drift),
+    ("a tracer broken on purpose fails though drift is allowed", broken_tracer),
+    ("a snapshot that is missing is drift only where nothing was reviewed", missing_snapshot),
     ("a run in two parts comes to what one run comes to", parts),
     ("standard output is for one format alone", formats),
     ("exactness that cannot be is refused with the reason", refusals),
@@ -75,7 +78,7 @@ fn kernels_at_hand() -> xtask::error::Result<Vec<(String, bool)>> {
     let h = Harness::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();
-    for record in matrix.usual() {
+    for record in matrix.at_length(Harness::wants_all_kernels()) {
         kernels.push((record.name.clone(), kernel::at_hand(&h, record)?.is_some()));
     }
     Ok(kernels)
@@ -167,7 +170,7 @@ fn other_inputs(kernel: &str) -> Result<(), Failed> {
 fn same_recording(kernel: &str) -> Result<(), Failed> {
     let folder = TempDir::new()?;
     let record =
-        ["snaptrace", "record", "-p", "function_graph", "-g", "__kmalloc", "-o", "out.dat", "ls", "/"];
+        ["snaptrace", "record", "-p", "function_graph", "-g", "__kmalloc*", "-o", "out.dat", "ls", "/"];
     for host in ["out.dat:one.dat", "out.dat:other.dat"] {
         let run = ["run", "--exact", "--kernel", kernel, "--get", host, "--"];
         expect(0, folder.path(), &[&run[..], &record].concat())?;
@@ -189,7 +192,7 @@ fn same_costs(kernel: &str) -> Result<(), Failed> {
         Ok(table.join("\n"))
     };
     let file = table(&["function-graph", "--extra-file", &unused])?;
-    demand(file.lines().any(|line| line.starts_with("__kmalloc ")), "no __kmalloc in the table", &file)?;
+    demand(file.lines().any(|line| line.starts_with("__kmalloc")), "no __kmalloc in the table", &file)?;
     let word = table(&["function-graph", "--append", "snaptrace.unused=1"])?;
     demand(word == file, "a word on the command line changes the table", &format!("{file}{word}"))?;
     let selection = table(&["graph-depth", "function-graph"])?;
@@ -202,7 +205,7 @@ fn edited_copy() -> Result<TempDir, Failed> {
     for entry in fs::read_dir(root().join("tests/snapshots"))? {
         let entry = entry?;
         let text = fs::read_to_string(entry.path())?;
-        let text = text.replace("__kmalloc <-load_elf_phdrs", "__kmalloc <-somebody_else");
+        let text = text.replace(" <-load_elf_phdrs", " <-somebody_else");
         fs::write(folder.path().join(entry.file_name()), text)?;
     }
     Ok(folder)
@@ -210,10 +213,21 @@ fn edited_copy() -> Result<TempDir, Failed> {
 
 /// Runs the case `function` against other snapshots than the tree's; gives standard output back.
 fn against(status: i32, snapshots: &Path, arguments: &[&str]) -> Result<String, Failed> {
+    against_with(status, snapshots, arguments, &[])
+}
+
+/// The same with variables set.
+fn against_with(
+    status: i32,
+    snapshots: &Path,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<String, Failed> {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["test-vm", "function"])
         .args(arguments)
         .env("SNAPTRACE_SNAPSHOTS", snapshots)
+        .envs(variables.iter().copied())
         .current_dir(root())
         .output()?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -230,19 +244,71 @@ fn edited_snapshot(kernel: &str) -> Result<(), Failed> {
     demand(stdout.contains("function: mismatch: "), "no verdict", &stdout)?;
     let has =
         |sign: char, words: &str| stdout.lines().any(|line| line.contains(sign) && line.contains(words));
-    demand(has('-', "__kmalloc <-somebody_else"), "no old line", &stdout)?;
-    demand(has('+', "__kmalloc <-load_elf_phdrs"), "no new line", &stdout)
+    demand(has('-', " <-somebody_else"), "no old line", &stdout)?;
+    demand(has('+', " <-load_elf_phdrs"), "no new line", &stdout)
 }
 
 /// The same difference on a kernel that nobody reviewed is drift, and passes only when allowed.
 fn drift(kernel: &str) -> Result<(), Failed> {
     let snapshots = edited_copy()?;
     let reviewed = snapshots.path().join("reviewed.toml");
-    fs::write(&reviewed, fs::read_to_string(&reviewed)?.replace("gcc 12", "gcc 11"))?;
+    fs::write(&reviewed, fs::read_to_string(&reviewed)?.replace(", gcc ", ", gcc 0"))?;
     let stdout = against(201, snapshots.path(), &["--kernel", kernel])?;
     demand(stdout.contains("function: drift: "), "no verdict", &stdout)?;
     let stdout = against(0, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
     demand(stdout.contains("function: drift, allowed: "), "drift is not told", &stdout)
+}
+
+/// A tracer that traces another function than the one it was told to.
+const ASTRAY: &str = r#"#!/extra/busybox sh
+for word; do
+    shift
+    case "$word" in __kmalloc*) word=kfree;; esac
+    set -- "$@" "$word"
+done
+exec /extra/snaptrace "$@"
+"#;
+
+/// Where nobody reviewed anything a broken tracer is no drift, and fails though drift is allowed.
+fn broken_tracer(kernel: &str) -> Result<(), Failed> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let folder = TempDir::new()?;
+    let astray = folder.path().join("astray");
+    fs::write(&astray, ASTRAY)?;
+    let snapshots = edited_copy()?;
+    let reviewed = snapshots.path().join("reviewed.toml");
+    fs::write(&reviewed, fs::read_to_string(&reviewed)?.replace(", gcc ", ", gcc 0"))?;
+    let real = Tools::get(&h)?.programs.snaptrace.display().to_string();
+    let busybox = setup::busybox(&h)?.display().to_string();
+    let extra = ["--kernel", kernel, "--allow-drift", "--extra-file", &real, "--extra-file", &busybox];
+    let sound = against(0, snapshots.path(), &extra)?;
+    demand(sound.contains("function: drift, allowed: "), "a sound tracer does not drift", &sound)?;
+    let tracer = astray.display().to_string();
+    let broken = against_with(200, snapshots.path(), &extra, &[("SNAPTRACE_TRACER", &tracer)])?;
+    demand(broken.contains("function: mismatch: "), "no verdict", &broken)?;
+    demand(broken.contains(", and kfree is not within the filter"), "no invariant is named", &broken)
+}
+
+/// On a kernel of which nothing was reviewed a case without a snapshot is drift; where other cases
+/// were, somebody forgot it.
+fn missing_snapshot(kernel: &str) -> Result<(), Failed> {
+    let snapshots = edited_copy()?;
+    for entry in fs::read_dir(snapshots.path())? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("function") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    let reviewed = snapshots.path().join("reviewed.toml");
+    let all = fs::read_to_string(&reviewed)?;
+    let forgotten = all.replace("[function]", "[forgotten]");
+    fs::write(&reviewed, forgotten)?;
+    let stdout = against(200, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
+    demand(stdout.contains("function: mismatch: there is no snapshot function@"), "no verdict", &stdout)?;
+    fs::write(&reviewed, all.replace(&format!("{kernel:?} ="), "\"another\" ="))?;
+    let stdout = against(201, snapshots.path(), &["--kernel", kernel])?;
+    demand(stdout.contains(&format!("; nobody reviewed {kernel}, ")), "no reason", &stdout)?;
+    against(0, snapshots.path(), &["--kernel", kernel, "--allow-drift"]).map(drop)
 }
 
 /// Runs three cases, of which `function` has another snapshot than its transcript; gives the events
@@ -286,7 +352,7 @@ fn parts(kernel: &str) -> Result<(), Failed> {
     let [xml, merged] = ["whole.xml", "parts.xml"].map(|name| fs::read_to_string(files.path().join(name)));
     let (xml, merged) = (text(&xml?), text(&merged?));
     demand(xml == merged, "the parts have another JUnit file than one run", &format!("{xml}{merged}"))?;
-    demand(xml.contains("\n-") && xml.contains("__kmalloc &lt;-somebody_else"), "no diff", &xml)?;
+    demand(xml.contains("\n-") && xml.contains(" &lt;-somebody_else"), "no diff", &xml)?;
     let (_, stderr) = expect(1, &root(), &["merge-results", &second])?;
     demand(stderr.contains("part 1/2 is missing"), "the missing part is not named", &stderr)
 }
@@ -403,12 +469,12 @@ ended() {
     state > /tmp/after
     diff /tmp/before /tmp/after || echo "$signal $*: not put back"
 }
-ended KILL 137 -p function -l __kmalloc
-ended KILL 137 -p function -l __kmalloc --func-stack -e sched:sched_switch -f 'prev_pid > 0' -C local -b 50
+ended KILL 137 -p function -l '__kmalloc*'
+ended KILL 137 -p function -l '__kmalloc*' --func-stack -e sched:sched_switch -f 'prev_pid > 0' -C local -b 50
 ended KILL 137 --top -e sched:sched_wakeup -f 'pid > 9' -R stacktrace
 ended QUIT 131 --top -e sched:sched_wakeup -f 'pid > 9' -R stacktrace
 ended TERM 143 -p function_graph -g vfs_read --max-graph-depth 1
-ended INT 0 -p function -l __kmalloc
+ended INT 0 -p function -l '__kmalloc*'
 ls /run
 "#;
 

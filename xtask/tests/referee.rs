@@ -1,8 +1,9 @@
 //! `snaptrace report` against the real `trace-cmd report` on the same recordings, byte for byte.
 //!
-//! A guest of each kernel at hand makes them, with one CPU and with two, by `snaptrace record` and
-//! by `trace-cmd record`. A guest with two CPUs has the host for itself meanwhile. Where a kernel or
-//! trace-cmd cannot be had the trials are ignored, which is told and is not a pass.
+//! A guest of each reference kernel at hand (of all usual ones with `SNAPTRACE_ALL_KERNELS=1`) makes
+//! them, with one CPU and with two, by `snaptrace record` and by `trace-cmd record`. A guest with two
+//! CPUs has the host for itself meanwhile. Where a kernel or trace-cmd cannot be had the trials are
+//! ignored, which is told and is not a pass.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,8 +22,8 @@ use xtask::{initramfs, kernel};
 
 /// Name and options of each recording by `snaptrace record`.
 const OURS: [(&str, &str); 20] = [
-    ("function", "-p function -l 'vfs_*' -l __kmalloc -l '*path*'"),
-    ("stack", "-p function -l __kmalloc --func-stack"),
+    ("function", "-p function -l 'vfs_*' -l '__kmalloc*' -l '*path*'"),
+    ("stack", "-p function -l '__kmalloc*' --func-stack"),
     ("graph", "-p function_graph -g vfs_read -g vfs_open"),
     ("graph-depth", "-p function_graph -g do_filp_open --max-graph-depth 3 -e sched:sched_switch"),
     ("events", "-e sched -e kmem -e syscalls -e timer -e irq"),
@@ -142,7 +143,7 @@ fn root() -> PathBuf {
 /// The kernels of the matrix, each with whether it is at hand.
 fn kernels(h: &Harness) -> xtask::error::Result<Vec<(String, bool)>> {
     let matrix = h.matrix()?;
-    let records = matrix.usual();
+    let records = matrix.at_length(Harness::wants_all_kernels());
     records.map(|record| Ok((record.name.clone(), kernel::at_hand(h, record)?.is_some()))).collect()
 }
 

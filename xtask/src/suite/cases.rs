@@ -6,7 +6,9 @@ use std::{fs, iter};
 use initramfs::{Job, Step};
 use serde::Deserialize;
 
+use super::renames;
 use crate::error::{Context, Error, Result};
+use crate::matrix::Record;
 
 /// One case.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,9 +21,9 @@ pub struct Case {
     pub section: String,
     /// One line on what is shown.
     pub title: String,
-    /// The kernels it is for; every kernel when left out.
-    #[serde(default)]
-    pub kernels: Vec<String>,
+    /// A module that it loads: it is for the kernels that have it among their `case_modules`, and
+    /// for every kernel when left out.
+    pub module: Option<String>,
     /// Seconds it may take on real hardware; scaled to the accelerator.
     #[serde(default = "default_deadline")]
     pub deadline: u64,
@@ -52,8 +54,24 @@ fn default_deadline() -> u64 {
 
 impl Case {
     /// Whether the case is meant for a kernel.
-    pub fn is_for(&self, kernel: &str) -> bool {
-        self.kernels.is_empty() || self.kernels.iter().any(|name| name == kernel)
+    pub fn is_for(&self, kernel: &Record) -> bool {
+        self.module.as_ref().is_none_or(|module| kernel.case_modules.contains(module))
+    }
+
+    /// The case as it is run on a kernel of a version: with the names that functions have there.
+    ///
+    /// They come from a table by the kernel's version. What a kernel really has it tells only once
+    /// it runs, when the job is packed, and a package's list of symbols is in another package.
+    ///
+    /// # Errors
+    /// When a word such as `{fn:__kmalloc}` is not understood.
+    pub fn on(&self, version: &str) -> Result<Case> {
+        let mut case = self.clone();
+        let named = || format!("the case {} is not understood", self.name);
+        for text in case.steps.iter_mut().map(|step| &mut step.run).chain(&mut case.cost) {
+            *text = renames::resolved(text, version).context(named)?;
+        }
+        Ok(case)
     }
 
     /// The job that carries the case out.
@@ -153,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn functions_have_the_names_of_the_kernel() {
+        let renamed = case(&CASE.replace("-l kfree", "-l {fn:__kmalloc}"));
+        assert_eq!(renamed.on("5.4.286").unwrap().filters(), ["vfs_*", "__kmalloc"]);
+        assert_eq!(renamed.on("6.12.117-1").unwrap().filters(), ["vfs_*", "__kmalloc_noprof"]);
+        let unknown = case(&CASE.replace("-l kfree", "-l {fn:kfree}"));
+        let error = unknown.on("5.4.286").unwrap_err().to_string();
+        assert!(error.contains("no other name of kfree"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_case_names_the_nearest() {
         let mut one = case(CASE);
         one.name = "function-graph".into();
@@ -166,7 +194,9 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let cases = load(root).unwrap();
         for case in &cases {
-            case.job(&[]).unwrap();
+            for version in ["5.4.286", "7.2.13-1"] {
+                case.on(version).unwrap().job(&[]).unwrap();
+            }
             assert!(case.steps.iter().all(|step| !step.say.is_empty()), "{}", case.name);
         }
         for section in ["2", "3.1", "3.2", "3.3", "3.4", "3.5"] {

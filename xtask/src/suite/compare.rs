@@ -8,9 +8,11 @@ use xshell::Shell;
 
 use super::cases::{self, Case};
 use super::results::{self, Comparison, Stored};
+use super::snapshots::Name;
 use crate::cargo::{self, cargo};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
+use crate::matrix::Matrix;
 use crate::verdict::Verdict;
 use crate::vm::console::Neutraliser;
 
@@ -104,15 +106,16 @@ fn review(h: &Harness) -> Result<()> {
 /// Snapshots without a case, or of a kernel that their case is not for.
 ///
 /// # Errors
-/// When the cases or the folder of snapshots cannot be read.
+/// When the cases, the matrix or the folder of snapshots cannot be read.
 pub fn orphans(h: &Harness) -> Result<Vec<String>> {
     let cases = cases::load(&h.root)?;
+    let matrix = h.matrix()?;
     let folder = snapshots(h);
     let mut orphans = Vec::new();
     let failed = || format!("cannot list the snapshots in {}", folder.display());
     for entry in fs::read_dir(&folder).context(failed)? {
         let name = entry.context(failed)?.file_name().to_string_lossy().into_owned();
-        if name.strip_suffix(".snap").is_some_and(|stem| !belongs(stem, &cases)) {
+        if Name::of_file(&name).is_some_and(|name| !belongs(&name, &cases, &matrix)) {
             orphans.push(name);
         }
     }
@@ -120,14 +123,11 @@ pub fn orphans(h: &Harness) -> Result<Vec<String>> {
     Ok(orphans)
 }
 
-/// Whether a snapshot called `CASE` or `CASE@KERNEL` has a case.
-fn belongs(stem: &str, cases: &[Case]) -> bool {
-    let (case, kernel) = match stem.split_once('@') {
-        Some((case, kernel)) => (case, Some(kernel)),
-        None => (stem, None),
-    };
-    let case = cases.iter().find(|known| known.name == case);
-    case.is_some_and(|case| kernel.is_none_or(|kernel| case.is_for(kernel)))
+/// Whether a snapshot has a case, and that is for each kernel which the snapshot names.
+fn belongs(name: &Name, cases: &[Case], matrix: &Matrix) -> bool {
+    let case = cases.iter().find(|known| known.name == name.case);
+    let is_for = |case: &Case, kernel: &str| matrix.find(kernel).is_ok_and(|record| case.is_for(record));
+    case.is_some_and(|case| name.kernels.iter().all(|kernel| is_for(case, kernel)))
 }
 
 /// The verdict on a stored result: its own, where it ended badly, else that of its comparison.
@@ -147,13 +147,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_belongs_to_a_case_and_a_kernel_of_it() {
-        let text = "section = '1'\ntitle = 't'\nkernels = ['5.4']\n[[step]]\nrun = 'a'\nsay = 'b'";
-        let case = Case { name: "ext4".into(), ..toml::from_str(text).unwrap() };
-        let cases = [case];
-        assert!(belongs("ext4", &cases));
-        assert!(belongs("ext4@5.4", &cases));
-        assert!(!belongs("ext4@debian-6.1", &cases));
-        assert!(!belongs("ext3", &cases));
+    fn a_snapshot_belongs_to_a_case_and_kernels_of_it() {
+        let text = "section = '1'\ntitle = 't'\nmodule = 'ext4'\n[[step]]\nrun = 'a'\nsay = 'b'";
+        let cases = [Case { name: "ext4".into(), ..toml::from_str(text).unwrap() }];
+        let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
+        let matrix = Matrix::load(&configs.join("kernels.toml")).unwrap();
+        let belongs = |file: &str| belongs(&Name::of_file(file).unwrap(), &cases, &matrix);
+        assert!(belongs("ext4.snap"));
+        assert!(belongs("ext4@5.4.snap"));
+        assert!(belongs("ext4@5.4+6.1-src.snap"));
+        assert!(!belongs("ext4@5.4+debian-6.1.snap"));
+        assert!(!belongs("ext4@nosuch.snap"));
+        assert!(!belongs("ext3.snap"));
     }
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::cases::{self, Case, CaseStep};
 use super::graph::{self, Call};
 use super::guest::{Guest, Tools, Wish};
+use super::renames;
 use super::results::{self, Stored};
 use super::test_vm;
 use crate::error::{Context, Error, Result};
@@ -162,7 +163,8 @@ pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
     let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
     let folder = results::scratch(&h.root)?;
-    let alone = format!("snaptrace start -p function_graph -g {PARENT} -l {PARENT} {QUIET} {WORKLOAD}");
+    let parent = renames::name_on(PARENT, &guest.kernel.version);
+    let alone = format!("snaptrace start -p function_graph -g {parent} -l {parent} {QUIET} {WORKLOAD}");
     let with_leaf = alone.replace(QUIET, &format!("-l {EMPTY_LEAF} {QUIET}"));
     let own = case.cost.as_deref().unwrap_or_default();
     let mut job = Case { steps: Vec::new(), ..case.clone() };
@@ -182,7 +184,7 @@ pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
             .verdict(stored.verdict));
     }
     let trace = |at: usize| trace_of(&stored, at).map_err(|why| failed().because(why));
-    let tracer = Tracer::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), shift)
+    let tracer = Tracer::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), parent, shift)
         .map_err(|why| failed().because(why))?;
     let functions = functions(&graph::calls(trace(2)?), tracer, shift);
     if functions.is_empty() {
@@ -236,13 +238,18 @@ fn by_place(calls: &[Call]) -> BTreeMap<Place<'_>, Vec<&Call>> {
 
 impl Tracer {
     /// From calls of the parent with the empty leaf, and from calls of the parent alone.
-    fn measured(with_leaf: &[Call], alone: &[Call], shift: u8) -> std::result::Result<Tracer, String> {
+    fn measured(
+        with_leaf: &[Call],
+        alone: &[Call],
+        parent: &str,
+        shift: u8,
+    ) -> std::result::Result<Tracer, String> {
         let (with_leaf, alone) = (by_place(with_leaf), by_place(alone));
         let duration = |calls: &[&Call]| median(calls.iter().map(|call| call.duration).collect());
         let leaves = with_leaf.iter().filter(|((function, _), _)| *function == EMPTY_LEAF);
         let leaves: Vec<i64> = leaves.map(|(_, calls)| duration(calls)).collect();
         let mut per_call = Vec::new();
-        for (place, calls) in with_leaf.iter().filter(|((function, _), _)| *function == PARENT) {
+        for (place, calls) in with_leaf.iter().filter(|((function, _), _)| *function == parent) {
             let below = median(calls.iter().map(|call| call.descendants).collect());
             if let Some(alone) = alone.get(place)
                 && below > 0
@@ -252,7 +259,7 @@ impl Tracer {
         }
         if leaves.is_empty() || per_call.is_empty() {
             return Err(format!(
-                "the tracer's own cost shows only in warm calls of {PARENT} that call {EMPTY_LEAF}, \
+                "the tracer's own cost shows only in warm calls of {parent} that call {EMPTY_LEAF}, \
                  of which there are none"
             ));
         }
@@ -484,8 +491,8 @@ mod tests {
         let with_leaf = runs(COLD + WARM, &[(EMPTY_LEAF, 320, 0, 0), (PARENT, 16 * 200, 0, 4)]);
         let alone = runs(COLD + WARM, &[(PARENT, 16 * 100, 0, 0)]);
         // Four calls take 100 instructions more when traced: 25 each, 20 of them within.
-        assert_eq!(Tracer::measured(&with_leaf, &alone, 4), Ok(TRACER));
-        let why = Tracer::measured(&alone, &alone, 4).unwrap_err();
+        assert_eq!(Tracer::measured(&with_leaf, &alone, PARENT, 4), Ok(TRACER));
+        let why = Tracer::measured(&alone, &alone, PARENT, 4).unwrap_err();
         assert!(why.contains("that call should_failslab, of which there are none"), "{why}");
     }
 

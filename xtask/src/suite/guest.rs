@@ -26,6 +26,10 @@ use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
 
+/// The variable that names another program to put into guests as `snaptrace` than the one built here:
+/// an older one, or one that is broken on purpose.
+pub const TRACER_VAR: &str = "SNAPTRACE_TRACER";
+
 /// What is the same for every kernel: QEMU and the guest's programs.
 pub struct Tools {
     /// QEMU.
@@ -41,7 +45,12 @@ impl Tools {
     /// When either cannot be had.
     pub fn get(h: &Harness) -> Result<Tools> {
         let sh = Shell::new().context(|| "cannot start a shell".into())?;
-        Ok(Tools { qemu: setup::qemu(h)?, programs: build(&sh, &h.sources)? })
+        let mut programs = build(&sh, &h.sources)?;
+        if let Some(other) = std::env::var_os(TRACER_VAR).filter(|path| !path.is_empty()) {
+            programs.snaptrace = other.into();
+            h.ui.say(format!("guests have {} as their tracer", programs.snaptrace.display()));
+        }
+        Ok(Tools { qemu: setup::qemu(h)?, programs })
     }
 }
 

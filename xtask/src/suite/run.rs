@@ -148,7 +148,8 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<()> {
     guest.boot_interactive(&job, folder.path())
 }
 
-/// The kernel asked for, else the first of the matrix at hand, else the first that can be had.
+/// The kernel asked for, else the first of the matrix at hand, else the first that can be had;
+/// references come first.
 ///
 /// # Errors
 /// When the name is unknown, or no kernel can be had.
@@ -158,13 +159,14 @@ pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)>
         let record = matrix.find(name)?;
         return Ok((record.clone(), kernel::obtain(h, record, &Request::default())?));
     }
-    for record in matrix.usual() {
+    let mut records: Vec<&Record> = matrix.usual().collect();
+    records.sort_by_key(|record| !record.reference);
+    for record in &records {
         if let Some(kernel) = kernel::at_hand(h, record)? {
-            return Ok((record.clone(), kernel));
+            return Ok(((*record).clone(), kernel));
         }
     }
     // Ready-made packages first: they take a minute, a build takes ten.
-    let mut records: Vec<&Record> = matrix.usual().collect();
     records.sort_by_key(|record| !record.is_ready_made());
     let mut said = Vec::new();
     for record in records {

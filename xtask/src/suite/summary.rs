@@ -153,7 +153,7 @@ impl Summary {
     /// # Errors
     /// When no case is for any of the kernels: such a run would prove nothing.
     pub fn plan(kernels: &[(Record, bool)], cases: &[Case], shard: Shard) -> Result<Summary> {
-        let cells = |kernel: &str| -> Vec<Cell> {
+        let cells = |kernel: &Record| -> Vec<Cell> {
             let meant = cases.iter().filter(|case| case.is_for(kernel));
             meant.map(|case| Cell { case: case.name.clone(), outcome: None }).collect()
         };
@@ -161,13 +161,13 @@ impl Summary {
             kernel: record.name.clone(),
             asked: *asked,
             machine: None,
-            cells: cells(&record.name),
+            cells: cells(record),
         });
         let kernels: Vec<Column> = columns.filter(|column| !column.cells.is_empty()).collect();
         if kernels.is_empty() {
             return Err(Error::new("there is nothing to run")
                 .because("none of these cases is for any of these kernels")
-                .help("a case's file in tests/cases names the kernels it is for")
+                .help("a case's file in tests/cases names the module that its kernels have to have")
                 .usage());
         }
         let cases = cases.iter().map(|case| case.name.clone()).collect();

@@ -13,7 +13,7 @@ use super::summary::Tally;
 use super::test_vm::{self, Plan};
 use crate::cargo::cargo;
 use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
+use crate::harness::{ALL_KERNELS_VAR, Harness};
 use crate::kernel::{self, Request};
 use crate::setup;
 use crate::trace_cmd;
@@ -73,7 +73,7 @@ fn usual(h: &Harness, full: bool) -> Result<Verdict> {
     }
     let folder = referee.as_ref().ok().and_then(|found| found.program.parent());
     let tests = cargo(&sh).args(["test", "--locked", "--workspace", "--quiet"]).env("PATH", path(folder)?);
-    stage(h, "host tests", tests)?;
+    stage(h, "host tests", if full { tests.env(ALL_KERNELS_VAR, "1") } else { tests })?;
     if !full {
         h.ui.say("== the quickest faults");
         faults(h, &faults::Plan { quick: true, ..faults::Plan::default() })?;
@@ -93,11 +93,11 @@ fn usual(h: &Harness, full: bool) -> Result<Verdict> {
 }
 
 fn all_faults(h: &Harness) -> Result<Verdict> {
-    faults(h, &faults::Plan::default())
+    faults(h, &faults::Plan { all_kernels: true, ..faults::Plan::default() })
 }
 
 fn all_put_back(h: &Harness) -> Result<Verdict> {
-    put_back::put_back(h, &put_back::Plan::default())
+    put_back::put_back(h, &put_back::Plan { all_kernels: true, ..put_back::Plan::default() })
 }
 
 /// `bisect` on a small history of a real kernel's: a test of the host's that builds a kernel.

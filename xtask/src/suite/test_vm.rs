@@ -17,6 +17,7 @@ use super::events::{Event, Format, Messages};
 use super::guest::{Guest, Tools, Wish};
 use super::junit::Junit;
 use super::kernels;
+use super::renames;
 use super::repeat::{self, Load, Raw};
 use super::results::{self, Comparison, Stored, StoredStep};
 use super::shard::Shard;
@@ -225,7 +226,8 @@ fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
         let guest = guests.iter().find(|guest| guest.kernel.name == stored.kernel);
         let case = cases.iter().find(|case| case.name == stored.case);
         let (Some(guest), Some(case)) = (guest, case) else { return Err(other("case")) };
-        let now = guest.fingerprint(&case.job(&guest.job().boot_modules)?)?;
+        let job = case.on(&guest.kernel.version)?.job(&guest.job().boot_modules)?;
+        let now = guest.fingerprint(&job)?;
         if let Some(what) = now.difference(&stored.fingerprint) {
             return Err(other(what));
         }
@@ -347,6 +349,7 @@ impl Collected {
 /// When files cannot be read or written, or QEMU cannot be started.
 pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| cache::denied("cannot create", folder, &e))?;
+    let case = &case.on(&guest.kernel.version)?;
     let mut stored = attempt(h, guest, case, folder)?;
     if stored.verdict == Verdict::Pass {
         repeat::prove(&mut stored, folder, times, &|beside| attempt(h, guest, case, beside))?;
@@ -411,6 +414,8 @@ fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Col
         if *status != Status::Exited(step.expect) {
             let said = String::from_utf8_lossy(stderr);
             let said = console::neutralise(said.lines().next().unwrap_or_default());
+            let renamed = renames::explained_on(&said, &guest.kernel.version);
+            let said = [vec![said], renamed].concat().join("; ");
             return (Verdict::GuestFailed, format!("`{}` ended with {status}: {said}", step.run));
         }
     }

@@ -26,8 +26,9 @@ pub fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
     let tools = Tools::get(h)?;
     let (record, kernel) = pick(h, kernel)?;
     let guest = Guest::prepare(h, &tools, &record, kernel, Wish::default())?;
-    let cases: Vec<Case> =
-        cases::load(&h.root)?.into_iter().filter(|case| case.is_for(&guest.kernel.name)).collect();
+    let mut cases = cases::load(&h.root)?;
+    cases.retain(|case| case.is_for(&record));
+    let cases: Vec<Case> = cases.iter().map(|case| case.on(&guest.kernel.version)).collect::<Result<_>>()?;
     println!(
         "Linux {} under QEMU {} ({}). Each scenario boots a guest of its own.",
         guest.kernel.release,

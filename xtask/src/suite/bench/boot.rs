@@ -26,7 +26,7 @@ const RUNS: usize = 7;
 pub fn boot(h: &Harness) -> Result<()> {
     let tools = Tools::get(h)?;
     let mut measured = 0;
-    for record in h.matrix()?.usual() {
+    for record in h.matrix()?.at_length(false) {
         let Some(kernel) = kernel::at_hand(h, record)? else {
             println!("{}: not at hand", record.name);
             continue;

@@ -104,8 +104,10 @@ pub enum Cause {
 pub struct Plan {
     /// Faults by name; all when empty.
     pub names: Vec<String>,
-    /// Kernels by name; those at hand when empty.
+    /// Kernels by name; the references at hand when empty.
     pub kernels: Vec<String>,
+    /// All usual kernels at hand, and not only the references.
+    pub all_kernels: bool,
     /// Only those that take little time, on one kernel.
     pub quick: bool,
 }
@@ -154,7 +156,7 @@ impl Tally {
 /// A name is unknown, or QEMU or the guest's programs cannot be had.
 pub fn run(h: &Harness, plan: &Plan) -> Result<Tally> {
     let faults = chosen(&plan.names, plan.quick)?;
-    let kernels = kernels(h, &plan.kernels)?;
+    let kernels = kernels(h, plan)?;
     let tools = Tools::get(h)?;
     ready(h, &tools, &kernels)?;
     let kernels = if plan.quick { &kernels[..kernels.len().min(1)] } else { &kernels[..] };
@@ -188,11 +190,11 @@ fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
 type Target = (Record, Kernel);
 
 /// The kernels to cause faults on: those named, else those at hand, ready-made ones first.
-fn kernels(h: &Harness, names: &[String]) -> Result<Vec<Target>> {
+fn kernels(h: &Harness, plan: &Plan) -> Result<Vec<Target>> {
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();
-    let named = !names.is_empty();
-    for record in matrix.named_or_usual(names)? {
+    let named = !plan.kernels.is_empty();
+    for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
         match kernel::at_hand(h, record)? {
             Some(kernel) => kernels.push((record.clone(), kernel)),
             None if named => kernels.push((record.clone(), kernel::obtain(h, record, &Default::default())?)),

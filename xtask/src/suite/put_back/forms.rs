@@ -101,16 +101,16 @@ const fn short(name: &'static str, ours: &'static [&'static str], changes: &'sta
 
 /// All of them, in the order of the table.
 pub static FORMS: [Form; 22] = [
-    recording("record-function", &["record", "-p", "function", "-l", "__kmalloc"]),
+    recording("record-function", &["record", "-p", "function", "-l", "__kmalloc*"]),
     Form {
-        theirs: Some(&["record", "-C", "global", "-p", "function", "-l", "__kmalloc"]),
-        ..recording("record-top", &["record", "--top", "-C", "global", "-p", "function", "-l", "__kmalloc"])
+        theirs: Some(&["record", "-C", "global", "-p", "function", "-l", "__kmalloc*"]),
+        ..recording("record-top", &["record", "--top", "-C", "global", "-p", "function", "-l", "__kmalloc*"])
     },
     recording(
         "record-graph",
         &["record", "-p", "function_graph", "-g", "vfs_read", "--max-graph-depth", "3"],
     ),
-    recording("record-stack", &["record", "-p", "function", "-l", "__kmalloc", "--func-stack"]),
+    recording("record-stack", &["record", "-p", "function", "-l", "__kmalloc*", "--func-stack"]),
     recording(
         "record-events",
         &[
@@ -129,7 +129,7 @@ pub static FORMS: [Form; 22] = [
     recording("record-instance", &["record", "-B", "mine", "-p", "function", "-l", "kfree", "-e", "sched"]),
     recording(
         "record-options",
-        &["record", "-p", "function", "-l", "__kmalloc", "-O", "sym-addr", "-T", "-e", "sched", "-F", "-c"],
+        &["record", "-p", "function", "-l", "__kmalloc*", "-O", "sym-addr", "-T", "-e", "sched", "-F", "-c"],
     ),
     Form {
         output: Output::Shown,
@@ -140,7 +140,7 @@ pub static FORMS: [Form; 22] = [
         output: Output::Shown,
         ..recording(
             "stream",
-            &["stream", "-p", "function", "-l", "__kmalloc", "-e", "kmem:kfree", "-F", "-c"],
+            &["stream", "-p", "function", "-l", "__kmalloc*", "-e", "kmem:kfree", "-F", "-c"],
         )
     },
     Form {

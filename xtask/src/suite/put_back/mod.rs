@@ -26,8 +26,10 @@ use crate::verdict::Verdict;
 pub struct Plan {
     /// Words of which a cell's name has to contain one; all cells when empty.
     pub cells: Vec<String>,
-    /// Kernels; those at hand when empty.
+    /// Kernels; the references at hand when empty.
     pub kernels: Vec<String>,
+    /// All usual kernels at hand, and not only the references.
+    pub all_kernels: bool,
     /// Only a few cells of each kind.
     pub quick: bool,
     /// Only this side; both when `None`.
@@ -44,7 +46,7 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let referee = if plan.only == Some(Side::Ours) { None } else { trace_cmd(h) };
     let tools = Tools::get(h)?;
     let matrix = h.matrix()?;
-    let records = matrix.named_or_usual(&plan.kernels)?;
+    let records = matrix.named_or_at_length(&plan.kernels, plan.all_kernels)?;
     let (mut passed, mut failed, mut missing) = (0, 0, false);
     for record in records {
         let Some(kernel) = kernel::at_hand(h, record)? else {
