@@ -1,5 +1,6 @@
 //! Two trees side by side: functions added, gone, renamed and moved; pure.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::iter;
 use std::ops::AddAssign;
@@ -13,6 +14,8 @@ const ALIKE: f64 = 0.7;
 const ALIKE_ALONE: f64 = 0.85;
 /// The most pairs of names that are looked at in search of a rename; beyond there is none.
 const PAIRS: usize = 1 << 20;
+/// How often moves are looked for, each time with what is left.
+const ROUNDS: usize = 8;
 /// What compilers append to the name of a part or a variant of a function, before its number.
 const SUFFIXES: [&str; 6] = [".isra", ".part", ".constprop", ".cold", ".lto_priv", ".llvm"];
 
@@ -194,59 +197,131 @@ fn suffix(name: &str) -> &str {
 /// Puts two trees of a shape side by side.
 ///
 /// Level by level functions are paired by name, then by known renames, then by guesses. A function
-/// that is gone from one place and new at another has moved, with all below it, except among
-/// callers, where each place stands for itself.
+/// that is gone from one place and new at another has moved, with all below it, where it is clear
+/// which place became which. Among callers none moves: each place stands for itself.
 pub fn align(shape: Shape, old: &[Node], new: &[Node]) -> Vec<Row> {
-    let mut pool = Pool { budget: PAIRS, ..Pool::default() };
-    let drafts = pool.level(old, new, &[]);
-    let drafts = if shape == Shape::Callers { drafts } else { pool.moved(drafts) };
-    pool.rows(drafts)
+    let mut aligner = Aligner { budget: PAIRS, ..Aligner::default() };
+    let drafts = aligner.level(old, new, &[]);
+    if shape != Shape::Callers {
+        aligner.find_moves();
+    }
+    aligner.rows(drafts)
 }
 
 /// A row before it is known what has moved.
 enum Draft<'a> {
-    /// A place in the pool.
+    /// A place among what is gone.
     Gone(usize),
-    Added(&'a Node, Vec<Draft<'a>>),
-    Both(Pair<'a>, Vec<Draft<'a>>),
+    /// A place among what is new.
+    Added(usize),
+    Both(Pair<'a>),
 }
 
-/// A function on both sides.
+/// A function on both sides, and what is below it.
 struct Pair<'a> {
     old: &'a Node,
     new: &'a Node,
     rename: Option<Rename>,
     moved: Option<Vec<String>>,
+    below: Vec<Draft<'a>>,
 }
 
-/// What is gone from its place, each subtree from its top down.
 #[derive(Default)]
-struct Pool<'a> {
-    gone: Vec<Gone<'a>>,
-    /// Where functions are in it, by their plain names in the order in which they came.
-    places: HashMap<&'a str, Vec<usize>>,
+struct Aligner<'a> {
+    gone: Places<'a>,
+    added: Places<'a>,
+    /// New places that turned out to be old ones.
+    moved: HashMap<usize, Pair<'a>>,
+    /// How many functions of both sides were paired so far.
+    pairs: usize,
     /// How many more pairs of names may be looked at.
     budget: usize,
 }
 
-struct Gone<'a> {
+/// Functions that one side alone has where they are: subtrees, each from its top down.
+#[derive(Default)]
+struct Places<'a>(Vec<Place<'a>>);
+
+struct Place<'a> {
     node: &'a Node,
     /// How many places its subtree has; they follow it.
     size: usize,
     parent: Option<usize>,
     /// What stood above it, if it has no parent here.
     above: Vec<&'a str>,
-    /// It has been found elsewhere.
+    /// The function of both sides that it is below.
+    home: usize,
+    /// It has been found on the other side, as a part of something larger perhaps.
     taken: bool,
     /// It, or a part of what is below it, has been.
     touched: bool,
 }
 
-impl<'a> Pool<'a> {
+impl<'a> Places<'a> {
+    /// Puts a subtree in and returns the place of its top.
+    fn put(&mut self, node: &'a Node, home: usize, above: &[&'a str]) -> usize {
+        let at = self.0.len();
+        self.put_below(node, home, None);
+        self.0[at].above = above.to_vec();
+        at
+    }
+
+    fn put_below(&mut self, node: &'a Node, home: usize, parent: Option<usize>) {
+        let at = self.0.len();
+        let (taken, touched) = (false, false);
+        self.0.push(Place { node, size: 1, parent, above: Vec::new(), home, taken, touched });
+        for child in &node.children {
+            self.put_below(child, home, Some(at));
+        }
+        self.0[at].size = self.0.len() - at;
+    }
+
+    /// What stood above a place, outermost first.
+    fn path(&self, at: usize) -> Vec<&'a str> {
+        let ancestors: Vec<usize> =
+            iter::successors(self.0[at].parent, |above| self.0[*above].parent).collect();
+        let top = &self.0[ancestors.last().copied().unwrap_or(at)].above;
+        let inner = ancestors.iter().rev().map(|above| self.0[*above].node.name.as_str());
+        top.iter().copied().chain(inner).collect()
+    }
+
+    /// The places right below one.
+    fn below(&self, at: usize) -> impl Iterator<Item = usize> {
+        let end = at + self.0[at].size;
+        let next = move |child: &usize| Some(child + self.0[*child].size).filter(|next| *next < end);
+        iter::successors(Some(at + 1).filter(|first| *first < end), next)
+    }
+
+    /// Takes a subtree out.
+    fn take(&mut self, at: usize) {
+        let end = at + self.0[at].size;
+        for place in &mut self.0[at..end] {
+            (place.taken, place.touched) = (true, true);
+        }
+        let mut above = self.0[at].parent;
+        while let Some(at) = above {
+            self.0[at].touched = true;
+            above = self.0[at].parent;
+        }
+    }
+
+    /// Where each function is left, by its plain name within a scope; `None` if in several places.
+    fn single(&self, scope: fn(&Place<'_>) -> usize) -> HashMap<(usize, &'a str), Option<usize>> {
+        let mut single = HashMap::new();
+        for (at, place) in self.0.iter().enumerate().filter(|(_, place)| !place.touched) {
+            let key = (scope(place), plain(&place.node.name));
+            single.entry(key).and_modify(|known| *known = None).or_insert(Some(at));
+        }
+        single
+    }
+}
+
+impl<'a> Aligner<'a> {
     /// The functions below one place, in the new order; what is gone stands where it was, before
     /// what is new there.
     fn level(&mut self, old: &'a [Node], new: &'a [Node], above: &[&'a str]) -> Vec<Draft<'a>> {
-        let pairs = self.pairs(old, new);
+        let home = self.pairs;
+        let pairs = self.paired(old, new);
         let is_paired: HashSet<usize> = pairs.iter().flatten().map(|(at, _)| *at).collect();
         let mut unpaired = (0..old.len()).filter(|at| !is_paired.contains(at)).peekable();
         // For each new function the place of the next one that both sides have.
@@ -259,25 +334,28 @@ impl<'a> Pool<'a> {
         let mut drafts = Vec::new();
         for ((new, pair), until) in iter::zip(iter::zip(new, pairs), until.into_iter().rev()) {
             while let Some(gone) = unpaired.next_if(|at| *at < until) {
-                drafts.push(Draft::Gone(self.put(&old[gone], None, above)));
+                drafts.push(Draft::Gone(self.gone.put(&old[gone], home, above)));
             }
-            let Some((at, rename)) = pair else {
-                drafts.push(Draft::Added(new, added(&new.children)));
-                continue;
-            };
-            let old = &old[at];
-            let below = [above, &[&old.name]].concat();
-            let drafts_below = self.level(&old.children, &new.children, &below);
-            drafts.push(Draft::Both(Pair { old, new, rename, moved: None }, drafts_below));
+            drafts.push(match pair {
+                None => Draft::Added(self.added.put(new, home, above)),
+                Some((at, rename)) => Draft::Both(self.pair(&old[at], new, rename, above)),
+            });
         }
-        for at in unpaired {
-            drafts.push(Draft::Gone(self.put(&old[at], None, above)));
+        for gone in unpaired {
+            drafts.push(Draft::Gone(self.gone.put(&old[gone], home, above)));
         }
         drafts
     }
 
+    /// A function on both sides, with all below it; `above` stood above the old one.
+    fn pair(&mut self, old: &'a Node, new: &'a Node, rename: Option<Rename>, above: &[&'a str]) -> Pair<'a> {
+        self.pairs += 1;
+        let below = self.level(&old.children, &new.children, &[above, &[&old.name]].concat());
+        Pair { old, new, rename, moved: None, below }
+    }
+
     /// For each new function the old one it is, if any, and why the names differ.
-    fn pairs(&mut self, old: &[Node], new: &[Node]) -> Vec<Option<(usize, Option<Rename>)>> {
+    fn paired(&mut self, old: &[Node], new: &[Node]) -> Vec<Option<(usize, Option<Rename>)>> {
         let mut pairs: Vec<Option<(usize, Option<Rename>)>> = vec![None; new.len()];
         let mut free: Vec<bool> = vec![true; old.len()];
         // The very name first: a function may stand beside a part of itself.
@@ -312,105 +390,83 @@ impl<'a> Pool<'a> {
         pairs
     }
 
-    /// Puts a subtree into the pool and returns its place.
-    fn put(&mut self, node: &'a Node, parent: Option<usize>, above: &[&'a str]) -> usize {
-        let at = self.gone.len();
-        let above = if parent.is_none() { above.to_vec() } else { Vec::new() };
-        self.gone.push(Gone { node, size: 1, parent, above, taken: false, touched: false });
-        self.places.entry(plain(&node.name)).or_default().push(at);
-        for child in &node.children {
-            self.put(child, Some(at), &[]);
+    /// Finds what moved: a function that is left at one place on either side, below the same
+    /// function of both sides or, failing that, in the whole tree. What this pairs leaves fewer
+    /// places, among which more may be clear.
+    fn find_moves(&mut self) {
+        let scopes: [fn(&Place<'_>) -> usize; 2] = [|place| place.home, |_| 0];
+        for _ in 0..ROUNDS {
+            let pairs = self.pairs;
+            for scope in scopes {
+                self.find_moves_within(scope);
+            }
+            if self.pairs == pairs {
+                break;
+            }
         }
-        self.gone[at].size = self.gone.len() - at;
-        at
     }
 
-    /// What stood above a place, outermost first.
-    fn path(&self, at: usize) -> Vec<&'a str> {
-        let ancestors: Vec<usize> =
-            iter::successors(self.gone[at].parent, |above| self.gone[*above].parent).collect();
-        let top = &self.gone[ancestors.last().copied().unwrap_or(at)].above;
-        let inner = ancestors.iter().rev().map(|above| self.gone[*above].node.name.as_str());
-        top.iter().copied().chain(inner).collect()
-    }
-
-    /// Finds what is gone elsewhere under the name of a new function, or under one that is known
-    /// to have become it.
-    fn take(&mut self, new: &Node) -> Option<(usize, Option<Rename>)> {
-        let name = plain(&new.name);
-        let untouched = |places: &[usize]| places.iter().copied().find(|at| !self.gone[*at].touched);
-        let mut found = self.places.get(name).and_then(|places| untouched(places)).map(|at| (at, None));
-        if found.is_none() && self.places.len() <= self.budget {
-            self.budget -= self.places.len();
-            let renamed = self.places.iter().filter_map(|(old, places)| {
-                let why = renames::known(old, name)?;
-                Some((untouched(places)?, Some(Rename::Known(why))))
-            });
-            found = renamed.min_by_key(|(at, _)| *at);
+    fn find_moves_within(&mut self, scope: fn(&Place<'_>) -> usize) {
+        let (gone, added) = (self.gone.single(scope), self.added.single(scope));
+        let mut found: Vec<(usize, usize, Option<Rename>)> = Vec::new();
+        for (key, new) in &added {
+            let Some(new) = *new else { continue };
+            match gone.get(key) {
+                Some(old) => found.extend(old.map(|old| (old, new, None))),
+                None => found.extend(renames::old_or_new(key.1).find_map(|(name, why)| {
+                    let old = *gone.get(&(key.0, name))?;
+                    Some((old?, new, Some(Rename::Known(why))))
+                })),
+            }
         }
-        let (at, rename) = found?;
-        let end = at + self.gone[at].size;
-        for taken in &mut self.gone[at..end] {
-            (taken.taken, taken.touched) = (true, true);
+        // The largest first: a part of it may stand elsewhere on its own.
+        found.sort_by_key(|(old, new, _)| (Reverse(self.gone.0[*old].size), *new));
+        for (old, new, rename) in found {
+            if self.gone.0[old].touched || self.added.0[new].touched {
+                continue;
+            }
+            self.gone.take(old);
+            self.added.take(new);
+            let path = self.gone.path(old);
+            let mut pair = self.pair(self.gone.0[old].node, self.added.0[new].node, rename, &path);
+            pair.moved = Some(path.iter().map(|name| (*name).to_owned()).collect());
+            self.moved.insert(new, pair);
         }
-        let mut above = self.gone[at].parent;
-        while let Some(at) = above {
-            self.gone[at].touched = true;
-            above = self.gone[at].parent;
-        }
-        Some((at, rename))
-    }
-
-    /// Looks for each new function among what is gone.
-    fn moved(&mut self, drafts: Vec<Draft<'a>>) -> Vec<Draft<'a>> {
-        let one = |draft| match draft {
-            Draft::Gone(at) => Draft::Gone(at),
-            Draft::Both(pair, below) => Draft::Both(pair, self.moved(below)),
-            Draft::Added(new, below) => match self.take(new) {
-                None => Draft::Added(new, self.moved(below)),
-                Some((at, rename)) => {
-                    let (old, path) = (self.gone[at].node, self.path(at));
-                    let moved = Some(path.iter().map(|name| (*name).to_owned()).collect());
-                    let above = [&path[..], &[&old.name]].concat();
-                    let below = self.level(&old.children, &new.children, &above);
-                    Draft::Both(Pair { old, new, rename, moved }, self.moved(below))
-                }
-            },
-        };
-        drafts.into_iter().map(one).collect()
     }
 
     /// The rows, without what is gone from one place and stands at another.
-    fn rows(&self, drafts: Vec<Draft<'a>>) -> Vec<Row> {
+    fn rows(&mut self, drafts: Vec<Draft<'a>>) -> Vec<Row> {
         let row = |draft| match draft {
             Draft::Gone(at) => self.gone_row(at),
-            Draft::Added(new, below) => {
-                Some(Row { change: Change::Added(side(new)), rows: self.rows(below) })
-            }
-            Draft::Both(Pair { old, new, rename, moved }, below) => {
-                let both = Both { old: side(old), new: side(new), rename, moved };
-                Some(Row { change: Change::Both(Box::new(both)), rows: self.rows(below) })
-            }
+            Draft::Added(at) => Some(self.added_row(at)),
+            Draft::Both(pair) => Some(self.row(pair)),
         };
         drafts.into_iter().filter_map(row).collect()
     }
 
+    fn row(&mut self, pair: Pair<'a>) -> Row {
+        let Pair { old, new, rename, moved, below } = pair;
+        let both = Both { old: side(old), new: side(new), rename, moved };
+        Row { change: Change::Both(Box::new(both)), rows: self.rows(below) }
+    }
+
     fn gone_row(&self, at: usize) -> Option<Row> {
-        let gone = &self.gone[at];
-        if gone.taken {
+        let place = &self.gone.0[at];
+        if place.taken {
             return None;
         }
-        let end = at + gone.size;
-        let next = |child: &usize| Some(child + self.gone[*child].size).filter(|next| *next < end);
-        let children = iter::successors(Some(at + 1).filter(|first| *first < end), next);
-        let rows = children.filter_map(|child| self.gone_row(child)).collect();
-        Some(Row { change: Change::Gone(side(gone.node)), rows })
+        let rows = self.gone.below(at).filter_map(|child| self.gone_row(child)).collect();
+        Some(Row { change: Change::Gone(side(place.node)), rows })
     }
-}
 
-/// New functions with all below them.
-fn added(nodes: &[Node]) -> Vec<Draft<'_>> {
-    nodes.iter().map(|node| Draft::Added(node, added(&node.children))).collect()
+    fn added_row(&mut self, at: usize) -> Row {
+        if let Some(pair) = self.moved.remove(&at) {
+            return self.row(pair);
+        }
+        let below: Vec<usize> = self.added.below(at).collect();
+        let rows = below.into_iter().map(|child| self.added_row(child)).collect();
+        Row { change: Change::Added(side(self.added.0[at].node)), rows }
+    }
 }
 
 fn side(node: &Node) -> Side {
@@ -424,11 +480,20 @@ fn known_rename(old: &Node, new: &Node) -> Option<(f64, Rename)> {
 
 /// A guess: names that are nearly the same, before the same functions.
 fn guess(old: &Node, new: &Node) -> Option<(f64, Rename)> {
-    let name = |node: &Node| plain(&node.name).trim_start_matches('_').to_owned();
-    let children = |node: &Node| -> HashSet<String> { node.children.iter().map(&name).collect() };
+    let name = |node: &'_ Node| plain(&node.name).trim_start_matches('_').to_owned();
     let alike = strsim::normalized_damerau_levenshtein(&name(old), &name(new));
     let enough = if old.children.is_empty() { ALIKE_ALONE } else { ALIKE };
-    (alike >= enough && children(old) == children(new)).then_some((alike, Rename::Guess))
+    (alike >= enough && call_the_same(old, new)).then_some((alike, Rename::Guess))
+}
+
+/// Whether two functions call the same ones, known renames aside.
+fn call_the_same(old: &Node, new: &Node) -> bool {
+    let names: HashSet<&str> = old.children.iter().map(|child| plain(&child.name)).collect();
+    let has = |child: &Node| {
+        let name = plain(&child.name);
+        names.contains(name) || renames::old_or_new(name).any(|(other, _)| names.contains(other))
+    };
+    old.children.len() == new.children.len() && new.children.iter().all(has)
 }
 
 #[cfg(test)]
@@ -517,6 +582,12 @@ mod tests {
         =   __do_sys_clone was __x64_sys_clone, a guess
         =     a
         ");
+        let clone = ("__x64_sys_clone\n  _do_fork\n    copy", "__do_sys_clone\n  kernel_clone\n    copy");
+        insta::assert_snapshot!(aligned(clone.0, clone.1), @r"
+        = __do_sys_clone was __x64_sys_clone, a guess
+        =   kernel_clone was _do_fork, since 5.10: also for kernel threads
+        =     copy
+        ");
         // The same names before other functions are two functions.
         insta::assert_snapshot!(aligned("f\n  __x64_sys_clone\n    a", "f\n  __do_sys_clone\n    b"), @r"
         = f
@@ -557,20 +628,41 @@ mod tests {
         let new = "f\n  a\n    part\n  b\n    whole";
         insta::assert_snapshot!(aligned(old, new), @r"
         = f
-        -   whole
         +   a
         >     part from f/whole
         +   b
-        +     whole
+        >     whole from f
         ");
-        // What is gone twice and new once has moved once.
+        // What is gone twice and new once may have moved from either place.
         insta::assert_snapshot!(aligned("f\n  a\n    x\n  b\n    x", "f\n  c\n    x"), @r"
         = f
         -   a
+        -     x
         -   b
         -     x
         +   c
+        +     x
+        ");
+        // It is clear where it came from once something larger is found, or below the same function.
+        insta::assert_snapshot!(aligned("f\n  a\n    y\n      x\n  b\n    x", "f\n  c\n    x\n  d\n    y\n      x"), @r"
+        = f
+        -   a
+        -   b
+        +   c
+        >     x from f/b
+        +   d
+        >     y from f/a
+        =       x
+        ");
+        insta::assert_snapshot!(aligned("f\n  a\n    x\ng\n  b\n    x", "f\n  c\n    x\ng\n  d\n    x"), @r"
+        = f
+        -   a
+        +   c
         >     x from f/a
+        = g
+        -   b
+        +   d
+        >     x from g/b
         ");
     }
 

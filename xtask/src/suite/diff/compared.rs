@@ -125,6 +125,16 @@ impl StepDiff {
         !self.tally().is_empty() || self.lines() > 0
     }
 
+    /// Whether there is nothing to be told of it.
+    pub fn is_dull(&self) -> bool {
+        let said = match &self.body {
+            Body::Same => true,
+            Body::Tree(_, rows) => rows.iter().all(Row::is_dull),
+            Body::Lines(_) => false,
+        };
+        said && self.old_command.is_none()
+    }
+
     fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         if let Body::Tree(_, rows) = &self.body {
@@ -256,4 +266,163 @@ pub fn differ_besides_the_kernel(old: &Fingerprint, new: &Fingerprint, own: &[St
     ];
     let (what, _) = differs.into_iter().find(|(_, differs)| *differs)?;
     Some(format!("{what} the same on both sides"))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A result made up of commands with their outputs.
+    pub fn stored(case: &str, kernel: &str, steps: &[(&str, &str)]) -> Stored {
+        let step = |(command, output): &(&str, &str)| StoredStep {
+            command: (*command).to_owned(),
+            output: (*output).to_owned(),
+            status: Some(0),
+        };
+        Stored {
+            case: case.into(),
+            kernel: kernel.into(),
+            identity: "1".into(),
+            verdict: Verdict::Pass,
+            why: String::new(),
+            steps: steps.iter().map(step).collect(),
+            filters: Vec::new(),
+            fingerprint: inputs(),
+            took_ms: 0,
+            runs: 1,
+        }
+    }
+
+    fn inputs() -> Fingerprint {
+        Fingerprint {
+            image: "a".into(),
+            initrd: "a".into(),
+            append: "console=ttyS0 cryptomgr.notests panic=-1".into(),
+            qemu: "7.2.22".into(),
+            options: "-icount shift=4,sleep=off -m 512M".into(),
+            programs: "p".into(),
+        }
+    }
+
+    const OLD: &str = "\
+# tracer: function_graph
+ 0)               |  alloc() {
+ 0)   1.600 us    |    slab();
+ 0)   0.320 us    |    fail();
+ 0)   8.000 us    |  }
+ 0)               |  still() {
+ 0)   1.600 us    |    inner();
+ 0)   3.200 us    |  }
+";
+    const NEW: &str = "\
+# tracer: function_graph
+ 0)               |  alloc() {
+ 0)   1.760 us    |    slab();
+ 0)               |    node() {
+ 0)   0.320 us    |      fail();
+ 0)   1.600 us    |    }
+ 0)   8.000 us    |  }
+ 0)               |  still() {
+ 0)   1.600 us    |    inner();
+ 0)   3.200 us    |  }
+";
+
+    /// A comparison with something of everything.
+    pub fn comparison() -> Comparison {
+        let name = |name: &str| Name { name: name.into(), about: format!("{name}.1, gcc 12") };
+        let old = stored("graph", "5.10", &[("true", ""), ("show alloc", OLD)]);
+        let new = stored("graph", "6.12", &[("true", ""), ("show alloc_noprof", NEW)]);
+        let list = |kernel: &str, clock: &str| {
+            let text = format!("a\nb\nc\nd\n{clock}\ne\nf\ng\x1b[2J\n");
+            stored("list", kernel, &[("list <clocks>", &text)])
+        };
+        let mut broken = stored("broken", "6.12", &[]);
+        (broken.verdict, broken.why) = (Verdict::Oops, "a pointer to nothing\nand more".into());
+        let alone = Outcome::OneSided("it is not for 5.10".into());
+        Comparison {
+            names: [name("5.10"), name("6.12")],
+            no_instructions: None,
+            cases: vec![
+                compare("What alloc calls", &old, &new, true),
+                compare("Clocks", &list("5.10", "boot"), &list("6.12", "boot tai"), true),
+                compare("A failure", &stored("broken", "5.10", &[]), &broken, true),
+                compare("No change", &list("5.10", "boot"), &list("6.12", "boot"), true),
+                CaseDiff { name: "module".into(), title: "Modules".into(), outcome: alone },
+            ],
+        }
+    }
+
+    #[test]
+    fn a_case_tells_whether_it_differs() {
+        let cases = comparison().cases;
+        let differs: Vec<bool> = cases.iter().map(CaseDiff::differs).collect();
+        assert_eq!(differs, [true, true, false, false, false]);
+        assert_eq!(words(cases[0].tally(), cases[0].lines()), "1 added, 1 moved");
+        assert_eq!(words(cases[1].tally(), cases[1].lines()), "2 lines of text");
+        assert_eq!(
+            cases[2].outcome,
+            Outcome::Failed(Verdict::Oops, "6.12: oops: a pointer to nothing".into())
+        );
+        let one = stored("c", "5.4", &[("a", ""), ("b", "")]);
+        let other = stored("c", "6.1", &[("a", "")]);
+        let Outcome::OneSided(why) = compare("", &one, &other, true).outcome else { panic!() };
+        assert_eq!(why, "it had 2 commands, and has 1 now");
+    }
+
+    #[test]
+    fn lines_that_are_left_out_are_counted() {
+        let all: Vec<String> = (0..20).map(|at| format!("{at}\n")).collect();
+        let new = all.concat().replace("\n10\n", "\nten\n");
+        let Body::Lines(lines) = lines(&all.concat(), &new) else { panic!() };
+        let of = |line: &str| line.to_owned();
+        let expected = [
+            Line::Left(8),
+            Line::Same(of("8")),
+            Line::Same(of("9")),
+            Line::Gone(of("10")),
+            Line::Added(of("ten")),
+            Line::Same(of("11")),
+            Line::Same(of("12")),
+            Line::Left(7),
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn an_exit_status_is_a_part_of_what_a_command_says() {
+        let mut failed = stored("c", "6.1", &[("a", "x")]).steps.remove(0);
+        failed.status = Some(2);
+        let step = compare_step(&stored("c", "5.4", &[("a", "x")]).steps[0], &failed, [None, None]);
+        let expected = [Line::Same("x".into()), Line::Added("[exit status 2]".into())];
+        assert_eq!(step.body, Body::Lines(expected.into()));
+    }
+
+    #[test]
+    fn instructions_are_compared_where_only_the_kernel_differs() {
+        let own = ["cryptomgr.notests".to_owned(), "pty.legacy_count=0".to_owned()];
+        let why = |change: fn(&mut Fingerprint)| {
+            let mut other = inputs();
+            change(&mut other);
+            differ_besides_the_kernel(&inputs(), &other, &own)
+        };
+        let said = |change| why(change).unwrap_or_default();
+        // What is the kernel's: its image, its modules, its record's words and its clock.
+        assert_eq!(why(|of| (of.image, of.initrd) = ("b".into(), "b".into())), None);
+        assert_eq!(why(|of| of.append = "console=ttyS0 pty.legacy_count=0 panic=-1".into()), None);
+        assert_eq!(why(|of| of.options = of.options.replace("shift=4", "shift=3")), None);
+        assert_eq!(said(|of| of.append.push_str(" quiet")), "the command line is not the same on both sides");
+        assert_eq!(
+            said(|of| of.options = of.options.replace("512M", "1024M")),
+            "the options of QEMU are not the same on both sides"
+        );
+        assert_eq!(said(|of| of.qemu = "8".into()), "QEMU is not the same on both sides");
+        assert_eq!(
+            said(|of| of.programs = String::new()),
+            "the guest's programs are not the same on both sides"
+        );
+        assert_eq!(said(|of| of.options = "-m 512M".into()), "not both sides are bit-exact runs");
+        let case =
+            compare("", &stored("c", "a", &[("show", OLD)]), &stored("c", "b", &[("show", NEW)]), false);
+        assert!(!format!("{case:?}").contains("instructions: Some"));
+    }
 }

@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod compared;
+pub mod page;
 pub mod renames;
 pub mod sides;
 pub mod text;
@@ -45,6 +46,15 @@ pub struct Plan {
 /// # Errors
 /// A side is not known or cannot be had, both are the same, or the page cannot be written.
 pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
+    if let Some(html) = &plan.html {
+        // Runs take minutes: a page that cannot be written is told before.
+        let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if folder.is_some_and(|folder| !folder.is_dir()) || html.is_dir() {
+            return Err(Error::new(format!("cannot write the page {}", html.display()))
+                .because("it is a folder, or is in none that is there")
+                .usage());
+        }
+    }
     let known = cases::load(&h.root)?;
     let cases = cases::select(known, &plan.cases)?;
     let asked = [sides::find(h, &plan.old)?, sides::find(h, &plan.new)?];
@@ -52,10 +62,17 @@ pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let tools = if runs { Some(Tools::get(h)?) } else { None };
     let [old, new] = asked;
     let sides = [sides::ready(h, tools.as_ref(), old)?, sides::ready(h, tools.as_ref(), new)?];
+    let of_stored = |case: &Case| {
+        let mut stored = sides.iter().filter(|side| matches!(side, Side::Stored(..)));
+        stored.all(|side| side.lacks(case).is_none())
+    };
+    // Results need not be of all cases: what was not run is missed only where it is asked for.
+    let cases: Vec<Case> =
+        cases.into_iter().filter(|case| !plan.cases.is_empty() || of_stored(case)).collect();
     let comparison = compare(h, &cases, &sides)?;
     print!("{}", text::text(&comparison, console::colors_enabled()));
     if let Some(html) = &plan.html {
-        fs::write(html, "").context(|| format!("cannot write {}", html.display()))?;
+        fs::write(html, page::page(&comparison)).context(|| format!("cannot write {}", html.display()))?;
     }
     let failed = comparison.cases.iter().filter_map(|case| match case.outcome {
         Outcome::Failed(verdict, _) => Some(verdict),

@@ -12,8 +12,16 @@ const KNOWN: [(&str, &str, &str); 6] = [
 
 /// Why one name is known to have become the other, in whichever direction the kernels are compared.
 pub fn known(old: &str, new: &str) -> Option<&'static str> {
-    let either = |&&(from, to, _): &&(&str, &str, &str)| [(from, to), (to, from)].contains(&(old, new));
-    KNOWN.iter().find(either).map(|(.., why)| *why)
+    old_or_new(old).find(|(name, _)| *name == new).map(|(_, why)| why)
+}
+
+/// The names that one is known to have had or got, with the reasons.
+pub fn old_or_new(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    KNOWN.iter().filter_map(move |(from, to, why)| match name {
+        _ if name == *from => Some((*to, *why)),
+        _ if name == *to => Some((*from, *why)),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -129,7 +129,7 @@ impl Side {
         })
     }
 
-    /// Whether it can have a result of a case; the reason why not, in a sentence.
+    /// Why it cannot have a result of a case, in a sentence; `None` where it can.
     pub fn lacks(&self, case: &Case) -> Option<String> {
         match self {
             Side::Guest(guest, known_as) => {
@@ -138,7 +138,7 @@ impl Side {
             }
             Side::Stored(stored, folder) => {
                 let has = stored.iter().any(|stored| stored.case == case.name);
-                (!has).then(|| format!("{} has no result of it", folder.display()))
+                (!has).then(|| format!("there is no result of it in {}", folder.display()))
             }
         }
     }

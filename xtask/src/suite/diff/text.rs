@@ -35,7 +35,7 @@ fn legend(comparison: &Comparison) -> String {
     match &comparison.no_instructions {
         None => format!(
             "{signs}\ninstr.: instructions of a call, the median, without traced calls below it and \
-             with what the tracer takes"
+             with what the tracer takes (`cost` tells it apart)"
         ),
         Some(why) => printable(&format!("{signs}\ninstructions are not compared: {why}")),
     }
@@ -85,17 +85,14 @@ pub fn summary(case: &CaseDiff) -> String {
     match &case.outcome {
         Outcome::OneSided(why) | Outcome::Failed(_, why) => format!("not compared: {why}"),
         Outcome::Compared(_) if case.differs() => words(case.tally(), case.lines()),
-        Outcome::Compared(_) => "the same".into(),
+        Outcome::Compared(steps) if steps.iter().all(StepDiff::is_dull) => "the same".into(),
+        // Instructions and what compilers append are no change of the calls.
+        Outcome::Compared(_) => "the same calls".into(),
     }
 }
 
 fn write_step(out: &mut String, step: &StepDiff, paint: Paint) {
-    let is_dull = match &step.body {
-        Body::Same => true,
-        Body::Tree(_, rows) => rows.iter().all(Row::is_dull),
-        Body::Lines(_) => false,
-    };
-    if is_dull && step.old_command.is_none() {
+    if step.is_dull() {
         return;
     }
     let command = printable(&step.command);
@@ -117,12 +114,17 @@ fn write_step(out: &mut String, step: &StepDiff, paint: Paint) {
                     Line::Added(line) => (paint.added(), format!("+   {}", printable(line))),
                     Line::Gone(line) => (paint.gone(), format!("-   {}", printable(line))),
                     Line::Same(line) => (paint.dim(), format!("    {}", printable(line))),
-                    Line::Left(count) => (paint.dim(), format!("    … {count} lines the same")),
+                    Line::Left(count) => (paint.dim(), format!("    … {}", left(*count))),
                 };
                 let _ = writeln!(out, "{}", style.apply_to(line.trim_end()));
             }
         }
     }
+}
+
+/// How many lines are left out, in words.
+pub fn left(count: usize) -> String {
+    format!("{count} {} the same", if count == 1 { "line" } else { "lines" })
 }
 
 /// A line of a tree before its columns are known.
@@ -262,4 +264,66 @@ pub fn notes(row: &Row) -> Vec<String> {
         });
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::compared::tests::comparison;
+    use super::*;
+
+    #[test]
+    fn what_changed_is_told_and_the_rest_is_folded() {
+        insta::assert_snapshot!(text(&comparison(), false), @r"
+        - 5.10 (5.10.1, gcc 12)
+        + 6.12 (6.12.1, gcc 12)
+        + added  - gone  ~ renamed  > moved
+        instr.: instructions of a call, the median, without traced calls below it and with what the tracer takes (`cost` tells it apart)
+
+        graph: 1 added, 1 moved
+        - $ show alloc
+        + $ show alloc_noprof
+                          calls           instr.
+            alloc             1  380 → 290 (-90)
+              slab            1  100 → 110 (+10)
+        +     node            1               80
+        >       fail          1               20  was below alloc
+            … 2 the same
+
+        list: 2 lines of text
+          $ list <clocks>
+            … 2 lines the same
+            c
+            d
+        -   boot
+        +   boot tai
+            e
+            f
+            … 1 line the same
+
+        broken: not compared: 6.12: oops: a pointer to nothing
+
+        list: the same
+
+        module: not compared: it is not for 5.10
+        ");
+    }
+
+    #[test]
+    fn colours_are_all_that_a_terminal_has_more() {
+        let coloured = text(&comparison(), true);
+        assert!(coloured.contains("\x1b[32m+     node"), "{coloured:?}");
+        assert_eq!(console::strip_ansi_codes(&coloured), text(&comparison(), false));
+        // What a guest says drives no terminal.
+        assert!(!coloured.contains("\x1b[2J"));
+    }
+
+    #[test]
+    fn why_instructions_are_missing_is_told() {
+        let mut other = comparison();
+        other.no_instructions = Some("QEMU is not the same on both sides".into());
+        assert!(
+            text(&other, false)
+                .contains("\ninstructions are not compared: QEMU is not the same on both sides\n")
+        );
+    }
 }
