@@ -157,7 +157,7 @@ pub fn words(tally: Tally, lines: usize) -> String {
         (gone, "gone"),
         (renamed, "renamed"),
         (moved, "moved"),
-        (counts, "called more or less often"),
+        (counts, "with other counts"),
         (lines, if lines == 1 { "line of text" } else { "lines of text" }),
     ];
     let said: Vec<String> = counted

@@ -257,7 +257,9 @@ fn line(line: &Line) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compared::tests::comparison;
+    use super::super::compared::compare;
+    use super::super::compared::tests::{comparison, stored};
+    use super::super::text::text;
     use super::*;
 
     #[test]
@@ -290,6 +292,20 @@ mod tests {
         assert!(!page.contains("<script>alert"), "{page}");
         assert!(page.contains("list &lt;clocks&gt;"));
         assert_eq!(page.matches("<script>").count(), 1);
+    }
+
+    #[test]
+    fn the_deepest_tree_has_a_page_and_a_text() {
+        let stack = |name: &str| {
+            let head = "# tracer: function\n  sh-1 [000] ....     1.000001: <stack trace>\n";
+            let frames: String = (0..1024).map(|at| format!(" => {name}{at}\n")).collect();
+            head.to_owned() + &frames
+        };
+        let [old, new] = ["old", "new"].map(|name| stored("deep", name, &[("show", &stack(name))]));
+        let mut deep = comparison();
+        deep.cases = vec![compare("Stacks", &old, &new, true)];
+        assert_eq!(page(&deep).matches("<li class").count(), 1 + 2 * 1024);
+        assert_eq!(text(&deep, false).lines().filter(|line| line.starts_with("+  ")).count(), 1024);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The page of `diff` in a real browser: folded, searched, and held against what the guest may say.
+//! `cargo xtask diff` on stored results, and its page in a real browser: folded, searched, and held
+//! against what a guest may say.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
@@ -234,6 +235,62 @@ fn made_up(folder: &Path) -> PathBuf {
     let path = folder.join("page.html");
     fs::write(&path, page(&comparison)).unwrap();
     path
+}
+
+/// `cargo xtask diff` with some arguments: its exit code and what it says on both channels.
+fn diff(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("diff").args(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn stored_results_are_compared_without_a_guest() {
+    let run = tempfile::tempdir().unwrap();
+    let keep = |kernel: &str, case: &str, lines: &str| {
+        let folder = run.path().join(kernel).join(case);
+        fs::create_dir_all(&folder).unwrap();
+        stored(case, kernel, &[&graph(lines)]).save(&folder).unwrap();
+    };
+    keep("5.4", "function-graph", "f() {\n  a();\n}");
+    keep("6.1-src", "function-graph", "f() {\n  b();\n}");
+    keep("5.4", "graph-depth", "f() {\n  a();\n}");
+    keep("6.1-src", "graph-depth", "f() {\n  a();\n}");
+    let [old, new] = ["5.4", "6.1-src"].map(|kernel| run.path().join(kernel).display().to_string());
+    let html = run.path().join("page.html");
+
+    let (code, said, complaints) = diff(&[&old, &new, "--html", html.to_str().unwrap()]);
+    assert_eq!((code, complaints.as_str()), (Some(0), ""));
+    let tree = "\
+function-graph: 1 added, 1 gone
+  $ snaptrace show
+         calls  instr.
+    f        1     463
+-     a      1     100
++     b      1     100
+
+graph-depth: the same
+";
+    assert!(said.ends_with(tree), "{said}");
+    assert!(fs::read_to_string(&html).unwrap().starts_with("<!DOCTYPE html>"));
+
+    let code_of = |arguments: &[&str]| diff(arguments).0;
+    assert_eq!(code_of(&[&old, &new, "--exit-code"]), Some(200));
+    assert_eq!(code_of(&[&old, &new, "graph-depth", "--exit-code"]), Some(0));
+    // A case that was asked for and that nobody ran is told.
+    let (_, said, _) = diff(&[&old, &new, "list"]);
+    assert!(said.contains("list: not compared: there is no result of it in"), "{said}");
+
+    let whole = run.path().display().to_string();
+    let (code, _, complaints) = diff(&[&whole, &new]);
+    assert_eq!(code, Some(2));
+    assert!(complaints.contains("they are of several kernels"), "{complaints}");
+    let (code, _, complaints) = diff(&["debian-61", &new]);
+    assert_eq!(code, Some(2));
+    assert!(complaints.contains("did you mean debian-6.1?"), "{complaints}");
+    let (code, _, complaints) = diff(&[&old, &new, "--html", "/nosuch/page.html"]);
+    assert_eq!(code, Some(2));
+    assert!(complaints.contains("cannot write the page /nosuch/page.html"), "{complaints}");
 }
 
 #[test]
