@@ -104,7 +104,9 @@ impl Browser {
     /// The next message, an answer or an event.
     fn next(&mut self) -> Value {
         loop {
-            if let Message::Text(text) = self.socket.read().unwrap() {
+            let message =
+                self.socket.read().unwrap_or_else(|error| panic!("the browser does not answer: {error}"));
+            if let Message::Text(text) = message {
                 let message: Value = serde_json::from_str(&text).unwrap();
                 if message["method"] == "Network.requestWillBeSent" {
                     let url = message["params"]["request"]["url"].as_str();
