@@ -20,9 +20,12 @@ static EVENT: LazyLock<Regex> = LazyLock::new(|| {
 /// `sh-97 [000] .N.. 1025.700990: <stack trace>`, likewise.
 static STACK: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^ *\S.*?-\d+ +\[\d{3}\].*? \d+\.\d{6}: (?:kernel_stack: +)?<stack trace>\s*$"));
-/// ` => load_elf_phdrs`, `=> load_elf_phdrs (ffffffff84b59cba)`, or an address without a name.
+/// ` => load_elf_phdrs`, `=> load_elf_phdrs (ffffffff84b59cba)`, or one without a name: an address,
+/// or what later kernels say of the trampoline.
 static FRAME: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"^ ?=> (?:0x)?(?:[0-9a-f]{8,}|(?<function>\S+?(?: \[\w+\])?)(?: \([0-9a-f]+\))?)\s*$")
+    regex(
+        r"^ ?=> (?:(?:0x)?[0-9a-f]{8,}|\[FTRACE TRAMPOLINE\]|(?<function>\S+?(?: \[\w+\])?)(?: \([0-9a-f]+\))?)\s*$",
+    )
 });
 
 /// A regular expression of this room; a broken one fails every test here.
@@ -272,6 +275,7 @@ mod tests {
  => do_syscall_64
               sh-97      [000] ....     1.000003: __kmalloc <-fuse_fill [fuse]
               sh-97      [000] ....     1.000004: <stack trace>
+ => [FTRACE TRAMPOLINE]
  => __kmalloc
  => fuse_fill [fuse]
  => do_syscall_64
