@@ -40,6 +40,15 @@ Example: cargo xtask test-vm --kernel debian-6.1 function call-stack
          cargo xtask test-vm --all --junit results.xml
          cargo xtask test-vm --all --shard 1/2 --message-format json";
 
+const DIFF_EXAMPLES: &str = "\
+A and B are kernels, source trees or tarballs (built like the kernel of the
+matrix that fits), or earlier results: RUN or RUN/KERNEL of target/vm.
+Exit codes: 0 compared, whatever differs; with --exit-code 200 (mismatch) where
+something does. A case that failed on a side counts with its verdict.
+Example: cargo xtask diff debian-5.10 debian-6.1 function-graph
+         cargo xtask diff 5.4 ~/linux --html diff.html
+         cargo xtask diff latest/5.4 5.4 --exit-code";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every scenario of the tutorial live in a guest
@@ -64,6 +73,9 @@ pub enum Command {
     /// Tell what the functions of a graph case cost, in instructions
     #[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
     Cost(CostArgs),
+    /// Show what changed between two kernels, case by case
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(DiffArgs),
     /// Prove that every command of the tracer puts the kernel back
     #[command(after_help = "Example: cargo xtask put-back --kernel 5.4 record-graph/KILL")]
     PutBack(PutBackArgs),
@@ -339,6 +351,25 @@ pub struct CostArgs {
     /// A file to put into the guest's /extra (repeatable)
     #[arg(long, value_name = "FILE")]
     pub extra_file: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The old side
+    #[arg(value_name = "A")]
+    pub old: String,
+    /// The new side
+    #[arg(value_name = "B")]
+    pub new: String,
+    /// Cases by name; all when left out
+    #[arg(value_name = "CASE")]
+    pub cases: Vec<String>,
+    /// Write the comparison as one page, which needs no network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Differences count: the exit code is then that of a mismatch
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 #[derive(Debug, Args)]

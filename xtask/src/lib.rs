@@ -4,6 +4,7 @@ pub mod apt;
 pub mod cache;
 pub mod cargo;
 pub mod child;
+pub mod chromium;
 pub mod download;
 pub mod error;
 pub mod harness;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{
-    Bench, BisectArgs, Cli, Command, CostArgs, FaultsArgs, GuestArgs, KernelArgs, ListFormat, MergeArgs,
-    PutBackArgs, RunArgs, TestVmArgs,
+    Bench, BisectArgs, Cli, Command, CostArgs, DiffArgs, FaultsArgs, GuestArgs, KernelArgs, ListFormat,
+    MergeArgs, PutBackArgs, RunArgs, TestVmArgs,
 };
 use xtask::error::{Error, Result};
 use xtask::harness::Harness;
@@ -17,7 +17,7 @@ use xtask::suite::bisect::step::Orders;
 use xtask::suite::compare::Mode;
 use xtask::suite::guest::Wish;
 use xtask::suite::test_vm::Plan;
-use xtask::suite::{bench, bisect, cost, faults, merge, put_back, run, test, test_vm, tour};
+use xtask::suite::{bench, bisect, cost, diff, faults, merge, put_back, run, test, test_vm, tour};
 use xtask::ui::printable;
 use xtask::verdict::Verdict;
 use xtask::{scratch, setup};
@@ -56,6 +56,9 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         Command::Run(args) => run_one(&h, args),
         Command::Cost(args) => cost::run(&h, &cost_plan(args)).map(verdict),
+        Command::Diff(DiffArgs { old, new, cases, html, exit_code }) => {
+            diff::diff(&h, &diff::Plan { old, new, cases, html, exit_code }).map(verdict)
+        }
         Command::PutBack(PutBackArgs { cells, kernels, all_kernels, quick, only }) => {
             put_back::put_back(&h, &put_back::Plan { cells, kernels, all_kernels, quick, only }).map(verdict)
         }

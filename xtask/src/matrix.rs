@@ -146,6 +146,12 @@ impl Record {
         self.source.building().is_none()
     }
 
+    /// Whether a version of Linux, such as `5.4.286`, is of its line.
+    pub fn has_version(&self, version: &str) -> bool {
+        let rest = version.strip_prefix(&self.line);
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+    }
+
     /// Whether commands leave it alone unless it is named: it is there to be compared with, and
     /// takes minutes to build.
     pub fn is_by_name_only(&self) -> bool {
@@ -237,6 +243,20 @@ impl Matrix {
         Err(Error::unknown("kernel", name, &known))
     }
 
+    /// The record that a source of some version is built as.
+    ///
+    /// # Errors
+    /// No record that is built here is of its line.
+    pub fn for_source(&self, version: &str) -> Result<&Record> {
+        let built = || self.kernel.iter().filter(|record| !record.is_ready_made());
+        built().find(|record| record.has_version(version)).ok_or_else(|| {
+            let lines: Vec<&str> = built().map(|record| record.line.as_str()).collect();
+            Error::new(format!("cannot build Linux {version}"))
+                .because("no kernel of the matrix that is built here is of its line")
+                .help(format!("their lines are: {}", lines.join(", ")))
+        })
+    }
+
     fn names(&self) -> impl Iterator<Item = &str> {
         self.kernel.iter().map(|record| record.name.as_str())
     }
@@ -276,6 +296,16 @@ mod tests {
             assert!(!record.source.suites().is_empty(), "{}", record.name);
         }
         assert!(matrix.find("6.1-src").is_ok());
+    }
+
+    #[test]
+    fn a_source_is_built_as_the_kernel_of_its_line() {
+        let matrix = Matrix::parse(FILE, "kernels.toml").unwrap();
+        for (version, name) in [("5.4.302", "5.4"), ("6.1.0-rc1", "6.1-src"), ("6.12.1", "6.12-src")] {
+            assert_eq!(matrix.for_source(version).unwrap().name, name);
+        }
+        let error = matrix.for_source("6.10.0").unwrap_err().to_string();
+        assert!(error.contains("their lines are: 5.4, 5.10, 6.1"), "{error}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn qemu(h: &Harness) -> Result<Qemu> {
     let suite = apt::host_suite().map_err(no_qemu)?;
     let dir = h.cache.fill(&h.ui, KIND, &format!("qemu-{suite}-{FORMAT}"), |dir| {
         h.ui.say(format!("{QEMU} is not installed: unpacking one into the cache"));
-        let apt = Apt::open(h, &suite, &installed_without_qemu()?)?;
+        let apt = Apt::open(h, &suite, &installed_without("qemu-")?)?;
         for deb in apt.download_with_dependencies(h, "qemu-system-x86")? {
             apt::unpack(&deb, dir)?;
             cache::remove(&deb)?;
@@ -131,12 +131,16 @@ fn recent(version: &str) -> bool {
     }
 }
 
-/// What dpkg says is installed, but for the QEMU packages and all that depend on them:
-/// against those, packages of another QEMU conflict, and nothing is installed anyway.
-fn installed_without_qemu() -> Result<String> {
+/// What dpkg says is installed, but for packages whose names begin in some way and all that depend
+/// on them: those are to be fetched, or packages of another version conflict with them, and nothing
+/// is installed anyway.
+///
+/// # Errors
+/// The host has no dpkg status that can be read.
+pub fn installed_without(prefix: &str) -> Result<String> {
     let path = Path::new("/var/lib/dpkg/status");
     let text = fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))?;
-    Ok(without(&text, |name| name.starts_with("qemu-")))
+    Ok(without(&text, |name| name.starts_with(prefix)))
 }
 
 /// A dpkg status without some packages and those that depend on them, directly or not.

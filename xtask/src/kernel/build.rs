@@ -42,7 +42,31 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
     }
     let last = bound.map(|(_, manifest)| manifest);
     let given = given(h, record, request, last.as_ref())?;
-    let tools = toolchain(h, record, request.cc.as_deref())?;
+    let (key, dir) = entry(h, record, &given, request.cc.as_deref(), last.as_ref())?;
+    kernel::bind(h, &record.name, &key, dir)
+}
+
+/// Builds a local tree or tarball with a record's configuration. The record's name goes on
+/// standing for what it stood for; this kernel is named after its source.
+pub fn apart(h: &Harness, record: &Record, path: &Path) -> Result<Kernel> {
+    let given = source::local(h, record, path)?;
+    let (_, dir) = entry(h, record, &given, None, None)?;
+    let manifest = kernel::read_manifest(&dir)?;
+    let file = given.path.file_name().unwrap_or_default().to_string_lossy();
+    let name = file.split(".tar").next().unwrap_or_default().trim_start_matches('.');
+    Ok(Kernel::new(&format!("{name}@{}", &given.digest[..7]), dir, manifest))
+}
+
+/// The entry of a source's kernel in the cache, built if there is none, with its key.
+fn entry(
+    h: &Harness,
+    record: &Record,
+    given: &Given,
+    cc: Option<&str>,
+    last: Option<&Manifest>,
+) -> Result<(String, PathBuf)> {
+    let inputs = kernel::record_digest(h, record)?;
+    let tools = toolchain(h, record, cc)?;
     let mut key = Keyed::new();
     key.add("record", &inputs);
     key.add("source", &given.digest);
@@ -55,9 +79,9 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
         let _lock = h.cache.lock(&h.ui, &name)?;
         let scratch = h.cache.folder("build")?.join(&record.name);
         let log = h.cache.folder("logs")?.join(format!("{name}.log"));
-        let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
+        let job = Job { record, given, tools: &tools, scratch: &scratch, log: &log };
         // How many files there are is known from the last build; before, it is an estimate.
-        let known = last.as_ref().and_then(|manifest| manifest.build_steps);
+        let known = last.and_then(|manifest| manifest.build_steps);
         let guess = record.source.building().map(|building| building.steps);
         let expected = known.or(guess).map(|files| Expected { files, estimated: known.is_none() });
         let objects = compile(h, &job, ObjectTree::configured(h, &job)?, expected)?;
@@ -67,7 +91,7 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
         cache::remove(&log)?;
         cache::remove(&scratch)
     })?;
-    kernel::bind(h, &record.name, &key, dir)
+    Ok((key, dir))
 }
 
 /// The source to build from: the one asked for, else the one last built from, else the

@@ -115,6 +115,20 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
     }
 }
 
+/// Builds a local tree or tarball as the kernel of the matrix that fits its version. Names of the
+/// matrix go on standing for what they stood for; this kernel is named after its source.
+///
+/// Returns the record that it was built as, too.
+///
+/// # Errors
+/// It is no kernel tree, or of no line that is built here, or does not build.
+pub fn of_source(h: &Harness, path: &Path) -> Result<(Record, Kernel)> {
+    let version = source::version_of(h, path)?;
+    let record = h.matrix()?.for_source(&version)?.clone();
+    let kernel = build::apart(h, &record, path)?;
+    Ok((record, kernel))
+}
+
 /// Unpacks a record's own source into a folder, and returns the tree's top.
 ///
 /// # Errors

@@ -13,6 +13,9 @@ use crate::harness::Harness;
 use crate::kernel::{Keyed, hex};
 use crate::matrix::Record;
 
+/// The most that is read of a Makefile for the version at its head, in bytes.
+const MAKEFILE_LIMIT: u64 = 64 << 10;
+
 /// A source to build from, with the digest of all that is in it.
 #[derive(Clone, Debug)]
 pub struct Given {
@@ -57,6 +60,33 @@ pub fn local(h: &Harness, record: &Record, path: &Path) -> Result<Given> {
         let provenance = format!("the tarball {}, SHA-256 {digest}", path.display());
         Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
     }
+}
+
+/// The version of a local tree or tarball. Of a tarball no more is read than up to its Makefile.
+///
+/// # Errors
+/// It cannot be read, or is no kernel tree.
+pub fn version_of(h: &Harness, path: &Path) -> Result<String> {
+    let failed = || format!("cannot tell which Linux {} is", path.display());
+    let mut makefile = Vec::new();
+    if path.is_dir() {
+        makefile = fs::read(path.join("Makefile")).context(failed)?;
+    } else {
+        let bar = h.ui.bytes("looking for the Makefile", None);
+        let file = File::open(path).context(failed)?;
+        let mut archive = tar::Archive::new(decoder(path, Counted { file, bar: &bar, done: 0 })?);
+        for entry in archive.entries().context(failed)? {
+            let entry = entry.context(failed)?;
+            // At the top, or in the one folder that is there.
+            let name = entry.path().context(failed)?.into_owned();
+            if name.file_name().is_some_and(|name| name == "Makefile") && name.components().count() <= 2 {
+                entry.take(MAKEFILE_LIMIT).read_to_end(&mut makefile).context(failed)?;
+                break;
+            }
+        }
+    }
+    version(&String::from_utf8_lossy(&makefile))
+        .ok_or_else(|| Error::new(failed()).because("no Makefile in it gives VERSION and PATCHLEVEL"))
 }
 
 /// Makes a tree of a source; a tarball is unpacked into `scratch`.
@@ -146,10 +176,7 @@ fn check(record: &Record, path: &Path) -> Result<Tree> {
         .context(|| format!("cannot read {}", path.join("Makefile").display()))?;
     let version = version(&String::from_utf8_lossy(&makefile))
         .ok_or_else(|| no_tree("its Makefile gives no VERSION and PATCHLEVEL"))?;
-    let in_line = version
-        .strip_prefix(&record.line)
-        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
-    if !in_line {
+    if !record.has_version(&version) {
         return Err(Error::new(format!("{} is Linux {version}", path.display()))
             .because(format!("the name {} stands for Linux {}.y only", record.name, record.line))
             .help(format!(

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cases::{self, Case, CaseStep};
-use super::graph::{self, Call};
+use super::graph::{self, Call, instructions, median};
 use super::guest::{Guest, Tools, Wish};
 use super::renames;
 use super::results::{self, Stored};
@@ -266,16 +266,6 @@ impl Tracer {
         let within = instructions(median(leaves), shift);
         Ok(Tracer { within, around: instructions(median(per_call), shift) - within })
     }
-}
-
-/// Nanoseconds of guest time in instructions, to the nearest.
-fn instructions(nanoseconds: i64, shift: u8) -> i64 {
-    (nanoseconds + (1 << shift) / 2) >> shift
-}
-
-fn median(mut values: Vec<i64>) -> i64 {
-    values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
 }
 
 /// The functions with enough calls, dearest first.

@@ -114,6 +114,17 @@ fn duration(text: &str) -> Option<i64> {
     Some(found["us"].parse::<i64>().ok()? * 1000 + fraction.get(..3)?.parse::<i64>().ok()?)
 }
 
+/// Nanoseconds of guest time in instructions, to the nearest; one takes 2^`shift` nanoseconds.
+pub fn instructions(nanoseconds: i64, shift: u8) -> i64 {
+    (nanoseconds + (1 << shift) / 2) >> shift
+}
+
+/// The value in the middle, 0 where there is none.
+pub fn median(mut values: Vec<i64>) -> i64 {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use crate::download;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::initramfs::{Archive, Programs, build};
-use crate::kernel::{self, Kernel};
+use crate::kernel::{self, Kernel, Keyed};
 use crate::matrix::Record;
 use crate::setup::{self, Qemu};
 use crate::verdict::Verdict;
@@ -115,7 +115,18 @@ pub struct Guest {
     qemu: Qemu,
     base: Vec<u8>,
     image_digest: String,
+    programs_digest: String,
     wish: Wish,
+}
+
+/// A digest of files with their names.
+fn digest_of(files: &[PathBuf]) -> Result<String> {
+    let mut digest = Keyed::new();
+    for file in files {
+        let bytes = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
+        digest.add(&file.file_name().unwrap_or_default().to_string_lossy(), bytes);
+    }
+    Ok(digest.finish())
 }
 
 impl Guest {
@@ -134,18 +145,24 @@ impl Guest {
         kernel::config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
         let modules = [&record.boot_modules[..], &record.case_modules[..]].concat();
         let mut archive = Archive::base(&tools.programs, &kernel.modules, &modules)?;
+        let Programs { init, workload, snaptrace, .. } = &tools.programs;
+        let mut ours = vec![init.clone(), workload.clone(), snaptrace.clone()];
         if wish.busybox {
-            archive.add("bin/busybox", &setup::busybox(h)?)?;
+            let busybox = setup::busybox(h)?;
+            archive.add("bin/busybox", &busybox)?;
+            ours.push(busybox);
         }
         for file in &wish.extra {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             archive.add(&format!("extra/{name}"), file)?;
+            ours.push(file.clone());
         }
         let mut guest = Guest {
             accel: Accel::Tcg,
             record: record.clone(),
             qemu: tools.qemu.clone(),
             base: archive.pack()?,
+            programs_digest: digest_of(&ours)?,
             image_digest: kernel.vmlinux_sha256.clone(),
             wish,
             kernel,
@@ -263,6 +280,7 @@ impl Guest {
             append: machine.append.clone(),
             qemu: self.qemu.version.clone(),
             options: machine.options(&self.qemu),
+            programs: self.programs_digest.clone(),
         }
     }
 

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod cases;
 pub mod compare;
 pub mod cost;
+pub mod diff;
 pub mod events;
 pub mod faults;
 pub mod graph;

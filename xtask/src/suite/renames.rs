@@ -2,6 +2,7 @@
 //! why; pure.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use crate::error::{Error, Result};
 
@@ -118,6 +119,47 @@ pub fn explained_on(message: &str, version: &str) -> Vec<String> {
     RENAMES.iter().filter(misses).map(sentence).collect()
 }
 
+/// Since when and why a function has another name: `since 6.10: …`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    since: (u32, u32),
+    why: &'static str,
+}
+
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Known { since: (major, minor), why } = self;
+        write!(f, "since {major}.{minor}: {why}")
+    }
+}
+
+/// Why one name is known to have become the other, in whichever direction kernels are compared.
+pub fn known(old: &str, new: &str) -> Option<Known> {
+    other_names(old).into_iter().find(|(name, _)| *name == new).map(|(_, known)| known)
+}
+
+/// The names that a function is known to have had or got, the nearest first.
+pub fn other_names(name: &str) -> Vec<(&'static str, Known)> {
+    let mut found: Vec<(&'static str, Known)> = Vec::new();
+    let mut at = 0;
+    let mut of = name;
+    loop {
+        for Rename { old, new, since, why } in &RENAMES {
+            let Some(new) = new else { continue };
+            let other = match of {
+                _ if of == *old => new,
+                _ if of == *new => old,
+                _ => continue,
+            };
+            if *other != name && !found.iter().any(|(known, _)| known == other) {
+                found.push((other, Known { since: *since, why }));
+            }
+        }
+        let Some((next, _)) = found.get(at) else { return found };
+        (of, at) = (next, at + 1);
+    }
+}
+
 fn sentence(rename: &Rename) -> String {
     let Rename { old, new, since: (major, minor), why } = rename;
     match new {
@@ -156,6 +198,18 @@ mod tests {
         ] {
             assert_eq!(name_on(name, version), expected, "{name} on {version}");
         }
+    }
+
+    #[test]
+    fn names_are_known_in_both_directions_and_over_several_steps() {
+        let said = |old, new| known(old, new).map(|known| known.to_string());
+        let since = "since 5.10: it is named as other helpers behind system calls are";
+        assert_eq!(said("_do_fork", "kernel_clone").as_deref(), Some(since));
+        assert_eq!(said("kernel_clone", "_do_fork").as_deref(), Some(since));
+        assert!(said("kvmalloc_node", "__kvmalloc_node_noprof").unwrap().starts_with("since 6.11: "));
+        assert_eq!(said("__kmalloc", "__kmalloc_node_noprof"), None);
+        assert_eq!(said("_do_fork", "_do_fork"), None);
+        assert_eq!(other_names("kmalloc_slab"), []);
     }
 
     #[test]

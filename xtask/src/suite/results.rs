@@ -5,7 +5,7 @@
 //! review and acceptance work without a VM.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
@@ -76,6 +76,8 @@ pub struct Fingerprint {
     pub qemu: String,
     /// QEMU's options, with plain names for the files.
     pub options: String,
+    /// SHA-256 of our own programs in the initramfs: what of it does not come from the kernel.
+    pub programs: String,
 }
 
 impl Fingerprint {
@@ -108,12 +110,21 @@ impl Fingerprint {
         self.options.split_whitespace().any(|word| word == "-icount")
     }
 
+    /// The instruction-count clock's shift, where it drove the run: an instruction counts
+    /// 2^shift nanoseconds.
+    pub fn shift(&self) -> Option<u8> {
+        let words = self.options.split_whitespace();
+        let clock = words.skip_while(|word| *word != "-icount").nth(1)?;
+        clock.split(',').find_map(|setting| setting.strip_prefix("shift="))?.parse().ok()
+    }
+
     fn differing<'a>(&'a self, other: &'a Fingerprint) -> Option<(&'static str, &'a str, &'a str)> {
-        let parts: [(&str, &str, &str); 5] = [
+        let parts: [(&str, &str, &str); 6] = [
             ("kernel image", &self.image, &other.image),
             ("command line", &self.append, &other.append),
             ("QEMU", &self.qemu, &other.qemu),
             ("options of QEMU", &self.options, &other.options),
+            ("guest's programs", &self.programs, &other.programs),
             ("initramfs", &self.initrd, &other.initrd),
         ];
         parts.into_iter().find(|(_, one, another)| one != another)
@@ -173,6 +184,21 @@ pub fn scratch(root: &Path) -> Result<Scratch> {
     fs::create_dir_all(&folder).context(|| format!("cannot create {}", folder.display()))?;
     prune(&folder)?;
     Scratch::new(&folder, "run-")
+}
+
+/// A folder for a new run, named after the time; the oldest ones go.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn new_run(root: &Path) -> Result<PathBuf> {
+    let folder = folder(root);
+    let failed = || format!("cannot create a folder for the results in {}", folder.display());
+    fs::create_dir_all(&folder).context(failed)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let run = folder.join(format!("{:012}.{:03}", now.as_secs(), now.subsec_millis()));
+    fs::create_dir(&run).context(failed)?;
+    prune(&folder)?;
+    Ok(run)
 }
 
 /// The folder of a case in a run, made if need be. Neither name can lead out of the run.
@@ -321,6 +347,9 @@ mod tests {
         let other = Fingerprint { append: "quiet word".into(), ..Fingerprint::default() };
         assert_eq!(one.difference(&one), None);
         assert_eq!(one.difference(&other), Some("command line"));
+        assert_eq!(one.shift(), None);
+        let exact = Fingerprint { options: "-m 512M -icount shift=4,sleep=off".into(), ..one.clone() };
+        assert_eq!(exact.shift(), Some(4));
         assert_eq!(one.explain(&one), None);
         assert_eq!(one.explain(&other).unwrap(), "the command line (`word` is new)");
         assert_eq!(other.explain(&one).unwrap(), "the command line (`word` is gone)");

@@ -12,6 +12,7 @@ use super::put_back;
 use super::summary::Tally;
 use super::test_vm::{self, Plan};
 use crate::cargo::cargo;
+use crate::chromium;
 use crate::error::{Context, Error, Result};
 use crate::harness::{ALL_KERNELS_VAR, Harness};
 use crate::kernel::{self, Request};
@@ -26,8 +27,12 @@ const LINTS: [&str; 8] =
 type Part = (&'static str, fn(&Harness) -> Result<Verdict>);
 
 /// What takes minutes and is run with `--full` only.
-const SLOW: [Part; 3] =
-    [("faults", all_faults), ("the kernel put back", all_put_back), ("bisect", planted_commit)];
+const SLOW: [Part; 4] = [
+    ("faults", all_faults),
+    ("the kernel put back", all_put_back),
+    ("bisect", planted_commit),
+    ("the page of diff", page_in_a_browser),
+];
 
 /// Formatting, lints, host tests, the quickest faults, then the VM cases on the kernels at hand;
 /// with `full` the slow parts after that.
@@ -106,6 +111,19 @@ fn planted_commit(h: &Harness) -> Result<Verdict> {
     sh.change_dir(&h.sources);
     let test = ["test", "--locked", "--package", "xtask", "--test", "bisect", "--", "--ignored"];
     stage(h, "test of bisect", cargo(&sh).args(test))?;
+    Ok(Verdict::Pass)
+}
+
+/// The page of `diff` in Chromium, which is a hundred megabytes to fetch.
+fn page_in_a_browser(h: &Harness) -> Result<Verdict> {
+    if let Err(error) = chromium::get(h) {
+        h.ui.say(format!("Chromium: unavailable: {error}"));
+        return Ok(Verdict::Unavailable);
+    }
+    let sh = Shell::new().context(|| "cannot start a shell".into())?;
+    sh.change_dir(&h.sources);
+    let test = ["test", "--locked", "--package", "xtask", "--test", "diff", "--", "--ignored", "the_page"];
+    stage(h, "test of the page", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }
 

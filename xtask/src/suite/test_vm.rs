@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use initramfs::protocol::{Frame, Hello, Status};
 
@@ -235,20 +235,14 @@ fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// A folder for a new run; `latest` points to it, and old runs go.
+/// A folder for a new run, which `latest` points to.
 fn new_run(root: &Path) -> Result<PathBuf> {
-    let folder = results::folder(root);
-    let failed = || format!("cannot create a folder for the results in {}", folder.display());
-    fs::create_dir_all(&folder).context(failed)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let name = format!("{:012}.{:03}", now.as_secs(), now.subsec_millis());
-    let run = folder.join(&name);
-    fs::create_dir(&run).context(failed)?;
-    results::prune(&folder)?;
+    let run = results::new_run(root)?;
+    let failed = || format!("cannot make {} the latest run", run.display());
     // A link made aside and renamed is never missing, even with two commands at once.
     let aside = run.join(".latest");
-    symlink(&name, &aside).context(failed)?;
-    fs::rename(&aside, folder.join("latest")).context(failed)?;
+    symlink(run.file_name().unwrap_or_default(), &aside).context(failed)?;
+    fs::rename(&aside, results::folder(root).join("latest")).context(failed)?;
     Ok(run)
 }
 
