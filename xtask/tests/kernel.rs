@@ -243,6 +243,31 @@ fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
 }
 
 #[test]
+fn a_source_of_its_own_takes_no_name_over() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let kernel = bench.obtain_from(&record, &bench.path("tree")).unwrap();
+    let patched = bench.tree("patched", Flaw::None);
+    fs::write(patched.join("patch"), "another\n").unwrap();
+
+    let of_source = |path: &Path| kernel::of_source(&bench.harness(), path);
+    let (built_as, other) = of_source(&patched).unwrap();
+    assert_eq!((built_as.name, other.version.as_str()), (record.name.clone(), "5.4.7"));
+    assert!(other.name.starts_with("patched@") && other.name.len() == 15, "{}", other.name);
+    assert_ne!(other.dir, kernel.dir);
+    assert_eq!(bench.at_hand(&record).unwrap().dir, kernel.dir);
+    assert_eq!(bench.builds(), 2);
+    // The same source is the same kernel, under whatever name.
+    assert_eq!(of_source(&bench.path("tree")).unwrap().1.dir, kernel.dir);
+    assert_eq!(bench.builds(), 2);
+    // A tarball tells its version by the Makefile in it.
+    fs::write(bench.path("tiny.tar"), bench.tarball()).unwrap();
+    assert_eq!(of_source(&bench.path("tiny.tar")).unwrap().1.version, "5.4.7");
+    let error = of_source(&bench.path("kernel-configs")).unwrap_err().to_string();
+    assert!(error.starts_with("cannot tell which Linux"), "{error}");
+}
+
+#[test]
 fn the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented() {
     let bench = Bench::new();
     let empty = server(|_, _| Reply::not_found());

@@ -2,6 +2,8 @@
 //!
 //! What guests said is escaped, and the page's policy lets nothing run or load but what is ours.
 
+use std::collections::HashSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -173,7 +175,7 @@ fn rows(shape: Shape, rows: &[Row], depth: usize) -> Markup {
 
 fn columns(shape: Shape, row: &Row, depth: usize) -> Markup {
     let figures = instructions(row);
-    let notes = notes(row).join("; ");
+    let notes = notes(row, &mut HashSet::new()).join("; ");
     html! {
         span.fold {}
         (signed(sign(row)))

@@ -1,5 +1,6 @@
 //! A comparison as text: coloured for terminals, plain for anything else; pure.
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use console::{Style, measure_text_width};
@@ -139,7 +140,7 @@ struct Entry {
 
 fn write_tree(out: &mut String, shape: Shape, rows: &[Row], paint: Paint) {
     let mut entries = Vec::new();
-    collect(&mut entries, shape, rows, 0, paint);
+    collect(&mut entries, &mut HashSet::new(), shape, rows, 0, paint);
     let width = |column: fn(&Entry) -> &str| {
         entries.iter().map(|entry| measure_text_width(column(entry))).max().unwrap_or(0)
     };
@@ -168,7 +169,14 @@ fn write_tree(out: &mut String, shape: Shape, rows: &[Row], paint: Paint) {
     entries.iter().for_each(line);
 }
 
-fn collect(entries: &mut Vec<Entry>, shape: Shape, rows: &[Row], depth: usize, paint: Paint) {
+fn collect(
+    entries: &mut Vec<Entry>,
+    told: &mut HashSet<String>,
+    shape: Shape,
+    rows: &[Row],
+    depth: usize,
+    paint: Paint,
+) {
     let indent = depth * 2;
     let mut rows = rows.iter().peekable();
     while let Some(row) = rows.next() {
@@ -202,9 +210,9 @@ fn collect(entries: &mut Vec<Entry>, shape: Shape, rows: &[Row], depth: usize, p
             name: format!("{}   {:indent$}{below}{}", sign(row), "", printable(row.name())),
             calls: calls(row),
             instructions: instructions(row).join(" "),
-            note: printable(&notes(row).join("; ")),
+            note: printable(&notes(row, told).join("; ")),
         });
-        collect(entries, shape, &row.rows, depth + 1, paint);
+        collect(entries, told, shape, &row.rows, depth + 1, paint);
     }
 }
 
@@ -241,15 +249,20 @@ pub fn instructions(row: &Row) -> Vec<String> {
     }
 }
 
-/// What else there is to say of a row: its old name and place.
-pub fn notes(row: &Row) -> Vec<String> {
+/// What else there is to say of a row: its old name and place. The reason for a rename is left out
+/// where it has been `told` already.
+pub fn notes(row: &Row, told: &mut HashSet<String>) -> Vec<String> {
     let Change::Both(both) = &row.change else { return Vec::new() };
     let Both { old, rename, moved, .. } = &**both;
     let mut notes = Vec::new();
-    match rename {
-        Some(Rename::Known(why)) => notes.push(format!("{} → {}, {why}", old.name, row.name())),
-        Some(Rename::Guess) => notes.push(format!("{} → {}, a guess", old.name, row.name())),
-        None => {}
+    if let Some(rename) = rename {
+        let renamed = format!("{} → {}", old.name, row.name());
+        let is_new = told.insert(renamed.clone());
+        notes.push(match rename {
+            Rename::Known(_) if !is_new => renamed,
+            Rename::Known(why) => format!("{renamed}, {why}"),
+            Rename::Guess => format!("{renamed}, a guess"),
+        });
     }
     match both.suffixes() {
         Some((old, "")) => notes.push(format!("the compiler's {old} is gone")),
@@ -268,7 +281,8 @@ pub fn notes(row: &Row) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compared::tests::comparison;
+    use super::super::compared::compare;
+    use super::super::compared::tests::{comparison, stored};
     use super::*;
 
     #[test]
@@ -315,6 +329,23 @@ mod tests {
         assert_eq!(console::strip_ansi_codes(&coloured), text(&comparison(), false));
         // What a guest says drives no terminal.
         assert!(!coloured.contains("\x1b[2J"));
+    }
+
+    #[test]
+    fn the_reason_for_a_rename_is_told_once() {
+        let graph = |name: &str| {
+            let call = format!(" 0)   1.600 us    |    {name}();\n");
+            let outer =
+                |outer: &str| format!(" 0)               |  {outer}() {{\n{call} 0)   8.000 us    |  }}\n");
+            format!("# tracer: function_graph\n{}{}", outer("one"), outer("other"))
+        };
+        let [old, new] =
+            ["_do_fork", "kernel_clone"].map(|name| stored("c", name, &[("show", &graph(name))]));
+        let case = compare("", &old, &new, true);
+        let text = text(&Comparison { cases: vec![case], ..comparison() }, false);
+        let told: Vec<&str> = text.lines().filter(|line| line.contains("_do_fork")).collect();
+        assert!(told[0].ends_with("_do_fork → kernel_clone, since 5.10: also for kernel threads"), "{text}");
+        assert!(told[1].ends_with("_do_fork → kernel_clone"), "{text}");
     }
 
     #[test]
