@@ -23,7 +23,7 @@ use xtask::suite::results::{Fingerprint, Stored, StoredStep};
 use xtask::verdict::Verdict;
 
 /// What the picture in README shows.
-const PICTURE: [&str; 5] = ["debian-5.10", "debian-6.1", "function-graph", "graph-depth", "call-stack"];
+const PICTURE: [&str; 5] = ["debian-5.10", "debian-6.12", "function-graph", "graph-depth", "call-stack"];
 
 /// A name that would do something if it were taken for more than a name.
 const HOSTILE: &str = "<img/src=x:y/onerror=document.title='hit'>";
