@@ -382,9 +382,14 @@ impl Parser<'_> {
             self.expect("{")?;
             let value = self.choice()?;
             self.expect(",")?;
-            let Token::Text(name) = self.next()? else { return None };
+            if let Some(Token::Text(name)) = self.peek().cloned() {
+                self.at += 1;
+                names.push((constant(&value), name));
+            } else {
+                // A null pointer in a name's place ends the kernel's own list, as 7.x writes out.
+                constant(&self.choice()?).filter(|null| *null == 0)?;
+            }
             self.expect("}")?;
-            names.push((constant(&value), name));
         }
         Some(names)
     }
@@ -542,6 +547,14 @@ mod tests {
         assert_eq!((ours.as_str(), theirs.as_str()), ("4", "204"));
         let [ours, theirs] = shown("\"%llx\", (REC->a | 1) * 2").map(|text| text.unwrap());
         assert_eq!((ours.as_str(), theirs.as_str()), ("e", "e"));
+    }
+
+    #[test]
+    fn a_null_pointer_ends_a_list_of_names() {
+        let flags = "\"%s\", __print_flags(REC->a, \"|\", {4, \"FOUR\"}, { 0, ((void *)0) } )";
+        let [ours, theirs] = shown(flags).map(|text| text.unwrap());
+        assert_eq!((ours.as_str(), theirs.as_str()), ("FOUR", "FOUR"));
+        assert_eq!(shown("\"%s\", __print_flags(REC->a, \"|\", {4, 1})"), [None, None]);
     }
 
     #[test]

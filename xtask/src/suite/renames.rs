@@ -50,7 +50,7 @@ const RENAMES: [Rename; 10] = [
         (6, 11),
         "it also takes the bucket that is allocated from",
     ),
-    gone("should_failslab", (6, 11), "it is called only where CONFIG_SHOULD_FAILSLAB is set"),
+    gone("should_failslab", (6, 11), "it is called only where CONFIG_FAILSLAB is set"),
     renamed("do_filp_open", "do_file_open", (7, 0), "it is named as its sibling do_file_open_root is"),
 ];
 
