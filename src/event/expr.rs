@@ -551,9 +551,9 @@ mod tests {
 
     #[test]
     fn a_null_pointer_ends_a_list_of_names() {
-        let flags = "\"%s\", __print_flags(REC->a, \"|\", {4, \"FOUR\"}, { 0, ((void *)0) } )";
+        let flags = "\"%s\", __print_flags(REC->a, \"|\", {4, \"FOUR\"}, {2, \"TWO\"}, { 0, ((void *)0) } )";
         let [ours, theirs] = shown(flags).map(|text| text.unwrap());
-        assert_eq!((ours.as_str(), theirs.as_str()), ("FOUR", "FOUR"));
+        assert_eq!((ours.as_str(), theirs.as_str()), ("FOUR|TWO", "FOUR|TWO"));
         assert_eq!(shown("\"%s\", __print_flags(REC->a, \"|\", {4, 1})"), [None, None]);
     }
 

@@ -25,7 +25,7 @@ const OURS: [(&str, &str); 20] = [
     ("function", "-p function -l 'vfs_*' -l '__kmalloc*' -l '*path*'"),
     ("stack", "-p function -l '__kmalloc*' --func-stack"),
     ("graph", "-p function_graph -g vfs_read -g vfs_open"),
-    ("graph-depth", "-p function_graph -g do_filp_open --max-graph-depth 3 -e sched:sched_switch"),
+    ("graph-depth", "-p function_graph -g 'do_fil?_open' --max-graph-depth 3 -e sched:sched_switch"),
     ("events", "-e sched -e kmem -e syscalls -e timer -e irq"),
     ("all-events", "-e '*:*'"),
     ("mixed", "-p function -l '*alloc*' -e sched -e syscalls:sys_enter_openat"),
