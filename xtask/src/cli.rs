@@ -227,17 +227,24 @@ pub struct MergeArgs {
     pub output: OutputArgs,
 }
 
+/// On which kernels something runs that takes long on each.
 #[derive(Debug, Args)]
-pub struct FaultsArgs {
-    /// Faults by name; all when left out
-    #[arg(value_name = "NAME")]
-    pub names: Vec<String>,
+pub struct ReferencesArgs {
     /// A kernel (repeatable); the references at hand when left out
     #[arg(long = "kernel", value_name = "NAME")]
     pub kernels: Vec<String>,
     /// All usual kernels at hand, and not only the references
     #[arg(long, conflicts_with = "kernels")]
     pub all_kernels: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FaultsArgs {
+    /// Faults by name; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    pub on: ReferencesArgs,
     /// Only those that `test` causes, on one kernel
     #[arg(long)]
     pub quick: bool,
@@ -317,12 +324,8 @@ pub struct PutBackArgs {
     /// Cells, COMMAND/END/STATE or a part of it; all when left out
     #[arg(value_name = "CELL")]
     pub cells: Vec<String>,
-    /// A kernel (repeatable); the references at hand when left out
-    #[arg(long = "kernel", value_name = "NAME")]
-    pub kernels: Vec<String>,
-    /// All usual kernels at hand, and not only the references
-    #[arg(long, conflicts_with = "kernels")]
-    pub all_kernels: bool,
+    #[command(flatten)]
+    pub on: ReferencesArgs,
     /// A few cells of each kind
     #[arg(long)]
     pub quick: bool,

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use cli::{
     Bench, BisectArgs, Cli, Command, CostArgs, DiffArgs, FaultsArgs, GuestArgs, KernelArgs, ListFormat,
-    MergeArgs, PutBackArgs, RunArgs, TestVmArgs,
+    MergeArgs, PutBackArgs, ReferencesArgs, RunArgs, TestVmArgs,
 };
 use xtask::error::{Error, Result};
 use xtask::harness::Harness;
@@ -59,7 +59,8 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Diff(DiffArgs { old, new, cases, html, exit_code }) => {
             diff::diff(&h, &diff::Plan { old, new, cases, html, exit_code }).map(verdict)
         }
-        Command::PutBack(PutBackArgs { cells, kernels, all_kernels, quick, only }) => {
+        Command::PutBack(PutBackArgs { cells, on, quick, only }) => {
+            let ReferencesArgs { kernels, all_kernels } = on;
             put_back::put_back(&h, &put_back::Plan { cells, kernels, all_kernels, quick, only }).map(verdict)
         }
         Command::Bisect(args) => bisect::bisect(&h, &bisect_plan(args)).map(|()| 0),
@@ -128,7 +129,7 @@ fn cause_faults(h: &Harness, args: FaultsArgs) -> Result<u8> {
         return Ok(0);
     }
     let by_name = !args.names.is_empty();
-    let FaultsArgs { names, kernels, all_kernels, quick, .. } = args;
+    let FaultsArgs { names, on: ReferencesArgs { kernels, all_kernels }, quick, .. } = args;
     let plan = faults::Plan { names, kernels, all_kernels, quick };
     Ok(faults::run(h, &plan)?.exit_code(by_name))
 }
