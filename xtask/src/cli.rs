@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use xtask::suite::events::Format;
+use xtask::suite::ci::events::Format;
+use xtask::suite::ci::shard::Shard;
 use xtask::suite::put_back::Side;
 use xtask::suite::run::Get;
-use xtask::suite::shard::Shard;
 use xtask::vm::{Accel, Exactness};
 
 /// The harness of snaptrace: kernels, virtual machines and snapshots.

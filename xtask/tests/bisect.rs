@@ -10,8 +10,8 @@ use std::process::{Command, Output};
 use xtask::cache::Cache;
 use xtask::harness::Harness;
 use xtask::kernel;
+use xtask::suite::test::BISECTED;
 
-const KERNEL: &str = "6.1-src";
 const CASE: &str = "function-graph";
 
 /// What the guests' kernel is not made of, and takes git long; Kconfig needs its own files of all.
@@ -100,7 +100,7 @@ fn plant(tree: &Path) -> String {
 
 fn bisect(tree: &Path, good: &str, bad: &str) -> (Output, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["bisect", "--good", good, "--bad", bad, "--case", CASE, "--kernel", KERNEL])
+        .args(["bisect", "--good", good, "--bad", bad, "--case", CASE, "--kernel", BISECTED])
         .arg(tree)
         .output()
         .unwrap();
@@ -116,7 +116,7 @@ fn a_planted_commit_is_named_and_what_does_not_build_is_skipped() {
     let h = Harness::new(root(), Cache::open().unwrap(), false);
     let matrix = h.matrix().unwrap();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let tree = kernel::unpack(&h, matrix.find(KERNEL).unwrap(), &folder.path().join("source")).unwrap();
+    let tree = kernel::unpack(&h, matrix.find(BISECTED).unwrap(), &folder.path().join("source")).unwrap();
     let planted = plant(&tree);
     let before = (git(&tree, &["status", "--porcelain"]), git(&tree, &["rev-parse", "HEAD"]));
 

@@ -129,6 +129,14 @@ pub fn of_source(h: &Harness, path: &Path) -> Result<(Record, Kernel)> {
     Ok((record, kernel))
 }
 
+/// Fetches a record's own source, so that [`unpack`] finds it.
+///
+/// # Errors
+/// It cannot be had (verdict `unavailable`), or the record has none.
+pub fn fetch_source(h: &Harness, record: &Record) -> Result<()> {
+    build::given(h, record, &Request::default(), None).map(drop)
+}
+
 /// Unpacks a record's own source into a folder, and returns the tree's top.
 ///
 /// # Errors

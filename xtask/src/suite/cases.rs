@@ -6,7 +6,7 @@ use std::{fs, iter};
 use initramfs::{Job, Step};
 use serde::Deserialize;
 
-use super::renames;
+use super::compare::renames;
 use crate::error::{Context, Error, Result};
 use crate::matrix::Record;
 

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::cases::{self, Case, CaseStep};
+use super::compare::renames;
 use super::graph::{self, Call, instructions, median};
 use super::guest::{Guest, Tools, Wish};
-use super::renames;
 use super::results::{self, Stored};
 use super::test_vm;
 use crate::error::{Context, Error, Result};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
 
-use super::normalise::normalise;
+use super::compare::normalise::normalise;
 use super::results::{self, Stored};
 use crate::error::{Context, Result};
 use crate::verdict::Verdict;

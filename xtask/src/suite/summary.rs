@@ -10,8 +10,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::cases::Case;
+use super::ci::shard::Shard;
 use super::results::Fingerprint;
-use super::shard::Shard;
 use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::matrix::Record;

@@ -26,6 +26,9 @@ const LINTS: [&str; 8] =
 /// A part of the tests that is a program of its own: what it is called, and what runs it.
 type Part = (&'static str, fn(&Harness) -> Result<Verdict>);
 
+/// The kernel from whose source the test of `bisect` makes its history.
+pub const BISECTED: &str = "6.1-src";
+
 /// What takes minutes and is run with `--full` only.
 const SLOW: [Part; 4] = [
     ("faults", all_faults),
@@ -107,6 +110,13 @@ fn all_put_back(h: &Harness) -> Result<Verdict> {
 
 /// `bisect` on a small history of a real kernel's: a test of the host's that builds a kernel.
 fn planted_commit(h: &Harness) -> Result<Verdict> {
+    match kernel::fetch_source(h, h.matrix()?.find(BISECTED)?) {
+        Err(error) if error.verdict_given() == Some(Verdict::Unavailable) => {
+            h.ui.say(format!("{BISECTED}: unavailable: {error}"));
+            return Ok(Verdict::Unavailable);
+        }
+        fetched => fetched?,
+    }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.sources);
     let test = ["test", "--locked", "--package", "xtask", "--test", "bisect", "--", "--ignored"];

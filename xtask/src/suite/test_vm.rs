@@ -12,19 +12,18 @@ use initramfs::protocol::{Frame, Hello, Status};
 
 use super::bundle::{self, Failure};
 use super::cases::{self, Case};
-use super::compare::{self, Mode};
-use super::events::{Event, Format, Messages};
+use super::ci::events::{Event, Format, Messages};
+use super::ci::junit::Junit;
+use super::ci::same_tree;
+use super::ci::shard::Shard;
+use super::compare::{self, Mode, renames};
 use super::guest::{Guest, Tools, Wish};
-use super::junit::Junit;
 use super::kernels;
-use super::renames;
 use super::repeat::{self, Load, Raw};
 use super::results::{self, Comparison, Stored, StoredStep};
-use super::shard::Shard;
 use super::side_by_side;
 use super::summary::{Machine, Outcome, Ran, Summary, Tally};
 use super::table::table;
-use super::tree;
 use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
@@ -141,7 +140,7 @@ fn digest_of_tree(h: &Harness, tools: &Tools, plan: &Plan) -> Result<String> {
     let mut paths = vec![h.root.join("tests/cases"), compare::snapshots(h), h.configs()];
     paths.extend(programs.into_iter().chain(&plan.extra).cloned());
     let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
-    tree::digest(&paths, &[words])
+    same_tree::digest(&paths, &[words])
 }
 
 /// A guest's kernel as a summary has it.

@@ -4,7 +4,7 @@ use similar::{ChangeTag, TextDiff};
 
 use super::align::{self, Row, Tally};
 use super::tree::{self, Shape};
-use crate::suite::normalise::normalise;
+use crate::suite::compare::normalise::normalise;
 use crate::suite::results::{Fingerprint, Stored, StoredStep};
 use crate::verdict::Verdict;
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::scene::{Act, Killed, Mount, Scene};
 use super::stage::{Stage, demand};
-use super::{Cause, Expected, Fault, On};
+use super::{Expected, Fault, On, by_scene};
 use crate::error::{Context, Error, Result};
 use crate::suite::results::sha256;
 use crate::verdict::Verdict;
@@ -40,15 +40,7 @@ const NO_APT: &str = "echo 'E: Failed to fetch: the network is unreachable' >&2;
 
 /// The faults around a guest.
 pub fn faults() -> Vec<Fault> {
-    let fault = |name, about, expected, deadline, quick, make| Fault {
-        name,
-        about,
-        expected,
-        deadline,
-        quick,
-        on: On::OneKernel,
-        cause: Cause::Scene(make),
-    };
+    let fault = by_scene(On::OneKernel);
     let verdict = Expected::Verdict;
     vec![
         fault(

@@ -9,7 +9,7 @@ use super::scene::{Act, Killed, Mount, Scene};
 use super::server::{Reply, Seen, Server};
 use super::stage::{Stage, demand};
 use super::stand_in::{self, Flaw};
-use super::{Cause, Expected, Fault, On};
+use super::{Expected, Fault, On, by_scene};
 use crate::error::{Context, Result};
 use crate::suite::results::sha256;
 use crate::verdict::Verdict;
@@ -21,15 +21,7 @@ exec "$FAULT_APT" -o Acquire::http::Proxy=http://127.0.0.1:1 -o Acquire::https::
 
 /// The faults before there is a guest.
 pub fn faults() -> Vec<Fault> {
-    let fault = |name, about, expected, deadline, quick, make| Fault {
-        name,
-        about,
-        expected,
-        deadline,
-        quick,
-        on: On::NoKernel,
-        cause: Cause::Scene(make),
-    };
+    let fault = by_scene(On::NoKernel);
     let verdict = Expected::Verdict;
     let (interrupt, terminate) = (Expected::Signal("SIGINT", 2), Expected::Signal("SIGTERM", 15));
     vec![

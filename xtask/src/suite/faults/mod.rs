@@ -96,7 +96,24 @@ pub enum Cause {
     /// By a command in the guest.
     InGuest(guest::InGuest),
     /// By a scene made for it.
-    Scene(fn(&Stage<'_>) -> Result<Scene>),
+    Scene(MakeScene),
+}
+
+/// Makes a scene of a stage that was set up for it.
+type MakeScene = fn(&Stage<'_>) -> Result<Scene>;
+
+/// A maker of faults that are caused by a scene: of a name, a sentence, what is due, a deadline,
+/// whether it is quick, and the scene.
+fn by_scene(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeScene) -> Fault {
+    move |name, about, expected, deadline, quick, make| Fault {
+        name,
+        about,
+        expected,
+        deadline,
+        quick,
+        on,
+        cause: Cause::Scene(make),
+    }
 }
 
 /// What to cause.

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::ktap::ktap;
 use super::shard::Shard;
-use super::summary::{Machine, Outcome, Summary};
 use crate::error::{Context, Result};
+use crate::suite::summary::{Machine, Outcome, Summary};
 use crate::verdict::Verdict;
 
 /// Raised when a field changes its meaning or goes; new events and fields may come without.
@@ -247,8 +247,8 @@ impl Messages {
 mod tests {
     use std::fs;
 
-    use super::super::summary::tests::sample;
     use super::*;
+    use crate::suite::summary::tests::sample;
 
     /// What a format says of a run, in lines.
     fn said(format: Format) -> Vec<String> {
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn every_event_and_field_is_documented() {
-        let page = include_str!("../../../docs/ci.md");
+        let page = include_str!("../../../../docs/ci.md");
         for line in said(Format::Json) {
             let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
             let event = object["event"].as_str().unwrap();

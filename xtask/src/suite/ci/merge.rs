@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::events::{Format, Messages};
 use super::junit::Junit;
 use super::shard::Shard;
-use super::summary::{Column, Summary};
-use super::table::table;
 use crate::error::{Error, Result};
+use crate::suite::summary::{Column, Summary};
+use crate::suite::table::table;
 use crate::ui::printable;
 use crate::verdict::Verdict;
 
@@ -154,8 +154,8 @@ mod tests {
 
     use super::super::junit::xml;
     use super::super::ktap::ktap;
-    use super::super::summary::tests::sample;
     use super::*;
+    use crate::suite::summary::tests::sample;
 
     /// The run as one of its parts would have stored it.
     fn part(run: &Summary, shard: Shard) -> Summary {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
-use super::summary::{Column, Outcome, Summary};
 use crate::cache;
 use crate::error::{Context, Result};
+use crate::suite::summary::{Column, Outcome, Summary};
 use crate::verdict::Verdict;
 
 /// A JUnit file that is to be written.
@@ -105,8 +105,8 @@ fn test_case(column: &Column, case: &str, outcome: &Outcome) -> TestCase {
 
 #[cfg(test)]
 mod tests {
-    use super::super::summary::tests::sample;
     use super::*;
+    use crate::suite::summary::tests::sample;
 
     #[test]
     fn a_suite_for_each_kernel_a_test_for_each_case() {

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use super::summary::{Column, Outcome, Summary};
+use crate::suite::summary::{Column, Outcome, Summary};
 use crate::ui::printable;
 use crate::verdict::Verdict;
 
@@ -77,9 +77,9 @@ fn described(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::summary::Ran;
-    use super::super::summary::tests::sample;
     use super::*;
+    use crate::suite::summary::Ran;
+    use crate::suite::summary::tests::sample;
 
     #[test]
     fn kernels_are_tests_and_cases_subtests() {

@@ -1,20 +1,24 @@
 //! Comparison of stored results with snapshots, by the test binary `tests/vm.rs`.
 
+pub mod normalise;
+pub mod renames;
+pub mod snapshots;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xshell::Shell;
 
-use super::cases::{self, Case};
-use super::results::{self, Comparison, Stored};
-use super::snapshots::Name;
 use crate::cargo::{self, cargo};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::matrix::Matrix;
+use crate::suite::cases::{self, Case};
+use crate::suite::results::{self, Comparison, Stored};
 use crate::verdict::Verdict;
 use crate::vm::console::Neutraliser;
+use snapshots::Name;
 
 /// The variable that tells the test binary where the results are.
 pub const RESULTS_VAR: &str = "SNAPTRACE_RESULTS";
