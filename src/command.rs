@@ -18,8 +18,8 @@ use rustix::process::{
 
 use crate::error::{Error, Result};
 
-/// The hidden subcommand that holds and then becomes the command.
-pub const HELD: &str = "exec-when-continued";
+/// The first argument of the process that holds and then becomes the command.
+const HELD: &str = "exec-when-continued";
 
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
@@ -76,7 +76,7 @@ impl Held {
                 .help("mount proc (mount -t proc proc /proc) and check the limit on processes (ulimit -u)")
         };
         let itself = env::current_exe().map_err(failed)?;
-        let child = Command::new(itself).arg(HELD).arg("--").arg(path).args(words).spawn().map_err(failed)?;
+        let child = Command::new(itself).arg(HELD).arg(path).args(words).spawn().map_err(failed)?;
         let pid = Pid::from_child(&child);
         let held = Held { child, pid, released: false };
         loop {
@@ -153,6 +153,15 @@ impl Drop for Held {
             let _ = self.child.wait();
         }
     }
+}
+
+/// What this process is to hold and become, if it was started for that.
+///
+/// To be asked before all else: the pages that this process has touched are let go of in its exec,
+/// and the trace of the command begins with that.
+pub fn words_to_hold() -> Option<Vec<OsString>> {
+    let mut arguments = env::args_os().skip(1);
+    (arguments.next()? == HELD).then(|| arguments.collect())
 }
 
 /// Stops this process, and once it is continued becomes the command. Comes back only on failure.

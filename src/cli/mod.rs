@@ -111,13 +111,6 @@ enum Command {
     Profile(ProfileArgs),
     /// Find events whose formats are not understood
     CheckEvents(CheckEventsArgs),
-    /// Stop, and run a command once continued
-    #[command(name = command::HELD, hide = true, after_help = "'start' uses this for the command it runs.")]
-    Held {
-        /// The command's path, its name, and its arguments
-        #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-        command: Vec<OsString>,
-    },
 }
 
 #[derive(Debug, Args)]
@@ -246,13 +239,16 @@ struct FilterArgs {
 
 /// Runs the command line of this process and gives its exit code.
 pub fn run() -> u8 {
-    let outcome = match parse() {
-        Ok(cli) => dispatch(cli),
-        Err(error) => {
-            // As clap's own exit: output that nobody reads any more is no failure.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(Error::USAGE);
-        }
+    let outcome = match command::words_to_hold() {
+        Some(words) => Err(command::hold_then_exec(&words)),
+        None => match parse() {
+            Ok(cli) => dispatch(cli),
+            Err(error) => {
+                // As clap's own exit: output that nobody reads any more is no failure.
+                let _ = error.print();
+                return u8::try_from(error.exit_code()).unwrap_or(Error::USAGE);
+            }
+        },
     };
     match outcome {
         Ok(code) => code,
@@ -280,9 +276,6 @@ pub fn definition() -> clap::Command {
 }
 
 fn dispatch(cli: Cli) -> Result<u8> {
-    if let Command::Held { command } = &cli.command {
-        return Err(command::hold_then_exec(command));
-    }
     let tracing_dir = cli.tracing_dir;
     let command = match cli.command {
         Command::Report(args) => return args.print().map(|()| 0),
@@ -334,8 +327,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
             instance.copy(file.name(), &mut io::stdout().lock())?;
         }
         // Done above, without a tracing directory.
-        Command::Held { .. }
-        | Command::Report(_)
+        Command::Report(_)
         | Command::Dump(_)
         | Command::Split(_)
         | Command::Hist(_)
