@@ -9,7 +9,7 @@ use crate::suite::{results, run};
 use crate::trace_cmd;
 
 /// Recordings by each side; the median counts.
-const RUNS: usize = 5;
+const RUNS: usize = 9;
 const CPUS: u32 = 2;
 /// Size of each CPU's buffer in KiB: small enough that a slow reader loses events.
 const BUFFER: u32 = 64;

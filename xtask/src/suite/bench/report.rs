@@ -17,7 +17,7 @@ use crate::suite::{results, run};
 use crate::trace_cmd::{self, TraceCmd};
 
 /// Runs of each side; the median counts.
-const RUNS: usize = 5;
+const RUNS: usize = 9;
 /// Runs for starting on a small file, which takes milliseconds.
 const SMALL_RUNS: usize = 41;
 /// Memory that may be taken whatever trace-cmd takes, in MiB.
