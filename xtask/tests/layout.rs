@@ -162,6 +162,28 @@ fn harness_and_guest_do_not_link_the_tracer() {
 }
 
 #[test]
+fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
+    let parse = |path: PathBuf| fs::read_to_string(path).unwrap().parse::<toml::Table>().unwrap();
+    let lock = parse(root().join("fuzz/Cargo.lock"));
+    let packages = lock["package"].as_array().unwrap();
+    for (folder, name) in [(".", "snaptrace"), ("xtask", "xtask"), ("initramfs", "initramfs")] {
+        let locked = packages.iter().find(|package| package["name"].as_str() == Some(name)).unwrap();
+        // Two versions of a package are told apart by a second word.
+        let locked: BTreeSet<&str> = locked["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|dependency| dependency.as_str().unwrap().split(' ').next().unwrap())
+            .collect();
+        let manifest = parse(root().join(folder).join("Cargo.toml"));
+        let dependencies = manifest["dependencies"].as_table().unwrap();
+        let missing: Vec<&String> =
+            dependencies.keys().filter(|name| !locked.contains(name.as_str())).collect();
+        assert!(missing.is_empty(), "fuzz/Cargo.lock lacks {missing:?} of {name}: run fuzz/run.sh once");
+    }
+}
+
+#[test]
 fn the_pure_rooms_touch_nothing() {
     let suite = ["graph", "compare/normalise", "compare/renames", "compare/snapshots"];
     let mut files: Vec<PathBuf> =
