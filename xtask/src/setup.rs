@@ -449,6 +449,8 @@ pub fn setup(h: &Harness) -> Result<()> {
     h.ui.say(format!("busybox at {}", busybox.display()));
     let trace_cmd = trace_cmd::get(h)?;
     h.ui.say(format!("trace-cmd {} at {}", trace_cmd::VERSION, trace_cmd.program.display()));
+    let with_zlib = trace_cmd::with_zlib(h)?;
+    h.ui.say(format!("trace-cmd {} at {}", trace_cmd::VERSION_WITH_ZLIB, with_zlib.display()));
     for record in h.matrix()?.usual() {
         need_packages(h, &format!("building {}", record.name), &build_tools(record))?;
     }

@@ -1,6 +1,7 @@
 //! trace-cmd, the referee of `report` and `record`: the host's, else one unpacked into the cache.
 //!
-//! It is held to one version, since the text of a report differs from version to version.
+//! It is held to one version, since the text of a report differs from version to version. Debian's
+//! of that version cannot read zlib; a later one stands in for it there.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +20,10 @@ pub const VERSION: &str = "3.1.6";
 const SUITE: &str = "bookworm";
 /// What it consists of, but for libraries that every Debian has.
 const PACKAGES: [&str; 4] = ["trace-cmd", "libtracefs1", "libtraceevent1", "libtraceevent1-plugin"];
-/// Raised when the entry changes in form.
+/// A version that reads zlib, and the release of Debian that has it.
+pub const VERSION_WITH_ZLIB: &str = "3.3.1";
+const SUITE_WITH_ZLIB: &str = "trixie";
+/// Raised when an entry changes in form.
 const FORMAT: u32 = 1;
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// Where the libraries look for their plug-ins by themselves.
@@ -34,6 +38,15 @@ export LD_LIBRARY_PATH TRACEEVENT_PLUGIN_DIR
 exec "$here/usr/bin/trace-cmd" "$@"
 "#;
 
+/// The same with the loader and the C library of a later Debian than the host's.
+const WRAPPER_WITH_LOADER: &str = r#"#!/bin/sh
+here=$(dirname "$(readlink -f "$0")")/package
+libraries=$here/usr/lib/x86_64-linux-gnu
+TRACEEVENT_PLUGIN_DIR=$libraries/traceevent/plugins
+export TRACEEVENT_PLUGIN_DIR
+exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$here/usr/bin/trace-cmd" "$@"
+"#;
+
 /// A trace-cmd of [`VERSION`] that runs here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceCmd {
@@ -45,20 +58,6 @@ pub struct TraceCmd {
 }
 
 impl TraceCmd {
-    /// Its compressions, such as `zstd`, as `trace-cmd list -c` names them.
-    ///
-    /// # Errors
-    /// It cannot be run.
-    pub fn compressions(&self) -> Result<Vec<String>> {
-        let output = Command::new(&self.program)
-            .args(["list", "-c"])
-            .output()
-            .context(|| format!("cannot run {}", self.program.display()))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let named = text.lines().skip(1).filter_map(|line| line.trim().split(',').next());
-        Ok(named.filter(|name| !name.is_empty()).map(str::to_owned).collect())
-    }
-
     /// The program and all it loads, the dynamic loader included, to run it in a guest.
     ///
     /// # Errors
@@ -104,17 +103,39 @@ pub fn get(h: &Harness) -> Result<TraceCmd> {
             apt::unpack(&deb, &dir.join("package"))?;
             cache::remove(&deb)?;
         }
-        let wrapper = dir.join("trace-cmd");
-        fs::write(&wrapper, WRAPPER)
-            .and_then(|()| fs::set_permissions(&wrapper, Permissions::from_mode(0o755)))
-            .context(|| format!("cannot write {}", wrapper.display()))?;
-        // An entry is made only of one that runs.
-        proved(&wrapper)
+        finish(dir, WRAPPER, VERSION)
     });
     let entry = entry.map_err(|error| {
         error.help(format!("trace-cmd {VERSION} is what recordings and reports are compared with"))
     })?;
     Ok(of_entry(&entry))
+}
+
+/// A trace-cmd of [`VERSION_WITH_ZLIB`] from Debian's packages: the program to start.
+///
+/// # Errors
+/// It cannot be fetched, or does not run here.
+pub fn with_zlib(h: &Harness) -> Result<PathBuf> {
+    let key = format!("trace-cmd-{VERSION_WITH_ZLIB}-{FORMAT}");
+    let entry = h.cache.fill(&h.ui, "tools", &key, |dir| {
+        h.ui.say(format!("unpacking trace-cmd {VERSION_WITH_ZLIB}, which reads zlib, into the cache"));
+        let apt = Apt::open(h, SUITE_WITH_ZLIB, "")?;
+        for deb in apt.download_with_dependencies(h, "trace-cmd")? {
+            apt::unpack(&deb, &dir.join("package"))?;
+            cache::remove(&deb)?;
+        }
+        finish(dir, WRAPPER_WITH_LOADER, VERSION_WITH_ZLIB)
+    })?;
+    Ok(entry.join("trace-cmd"))
+}
+
+/// Puts the wrapper into an entry. An entry is made only of a program that runs.
+fn finish(dir: &Path, wrapper: &str, version: &str) -> Result<()> {
+    let program = dir.join("trace-cmd");
+    fs::write(&program, wrapper)
+        .and_then(|()| fs::set_permissions(&program, Permissions::from_mode(0o755)))
+        .context(|| format!("cannot write {}", program.display()))?;
+    proved(&program, version)
 }
 
 /// The one that is there already, without fetching any.
@@ -138,25 +159,25 @@ fn of_entry(entry: &Path) -> TraceCmd {
 fn of_host() -> Option<TraceCmd> {
     let program = which::which("trace-cmd").ok()?;
     // Without plug-ins it prints other lines.
-    let complete = Path::new(PLUGINS).is_dir() && proved(&program).is_ok();
+    let complete = Path::new(PLUGINS).is_dir() && proved(&program, VERSION).is_ok();
     complete.then(|| TraceCmd { elf: program.clone(), program, library_path: None })
 }
 
-fn proved(program: &Path) -> Result<()> {
+fn proved(program: &Path, version: &str) -> Result<()> {
     let failed = || format!("cannot use {}", program.display());
     let output = Command::new(program).arg("--version").output().context(failed)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if is_wanted(&text) {
+    if is_of(&text, version) {
         return Ok(());
     }
     let said = format!("{}{text}", String::from_utf8_lossy(&output.stderr));
-    Err(Error::new(failed()).because(format!("it does not say that it is {VERSION}, but: {}", said.trim())))
+    Err(Error::new(failed()).because(format!("it does not say that it is {version}, but: {}", said.trim())))
 }
 
-/// Whether `trace-cmd --version` tells of [`VERSION`].
-fn is_wanted(text: &str) -> bool {
-    let version = text.lines().find_map(|line| line.trim().strip_prefix("trace-cmd version "));
-    version.and_then(|rest| rest.split_whitespace().next()) == Some(VERSION)
+/// Whether what `trace-cmd --version` says is of a version.
+fn is_of(text: &str, version: &str) -> bool {
+    let said = text.lines().find_map(|line| line.trim().strip_prefix("trace-cmd version "));
+    said.and_then(|rest| rest.split_whitespace().next()) == Some(version)
 }
 
 #[cfg(test)]
@@ -165,9 +186,9 @@ mod tests {
 
     #[test]
     fn only_one_version_is_the_referee() {
-        assert!(is_wanted("\ntrace-cmd version 3.1.6 (not-a-git-repo)\n\nusage:\n"));
-        assert!(!is_wanted("\ntrace-cmd version 3.1.60 (x)\n"));
-        assert!(!is_wanted("\ntrace-cmd version 3.3.1\n"));
-        assert!(!is_wanted(""));
+        assert!(is_of("\ntrace-cmd version 3.1.6 (not-a-git-repo)\n\nusage:\n", VERSION));
+        assert!(!is_of("\ntrace-cmd version 3.1.60 (x)\n", VERSION));
+        assert!(!is_of("\ntrace-cmd version 3.3.1\n", VERSION));
+        assert!(!is_of("", VERSION));
     }
 }

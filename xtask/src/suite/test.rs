@@ -79,6 +79,9 @@ fn usual(h: &Harness, full: bool) -> Result<Verdict> {
     if let Err(error) = &referee {
         h.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION));
     }
+    if let Err(error) = trace_cmd::with_zlib(h) {
+        h.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION_WITH_ZLIB));
+    }
     let folder = referee.as_ref().ok().and_then(|found| found.program.parent());
     let tests = cargo(&sh).args(["test", "--locked", "--workspace", "--quiet"]).env("PATH", path(folder)?);
     stage(h, "host tests", if full { tests.env(ALL_KERNELS_VAR, "1") } else { tests })?;
