@@ -329,7 +329,7 @@ pub struct PutBackArgs {
     /// A few cells of each kind
     #[arg(long)]
     pub quick: bool,
-    /// Only snaptrace or trace-cmd; by default both, side by side
+    /// Only snaptrace or trace-cmd; by default both, trace-cmd on the references and where named
     #[arg(long, value_name = "PROGRAM")]
     pub only: Option<Side>,
 }

@@ -13,8 +13,12 @@ mod forms;
 mod judge;
 mod table;
 
+use std::sync::{Mutex, PoisonError};
+
+use self::boots::Outcome;
 use self::cells::{Cell, Start};
-use super::guest::Tools;
+use super::guest::{Guest, Tools, Wish};
+use super::side_by_side;
 use crate::error::{Error, Result};
 use crate::harness::Harness;
 use crate::kernel;
@@ -36,8 +40,20 @@ pub struct Plan {
     pub only: Option<Side>,
 }
 
-/// Runs the cells on the kernels at hand and prints the tables; `unavailable` when there is none, or
-/// not one that was asked for.
+/// A table: the cells of one starting state in guests of one kernel.
+struct Table<'a> {
+    guest: &'a Guest,
+    start: Start,
+    sides: &'a [Side],
+    /// What became of the cells of the sides that have come to their end.
+    ended: Mutex<Vec<Vec<(Side, Cell, Outcome)>>>,
+}
+
+/// Runs the cells on the kernels at hand, side by side, and prints the tables; `unavailable` when there
+/// is no kernel, or not one that was asked for.
+///
+/// Most cells of trace-cmd leave something behind and cost a guest each: they are run on the
+/// references, and on kernels that are named.
 ///
 /// # Errors
 /// No kernel or no cell has such a name, a guest cannot be prepared or does not survive.
@@ -46,36 +62,55 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let referee = if plan.only == Some(Side::Ours) { None } else { trace_cmd(h) };
     let tools = Tools::get(h)?;
     let matrix = h.matrix()?;
-    let records = matrix.named_or_at_length(&plan.kernels, plan.all_kernels)?;
-    let (mut passed, mut failed, mut missing) = (0, 0, false);
-    for record in records {
+    let (mut guests, mut missing) = (Vec::new(), false);
+    for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
         let Some(kernel) = kernel::at_hand(h, record)? else {
             h.ui.say(format!("{}: unavailable: not at hand, nothing is put back there", record.name));
             missing |= !plan.kernels.is_empty();
             continue;
         };
-        let guest = boots::prepare(h, &tools, record, kernel, referee.as_ref())?;
-        for start in Start::ALL {
-            let of_start: Vec<Cell> = chosen.iter().filter(|cell| cell.start == start).copied().collect();
-            let mut results = Vec::new();
-            for side in [Side::Ours, Side::Theirs] {
-                if plan.only.is_some_and(|only| only != side) || (side == Side::Theirs && referee.is_none()) {
-                    continue;
-                }
-                boots::run(h, &guest, side, start, &of_start, &mut |cell, outcome| {
-                    if side == Side::Ours {
-                        let complaints = judge::complaints(&cell, &outcome);
-                        *(if complaints.is_empty() { &mut passed } else { &mut failed }) += 1;
-                        for complaint in &complaints {
-                            h.ui.say(format!("{}: {cell}: {complaint}", record.name));
-                        }
-                    }
-                    results.push((side, cell, outcome));
-                })?;
-            }
-            print!("{}", table::text(&record.name, start, &results));
-        }
+        let beside = referee.as_ref().filter(|_| record.reference || !plan.kernels.is_empty());
+        let sides: &[Side] = match (plan.only, beside) {
+            (Some(Side::Theirs), None) => &[],
+            (Some(Side::Theirs), Some(_)) => &[Side::Theirs],
+            (Some(Side::Ours), _) | (None, None) => &[Side::Ours],
+            (None, Some(_)) => &[Side::Ours, Side::Theirs],
+        };
+        guests.push((boots::prepare(h, &tools, record, kernel, beside)?, sides));
     }
+    let tables: Vec<Table> = guests
+        .iter()
+        .flat_map(|(guest, sides)| {
+            Start::ALL.map(|start| Table { guest, start, sides, ended: Mutex::default() })
+        })
+        .collect();
+    let work: Vec<(&Table, Side)> =
+        tables.iter().flat_map(|table| table.sides.iter().map(move |side| (table, *side))).collect();
+    side_by_side::each(&work, side_by_side::guests_at_once(Wish::default().memory), |&(table, side)| {
+        let name = &table.guest.kernel.name;
+        let of_start: Vec<Cell> = chosen.iter().filter(|cell| cell.start == table.start).copied().collect();
+        let mut outcomes = Vec::new();
+        boots::run(h, table.guest, side, table.start, &of_start, &mut |cell, outcome| {
+            for complaint in complaints(side, &cell, &outcome) {
+                h.ui.say(format!("{name}: {cell}: {complaint}"));
+            }
+            outcomes.push((side, cell, outcome));
+        })?;
+        let mut ended = table.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push(outcomes);
+        if ended.len() == table.sides.len() {
+            // Ours first, which has more commands.
+            ended.sort_by_key(|outcomes| outcomes.first().is_some_and(|(side, ..)| *side == Side::Theirs));
+            print!("{}", table::text(name, table.start, &ended.concat()));
+        }
+        Ok(())
+    })?;
+    let ended =
+        tables.into_iter().flat_map(|table| table.ended.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let ours: Vec<_> = ended.flatten().filter(|(side, ..)| *side == Side::Ours).collect();
+    let failed =
+        ours.iter().filter(|(side, cell, outcome)| !complaints(*side, cell, outcome).is_empty()).count();
+    let passed = ours.len() - failed;
     println!("\n{}\n{passed} passed, {failed} failed", table::LEGEND);
     Ok(match (passed, failed) {
         (_, 1..) => Verdict::GuestFailed,
@@ -84,6 +119,14 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
         _ if missing => Verdict::Unavailable,
         _ => Verdict::Pass,
     })
+}
+
+/// Only what is ours is reproached with anything.
+fn complaints(side: Side, cell: &Cell, outcome: &Outcome) -> Vec<String> {
+    match side {
+        Side::Ours => judge::complaints(cell, outcome),
+        Side::Theirs => Vec::new(),
+    }
 }
 
 fn chosen(plan: &Plan) -> Result<Vec<Cell>> {
