@@ -302,7 +302,8 @@ impl Arguments {
     }
 }
 
-/// How long a guest may take, on the host's clock.
+/// How long a guest may take, on the host's clock. Time in which the host gave QEMU no processor does
+/// not count, up to four times as much: a busy host makes a guest late, not wrong.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// From QEMU's start until init says hello.

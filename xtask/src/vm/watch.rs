@@ -30,6 +30,9 @@ const RESULTS_LIMIT: u64 = 4 << 30;
 /// socket takes at once, and less than a step in between can say.
 const HELD_UP: usize = 1 << 20;
 
+/// How many times its deadline a guest may take on a host that gives it no processor.
+const STARVED: u32 = 4;
+
 /// Why the host ended a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
@@ -77,6 +80,8 @@ pub struct Ended {
     pub powered_off: bool,
     /// Wall time.
     pub took: Duration,
+    /// How much of it QEMU was ready to run and the host let it wait, if the host ended it.
+    pub waited: Duration,
 }
 
 impl Ended {
@@ -88,8 +93,8 @@ impl Ended {
             return Err((sign.verdict, console::neutralise(&sign.line)));
         }
         match &self.cut {
-            Some(Cut::Boot) => return Err((Verdict::BootTimeout, "init did not start in time".into())),
-            Some(Cut::Job) => return Err((Verdict::Timeout, "the job did not end in time".into())),
+            Some(Cut::Boot) => return Err((Verdict::BootTimeout, self.late("init did not start in time"))),
+            Some(Cut::Job) => return Err((Verdict::Timeout, self.late("the job did not end in time"))),
             Some(Cut::Flood) => {
                 return Err((Verdict::GuestFailed, "the guest sent more than its bounds allow".into()));
             }
@@ -127,6 +132,15 @@ impl Ended {
             Err((Verdict::Rebooted, "the guest restarted by itself".into()))
         }
     }
+
+    /// What was late, and, where that explains it, what the host had to do with it.
+    fn late(&self, what: &str) -> String {
+        if self.waited < self.took / 4 {
+            return what.into();
+        }
+        let (waited, took) = (self.waited.as_secs(), self.took.as_secs());
+        format!("{what}: the host let QEMU wait for a processor for {waited} of {took} s")
+    }
 }
 
 /// Boots a machine and hands its frames to `take` as they arrive, until it has ended.
@@ -160,7 +174,7 @@ pub fn boot(
     let results = machine.results();
     let mut stream = File::open(&results).context(|| format!("cannot read {}", results.display()))?;
     let mut watch = Watch::default();
-    let mut cut = None;
+    let (mut cut, mut waited) = (None, Duration::ZERO);
     let output = loop {
         let output = child.try_wait().context(|| "cannot wait for QEMU".into())?.map(|output| output.status);
         if let Some(carrier) = carrier.take_if(|_| output.is_some()) {
@@ -175,11 +189,12 @@ pub fn boot(
         }
         let said = fs::metadata(machine.console()).map_or(0, |about| about.len());
         cut = watch
-            .overdue(started, deadlines)
+            .overdue(started, deadlines, || self::waited(&child.pids()))
             .or((taken == Taken::TooMuch || watch.bytes > RESULTS_LIMIT).then_some(Cut::Flood))
             .or((said > CONSOLE_LIMIT).then_some(Cut::Babble))
             .or(is_full(&machine.dir).then_some(Cut::FullDisk));
         if cut.is_some() {
+            waited = self::waited(&child.pids());
             child.kill().context(|| "cannot end QEMU".into())?;
             break child.wait().context(|| "cannot wait for QEMU".into())?.status;
         }
@@ -199,12 +214,33 @@ pub fn boot(
         sign: console::first_sign(&said),
         powered_off: console::powered_off(&said),
         took: started.elapsed(),
+        waited,
     };
     if ended.cut == Some(Cut::FullDisk) || ended.judge().is_err() && is_full(&machine.dir) {
         // Whatever is missing may be missing because of that: the guest cannot be judged.
         return Err(cache::denied("cannot keep what the guest sends in", &machine.dir, &full()));
     }
     Ok(ended)
+}
+
+/// How long processes were ready to run and the host let them wait: of each process the thread that
+/// waited longest, which is the one that runs the guest. Zero where the host's kernel does not tell.
+fn waited(pids: &[u32]) -> Duration {
+    let threads = |pid: &u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let thread =
+        |about: fs::DirEntry| in_schedstat(&fs::read_to_string(about.path().join("schedstat")).ok()?);
+    pids.iter().flat_map(threads).filter_map(thread).max().unwrap_or_default()
+}
+
+/// The second number of a `schedstat`: nanoseconds spent on a run queue (Documentation/scheduler/
+/// sched-stats.rst of the kernel).
+fn in_schedstat(line: &str) -> Option<Duration> {
+    line.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
+/// Whether a guest that has taken so long is overdue. `waited` is asked only past the deadline.
+fn is_past(deadline: Duration, elapsed: Duration, waited: impl FnOnce() -> Duration) -> bool {
+    elapsed > deadline && (elapsed > deadline * STARVED || elapsed > deadline + waited())
 }
 
 /// Whether the disk of a folder has no room left for this user.
@@ -323,10 +359,17 @@ impl Watch {
         }
     }
 
-    fn overdue(&self, started: Instant, deadlines: Deadlines) -> Option<Cut> {
+    fn overdue(
+        &self,
+        started: Instant,
+        deadlines: Deadlines,
+        waited: impl FnOnce() -> Duration,
+    ) -> Option<Cut> {
         match self.greeted {
-            None => (started.elapsed() > deadlines.boot).then_some(Cut::Boot),
-            Some(greeted) => deadlines.job.filter(|&job| greeted.elapsed() > job).map(|_| Cut::Job),
+            None => is_past(deadlines.boot, started.elapsed(), waited).then_some(Cut::Boot),
+            Some(greeted) => {
+                deadlines.job.filter(|&job| is_past(job, greeted.elapsed(), waited)).map(|_| Cut::Job)
+            }
         }
     }
 }
@@ -346,7 +389,8 @@ mod tests {
             qemu_said: None,
             sign: None,
             powered_off: true,
-            took: Duration::ZERO,
+            took: Duration::from_secs(150),
+            waited: Duration::ZERO,
         }
     }
 
@@ -368,6 +412,37 @@ mod tests {
         assert_eq!(verdict(Ended { cut: Some(Cut::Flood), ..ended() }), Some(Verdict::GuestFailed));
         assert_eq!(verdict(Ended { cut: Some(Cut::Babble), ..ended() }), Some(Verdict::GuestFailed));
         assert_eq!(verdict(Ended { cut: Some(Cut::FullDisk), ..ended() }), Some(Verdict::LostChannel));
+    }
+
+    #[test]
+    fn time_that_the_host_withheld_does_not_count() {
+        let seconds = Duration::from_secs;
+        assert!(!is_past(seconds(120), seconds(120), || panic!("asked within the deadline")));
+        assert!(is_past(seconds(120), seconds(121), || Duration::ZERO));
+        assert!(!is_past(seconds(120), seconds(150), || seconds(100)));
+        assert!(is_past(seconds(120), seconds(221), || seconds(100)));
+        // Whatever the host does, a run ends.
+        assert!(is_past(seconds(120), seconds(481), || seconds(470)));
+    }
+
+    #[test]
+    fn a_host_that_withholds_its_processors_is_told() {
+        let late = |waited| {
+            let ended = Ended { cut: Some(Cut::Boot), waited: Duration::from_secs(waited), ..ended() };
+            ended.judge().unwrap_err().1
+        };
+        assert_eq!(late(3), "init did not start in time");
+        assert_eq!(
+            late(147),
+            "init did not start in time: the host let QEMU wait for a processor for 147 of 150 s"
+        );
+    }
+
+    #[test]
+    fn waits_are_read_from_schedstat() {
+        assert_eq!(in_schedstat("209744963 424129434 1059\n"), Some(Duration::from_nanos(424_129_434)));
+        assert_eq!(in_schedstat(""), None);
+        assert_eq!(in_schedstat("1 x 1"), None);
     }
 
     #[test]
