@@ -36,16 +36,41 @@ const COLD: usize = 8;
 const WARM: usize = 32;
 /// The command that runs, and how often.
 const WORKLOAD: &str = "-F -c repeat 48 cat /proc/sys/kernel/ostype";
-/// What the tracer's own cost is measured with: a function, and one that it calls and that does
-/// nothing.
-const PARENT: &str = "__kmalloc";
-const EMPTY_LEAF: &str = "should_failslab";
+/// What the tracer's own cost is measured with; the first that a kernel has.
+const LEAVES: [Leaf; 2] = [
+    Leaf { name: "should_failslab", parent: "__kmalloc", needs: "a kernel before 6.11" },
+    // What BPF programs may be attached to (kernel/bpf/bpf_lsm.c).
+    Leaf {
+        name: "bpf_lsm_file_open",
+        parent: "security_file_open",
+        needs: "CONFIG_BPF_LSM, and bpf among those of CONFIG_LSM",
+    },
+];
 /// Options of the traces that measure it: those of the cases.
 const QUIET: &str = "-O nofuncgraph-irqs --graph-notrace 'irq_e*' --graph-notrace '*softirq*'";
 /// Room for all runs: with debugging in the kernel a call of `__kmalloc` is a thousand calls.
 const BUFFER: &str = "trace_buf_size=32M";
 /// Columns of the longest bar.
 const BAR: f64 = 24.0;
+
+/// A function that does nothing.
+#[derive(Clone, Copy, Debug)]
+struct Leaf {
+    name: &'static str,
+    /// One that calls it in each run; by its first name.
+    parent: &'static str,
+    /// Where there is such a call.
+    needs: &'static str,
+}
+
+impl Leaf {
+    /// The one for kernels of a version, with the parent by the name it has there.
+    fn on(version: &str) -> Leaf {
+        let [first, second] = LEAVES;
+        let leaf = if renames::is_gone(first.name, version) { second } else { first };
+        Leaf { parent: renames::name_on(leaf.parent, version), ..leaf }
+    }
+}
 
 /// What to measure, and what to compare it with.
 #[derive(Clone, Debug, Default)]
@@ -163,9 +188,10 @@ pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
     let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
     let folder = results::scratch(&h.root)?;
-    let parent = renames::name_on(PARENT, &guest.kernel.version);
+    let leaf = Leaf::on(&guest.kernel.version);
+    let Leaf { name, parent, .. } = leaf;
     let alone = format!("snaptrace start -p function_graph -g {parent} -l {parent} {QUIET} {WORKLOAD}");
-    let with_leaf = alone.replace(QUIET, &format!("-l {EMPTY_LEAF} {QUIET}"));
+    let with_leaf = alone.replace(QUIET, &format!("-l {name} {QUIET}"));
     let own = case.cost.as_deref().unwrap_or_default();
     let mut job = Case { steps: Vec::new(), ..case.clone() };
     for start in [&with_leaf, &alone, own] {
@@ -180,11 +206,12 @@ pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
         let shown = folder.keep();
         return Err(failed()
             .because(&stored.why)
+            .help(format!("what the tracer takes is measured with {name}, which needs {}", leaf.needs))
             .help(format!("everything is in {}", shown.display()))
             .verdict(stored.verdict));
     }
     let trace = |at: usize| trace_of(&stored, at).map_err(|why| failed().because(why));
-    let tracer = Tracer::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), parent, shift)
+    let tracer = Tracer::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), leaf, shift)
         .map_err(|why| failed().because(why))?;
     let functions = functions(&graph::calls(trace(2)?), tracer, shift);
     if functions.is_empty() {
@@ -241,12 +268,13 @@ impl Tracer {
     fn measured(
         with_leaf: &[Call],
         alone: &[Call],
-        parent: &str,
+        leaf: Leaf,
         shift: u8,
     ) -> std::result::Result<Tracer, String> {
         let (with_leaf, alone) = (by_place(with_leaf), by_place(alone));
         let duration = |calls: &[&Call]| median(calls.iter().map(|call| call.duration).collect());
-        let leaves = with_leaf.iter().filter(|((function, _), _)| *function == EMPTY_LEAF);
+        let Leaf { name, parent, needs } = leaf;
+        let leaves = with_leaf.iter().filter(|((function, _), _)| *function == name);
         let leaves: Vec<i64> = leaves.map(|(_, calls)| duration(calls)).collect();
         let mut per_call = Vec::new();
         for (place, calls) in with_leaf.iter().filter(|((function, _), _)| *function == parent) {
@@ -259,8 +287,8 @@ impl Tracer {
         }
         if leaves.is_empty() || per_call.is_empty() {
             return Err(format!(
-                "the tracer's own cost shows only in warm calls of {parent} that call {EMPTY_LEAF}, \
-                 of which there are none"
+                "the tracer's own cost shows only in warm calls of {parent} that call {name}, of which \
+                 there are none; it needs {needs}"
             ));
         }
         let within = instructions(median(leaves), shift);
@@ -478,12 +506,21 @@ mod tests {
 
     #[test]
     fn the_tracers_cost_comes_from_an_empty_leaf_and_from_tracing_less() {
-        let with_leaf = runs(COLD + WARM, &[(EMPTY_LEAF, 320, 0, 0), (PARENT, 16 * 200, 0, 4)]);
-        let alone = runs(COLD + WARM, &[(PARENT, 16 * 100, 0, 0)]);
+        let leaf = Leaf::on("6.1.176-1");
+        let with_leaf = runs(COLD + WARM, &[(leaf.name, 320, 0, 0), (leaf.parent, 16 * 200, 0, 4)]);
+        let alone = runs(COLD + WARM, &[(leaf.parent, 16 * 100, 0, 0)]);
         // Four calls take 100 instructions more when traced: 25 each, 20 of them within.
-        assert_eq!(Tracer::measured(&with_leaf, &alone, PARENT, 4), Ok(TRACER));
-        let why = Tracer::measured(&alone, &alone, PARENT, 4).unwrap_err();
+        assert_eq!(Tracer::measured(&with_leaf, &alone, leaf, 4), Ok(TRACER));
+        let why = Tracer::measured(&alone, &alone, leaf, 4).unwrap_err();
         assert!(why.contains("that call should_failslab, of which there are none"), "{why}");
+    }
+
+    #[test]
+    fn a_kernel_is_measured_with_a_leaf_that_it_has() {
+        let on = |version| (Leaf::on(version).parent, Leaf::on(version).name);
+        assert_eq!(on("5.4.302"), ("__kmalloc", "should_failslab"));
+        assert_eq!(on("6.10.1"), ("__kmalloc_noprof", "should_failslab"));
+        assert_eq!(on("6.12.117-1"), ("security_file_open", "bpf_lsm_file_open"));
     }
 
     fn table(kernel: &str, functions: &[(&str, i64)]) -> Table {

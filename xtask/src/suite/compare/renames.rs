@@ -71,6 +71,12 @@ pub fn name_on<'a>(name: &'a str, version: &str) -> &'a str {
     name
 }
 
+/// Whether a kernel of a version is known to lack a function that earlier ones have.
+pub fn is_gone(name: &str, version: &str) -> bool {
+    let version = major_and_minor(version);
+    RENAMES.iter().any(|rename| rename.old == name && rename.new.is_none() && rename.since <= version)
+}
+
 /// A text of a case in which each `{fn:NAME}` is the function's name on a kernel of a version.
 ///
 /// # Errors
@@ -198,6 +204,14 @@ mod tests {
         ] {
             assert_eq!(name_on(name, version), expected, "{name} on {version}");
         }
+    }
+
+    #[test]
+    fn a_function_is_gone_from_a_version_on() {
+        assert!(!is_gone("should_failslab", "6.10.3"));
+        assert!(is_gone("should_failslab", "6.11"));
+        assert!(is_gone("kmalloc_slab", "7.2.13-1"));
+        assert!(!is_gone("__kmalloc", "7.2.13-1"));
     }
 
     #[test]
