@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Every control file that is compared. `*` stands for one name; below `instances/*` all are meant
 /// once more. A kernel has those that it was configured for.
-pub const COMPARED: [&str; 38] = [
+pub const COMPARED: [&str; 39] = [
     "buffer_percent",
     "buffer_size_kb",
     "buffer_subbuf_size_kb",
@@ -35,6 +35,7 @@ pub const COMPARED: [&str; 38] = [
     "stack_max_size",
     "stack_trace_filter",
     "synthetic_events",
+    "syscall_user_buf_size",
     "trace_clock",
     "trace_options",
     "tracing_cpumask",
