@@ -128,8 +128,9 @@ impl Bar {
 
     fn tell(lines: &Mutex<Lines>, change: impl FnOnce(u64) -> u64) {
         let Ok(mut lines) = lines.lock() else { return };
-        lines.done = change(lines.done);
-        if lines.told.elapsed() >= LINE_EVERY {
+        let before = lines.done;
+        lines.done = change(before);
+        if lines.done != before && lines.told.elapsed() >= LINE_EVERY {
             lines.told = Instant::now();
             eprintln!("{lines}");
         }

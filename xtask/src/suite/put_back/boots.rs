@@ -85,20 +85,30 @@ pub fn run(
 ) -> Result<()> {
     let mut left: VecDeque<Cell> = cells.iter().filter(|cell| cell.words(side).is_some()).copied().collect();
     let what = format!("{}, {}, {}", guest.kernel.name, start.name(), side.name());
-    let bar = h.ui.bar(&what, Some(left.len() as u64));
+    let all = left.len();
+    let bar = h.ui.bar(&what, Some(all as u64));
     while !left.is_empty() {
-        for outcome in boot(h, guest, side, start, left.make_contiguous())? {
+        let before = all - left.len();
+        let mut told = |ended: usize| bar.set((before + ended) as u64);
+        for outcome in boot(h, guest, side, start, left.make_contiguous(), &mut told)? {
             if let Some(cell) = left.pop_front() {
                 take(cell, outcome);
             }
-            bar.inc(1);
         }
     }
     Ok(())
 }
 
-/// Boots a guest and gives the outcomes of the first cells, at least one.
-fn boot(h: &Harness, guest: &Guest, side: Side, start: Start, cells: &[Cell]) -> Result<Vec<Outcome>> {
+/// Boots a guest and gives the outcomes of the first cells, at least one. Meanwhile `told` is told how
+/// many have ended.
+fn boot(
+    h: &Harness,
+    guest: &Guest,
+    side: Side,
+    start: Start,
+    cells: &[Cell],
+    told: &mut dyn FnMut(usize),
+) -> Result<Vec<Outcome>> {
     let script = ["sh", "/extra/put-back.sh"];
     let step = |words: &[&str]| Step {
         argv: script.iter().chain(words).map(ToString::to_string).collect(),
@@ -114,7 +124,12 @@ fn boot(h: &Harness, guest: &Guest, side: Side, start: Start, cells: &[Cell]) ->
     let folder = results::scratch(&h.root)?;
     let mut shown = Shown { steps: Vec::new() };
     let deadlines = Deadlines::of(guest.accel, Some(limit));
-    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| shown.take(frame))?;
+    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| {
+        let taken = shown.take(frame);
+        // The first step makes the starting state, the last one runs.
+        told(shown.steps.len().saturating_sub(2));
+        taken
+    })?;
     let failed = |why: String, verdict| {
         Err(Error::new(format!("the guest of {} came to no good end", guest.kernel.name))
             .because(why)
