@@ -150,15 +150,18 @@ pub fn toolchain(h: &Harness, record: &Record, cc: Option<&str>) -> Result<Toolc
 
 fn check_gcc(record: &Record, tools: &Toolchain, max: u32) -> Result<()> {
     let name = kernel::compiler(&tools.compiler);
-    let major: Option<u32> =
-        name.strip_prefix("gcc ").and_then(|version| version.split('.').next()?.parse().ok());
-    match major {
+    match gcc_major(&name) {
         Some(major) if major > max => Err(Error::new(format!("{name} cannot build Linux {}", record.line))
             .because(format!("gcc up to {max} can: newer ones take another C for granted"))
             .help(format!("install an older gcc and name it: --cc gcc-{max} or --cc gcc-12"))
             .verdict(Verdict::BuildFailed)),
         _ => Ok(()),
     }
+}
+
+/// The major version in `gcc 12.2.0`; `None` for another compiler.
+pub(super) fn gcc_major(compiler: &str) -> Option<u32> {
+    compiler.strip_prefix("gcc ")?.split('.').next()?.parse().ok()
 }
 
 /// What is configured or built, with what, and where.

@@ -9,7 +9,7 @@ use crate::download;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::build::{self, Job, ObjectTree};
-use crate::kernel::{Kernel, Keyed, Request, bound, make};
+use crate::kernel::{self, Kernel, Keyed, Request, bound, make};
 use crate::matrix::{Record, Source};
 use crate::setup;
 use crate::verdict::Verdict;
@@ -46,7 +46,7 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
             fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))?;
         }
         match &record.source {
-            Source::Debian { .. } => by_headers(h, kernel, &record.source.suites(), &work, &sources)?,
+            Source::Debian { .. } => by_headers(h, record, kernel, &work, &sources)?,
             Source::KernelOrg { .. } | Source::DebianSource { .. } => {
                 by_tree(h, record, kernel, &work, &sources)?
             }
@@ -60,10 +60,12 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
 
 /// Against the packages that Debian builds for this: headers, those that all flavours share, and
 /// kbuild's programs, all of the kernel's own version.
-fn by_headers(h: &Harness, kernel: &Kernel, suites: &[&str], work: &Path, sources: &Path) -> Result<()> {
+fn by_headers(h: &Harness, record: &Record, kernel: &Kernel, work: &Path, sources: &Path) -> Result<()> {
     setup::need_packages(h, "building a module", &setup::BUILD_TOOLS)?;
+    let tools = build::toolchain(h, record, None)?;
+    check_host(kernel, &kernel::compiler(&tools.compiler))?;
     let names = header_packages(&kernel.release)?;
-    let (apt, packages) = headers_of(h, kernel, suites, &names)?;
+    let (apt, packages) = headers_of(h, kernel, &record.source.suites(), &names)?;
     let unpacked = work.join("headers");
     for package in &packages {
         let deb = apt.download(h, package)?;
@@ -79,6 +81,20 @@ fn by_headers(h: &Harness, kernel: &Kernel, suites: &[&str], work: &Path, source
     fs::write(&makefile, text).map_err(|e| cache::denied("cannot write", &makefile, &e))?;
     let arguments = ["-C".to_owned(), headers.display().to_string(), "CC=gcc".to_owned()];
     modules(&arguments, sources, &work.join("log"))
+}
+
+/// Whether this host can use what Debian builds modules with: the headers ask for options of the
+/// kernel's own compiler, and objtool and modpost for the C library of the same release.
+fn check_host(kernel: &Kernel, compiler: &str) -> Result<()> {
+    match (build::gcc_major(&kernel.compiler), build::gcc_major(compiler)) {
+        (Some(needed), Some(had)) if had < needed => {
+            Err(Error::new(format!("cannot build modules for {}", kernel.name))
+                .because(format!("{} built it, and this host has {compiler}", kernel.compiler))
+                .help("a machine with that kernel's Debian release, or a later one, can")
+                .verdict(Verdict::Unavailable))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the packages are called that modules for a release of Debian's are built against.
@@ -172,6 +188,30 @@ mod tests {
         );
         assert_eq!(names("6.12.117+deb13-cloud-amd64")[2], "linux-kbuild-6.12.117+deb13");
         assert!(header_packages("5.4.286").is_err());
+    }
+
+    #[test]
+    fn an_older_host_than_the_kernels_builds_no_modules() {
+        let kernel = Kernel {
+            name: "debian-6.12".into(),
+            release: "6.12.117+deb13-cloud-amd64".into(),
+            version: "6.12.117-1".into(),
+            compiler: "gcc 14.2.0".into(),
+            dir: PathBuf::new(),
+            vmlinux: PathBuf::new(),
+            bzimage: PathBuf::new(),
+            config: PathBuf::new(),
+            modules: PathBuf::new(),
+            vmlinux_sha256: String::new(),
+            provenance: String::new(),
+            notes: Vec::new(),
+        };
+        let error = check_host(&kernel, "gcc 12.2.0").unwrap_err();
+        assert_eq!(error.verdict_given(), Some(Verdict::Unavailable));
+        assert!(error.to_string().contains("gcc 14.2.0 built it, and this host has gcc 12.2.0"), "{error}");
+        check_host(&kernel, "gcc 14.1.0").unwrap();
+        check_host(&kernel, "gcc 15.2.0").unwrap();
+        check_host(&kernel, "clang 19.0.0").unwrap();
     }
 
     #[test]

@@ -126,7 +126,8 @@ pub fn faults() -> Vec<Fault> {
             Verdict::InitDied,
             30,
             true,
-            run("/extra/fault init"),
+            // 7.x lets nobody write to another process' code otherwise.
+            InGuest { append: &["proc_mem.force_override=always"], ..run("/extra/fault init") },
         ),
         fault(
             "init-ends",
