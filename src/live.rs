@@ -27,20 +27,15 @@ pub(crate) trait Feed {
 /// The longest time between two looks at the buffers and the signals.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-/// Checks what can be checked without the kernel, and that nobody else records.
-pub(crate) fn begin(tracefs: &Tracefs, start: &Start) -> Result<Lock> {
-    record::check_request(start)?;
-    Lock::take(tracefs)
-}
-
 /// Sets up as `record` does, and passes on until the command ends or a signal comes; gives the
 /// exit code.
 pub(crate) fn follow<F: Feed>(
     tracefs: &Tracefs,
     start: &Start,
-    _lock: Lock,
     open: impl FnOnce(&Instance) -> Result<F>,
 ) -> Result<u8> {
+    record::check_request(start)?;
+    let _lock = Lock::take(tracefs)?;
     let signals = record::signals()?;
     let journal = Journal::begin(tracefs)?.map(Rc::new);
     let mut session = record::session_for(tracefs, start, true, journal.as_ref())?;

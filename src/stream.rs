@@ -27,13 +27,12 @@ pub fn stream(
     config: &report::Config,
     out: &mut (dyn Write + Send),
 ) -> Result<u8> {
-    let lock = live::begin(tracefs, start)?;
     // The formats of all other events could be read for nothing.
     let events = crate::events::choose(tracefs.top(), &start.events, start.ignore_missing)?;
     let systems: Vec<String> =
         events.iter().filter_map(|event| Some(event.name.split_once(':')?.0.to_string())).collect();
     let metadata = metadata::gather(tracefs, |system| systems.iter().any(|wanted| wanted == system))?;
-    live::follow(tracefs, start, lock, |instance| Buffers::open(tracefs, instance, metadata, config, out))
+    live::follow(tracefs, start, |instance| Buffers::open(tracefs, instance, metadata, config, out))
 }
 
 /// The buffers of an instance, and what turns their content into lines.

@@ -29,8 +29,7 @@ const PLAIN: &str = "\x1b[0m";
 /// # Errors
 /// As of `record`; or `out` fails.
 pub fn trace(tracefs: &Tracefs, start: &Start, colours: bool, out: &mut dyn Write) -> Result<u8> {
-    let lock = live::begin(tracefs, start)?;
-    live::follow(tracefs, start, lock, |instance| Pipe::open(instance, colours, out))
+    live::follow(tracefs, start, |instance| Pipe::open(instance, colours, out))
 }
 
 /// The pipe that gives each line once.

@@ -22,16 +22,14 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::system::{RebootCommand, reboot};
 
-/// Path, value, reason: settings for which 5.4, or any kernel, has no word on the command line.
-const SETTINGS: [(&str, &str); 4] = [
+/// Path, value, reason: settings that 5.4 knows as sysctls only, not on the command line.
+const SYSCTLS: [(&str, &str); 3] = [
     // An RCU stall ends as a panic, with its own first sign on the console.
     ("/proc/sys/kernel/panic_on_rcu_stall", "1"),
     // So does a task that never wakes up.
     ("/proc/sys/kernel/hung_task_panic", "1"),
     // A workload under SCHED_FIFO is not put aside after 0.95 s: that would move its trace.
     ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
-    // Nor, from 6.12 on, for 50 ms of each second in which others wait.
-    ("/sys/kernel/debug/sched/fair_server/cpu0/runtime", "0"),
 ];
 
 fn main() {
@@ -48,7 +46,7 @@ fn main() {
 
 fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
     early::mount_all()?;
-    for (path, value) in SETTINGS {
+    for (path, value) in SYSCTLS {
         // A kernel without the setting has no use for it.
         if Path::new(path).exists() {
             fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;

@@ -66,9 +66,7 @@ impl<'a> Run<'a> {
         if field.array {
             let bytes = self.bytes(field);
             let text = until_nul(bytes);
-            // Text or empty; zeros behind it belong to it. trace-cmd 3.1.6 goes on to a zero behind the
-            // field where it has none, and shows no more text after a value that is none; here each
-            // record stands for itself.
+            // Text or empty; zeros behind it belong to it.
             let printable = text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'..=b'\r'));
             if field.is_string() && printable {
                 out.extend_from_slice(text);
