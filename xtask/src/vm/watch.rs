@@ -223,8 +223,9 @@ pub fn boot(
     Ok(ended)
 }
 
-/// How long processes were ready to run and the host let them wait: of each process the thread that
-/// waited longest, which is the one that runs the guest. Zero where the host's kernel does not tell.
+/// How long a guest's processes were ready to run and the host let them wait: that of the thread that
+/// waited longest, which is the one that runs the guest. Counted from their start; zero where the host's
+/// kernel does not tell.
 fn waited(pids: &[u32]) -> Duration {
     let threads = |pid: &u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let thread =
