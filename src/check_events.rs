@@ -31,8 +31,10 @@ pub fn check(metadata: &Metadata) -> Report {
             }
         }
     }
-    for event in events.iter().filter(|event| event.print(false).is_none()) {
-        lines.push(format!("{}:{}: its print format is not understood", event.system, event.name));
+    for event in events.iter() {
+        if let Some(reason) = event.why_not() {
+            lines.push(format!("{}:{}: {reason}", event.system, event.name));
+        }
     }
     lines.sort();
     let all_good = lines.is_empty();

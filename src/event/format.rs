@@ -248,6 +248,17 @@ impl Event {
         self.prints[usize::from(as_trace_cmd)].get_or_init(compile).as_ref()
     }
 
+    /// Why the print format is not understood, in words that follow the event's name, such as
+    /// `calls libata_trace_parse_status(), which only the kernel has`; `None` when it is.
+    ///
+    /// Such an event is shown by its fields.
+    pub fn why_not(&self) -> Option<String> {
+        match self.print(false) {
+            Some(_) => None,
+            None => Some("has a print format that is not understood".to_string()),
+        }
+    }
+
     /// The field of a name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
