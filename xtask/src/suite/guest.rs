@@ -65,6 +65,8 @@ pub struct Wish {
     pub busybox: bool,
     /// CPUs; more than one ends bit-exactness.
     pub cpus: u32,
+    /// Slots for CPUs, the empty ones included; none is empty when `None`.
+    pub max_cpus: Option<u32>,
     /// MiB of memory.
     pub memory: u32,
     /// Wait for a debugger.
@@ -92,6 +94,7 @@ impl Default for Wish {
             extra: Vec::new(),
             busybox: false,
             cpus: 1,
+            max_cpus: None,
             memory: 512,
             gdb: false,
             interactive: false,
@@ -135,6 +138,7 @@ impl Guest {
     /// # Errors
     /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
     pub fn prepare(h: &Harness, tools: &Tools, record: &Record, kernel: Kernel, wish: Wish) -> Result<Guest> {
+        Machine::check_cpus(wish.cpus, wish.max_cpus)?;
         if wish.exact == Exactness::Demanded {
             // What is wrong in any case is said before anything is done.
             let accel = wish.accel.unwrap_or(Accel::Tcg);
@@ -236,6 +240,9 @@ impl Guest {
         if self.wish.cpus != usual.cpus {
             pair("--cpus", self.wish.cpus.to_string());
         }
+        if let Some(slots) = self.wish.max_cpus {
+            pair("--max-cpus", slots.to_string());
+        }
         if self.wish.memory != usual.memory {
             pair("--memory", format!("{}M", self.wish.memory));
         }
@@ -304,6 +311,7 @@ impl Guest {
             accel: self.accel,
             icount_shift: self.icount_shift(),
             cpus: self.wish.cpus,
+            max_cpus: self.wish.max_cpus,
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
