@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flate2::read::GzDecoder;
@@ -11,6 +12,7 @@ use initramfs::protocol::{Frame, Hello};
 use xshell::Shell;
 
 use super::bundle;
+use super::cases::Case;
 use super::results::{self, Fingerprint, sha256};
 use crate::cache;
 use crate::download;
@@ -109,6 +111,7 @@ impl Default for Wish {
 }
 
 /// One kernel, ready to boot as often as wished.
+#[derive(Clone)]
 pub struct Guest {
     /// The kernel.
     pub kernel: Kernel,
@@ -116,7 +119,7 @@ pub struct Guest {
     pub accel: Accel,
     record: Record,
     qemu: Qemu,
-    base: Vec<u8>,
+    base: Arc<Vec<u8>>,
     image_digest: String,
     programs_digest: String,
     wish: Wish,
@@ -165,7 +168,7 @@ impl Guest {
             accel: Accel::Tcg,
             record: record.clone(),
             qemu: tools.qemu.clone(),
-            base: archive.pack()?,
+            base: Arc::new(archive.pack()?),
             programs_digest: digest_of(&ours)?,
             image_digest: kernel.vmlinux_sha256.clone(),
             wish,
@@ -207,6 +210,20 @@ impl Guest {
     pub fn icount_shift(&self) -> Option<u8> {
         let exact = self.wish.exact != Exactness::Off && self.can_be_exact().is_ok();
         exact.then_some(self.record.icount_shift)
+    }
+
+    /// The guest with the CPUs that a case asks for.
+    ///
+    /// # Errors
+    /// A bit-exact run is demanded, and the case's machine cannot have one.
+    pub fn for_case(&self, case: &Case) -> Result<Guest> {
+        let mut guest = self.clone();
+        guest.wish.cpus = case.cpus.unwrap_or(self.wish.cpus);
+        guest.wish.max_cpus = case.max_cpus.or(self.wish.max_cpus);
+        if guest.wish.exact == Exactness::Demanded {
+            guest.can_be_exact().map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
+        }
+        Ok(guest)
     }
 
     /// Whether a busybox was put into the guest.
