@@ -36,7 +36,7 @@ pub fn show(instance: &Instance, out: &mut dyn Write) -> Result<()> {
 /// # Errors
 /// The kernel refuses.
 pub fn clear(instance: &Instance) -> Result<()> {
-    instance.truncate("trace")
+    instance.clear()
 }
 
 /// Brings back the kernel's defaults and switches recording on, as after a boot.

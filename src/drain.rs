@@ -1,7 +1,11 @@
 //! Draining per-CPU buffers: a thread per CPU moves sub-buffers into a file without a name.
+//!
+//! A CPU that was never online since the instance was made has no buffer, and so nothing to drain.
+//! One more thread looks whether such a CPU has come; from then on its buffer stays, even if it goes.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +32,11 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 /// That size, in KiB. A smaller one fills sooner.
 const DEFAULT_BUFFER_KB: u32 = 1408;
+
+/// How long a CPU that is not there is left alone at most, while the others record little.
+const LONGEST_ABSENCE: Duration = Duration::from_millis(100);
+/// Bytes from the other CPUs between two looks that are more than little.
+const MUCH: u64 = 64 * 1024;
 
 /// What one CPU's thread has moved.
 #[derive(Debug)]
@@ -65,13 +74,68 @@ pub struct Drain {
     /// Closing it wakes the threads that wait.
     waker: Option<OwnedFd>,
     threads: Vec<JoinHandle<Result<Drained>>>,
+    /// Waits for the CPUs that are not there.
+    watcher: Option<JoinHandle<Vec<Result<Drained>>>>,
+}
+
+/// A CPU's buffer, opened to be read without waiting.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    cpu: u32,
+    file: File,
+    path: PathBuf,
+}
+
+impl Raw {
+    /// Opens a CPU's buffer; `name` is `trace_pipe_raw` or `snapshot_raw`.
+    ///
+    /// It can be opened for a CPU that is not there, too.
+    pub(crate) fn open(instance: &Instance, cpu: u32, name: &str) -> Result<Raw> {
+        let name = format!("per_cpu/cpu{cpu}/{name}");
+        let (file, path) = (instance.open(&name)?, instance.file(&name));
+        fcntl_getfl(&file)
+            .and_then(|flags| fcntl_setfl(&file, flags | OFlags::NONBLOCK))
+            .map_err(|error| Error::io("open without waiting", &path, &error.into()))?;
+        Ok(Raw { cpu, file, path })
+    }
+
+    /// The CPU's number.
+    pub(crate) fn cpu(&self) -> u32 {
+        self.cpu
+    }
+
+    /// Whether the CPU has a buffer. It has none until it is online for the first time, as one that
+    /// was left out at boot or an empty slot for one.
+    pub(crate) fn is_there(&self) -> Result<bool> {
+        let mut wanted = [PollFd::new(&self.file, PollFlags::IN)];
+        loop {
+            match poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+                Ok(_) => return Ok(!wanted[0].revents().contains(PollFlags::ERR)),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(Error::io("wait for", &self.path, &error.into())),
+            }
+        }
+    }
+
+    /// Reads what there is up to the end of a sub-buffer, and gives its length. `None` when there is
+    /// nothing, as always for a CPU that is not there.
+    pub(crate) fn read(&mut self, sub_buffer: &mut [u8]) -> Result<Option<usize>> {
+        loop {
+            match self.file.read(sub_buffer) {
+                Ok(0) => return Ok(None),
+                Ok(length) => return Ok(Some(length)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(None),
+                Err(error) => return Err(Error::io("read", &self.path, &error)),
+            }
+        }
+    }
 }
 
 /// One CPU's buffer, and the file that its sub-buffers go to.
 struct Source {
-    cpu: u32,
-    raw: File,
-    raw_path: PathBuf,
+    raw: Raw,
     file: File,
     size: u64,
     /// What was recorded before that, where the size is bounded.
@@ -96,67 +160,46 @@ impl Drain {
     ) -> Result<Drain> {
         let (woken, waker) = pipe()?;
         let woken = Arc::new(woken);
-        let mut sources = Vec::new();
+        let (mut there, mut absent) = (Vec::new(), Vec::new());
         for cpu in cpus(instance)? {
-            let raw = if plan.snapshot { "snapshot_raw" } else { "trace_pipe_raw" };
-            let raw_name = format!("per_cpu/cpu{cpu}/{raw}");
-            let raw = instance.open(&raw_name)?;
-            let raw_path = instance.file(&raw_name);
-            fcntl_getfl(&raw)
-                .and_then(|flags| fcntl_setfl(&raw, flags | OFlags::NONBLOCK))
-                .map_err(|error| Error::io("open without waiting", &raw_path, &error.into()))?;
-            let file = unnamed_file(&plan.folder)?;
-            let (plan, woken) = (plan.clone(), Arc::clone(&woken));
+            let name = if plan.snapshot { "snapshot_raw" } else { "trace_pipe_raw" };
+            let raw = Raw::open(instance, cpu, name)?;
             let size = instance.read_value(&format!("per_cpu/cpu{cpu}/buffer_size_kb")).unwrap_or_default();
-            let longest_pause = longest_pause(&size);
-            sources.push(Source {
-                cpu,
-                raw,
-                raw_path,
-                file,
-                size: 0,
-                older: None,
-                plan,
-                longest_pause,
-                woken,
-            });
+            let buffer = Buffer { raw, longest_pause: longest_pause(&size) };
+            if buffer.raw.is_there()? { &mut there } else { &mut absent }.push(buffer);
         }
-        let mut drain = Drain { stop: Arc::default(), waker: Some(waker), threads: Vec::new() };
-        for source in sources {
-            let stop = Arc::clone(&drain.stop);
-            let on_failure = on_failure.clone();
-            let thread = thread::Builder::new().name(format!("cpu{}", source.cpu)).spawn(move || {
-                let outcome = source.drain(&stop);
-                if outcome.is_err() {
-                    on_failure();
-                }
-                outcome
-            });
-            drain.threads.push(thread.map_err(|cause| {
-                Error::new("cannot start a thread for each CPU")
-                    .because(&cause)
-                    .help("check the limit on processes (ulimit -u)")
-            })?);
+        let stop: Arc<AtomicBool> = Arc::default();
+        let starter = Starter { plan: plan.clone(), woken, stop: Arc::clone(&stop), on_failure };
+        let mut drain = Drain { stop, waker: Some(waker), threads: Vec::new(), watcher: None };
+        for buffer in there {
+            drain.threads.push(starter.start(buffer)?);
+        }
+        if !absent.is_empty() {
+            let watcher = thread::Builder::new().name("absent".into());
+            drain.watcher = Some(watcher.spawn(move || starter.watch(absent)).map_err(|e| no_thread(&e))?);
         }
         Ok(drain)
     }
 
-    /// Lets the threads take what is left, and waits for them. Recording is off by now.
+    /// Lets the threads take what is left, and waits for them. Recording is off by now. CPUs that had
+    /// no buffer are left out.
     ///
     /// # Errors
     /// The first failure of a thread.
     pub fn finish(mut self) -> Result<Vec<Drained>> {
-        self.end().into_iter().collect()
+        let mut drained: Vec<Drained> = self.end().into_iter().collect::<Result<_>>()?;
+        drained.sort_by_key(|drained| drained.cpu);
+        Ok(drained)
     }
 
     fn end(&mut self) -> Vec<Result<Drained>> {
         self.stop.store(true, Ordering::Release);
         self.waker = None;
-        let gone = |_| {
-            Err(Error::new("the thread that reads a CPU's buffer is gone")
-                .help("this is a fault of snaptrace"))
-        };
-        self.threads.drain(..).map(|thread| thread.join().unwrap_or_else(gone)).collect()
+        let mut ended: Vec<Result<Drained>> = self.threads.drain(..).map(joined).collect();
+        if let Some(watcher) = self.watcher.take() {
+            ended.extend(watcher.join().unwrap_or_else(|_| vec![Err(gone())]));
+        }
+        ended
     }
 }
 
@@ -167,7 +210,92 @@ impl Drop for Drain {
     }
 }
 
-/// The numbers of the CPUs that have a buffer, in ascending order.
+fn joined(thread: JoinHandle<Result<Drained>>) -> Result<Drained> {
+    thread.join().unwrap_or_else(|_| Err(gone()))
+}
+
+fn gone() -> Error {
+    Error::new("the thread that reads a CPU's buffer is gone").help("this is a fault of snaptrace")
+}
+
+fn no_thread(cause: &io::Error) -> Error {
+    Error::new("cannot start a thread for each CPU")
+        .because(cause)
+        .help("check the limit on processes (ulimit -u)")
+}
+
+/// A CPU's buffer that no thread drains yet.
+struct Buffer {
+    raw: Raw,
+    longest_pause: Duration,
+}
+
+/// What starts the threads.
+struct Starter<F> {
+    plan: Plan,
+    woken: Arc<OwnedFd>,
+    stop: Arc<AtomicBool>,
+    on_failure: F,
+}
+
+impl<F: Fn() + Clone + Send + 'static> Starter<F> {
+    /// Starts the thread of a CPU that is there.
+    fn start(&self, buffer: Buffer) -> Result<JoinHandle<Result<Drained>>> {
+        let source = self.source(buffer)?;
+        let (stop, on_failure) = (Arc::clone(&self.stop), self.on_failure.clone());
+        let thread = thread::Builder::new().name(format!("cpu{}", source.raw.cpu));
+        thread.spawn(move || source.drain(&stop).inspect_err(|_| on_failure())).map_err(|e| no_thread(&e))
+    }
+
+    fn source(&self, buffer: Buffer) -> Result<Source> {
+        let Buffer { raw, longest_pause } = buffer;
+        let (plan, woken) = (self.plan.clone(), Arc::clone(&self.woken));
+        let file = unnamed_file(&self.plan.folder)?;
+        Ok(Source { raw, file, size: 0, older: None, plan, longest_pause, woken })
+    }
+
+    /// Starts a thread for each CPU that comes; gives what those have drained at the end.
+    fn watch(self, mut absent: Vec<Buffer>) -> Vec<Result<Drained>> {
+        let _ = setpriority_process(None, NICE);
+        let mut threads = Vec::new();
+        let mut failed = Vec::new();
+        // A new buffer may fill as fast as those of the other CPUs do.
+        let shortest = absent.iter().map(|buffer| buffer.longest_pause).min().unwrap_or(LONGEST_PAUSE);
+        let mut pause = shortest;
+        let mut taken = 0;
+        loop {
+            // Asked before the buffers are: what has come before the end is then not missed.
+            let ending = self.stop.load(Ordering::Acquire);
+            for buffer in mem::take(&mut absent) {
+                match buffer.raw.is_there() {
+                    Ok(false) => absent.push(buffer),
+                    Ok(true) => match self.start(buffer) {
+                        Ok(thread) => threads.push(thread),
+                        Err(error) => failed.push(error),
+                    },
+                    Err(error) => failed.push(error),
+                }
+            }
+            if !failed.is_empty() {
+                (self.on_failure)();
+            }
+            if ending || absent.is_empty() || !failed.is_empty() {
+                break;
+            }
+            let now = self.plan.taken.load(Ordering::Relaxed);
+            let is_much = now.saturating_sub(taken) > MUCH;
+            taken = now;
+            pause = if is_much { shortest } else { (pause * 2).min(LONGEST_ABSENCE) };
+            let pause = pause.max(self.plan.interval.unwrap_or_default());
+            if let Err(error) = wait(&self.woken, None, Some(pause)) {
+                failed.push(error);
+            }
+        }
+        threads.into_iter().map(joined).chain(failed.into_iter().map(Err)).collect()
+    }
+}
+
+/// The numbers of the CPUs that may have a buffer, in ascending order: all that can ever be there.
 ///
 /// # Errors
 /// The folder `per_cpu` cannot be read.
@@ -193,6 +321,23 @@ pub fn unnamed_file(folder: &Path) -> Result<File> {
 fn longest_pause(buffer_size_kb: &str) -> Duration {
     let size: u32 = buffer_size_kb.split(' ').next().and_then(|size| size.parse().ok()).unwrap_or(0);
     (LONGEST_PAUSE * size.min(DEFAULT_BUFFER_KB) / DEFAULT_BUFFER_KB).max(SHORTEST_PAUSE)
+}
+
+/// Waits for the end, for a buffer if one is given, and no longer than a time if one is given.
+fn wait(woken: &OwnedFd, buffer: Option<&Raw>, longest: Option<Duration>) -> Result<()> {
+    let longest = longest.map(|time| Timespec {
+        tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    });
+    let mut wanted = vec![PollFd::new(woken, PollFlags::IN)];
+    wanted.extend(buffer.map(|raw| PollFd::new(&raw.file, PollFlags::IN)));
+    match poll(&mut wanted, longest.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => {
+            let path = buffer.map_or(Path::new("the end of the recording"), |raw| raw.path.as_path());
+            Err(Error::io("wait for", path, &error.into()))
+        }
+    }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
@@ -256,7 +401,7 @@ impl Source {
             None => unnamed_file(&self.plan.folder)?,
         };
         next.set_len(0).and_then(|()| next.rewind()).map_err(|cause| self.writing(&cause))?;
-        self.older = Some((std::mem::replace(&mut self.file, next), std::mem::take(&mut self.size)));
+        self.older = Some((mem::replace(&mut self.file, next), mem::take(&mut self.size)));
         Ok(())
     }
 
@@ -269,34 +414,23 @@ impl Source {
             older.rewind().map_err(|cause| failed(&cause))?;
             (file, size) = (older, older_size + size);
         }
-        Ok(Drained { cpu: self.cpu, file, size })
+        Ok(Drained { cpu: self.raw.cpu, file, size })
     }
 
     /// Waits for the end, for the buffer if that is wanted, and no longer than a time if one is given.
     fn wait(&self, for_buffer: bool, longest: Option<Duration>) -> Result<()> {
-        let longest = longest.map(|time| Timespec {
-            tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
-            tv_nsec: time.subsec_nanos().into(),
-        });
-        let mut wanted = vec![PollFd::new(&self.woken, PollFlags::IN)];
-        if for_buffer {
-            wanted.push(PollFd::new(&self.raw, PollFlags::IN));
-        }
-        match poll(&mut wanted, longest.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(Error::io("wait for", &self.raw_path, &error.into())),
-        }
+        wait(&self.woken, for_buffer.then_some(&self.raw), longest)
     }
 
     /// Moves full sub-buffers without copying them; the one being written is left alone.
     fn splice(&mut self, pipe_in: &OwnedFd, pipe_out: &OwnedFd) -> Result<u64> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = match splice(&self.raw, None, pipe_in, None, AT_ONCE * self.plan.sub_buffer_size, flags) {
+        let moved = match splice(&self.raw.file, None, pipe_in, None, AT_ONCE * self.plan.sub_buffer_size, flags) {
             Ok(moved) => moved,
             Err(Errno::AGAIN) => 0,
             // Not an end: what could not be moved now is moved next, or read with the rest.
             Err(Errno::INTR) => 0,
-            Err(error) => return Err(Error::io("read", &self.raw_path, &error.into())),
+            Err(error) => return Err(Error::io("read", &self.raw.path, &error.into())),
         };
         let mut left = moved;
         while left > 0 {
@@ -313,18 +447,11 @@ impl Source {
     /// Takes the sub-buffers that are not full; the kernel fills the rest of each with zeros.
     fn read_rest(&mut self) -> Result<()> {
         let mut sub_buffer = vec![0; self.plan.sub_buffer_size];
-        loop {
-            match self.raw.read(&mut sub_buffer) {
-                Ok(0) => return Ok(()),
-                Ok(length) => {
-                    self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(&cause))?;
-                    self.took(length as u64)?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", &self.raw_path, &error)),
-            }
+        while let Some(length) = self.raw.read(&mut sub_buffer)? {
+            self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(&cause))?;
+            self.took(length as u64)?;
         }
+        Ok(())
     }
 
     fn writing(&self, cause: &io::Error) -> Error {
@@ -407,9 +534,7 @@ mod tests {
         // Page by page, as a buffer that is drained often gives them.
         let mut source = Source {
             longest_pause: SHORTEST_PAUSE,
-            cpu: 0,
-            raw: tracefs.top().open("per_cpu/cpu0/trace_pipe_raw").unwrap(),
-            raw_path: PathBuf::new(),
+            raw: Raw::open(tracefs.top(), 0, "trace_pipe_raw").unwrap(),
             file: unnamed_file(folder.path()).unwrap(),
             size: 0,
             older: None,

@@ -86,6 +86,9 @@ impl Error {
                 Some(Errno::INVAL) => {
                     "the kernel does not accept it in its present state; 'snaptrace stat' shows that state"
                 }
+                Some(Errno::NODEV) if path.components().any(|part| part.as_os_str() == "per_cpu") => {
+                    "this CPU has no buffer: it was not online yet; 'snaptrace stat' shows the CPUs"
+                }
                 Some(Errno::NODEV) => "ftrace has shut itself down after a fault: see dmesg, then reboot",
                 Some(Errno::NOMEM | Errno::NOSPC) => "the kernel is out of memory for it: ask for less",
                 _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
@@ -192,6 +195,15 @@ mod tests {
             "cannot read /sys/kernel/tracing/trace: Permission denied\n  \
              help: tracing needs root: run the command again with sudo"
         );
+    }
+
+    #[test]
+    fn a_cpu_without_a_buffer_is_not_taken_for_a_fault_of_the_kernel() {
+        let gone = io::Error::from_raw_os_error(Errno::NODEV.raw_os_error());
+        let help = |path: &str| Error::io("read", Path::new(path), &gone).to_string();
+        let of_cpu = help("/sys/kernel/tracing/per_cpu/cpu1/trace_pipe_raw");
+        assert!(of_cpu.contains("this CPU has no buffer") && !of_cpu.contains("reboot"), "{of_cpu}");
+        assert!(help("/sys/kernel/tracing/set_ftrace_filter").contains("see dmesg, then reboot"));
     }
 
     #[test]

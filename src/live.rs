@@ -57,7 +57,7 @@ fn followed<F: Feed>(
     leave_out_this_process(session)?;
     let mut held = record::set_up(tracefs, start, session, journal)?;
     let instance = session.instance().clone();
-    instance.truncate("trace")?;
+    instance.clear()?;
     let mut feed = open(&instance)?;
     instance.write("tracing_on", "1")?;
     if let Some(held) = &mut held {

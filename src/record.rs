@@ -190,7 +190,7 @@ fn recorded(
         say(out, &format!("  plugin '{tracer}'\n"))?;
     }
     // What was recorded before does not belong to this recording.
-    instance.truncate("trace")?;
+    instance.clear()?;
     let before = output::lost(&instance)?;
     let handle = signals.handle();
     let drain = Drain::start(&instance, &plan, move || handle.close())?;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::drain::Raw;
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
 
@@ -34,6 +35,12 @@ pub fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn W
     if let (Some(cpu), false) = (cpu, instance.has(&file)) {
         return Err(Error::usage(format!("there is no CPU {cpu} in {}", instance.describe()))
             .help("'snaptrace stat' lists the CPUs"));
+    }
+    if let Some(cpu) = cpu
+        && !Raw::open(instance, cpu, "trace_pipe_raw")?.is_there()?
+    {
+        return Err(Error::usage(format!("CPU {cpu} has no buffer in {}", instance.describe()))
+            .help("it was not online yet; 'snaptrace stat' shows the CPUs"));
     }
     let value = match act {
         Act::Show => return instance.copy(&file, out),

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use crate::drain::{self, Raw};
 use crate::error::Result;
 use crate::filter_files::FilterFile;
 use crate::options;
@@ -125,18 +126,19 @@ fn changed_options(instance: &Instance) -> Result<Vec<String>> {
 
 /// A table of the per-CPU buffers.
 fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
-    let mut cpus: Vec<usize> = instance
-        .folders("per_cpu")?
-        .iter()
-        .filter_map(|name| name.strip_prefix("cpu")?.parse().ok())
-        .collect();
-    cpus.sort_unstable();
     let _ = writeln!(
         text,
         "\n{:>4} {:>11} {:>11} {:>15} {:>11}",
         "CPU", "entries", "overrun", "commit overrun", "dropped"
     );
-    for cpu in cpus {
+    for cpu in drain::cpus(instance)? {
+        // What cannot be asked is shown as the kernel shows it.
+        let is_there = Raw::open(instance, cpu, "trace_pipe_raw").and_then(|raw| raw.is_there());
+        if let Ok(false) = is_there {
+            let since = if instance.name().is_some() { "online since the instance is there" } else { "online yet" };
+            let _ = writeln!(text, "{cpu:>4}   no buffer: it was not {since}");
+            continue;
+        }
         let stats = instance.read(&format!("per_cpu/cpu{cpu}/stats"))?;
         let value = |name: &str| {
             let line = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));

@@ -1,10 +1,8 @@
 //! `stream`: the lines of `report`, live and without a file.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read, Write};
+use std::io::{self, Cursor, Write};
 
-use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-
+use crate::drain::Raw;
 use crate::error::{Error, Result};
 use crate::live::{self, Feed};
 use crate::report;
@@ -38,8 +36,7 @@ pub fn stream(
 /// The buffers of an instance, and what turns their content into lines.
 struct Buffers<'o> {
     tracefs: Tracefs,
-    instance: Instance,
-    cpus: Vec<(u32, File)>,
+    cpus: Vec<Raw>,
     metadata: Metadata,
     config: &'o report::Config,
     out: Lines<'o>,
@@ -53,15 +50,8 @@ impl<'o> Buffers<'o> {
         config: &'o report::Config,
         out: &'o mut (dyn Write + Send),
     ) -> Result<Buffers<'o>> {
-        let mut cpus = Vec::new();
-        for cpu in drain::cpus(instance)? {
-            let name = format!("per_cpu/cpu{cpu}/trace_pipe_raw");
-            let raw = instance.open(&name)?;
-            fcntl_getfl(&raw)
-                .and_then(|flags| fcntl_setfl(&raw, flags | OFlags::NONBLOCK))
-                .map_err(|error| Error::io("open without waiting", &instance.file(&name), &error.into()))?;
-            cpus.push((cpu, raw));
-        }
+        let raw = |cpu| Raw::open(instance, cpu, "trace_pipe_raw");
+        let cpus = drain::cpus(instance)?.into_iter().map(raw).collect::<Result<_>>()?;
         let passing = output::passing(tracefs, instance)?;
         let metadata = Metadata {
             clock: passing.clock,
@@ -70,27 +60,17 @@ impl<'o> Buffers<'o> {
             ..gathered
         };
         let out = Lines { out, begun: false, in_head: true };
-        Ok(Buffers { tracefs: tracefs.clone(), instance: instance.clone(), cpus, metadata, config, out })
+        Ok(Buffers { tracefs: tracefs.clone(), cpus, metadata, config, out })
     }
 
     /// Takes what a CPU has recorded, but no more than fits its buffer.
     fn take(&mut self, index: usize) -> Result<Vec<u8>> {
-        let (cpu, raw) = &mut self.cpus[index];
-        let size = self.metadata.sub_buffer_size as usize;
+        let raw = &mut self.cpus[index];
         let mut taken = Vec::new();
-        let mut sub_buffer = vec![0; size];
-        while taken.len() < MOST_AT_ONCE {
-            match raw.read(&mut sub_buffer) {
-                Ok(0) => break,
-                // Whatever is not whole could not be read again either.
-                Ok(_) => taken.extend_from_slice(&sub_buffer),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let name = format!("per_cpu/cpu{cpu}/trace_pipe_raw");
-                    return Err(Error::io("read", &self.instance.file(&name), &error));
-                }
-            }
+        let mut sub_buffer = vec![0; self.metadata.sub_buffer_size as usize];
+        // Whatever is not whole could not be read again either.
+        while taken.len() < MOST_AT_ONCE && raw.read(&mut sub_buffer)?.is_some() {
+            taken.extend_from_slice(&sub_buffer);
             sub_buffer.fill(0);
         }
         Ok(taken)
@@ -105,7 +85,7 @@ impl Feed for Buffers<'_> {
         loop {
             let mut taken = Vec::new();
             for index in 0..self.cpus.len() {
-                taken.push((self.cpus[index].0, self.take(index)?));
+                taken.push((self.cpus[index].cpu(), self.take(index)?));
             }
             if taken.iter().all(|(_, data)| data.is_empty()) {
                 return Ok(());

@@ -310,6 +310,38 @@ impl Instance {
         self.open_for_writing(file, Mode::Replace).map(drop)
     }
 
+    /// Empties the buffer of every CPU.
+    ///
+    /// For the whole buffer the kernel does so on CPUs that are online only; one that has gone is
+    /// emptied by itself.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn clear(&self) -> Result<()> {
+        let mut held = Vec::new();
+        for cpu in self.folders("per_cpu")? {
+            if let Some(oldest) = self.oldest(&cpu)? {
+                held.push((cpu, oldest));
+            }
+        }
+        self.truncate("trace")?;
+        for (cpu, oldest) in held {
+            if self.oldest(&cpu)?.as_ref() == Some(&oldest) {
+                self.truncate(&format!("per_cpu/{cpu}/trace"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The time of the oldest event in the buffer of a CPU, as its statistics have it; `None` when
+    /// there is no event.
+    fn oldest(&self, cpu: &str) -> Result<Option<String>> {
+        let file = format!("per_cpu/{cpu}/stats");
+        let stats = if self.has(&file) { self.read(&file)? } else { String::new() };
+        let value = |name: &str| stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        Ok(value("entries").filter(|count| *count != "0").and(value("oldest event ts")).map(String::from))
+    }
+
     /// Names of the folders in a folder of the instance, sorted; none when it does not exist.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use xtask::suite::ci::events::Format;
 use xtask::suite::ci::shard::Shard;
 use xtask::suite::put_back::Side;
 use xtask::suite::run::Get;
-use xtask::vm::{Accel, Exactness};
+use xtask::vm::{Accel, Exactness, MOST_CPUS};
 
 /// The harness of snaptrace: kernels, virtual machines and snapshots.
 #[derive(Debug, Parser)]
@@ -283,8 +283,11 @@ pub struct GuestArgs {
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// CPUs; runs with more than one are not bit-exact
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     pub cpus: u32,
+    /// Slots for CPUs, N or more; those that are empty have a CPU that is not there
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
+    pub max_cpus: Option<u32>,
     /// Memory, such as 512M or 2G
     #[arg(long, value_name = "SIZE", default_value = "512M", value_parser = memory)]
     pub memory: u32,

@@ -183,6 +183,7 @@ fn wish(args: GuestArgs) -> Wish {
         append: args.append,
         extra: args.extra_file,
         cpus: args.cpus,
+        max_cpus: args.max_cpus,
         memory: args.memory,
         gdb: args.gdb,
         boot_timeout: args.boot_timeout,

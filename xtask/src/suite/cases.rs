@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::compare::renames;
 use crate::error::{Context, Error, Result};
 use crate::matrix::Record;
+use crate::vm::Machine;
 
 /// One case.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,6 +25,11 @@ pub struct Case {
     /// A module that it loads: it is for the kernels that have it among their `case_modules`, and
     /// for every kernel when left out.
     pub module: Option<String>,
+    /// CPUs of its machine; with more than one it is not bit-exact, and what it says must not depend
+    /// on which of them does what.
+    pub cpus: Option<u32>,
+    /// Slots for CPUs, the empty ones included.
+    pub max_cpus: Option<u32>,
     /// Seconds it may take on real hardware; scaled to the accelerator.
     #[serde(default = "default_deadline")]
     pub deadline: u64,
@@ -120,6 +126,8 @@ pub fn load(root: &Path) -> Result<Vec<Case>> {
         let mut case: Case =
             toml::from_str(&text).context(|| format!("cannot read the case {}", path.display()))?;
         case.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        Machine::check_cpus(case.cpus.unwrap_or(1), case.max_cpus)
+            .context(|| format!("the case {} has a machine that cannot be", case.name))?;
         cases.push(case);
     }
     cases.sort_by(|a, b| (&a.section, &a.name).cmp(&(&b.section, &b.name)));
@@ -178,6 +186,22 @@ mod tests {
         let unknown = case(&CASE.replace("-l kfree", "-l {fn:kfree}"));
         let error = unknown.on("5.4.286").unwrap_err().to_string();
         assert!(error.contains("no other name of kfree"), "{error}");
+    }
+
+    #[test]
+    fn a_case_has_the_machine_it_asks_for() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("tests/cases");
+        fs::create_dir_all(&folder).unwrap();
+        let loaded = |keys: &str| {
+            fs::write(folder.join("one.toml"), format!("{keys}\n{CASE}")).unwrap();
+            load(root.path()).map(|mut cases| cases.remove(0))
+        };
+        let case = loaded("cpus = 2\nmax-cpus = 4").unwrap();
+        assert_eq!((case.cpus, case.max_cpus), (Some(2), Some(4)));
+        let error = loaded("cpus = 4\nmax-cpus = 2").unwrap_err().to_string();
+        assert!(error.contains("the case one") && error.contains("4 CPUs in 2 slots"), "{error}");
+        assert!(loaded("max-cpus = 1000").unwrap_err().to_string().contains("cannot have 1000 CPUs"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use flate2::read::GzDecoder;
@@ -11,6 +12,7 @@ use initramfs::protocol::{Frame, Hello};
 use xshell::Shell;
 
 use super::bundle;
+use super::cases::Case;
 use super::results::{self, Fingerprint, sha256};
 use crate::cache;
 use crate::download;
@@ -65,6 +67,8 @@ pub struct Wish {
     pub busybox: bool,
     /// CPUs; more than one ends bit-exactness.
     pub cpus: u32,
+    /// Slots for CPUs, the empty ones included; none is empty when `None`.
+    pub max_cpus: Option<u32>,
     /// MiB of memory.
     pub memory: u32,
     /// Wait for a debugger.
@@ -92,6 +96,7 @@ impl Default for Wish {
             extra: Vec::new(),
             busybox: false,
             cpus: 1,
+            max_cpus: None,
             memory: 512,
             gdb: false,
             interactive: false,
@@ -106,6 +111,7 @@ impl Default for Wish {
 }
 
 /// One kernel, ready to boot as often as wished.
+#[derive(Clone)]
 pub struct Guest {
     /// The kernel.
     pub kernel: Kernel,
@@ -113,7 +119,7 @@ pub struct Guest {
     pub accel: Accel,
     record: Record,
     qemu: Qemu,
-    base: Vec<u8>,
+    base: Arc<Vec<u8>>,
     image_digest: String,
     programs_digest: String,
     wish: Wish,
@@ -135,6 +141,7 @@ impl Guest {
     /// # Errors
     /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
     pub fn prepare(h: &Harness, tools: &Tools, record: &Record, kernel: Kernel, wish: Wish) -> Result<Guest> {
+        Machine::check_cpus(wish.cpus, wish.max_cpus)?;
         if wish.exact == Exactness::Demanded {
             // What is wrong in any case is said before anything is done.
             let accel = wish.accel.unwrap_or(Accel::Tcg);
@@ -161,7 +168,7 @@ impl Guest {
             accel: Accel::Tcg,
             record: record.clone(),
             qemu: tools.qemu.clone(),
-            base: archive.pack()?,
+            base: Arc::new(archive.pack()?),
             programs_digest: digest_of(&ours)?,
             image_digest: kernel.vmlinux_sha256.clone(),
             wish,
@@ -205,6 +212,20 @@ impl Guest {
         exact.then_some(self.record.icount_shift)
     }
 
+    /// The guest with the CPUs that a case asks for.
+    ///
+    /// # Errors
+    /// A bit-exact run is demanded, and the case's machine cannot have one.
+    pub fn for_case(&self, case: &Case) -> Result<Guest> {
+        let mut guest = self.clone();
+        guest.wish.cpus = case.cpus.unwrap_or(self.wish.cpus);
+        guest.wish.max_cpus = case.max_cpus.or(self.wish.max_cpus);
+        if guest.wish.exact == Exactness::Demanded {
+            guest.can_be_exact().map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
+        }
+        Ok(guest)
+    }
+
     /// Whether a busybox was put into the guest.
     pub fn has_busybox(&self) -> bool {
         self.wish.busybox
@@ -235,6 +256,9 @@ impl Guest {
         }
         if self.wish.cpus != usual.cpus {
             pair("--cpus", self.wish.cpus.to_string());
+        }
+        if let Some(slots) = self.wish.max_cpus {
+            pair("--max-cpus", slots.to_string());
         }
         if self.wish.memory != usual.memory {
             pair("--memory", format!("{}M", self.wish.memory));
@@ -304,6 +328,7 @@ impl Guest {
             accel: self.accel,
             icount_shift: self.icount_shift(),
             cpus: self.wish.cpus,
+            max_cpus: self.wish.max_cpus,
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,

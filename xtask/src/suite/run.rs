@@ -16,7 +16,7 @@ use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::verdict::Verdict;
-use crate::vm::{Deadlines, Taken, console};
+use crate::vm::{Deadlines, Machine, Taken, console};
 
 /// A file to bring out of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,7 @@ pub struct Plan {
 /// # Errors
 /// When the guest cannot be prepared, or a file cannot be brought out.
 pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
+    Machine::check_cpus(plan.wish.cpus, plan.wish.max_cpus)?;
     let tools = Tools::get(h)?;
     let (record, kernel) = pick(h, plan.kernel.as_deref())?;
     let guest = Guest::prepare(h, &tools, &record, kernel, plan.wish.clone())?;
@@ -134,6 +135,7 @@ fn again(guest: &Guest, plan: &Plan) -> String {
 /// # Errors
 /// When the guest cannot be prepared, or QEMU fails.
 pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<()> {
+    Machine::check_cpus(wish.cpus, wish.max_cpus)?;
     let tools = Tools::get(h)?;
     let (record, kernel) = pick(h, kernel)?;
     let wish = Wish { busybox: true, interactive: true, ..wish };

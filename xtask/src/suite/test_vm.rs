@@ -226,7 +226,7 @@ fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
         let case = cases.iter().find(|case| case.name == stored.case);
         let (Some(guest), Some(case)) = (guest, case) else { return Err(other("case")) };
         let job = case.on(&guest.kernel.version)?.job(&guest.job().boot_modules)?;
-        let now = guest.fingerprint(&job)?;
+        let now = guest.for_case(case)?.fingerprint(&job)?;
         if let Some(what) = now.difference(&stored.fingerprint) {
             return Err(other(what));
         }
@@ -343,9 +343,10 @@ impl Collected {
 pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| cache::denied("cannot create", folder, &e))?;
     let case = &case.on(&guest.kernel.version)?;
-    let mut stored = attempt(h, guest, case, folder)?;
+    let own = &guest.for_case(case)?;
+    let mut stored = attempt(h, own, case, folder)?;
     if stored.verdict == Verdict::Pass {
-        repeat::prove(&mut stored, folder, times, &|beside| attempt(h, guest, case, beside))?;
+        repeat::prove(&mut stored, folder, times, &|beside| attempt(h, own, case, beside))?;
     }
     stored.save(folder)?;
     if stored.verdict != Verdict::Pass {

@@ -98,6 +98,8 @@ pub struct Machine {
     pub icount_shift: Option<u8>,
     /// Number of CPUs.
     pub cpus: u32,
+    /// Number of slots for CPUs, those that are empty included; as many as CPUs when `None`.
+    pub max_cpus: Option<u32>,
     /// Memory in MiB. It has to hold the unpacked initramfs.
     pub memory: u32,
     /// Wait for a debugger on TCP port 1234 before the first instruction.
@@ -111,6 +113,9 @@ pub struct Machine {
     /// Where the channels are kept: `console.log`, `results.bin`, `qemu.log`.
     pub dir: PathBuf,
 }
+
+/// The most CPUs, and slots for them, that a guest may have: kernels that are built here know of no more.
+pub const MOST_CPUS: u32 = 64;
 
 /// The words every guest gets, and why.
 const APPEND: [&str; 8] = [
@@ -209,6 +214,32 @@ impl Machine {
         Ok(())
     }
 
+    /// Whether a machine may have this many CPUs, and this many slots for them.
+    ///
+    /// # Errors
+    /// What is wrong with the numbers; a usage error.
+    pub fn check_cpus(cpus: u32, max_cpus: Option<u32>) -> Result<()> {
+        let refused = |what: String, help: String| Err(Error::new(what).help(help).usage());
+        let most = max_cpus.unwrap_or(cpus);
+        if cpus == 0 {
+            return refused("a guest cannot have 0 CPUs".into(), "give it one at least".into());
+        }
+        if most > MOST_CPUS || cpus > MOST_CPUS {
+            let number = most.max(cpus);
+            return refused(
+                format!("a guest cannot have {number} CPUs or slots for them"),
+                format!("the most is {MOST_CPUS}, as many as kernels that are built here know of"),
+            );
+        }
+        if most < cpus {
+            return refused(
+                format!("a guest cannot have {cpus} CPUs in {most} slots"),
+                format!("the slots of --max-cpus hold all CPUs: {cpus} is the least"),
+            );
+        }
+        Ok(())
+    }
+
     /// Several CPUs under TCG take turns in one thread. With a thread each, a busy host lets one of
     /// them wait while the other runs on, and the guest's kernel takes that for a lock-up.
     fn accelerator(&self) -> &'static str {
@@ -226,7 +257,8 @@ impl Machine {
             Accel::Tcg if self.noise == Some(Noise::Rdrand) => "qemu64,+rdrand",
             Accel::Tcg => "qemu64",
         };
-        arguments.pair("-cpu", cpu).pair("-smp", self.cpus.to_string());
+        let slots = self.max_cpus.map_or(String::new(), |slots| format!(",maxcpus={slots}"));
+        arguments.pair("-cpu", cpu).pair("-smp", format!("{}{slots}", self.cpus));
         if let Some(shift) = self.icount_shift {
             arguments.pair("-icount", format!("shift={shift},sleep=off"));
             arguments.pair("-rtc", "base=2020-01-01,clock=vm");
@@ -335,6 +367,7 @@ mod tests {
             accel: Accel::Tcg,
             icount_shift: Some(4),
             cpus: 1,
+            max_cpus: None,
             memory: 512,
             gdb: false,
             interactive: false,
@@ -419,6 +452,31 @@ mod tests {
     fn several_cpus_take_turns_in_one_thread() {
         let line = line(&Machine { cpus: 2, icount_shift: None, ..machine() });
         assert!(line.contains("-accel tcg,thread=single\n") && line.contains("-smp 2\n"), "{line}");
+    }
+
+    #[test]
+    fn empty_slots_change_nothing_else() {
+        let with_slots = line(&Machine { max_cpus: Some(4), ..machine() });
+        assert_eq!(with_slots.replace("-smp 1,maxcpus=4\n", "-smp 1\n"), line(&machine()));
+        assert!(with_slots.contains("-icount"), "{with_slots}");
+        let several = line(&Machine { cpus: 2, max_cpus: Some(4), icount_shift: None, ..machine() });
+        assert!(several.contains("thread=single\n") && several.contains("-smp 2,maxcpus=4\n"), "{several}");
+    }
+
+    #[test]
+    fn numbers_of_cpus_that_cannot_be_are_refused() {
+        assert!(Machine::check_cpus(1, None).is_ok());
+        assert!(Machine::check_cpus(2, Some(2)).is_ok());
+        assert!(Machine::check_cpus(1, Some(MOST_CPUS)).is_ok());
+        let why = |cpus, slots| {
+            let error = Machine::check_cpus(cpus, slots).unwrap_err();
+            assert!(error.is_usage());
+            error.to_string()
+        };
+        assert!(why(4, Some(2)).contains("cannot have 4 CPUs in 2 slots"));
+        assert!(why(1, Some(65)).contains("cannot have 65 CPUs or slots for them"));
+        assert!(why(65, None).contains("the most is 64"));
+        assert!(why(0, Some(2)).contains("0 CPUs"));
     }
 
     #[test]
