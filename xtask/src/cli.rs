@@ -197,6 +197,9 @@ pub struct TestVmArgs {
     pub load: bool,
     #[command(flatten)]
     pub exact: ExactArgs,
+    /// tcg, the default, or kvm: nothing is exact then, nor kept as a snapshot
+    #[arg(long, value_name = "NAME")]
+    pub accel: Option<Accel>,
     /// A word for the kernel command line (repeatable)
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     pub append: Vec<String>,
@@ -255,15 +258,12 @@ pub struct FaultsArgs {
 
 #[derive(Debug, Args)]
 pub struct ExactArgs {
-    /// Demand a bit-exact run, the default under TCG with one CPU
+    /// Demand a bit-exact run: under TCG, with one CPU
     #[arg(long, conflicts_with = "no_exact")]
     pub exact: bool,
     /// Run by the host's clock
     #[arg(long)]
     pub no_exact: bool,
-    /// kvm or tcg; by default KVM where a boot proved it
-    #[arg(long, value_name = "NAME")]
-    pub accel: Option<Accel>,
 }
 
 impl ExactArgs {
@@ -303,6 +303,9 @@ pub struct GuestArgs {
     /// Wait for a debugger on TCP port 1234
     #[arg(long)]
     pub gdb: bool,
+    /// kvm or tcg; else KVM where a boot proved it, unless --exact or --gdb
+    #[arg(long, value_name = "NAME")]
+    pub accel: Option<Accel>,
 }
 
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use xtask::suite::ci::merge;
 use xtask::suite::compare::Mode;
 use xtask::suite::guest::Wish;
 use xtask::suite::test_vm::Plan;
-use xtask::suite::{bench, bisect, cost, diff, faults, put_back, run, test, test_vm, tour};
+use xtask::suite::{bench, bisect, cost, diff, doctor, faults, put_back, run, test, test_vm, tour};
 use xtask::ui::printable;
 use xtask::verdict::Verdict;
 use xtask::{scratch, setup};
@@ -69,7 +69,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         Command::Shell(args) => run::shell(&h, args.kernel.clone().as_deref(), wish(args)).map(|()| 0),
         Command::Test { full } => test::test(&h, full).map(verdict),
         Command::Faults(args) => cause_faults(&h, args),
-        Command::Doctor => setup::doctor(&h).map(|well| u8::from(!well)),
+        Command::Doctor => doctor::doctor(&h).map(|well| u8::from(!well)),
         Command::Setup => setup::setup(&h).map(|()| 0),
         Command::Bench { what } => match what {
             Bench::Boot => bench::boot(&h),
@@ -154,7 +154,7 @@ fn plan(args: TestVmArgs) -> Plan {
         mode,
         allow_drift: args.allow_drift,
         digests: args.digests,
-        accel: args.exact.accel,
+        accel: args.accel,
         exact,
         repeat: args.repeat,
         load: args.load,
@@ -186,6 +186,7 @@ fn wish(args: GuestArgs) -> Wish {
         max_cpus: args.max_cpus,
         memory: args.memory,
         gdb: args.gdb,
+        accel: args.accel,
         boot_timeout: args.boot_timeout,
         ..Wish::default()
     }
@@ -193,8 +194,8 @@ fn wish(args: GuestArgs) -> Wish {
 
 fn run_one(h: &Harness, args: RunArgs) -> Result<u8> {
     let kernel = args.guest.kernel.clone();
-    let (exact, accel) = (args.exact.exactness(), args.exact.accel);
-    let wish = Wish { busybox: true, exact, accel, ..wish(args.guest) };
+    let exact = args.exact.exactness();
+    let wish = Wish { busybox: true, exact, ..wish(args.guest) };
     let plan = run::Plan { kernel, argv: args.command, get: args.get, wish, timeout: args.timeout };
     run::run(h, &plan)
 }

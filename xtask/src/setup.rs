@@ -354,19 +354,19 @@ impl fmt::Display for Finding {
 }
 
 /// Prints what is there and what is missing, and whether a first run can work. Obtains
-/// nothing and writes nothing.
+/// nothing. `accelerator` says which one there is, for the QEMU at hand.
 ///
 /// # Errors
 /// The cache or the kernel matrix cannot be read.
-pub fn doctor(h: &Harness) -> Result<bool> {
-    let findings = examine(h)?;
+pub fn doctor(h: &Harness, accelerator: &dyn Fn(Option<&Qemu>) -> String) -> Result<bool> {
+    let findings = examine(h, accelerator)?;
     for finding in &findings {
         println!("{finding}");
     }
     Ok(findings.iter().all(|finding| finding.good || !finding.required))
 }
 
-fn examine(h: &Harness) -> Result<Vec<Finding>> {
+fn examine(h: &Harness, accelerator: &dyn Fn(Option<&Qemu>) -> String) -> Result<Vec<Finding>> {
     let apt = which::which("apt-get").is_ok();
     let suite = apt::host_suite();
     let fetched = match (apt, &suite) {
@@ -383,7 +383,7 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
     };
 
     let present = host_qemu().or_else(|| private_qemu(&cached("qemu")?).ok());
-    match present {
+    match &present {
         Some(qemu) => add(QEMU, true, true, format!("{} at {}", qemu.version, qemu.program.display())),
         None if fetched.is_some() => {
             add(QEMU, false, false, "will be unpacked into the cache when needed".to_owned());
@@ -429,11 +429,7 @@ fn examine(h: &Harness) -> Result<Vec<Finding>> {
             add(thing, false, !absent, state);
         }
     }
-    let kvm = match fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        Ok(_) => "/dev/kvm opens; only a boot shows whether it works".to_owned(),
-        Err(e) => format!("/dev/kvm: {e}; guests are emulated"),
-    };
-    add("accelerator", false, true, kvm);
+    add("accelerator", false, true, accelerator(present.as_ref()));
     add("cache", true, true, h.cache.path().display().to_string());
     Ok(findings)
 }

@@ -4,8 +4,10 @@
 //! without one it is ignored, which is told and is not a pass.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use regex::Regex;
@@ -21,7 +23,8 @@ use xtask::suite::summary::Summary;
 use xtask::suite::table::table;
 use xtask::suite::{cases, repeat, test_vm};
 use xtask::verdict::Verdict;
-use xtask::vm::{Exactness, Noise};
+use xtask::vm::accel::{self, Kvm, Purpose};
+use xtask::vm::{Accel, Exactness, Noise};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -64,6 +67,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a run in two parts comes to what one run comes to", parts),
     ("standard output is for one format alone", formats),
     ("exactness that cannot be is refused with the reason", refusals),
+    ("only run and shell take KVM, and say so", kvm_for_work),
     ("equal runs of a case are proved equal", equal_runs),
     ("a recording made twice is the same file", same_recording),
     ("costs do not depend on other inputs", same_costs),
@@ -85,8 +89,17 @@ fn kernels_at_hand() -> xtask::error::Result<Vec<(String, bool)>> {
 }
 
 fn xtask(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {
+    let arguments = on_every_machine(arguments);
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(folder).output();
     Ok(output.map_err(|error| format!("cannot start xtask: {error}"))?)
+}
+
+/// `run` takes KVM where it works; tests are to be the same on every machine.
+fn on_every_machine<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    match arguments {
+        ["run", rest @ ..] if !rest.contains(&"--accel") => [&["run", "--accel", "tcg"], rest].concat(),
+        _ => arguments.to_vec(),
+    }
 }
 
 /// Runs a command line and demands an exit status; gives both channels back.
@@ -389,6 +402,70 @@ fn refusals(kernel: &str) -> Result<(), Failed> {
     demand(stderr.contains("in which order several CPUs run"), "no reason", &stderr)?;
     let (_, stderr) = run(&["--accel", "kvm"])?;
     demand(stderr.contains("under KVM the guest's time is the host's"), "no reason", &stderr)
+}
+
+/// Who gets KVM where it is known to work, and what is said where it is known not to. Nothing has to
+/// boot under it here.
+fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
+    let real = Harness::new(root(), Cache::open()?, false);
+    let folder = TempDir::new()?;
+    let cache = folder.path().join("cache");
+    let h = Harness::new(root(), Cache::at(&cache), false);
+    h.cache.folder("locks")?;
+    for part in ["kernels", "names", "tools"].map(|part| (real.cache.path().join(part), cache.join(part))) {
+        if part.0.exists() {
+            symlink(part.0, part.1)?;
+        }
+    }
+    let tools = Tools::get(&h)?;
+    let opens = accel::device().is_ok();
+    let remember =
+        |answer: &str| h.cache.store(accel::MEMORY, &format!("{} {answer}\n", accel::key(&tools.qemu)));
+    let run = |arguments: &[&str]| -> Result<(Option<i32>, String), Failed> {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(["run", "--kernel", kernel])
+            .args(arguments)
+            .args(["--", "true"])
+            .env("SNAPTRACE_CACHE", &cache)
+            .current_dir(root())
+            .output()?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    // As an older harness noted it.
+    remember("kvm")?;
+    let matrix = h.matrix()?;
+    let record = matrix.find(kernel)?;
+    let under = |wish: Wish| -> Result<Accel, Failed> {
+        let image = kernel::at_hand(&h, record)?.ok_or("the kernel is gone")?;
+        Ok(Guest::prepare(&h, &tools, record, image, wish)?.accel)
+    };
+    let work = || Wish { purpose: Purpose::Work, ..Wish::default() };
+    let wishes = [
+        ("what judges", Wish::default(), false),
+        ("what judges and need not be exact", Wish { exact: Exactness::Off, ..Wish::default() }, false),
+        ("work", work(), true),
+        ("exact work", Wish { exact: Exactness::Demanded, ..work() }, false),
+        ("work with a debugger", Wish { gdb: true, ..work() }, false),
+    ];
+    for (what, wish, may) in wishes {
+        let accel = under(wish)?;
+        demand((accel == Accel::Kvm) == (may && opens), &format!("{what} under another"), accel.name())?;
+    }
+    let (_, said) = run(&["--boot-timeout", "1"])?;
+    demand(said.contains(&format!("{kernel}: kvm, not exact")) == opens, "KVM is not told", &said)?;
+    let (status, said) = run(&["--exact"])?;
+    demand(status == Some(0) && !said.contains("kvm"), "an exact run is refused", &said)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    remember(&format!("tcg {now}"))?;
+    let (status, said) = run(&["--accel", "kvm"])?;
+    let why = if opens { "none reaches init under it" } else { "/dev/kvm" };
+    demand(status == Some(1) && said.contains(why), "no reason why not", &said)?;
+    // What was found out more than a day ago is tried again.
+    remember(&format!("tcg {}", now - 25 * 60 * 60))?;
+    demand(accel::known(&tools.qemu, &h.cache)? != Kvm::Fails, "a failure holds for more than a day", "")?;
+    let update = ["test-vm", "--kernel", kernel, "--accel", "kvm", "--update", "mount"];
+    let (_, said) = expect(2, &root(), &update)?;
+    demand(said.contains("cannot accept results as snapshots"), "results under KVM are accepted", &said)
 }
 
 /// Runs a case some times on an exact machine with a source of noise; gives the result and the

@@ -208,10 +208,19 @@ fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std:
     let folder = TempDir::new()?;
     let script = folder.path().join("record.sh");
     fs::write(&script, recording_script(recorder))?;
-    let mut arguments: Vec<OsString> =
-        ["run", "--timeout", "900", "--kernel", &guest.kernel, "--cpus", &guest.cpus.to_string()]
-            .map(OsString::from)
-            .into();
+    let mut arguments: Vec<OsString> = [
+        "run",
+        "--accel",
+        "tcg",
+        "--timeout",
+        "900",
+        "--kernel",
+        &guest.kernel,
+        "--cpus",
+        &guest.cpus.to_string(),
+    ]
+    .map(OsString::from)
+    .into();
     for file in recorder.files()?.into_iter().chain([script.clone()]) {
         arguments.extend(["--extra-file".into(), file.into_os_string()]);
     }

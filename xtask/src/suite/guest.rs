@@ -23,7 +23,8 @@ use crate::kernel::{self, Kernel, Keyed};
 use crate::matrix::Record;
 use crate::setup::{self, Qemu};
 use crate::verdict::Verdict;
-use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken, accel};
+use crate::vm::accel::{self, Choice, Kvm, Purpose};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken};
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -77,7 +78,9 @@ pub struct Wish {
     pub interactive: bool,
     /// Boot the bzImage where the vmlinux would do.
     pub bzimage: bool,
-    /// What executes the instructions; what a boot proves to work when `None`.
+    /// What it is booted for, which decides on the accelerator where nobody asked for one.
+    pub purpose: Purpose,
+    /// What executes the instructions, if somebody asked for it.
     pub accel: Option<Accel>,
     /// Whether the run is to be bit-exact.
     pub exact: Exactness,
@@ -101,6 +104,7 @@ impl Default for Wish {
             gdb: false,
             interactive: false,
             bzimage: false,
+            purpose: Purpose::default(),
             accel: None,
             exact: Exactness::default(),
             boot: Boot::default(),
@@ -187,19 +191,48 @@ impl Guest {
     }
 
     fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
-        if self.wish.accel == Some(Accel::Tcg) {
-            return Ok(Accel::Tcg);
-        }
+        let Wish { accel, purpose, exact, gdb, .. } = self.wish;
+        Choice::of(accel, purpose, exact, gdb).settle(|| {
+            let folder = results::scratch(&h.root)?;
+            accel::proved(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
+        })
+    }
+
+    /// Boots this guest under KVM, whatever is remembered of that, and says what came of it.
+    ///
+    /// # Errors
+    /// When files cannot be written or QEMU cannot be started.
+    pub fn prove_kvm(&self, h: &Harness) -> Result<(Kvm, String)> {
         let folder = results::scratch(&h.root)?;
-        let job = Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() };
-        let (machine, _) = self.ready(&job, folder.path())?;
-        let proved = accel::proved(&machine, &self.qemu, &h.cache, &h.ui)?;
-        if self.wish.accel.is_some_and(|wished| wished != proved) {
-            return Err(Error::new("cannot run guests under KVM")
-                .because("none reaches init under it on this machine")
-                .help("without `--accel kvm` they run under TCG"));
+        accel::prove(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
+    }
+
+    /// The machine as it would be without most wishes: what is proved by it holds for others, too.
+    fn usual(&self, folder: &Path) -> Result<Machine> {
+        let (machine, _) = self.ready(&self.job(), folder)?;
+        let usual = Wish::default();
+        Ok(Machine {
+            append: vm::command_line(usual.boot, &self.record.append, &usual.append),
+            cpus: usual.cpus,
+            memory: usual.memory.max(self.wish.memory),
+            gdb: usual.gdb,
+            interactive: usual.interactive,
+            boot: usual.boot,
+            noise: usual.noise,
+            ..machine
+        })
+    }
+
+    /// What to say after a run that took long, where another accelerator would have been faster.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn advice(&self, h: &Harness, took: Duration) -> Result<Option<String>> {
+        // Who waits for a debugger, or asked for TCG, knows why it takes long.
+        if self.accel == Accel::Kvm || self.wish.accel.is_some() || self.wish.gdb {
+            return Ok(None);
         }
-        Ok(proved)
+        Ok(accel::advice(took, &accel::known(&self.qemu, &h.cache)?))
     }
 
     fn can_be_exact(&self) -> Result<()> {

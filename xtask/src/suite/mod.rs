@@ -8,6 +8,7 @@ pub mod ci;
 pub mod compare;
 pub mod cost;
 pub mod diff;
+pub mod doctor;
 pub mod faults;
 pub mod graph;
 pub mod guest;

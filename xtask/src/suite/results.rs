@@ -110,6 +110,12 @@ impl Fingerprint {
         self.options.split_whitespace().any(|word| word == "-icount")
     }
 
+    /// Whether the host's processor executed the guest, and the host's clock was the guest's.
+    pub fn is_under_kvm(&self) -> bool {
+        let mut words = self.options.split_whitespace().skip_while(|word| *word != "-accel");
+        words.nth(1).is_some_and(|accel| accel.split(',').next() == Some("kvm"))
+    }
+
     /// The instruction-count clock's shift, where it drove the run: an instruction counts
     /// 2^shift nanoseconds.
     pub fn shift(&self) -> Option<u8> {
@@ -350,6 +356,12 @@ mod tests {
         assert_eq!(one.shift(), None);
         let exact = Fingerprint { options: "-m 512M -icount shift=4,sleep=off".into(), ..one.clone() };
         assert_eq!(exact.shift(), Some(4));
+        let under = |accel: &str| {
+            let options = format!("-machine q35 -accel {accel} -cpu host -append kvm");
+            Fingerprint { options, ..one.clone() }.is_under_kvm()
+        };
+        assert!(under("kvm") && !under("tcg") && !under("tcg,thread=single"));
+        assert!(!one.is_under_kvm());
         assert_eq!(one.explain(&one), None);
         assert_eq!(one.explain(&other).unwrap(), "the command line (`word` is new)");
         assert_eq!(other.explain(&one).unwrap(), "the command line (`word` is gone)");

@@ -16,7 +16,8 @@ use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::verdict::Verdict;
-use crate::vm::{Deadlines, Machine, Taken, console};
+use crate::vm::accel::Purpose;
+use crate::vm::{Accel, Deadlines, Machine, Taken, console};
 
 /// A file to bring out of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +73,11 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
     Machine::check_cpus(plan.wish.cpus, plan.wish.max_cpus)?;
     let tools = Tools::get(h)?;
     let (record, kernel) = pick(h, plan.kernel.as_deref())?;
-    let guest = Guest::prepare(h, &tools, &record, kernel, plan.wish.clone())?;
+    let wish = Wish { purpose: Purpose::Work, ..plan.wish.clone() };
+    let guest = Guest::prepare(h, &tools, &record, kernel, wish)?;
+    if guest.accel == Accel::Kvm {
+        h.ui.say(format!("{}: kvm, not exact", guest.kernel.name));
+    }
     let step = Step { argv: plan.argv.clone(), ..Step::default() };
     let get = plan.get.iter().map(|get| get.guest.clone()).collect();
     let job = Job { steps: vec![step], get, ..guest.job() };
@@ -88,6 +93,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
         deadlines.boot = Duration::MAX;
     }
     let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
+    let advice = guest.advice(h, ended.took)?;
     if let Err((verdict, why)) = ended.judge() {
         let again = again(&guest, plan);
         let failure =
@@ -95,10 +101,13 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
         failure.write(&folder)?;
         scratch.keep();
         h.ui.say(format!("{verdict}: {why}"));
-        for line in failure.shown(h, &folder) {
+        for line in failure.shown(h, &folder).into_iter().chain(advice) {
             h.ui.say(line);
         }
         return Ok(verdict.exit_code());
+    }
+    if let Some(advice) = advice {
+        h.ui.say(advice);
     }
     if let Some(failure) = output.failure {
         return Err(failure);
@@ -138,13 +147,14 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<()> {
     Machine::check_cpus(wish.cpus, wish.max_cpus)?;
     let tools = Tools::get(h)?;
     let (record, kernel) = pick(h, kernel)?;
-    let wish = Wish { busybox: true, interactive: true, ..wish };
+    let wish = Wish { busybox: true, interactive: true, purpose: Purpose::Work, ..wish };
     let guest = Guest::prepare(h, &tools, &record, kernel, wish)?;
-    h.ui.say(format!(
-        "{} under {}; `exit` powers off, Ctrl-A X ends QEMU at once",
-        guest.kernel.release,
-        guest.accel.name()
-    ));
+    let under = match guest.accel {
+        Accel::Kvm => "kvm, not exact",
+        Accel::Tcg => "tcg",
+    };
+    let release = &guest.kernel.release;
+    h.ui.say(format!("{release} under {under}; `exit` powers off, Ctrl-A X ends QEMU at once"));
     let job = Job { shell: true, ..guest.job() };
     let folder = results::scratch(&h.root)?;
     guest.boot_interactive(&job, folder.path())

@@ -64,7 +64,7 @@ pub struct Plan {
     pub allow_drift: bool,
     /// Print the digest of each case's raw transcript.
     pub digests: bool,
-    /// What executes the guests' instructions; what is proved to work when `None`.
+    /// What executes the guests' instructions; TCG when `None`.
     pub accel: Option<Accel>,
     /// Whether runs are to be bit-exact.
     pub exact: Exactness,
@@ -97,6 +97,9 @@ impl Plan {
 /// # Errors
 /// When QEMU, the guest's programs or the cases cannot be had, or there is nothing to run.
 pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
+    if plan.mode != Mode::Check && plan.accel == Some(Accel::Kvm) {
+        return Err(not_under_kvm("results").help("leave out `--accel kvm`").usage());
+    }
     let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
     let chosen = kernels::chosen(h, &plan.kernels)?;
     let mut summary = Summary::plan(&chosen, &cases, plan.shard)?;
@@ -134,13 +137,20 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
     report(h, &run, &summary, junit, &messages)
 }
 
+/// What is made under KVM is made by the host's clock, and is no measure for others.
+fn not_under_kvm(what: &str) -> Error {
+    Error::new(format!("cannot accept {what} as snapshots"))
+        .because("under KVM no run is exact, and none speaks for another machine")
+}
+
 /// What all parts of a run have to share.
 fn digest_of_tree(h: &Harness, tools: &Tools, plan: &Plan) -> Result<String> {
     let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
     let mut paths = vec![h.root.join("tests/cases"), compare::snapshots(h), h.configs()];
     paths.extend(programs.into_iter().chain(&plan.extra).cloned());
     let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
-    same_tree::digest(&paths, &[words])
+    let accel = plan.accel.unwrap_or(Accel::Tcg).name().to_owned();
+    same_tree::digest(&paths, &[words, accel])
 }
 
 /// A guest's kernel as a summary has it.
@@ -211,6 +221,10 @@ fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
     for (_, stored) in results::load(run)? {
         if !plan.includes(&stored) {
             continue;
+        }
+        if stored.fingerprint.is_under_kvm() {
+            let what = format!("the stored result of {} on {}", stored.case, stored.kernel);
+            return Err(not_under_kvm(&what).help("`cargo xtask test-vm` runs the cases under TCG"));
         }
         let other = |what: &str| {
             Error::new(format!("cannot accept the stored result of {} on {}", stored.case, stored.kernel))

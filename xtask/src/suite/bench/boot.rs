@@ -128,7 +128,7 @@ fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Took> {
 fn run_true(kernel: &str) -> Result<Took> {
     let program = env::current_exe().context(|| "cannot find this program".into())?;
     let mut command = Command::new(program);
-    command.args(["run", "--kernel", kernel, "--", "true"]);
+    command.args(["run", "--accel", "tcg", "--kernel", kernel, "--", "true"]);
     timed(command, "`run -- true`")
 }
 

@@ -63,7 +63,7 @@ fn in_guest(
     let head = format!("trace_cmd='/extra/ld-linux-x86-64.so.2 --library-path /extra /extra/{name}'\n");
     std::fs::write(&path, head + script).context(|| format!("cannot write {}", path.display()))?;
     let mut arguments: Vec<OsString> =
-        ["run", "--timeout", "1800", "--kernel", kernel, "--cpus", &cpus.to_string()]
+        ["run", "--accel", "tcg", "--timeout", "1800", "--kernel", kernel, "--cpus", &cpus.to_string()]
             .map(OsString::from)
             .into();
     for file in referee.files()?.into_iter().chain([path]) {

@@ -95,6 +95,7 @@ pub fn ready(h: &Harness, tools: Option<&Tools>, asked: Asked) -> Result<Side> {
             let cases = below(&folder);
             let cases = cases.iter().filter(|case| case.join("result.json").is_file());
             let found = cases.map(|case| results::load_one(case)).collect::<Result<Vec<Stored>>>()?;
+            refuse_kvm(&found, &folder)?;
             return Ok(Side::Stored(found, folder));
         }
         Asked::Kernel(record) => {
@@ -108,6 +109,16 @@ pub fn ready(h: &Harness, tools: Option<&Tools>, asked: Asked) -> Result<Side> {
     let wish = Wish { exact: Exactness::Demanded, accel: Some(Accel::Tcg), ..Wish::default() };
     let guest = Guest::prepare(h, tools, &record, kernel, wish)?;
     Ok(Side::Guest(Box::new(guest), Box::new(record)))
+}
+
+/// What is made under KVM is made by the host's clock: what differs may not come from the kernel.
+fn refuse_kvm(stored: &[Stored], folder: &Path) -> Result<()> {
+    match stored.iter().find(|stored| stored.fingerprint.is_under_kvm()) {
+        None => Ok(()),
+        Some(stored) => Err(Error::new(format!("cannot compare the results in {}", folder.display()))
+            .because(format!("{} was run under KVM, where no run is exact", stored.case))
+            .help("`cargo xtask test-vm` runs the cases under TCG")),
+    }
 }
 
 impl Side {
@@ -150,6 +161,18 @@ impl Side {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn results_under_kvm_are_not_compared() {
+        let made = |accel: &str| {
+            let mut stored = crate::suite::diff::compared::tests::stored("function", "5.4", &[]);
+            stored.fingerprint.options = format!("-machine q35 -accel {accel} -cpu host");
+            refuse_kvm(&[stored], Path::new("target/vm/1"))
+        };
+        assert!(made("tcg").is_ok());
+        let error = made("kvm").unwrap_err().to_string();
+        assert!(error.contains("target/vm/1") && error.contains("function was run under KVM"), "{error}");
+    }
 
     #[test]
     fn a_run_of_one_kernel_needs_no_more_words() {
