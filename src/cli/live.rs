@@ -42,8 +42,11 @@ pub(super) struct TraceLiveArgs {
 #[derive(Debug, Args)]
 #[command(
     override_usage = "snaptrace stream [OPTIONS] [CMD]...",
-    after_help = "Lines come several times a second; each time they are in order. Afterwards all
-control files are as they were before.
+    after_help = "Lines come several times a second, as 'snaptrace report' prints them and by time: a
+line is held back for at most a fraction of a second until it is known what
+belongs before it, and whether a call has others in it. A process has the
+command that is known of it by then. Afterwards all control files are as they
+were before.
 
 Example:
   snaptrace stream -e sched:sched_switch sleep 1

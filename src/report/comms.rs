@@ -1,4 +1,5 @@
-//! Commands by pid: those that the recording brings along, and those that its records tell.
+//! Commands by pid: those that the recording brings along, and those that its records tell, or, while
+//! it is made, its kernel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,6 +20,8 @@ pub(super) struct Comms<'r> {
 
 #[derive(Default)]
 struct Told {
+    /// What the kernel has said meanwhile of processes that the recording does not know.
+    by_kernel: HashMap<i32, Vec<u8>>,
     /// By pid: the line's number, and the command.
     by_pid: HashMap<i32, (u64, Vec<u8>)>,
     /// What was told before any command was looked up. trace-cmd does not check then whether a
@@ -44,6 +47,9 @@ impl<'r> Comms<'r> {
             return;
         }
         let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        if !early && told.by_kernel.contains_key(&pid) {
+            return;
+        }
         if early {
             told.early.push((pid, comm.to_vec()));
         } else if told.early.iter().all(|(other, _)| *other != pid)
@@ -54,6 +60,13 @@ impl<'r> Comms<'r> {
             return;
         }
         self.last_told.store(number, Ordering::Relaxed);
+    }
+
+    /// Remembers what the kernel says before line `number` is made.
+    pub fn update(&self, commands: HashMap<i32, Vec<u8>>, number: u64) {
+        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
+        told.by_kernel.extend(commands);
+        self.last_told.store(number.saturating_sub(1), Ordering::Relaxed);
     }
 
     /// Whether all commands are as they were at line `number`.
@@ -75,6 +88,7 @@ impl<'r> Comms<'r> {
             return;
         }
         let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
+        let known = known.or_else(|| told.by_kernel.get(&pid));
         let comm = match told.early.iter().any(|(other, _)| *other == pid) {
             true => self.among_all(&told, pid, number),
             false => known.or_else(|| {
@@ -89,7 +103,8 @@ impl<'r> Comms<'r> {
     /// glibc's, meets first.
     fn among_all<'t>(&'t self, told: &'t Told, pid: i32, number: u64) -> Option<&'t Vec<u8>> {
         let mut all: Vec<(i32, &Vec<u8>)> = told.early.iter().rev().map(|(pid, comm)| (*pid, comm)).collect();
-        all.extend(self.known.iter().map(|(pid, comm)| (*pid, comm)));
+        let newer = told.by_kernel.iter().filter(|(pid, _)| !self.known.contains_key(pid));
+        all.extend(self.known.iter().chain(newer).map(|(pid, comm)| (*pid, comm)));
         let later = told.by_pid.iter().filter(|(_, (since, _))| *since < number);
         all.extend(later.map(|(pid, (_, comm))| (*pid, comm)));
         all.sort_by_key(|(pid, _)| *pid);

@@ -66,7 +66,7 @@ impl Batch {
 
     /// Ends the call that the last line begins, after so many nanoseconds.
     #[inline]
-    fn end_call(&mut self, duration: u64) {
+    pub fn end_call(&mut self, duration: u64) {
         if let Some(line) = self.lines.last_mut() {
             line.around = Around::Leaf(duration);
         }
@@ -107,24 +107,15 @@ pub(super) struct Maker<'r> {
     names: Names<'r>,
     /// `None` when latencies are not asked for.
     wakeups: Option<Wakeups>,
-    number: u64,
+    /// How many lines were made.
+    pub number: u64,
 }
 
 impl<'r> Lines<'r> {
     pub fn new(plan: &'r Plan<'r>) -> Lines<'r> {
         let cpus = &plan.config.cpus;
         let wanted = |_: usize, cpu: u32| cpus.is_empty() || cpus.contains(&cpu);
-        let maker = Maker {
-            plan,
-            last_time: None,
-            early: true,
-            stacks: Vec::new(),
-            last_stack: 0,
-            names: Names::new(plan),
-            wakeups: plan.config.wakeups.then(Wakeups::default),
-            number: 0,
-        };
-        Lines { records: plan.reader.records_of(wanted), maker, turn: 0 }
+        Lines { records: plan.reader.records_of(wanted), maker: Maker::new(plan), turn: 0 }
     }
 
     /// Fills a batch with the next lines; there are none left when it stays empty.
@@ -145,9 +136,8 @@ impl<'r> Lines<'r> {
     }
 
     fn begin(&mut self, batch: &mut Batch) {
-        batch.lines.clear();
-        batch.bytes.clear();
-        (batch.turn, batch.first) = (self.turn, self.maker.number);
+        self.maker.begin(batch);
+        batch.turn = self.turn;
         self.turn += 1;
     }
 
@@ -186,18 +176,38 @@ impl<'r> Lines<'r> {
         }
         true
     }
+}
+
+impl<'r> Maker<'r> {
+    pub fn new(plan: &'r Plan<'r>) -> Maker<'r> {
+        Maker {
+            plan,
+            last_time: None,
+            early: true,
+            stacks: Vec::new(),
+            last_stack: 0,
+            names: Names::new(plan),
+            wakeups: plan.config.wakeups.then(Wakeups::default),
+            number: 0,
+        }
+    }
+
+    /// Empties a batch for the next lines.
+    pub fn begin(&self, batch: &mut Batch) {
+        batch.lines.clear();
+        batch.bytes.clear();
+        batch.first = self.number;
+    }
 
     /// What is told behind the last line.
     pub fn summary(&self) -> String {
-        self.maker.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
+        self.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
     }
-}
 
-impl Maker<'_> {
     /// Makes a line of a record if it is to be printed, and gives the call that it begins, if it
     /// does.
     #[inline(always)]
-    fn line(&mut self, record: &Record<'_>, batch: &mut Batch) -> Option<Call> {
+    pub fn line(&mut self, record: &Record<'_>, batch: &mut Batch) -> Option<Call> {
         let plan = self.plan;
         let (events, order) = (plan.reader.events(), plan.context.order);
         let event = events.of(order, record.data);
@@ -267,7 +277,7 @@ impl Maker<'_> {
 
 /// How long a call took, if the record ends it.
 #[inline(always)]
-fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<u64> {
+pub(super) fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<u64> {
     let event = plan.reader.events().of(plan.context.order, next.data);
     let Handler::GraphExit(fields) = plan.handler(event) else { return None };
     Call::read(fields, plan, next).filter(|exit| exit.ends(call)).map(|exit| exit.duration)

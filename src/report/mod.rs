@@ -9,6 +9,7 @@ mod graph;
 mod handlers;
 mod lines;
 pub mod merged;
+pub mod passes;
 mod plan;
 mod printer;
 mod selection;
@@ -105,7 +106,7 @@ pub fn report(reader: &Reader, config: &Config, out: impl Write + Send) -> Resul
     }
     let mut lines = Lines::new(&plan);
     let damage = threads::print(&plan, &mut lines, config.threads, &mut out).map_err(failed)?;
-    text(&mut out, lines.summary())?;
+    text(&mut out, lines.maker.summary())?;
     out.finish().map_err(failed)?;
     lines.records.finish()?;
     damage.map_or(Ok(()), |damage| Err(damage.error))

@@ -16,6 +16,7 @@ pub mod write;
 pub use input::Input;
 pub use read::{Buffer, CpuData, Reader};
 pub use records::{Record, Records};
+pub(crate) use sections::cmdlines;
 
 /// What every file starts with; version, byte order, size of a long and page size follow.
 pub const MAGIC: &[u8] = b"\x17\x08\x44tracing";

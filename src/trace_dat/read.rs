@@ -520,6 +520,11 @@ impl Reader {
         self.cpus
     }
 
+    /// Where the parts of a sub-buffer stand.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
     /// The buffers, the top instance's first.
     pub fn buffers(&self) -> &[Buffer] {
         &self.options.buffers

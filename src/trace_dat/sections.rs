@@ -88,7 +88,7 @@ pub(super) fn printk(text: &[u8]) -> HashMap<u64, Vec<u8>> {
 }
 
 /// Commands by pid: lines of `PID COMMAND`.
-pub(super) fn cmdlines(text: &[u8]) -> HashMap<i32, Vec<u8>> {
+pub(crate) fn cmdlines(text: &[u8]) -> HashMap<i32, Vec<u8>> {
     let mut found = HashMap::new();
     for line in text.split(|byte| *byte == b'\n') {
         let Some(blank) = line.iter().position(|byte| *byte == b' ') else { continue };
