@@ -5,13 +5,14 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
 use crate::cache;
+use crate::clock::{Running, Stops};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::verdict::Verdict;
@@ -25,6 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A transfer that takes longer is cut and resumed where it was.
 const BODY_TIMEOUT: Duration = Duration::from_secs(600);
+/// How often the clock is looked at while nothing comes.
+const TICK: Duration = Duration::from_millis(100);
 /// A mirror that sends less than [`LEAST`] in this time is given up.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LEAST: u64 = 64 << 10;
@@ -128,10 +131,21 @@ pub fn mirrors(own: &[String]) -> Vec<String> {
 fn from_mirror(h: &Harness, agent: &Agent, url: &str, partial: &Path, sha256: &str) -> Result<(), Failure> {
     let mut resumed = false;
     let mut small_pieces = 0;
+    let stops = Stops::watch();
+    let mut stopped = 0;
     loop {
         let before = length(partial);
         resumed |= before > 0;
-        match transfer(h, agent, url, partial) {
+        let done = transfer(h, agent, url, partial);
+        if let Err(Failure::Cut(_) | Failure::Mirror(_)) = done {
+            let seen = stops.seen();
+            if seen > stopped {
+                // A stop of this process outlasts timeouts and connections: the mirror is not to blame.
+                stopped = seen;
+                continue;
+            }
+        }
+        match done {
             Ok(()) => {}
             // A transfer that was cut is resumed for as long as it gets on.
             Err(Failure::Cut(reason)) => {
@@ -204,12 +218,15 @@ fn transfer(h: &Harness, agent: &Agent, url: &str, partial: &Path) -> Result<(),
     let bar = h.ui.bytes(&format!("downloading {name}"), total);
     let mut done = start;
     let parts = parts(response.into_body());
-    let (mut since, mut came) = (Instant::now(), 0);
+    let (mut since, mut came) = (Running::start(), 0);
     loop {
-        let part = match parts.recv_timeout(PATIENCE.saturating_sub(since.elapsed())) {
+        let received = parts.recv_timeout(PATIENCE.saturating_sub(since.counted()).min(TICK));
+        since.look(TICK);
+        let part = match received {
             Ok(part) => part.map_err(|e| Failure::Cut(format!("transfer cut: {e}")))?,
+            Err(RecvTimeoutError::Timeout) if since.counted() < PATIENCE => continue,
             Err(RecvTimeoutError::Timeout) if came >= LEAST => {
-                (since, came) = (Instant::now(), 0);
+                (since, came) = (Running::start(), 0);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => {

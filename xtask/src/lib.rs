@@ -5,6 +5,7 @@ pub mod cache;
 pub mod cargo;
 pub mod child;
 pub mod chromium;
+pub mod clock;
 pub mod download;
 pub mod error;
 pub mod harness;

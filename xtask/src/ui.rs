@@ -11,7 +11,7 @@ use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Standard error, shared by messages and progress bars.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ui {
     bars: MultiProgress,
     terminal: bool,

@@ -4,13 +4,16 @@
 //! without one it is ignored, which is told and is not a pass.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use regex::Regex;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use xtask::cache::Cache;
 use xtask::harness::Harness;
@@ -68,6 +71,7 @@ const TESTS: &[(&str, Test)] = &[
     ("standard output is for one format alone", formats),
     ("exactness that cannot be is refused with the reason", refusals),
     ("only run and shell take KVM, and say so", kvm_for_work),
+    ("a run that was stopped for longer than it may take is no timeout", stopped),
     ("equal runs of a case are proved equal", equal_runs),
     ("a recording made twice is the same file", same_recording),
     ("costs do not depend on other inputs", same_costs),
@@ -402,6 +406,51 @@ fn refusals(kernel: &str) -> Result<(), Failed> {
     demand(stderr.contains("in which order several CPUs run"), "no reason", &stderr)?;
     let (_, stderr) = run(&["--accel", "kvm"])?;
     demand(stderr.contains("under KVM the guest's time is the host's"), "no reason", &stderr)
+}
+
+/// The children of a process.
+fn children(of: u32) -> Result<Vec<i32>, Failed> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        if parent == Some(of) {
+            found.push(entry.file_name().to_string_lossy().parse()?);
+        }
+    }
+    Ok(found)
+}
+
+/// Stops the harness with its QEMU, as Ctrl-Z and a frozen container do.
+fn stopped(kernel: &str) -> Result<(), Failed> {
+    const SCRIPT: &str = "echo here; i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; echo done";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args(["run", "--accel", "tcg", "--timeout", "6", "--kernel", kernel, "--", "sh", "-c", SCRIPT])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .current_dir(root());
+    let mut run = command.spawn()?;
+    let mut stdout = BufReader::new(run.stdout.take().ok_or("no standard output")?);
+    let mut line = String::new();
+    stdout.read_line(&mut line)?;
+    let qemu = children(run.id())?;
+    let all: Vec<i32> = qemu.into_iter().chain([run.id() as i32]).collect();
+    let send = |signal| -> Result<(), Failed> {
+        for pid in &all {
+            kill_process(Pid::from_raw(*pid).ok_or("no process")?, signal)?;
+        }
+        Ok(())
+    };
+    send(Signal::STOP)?;
+    thread::sleep(Duration::from_secs(8));
+    send(Signal::CONT)?;
+    stdout.read_to_string(&mut line)?;
+    let output = run.wait_with_output()?;
+    let seen = format!("{}: {line}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    demand(all.len() > 1, "there is no QEMU", &seen)?;
+    demand(output.status.success() && line == "here\ndone\n", "the stop counts", &seen)
 }
 
 /// Who gets KVM where it is known to work, and what is said where it is known not to. Nothing has to

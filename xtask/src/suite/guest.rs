@@ -22,6 +22,7 @@ use crate::initramfs::{Archive, Programs, build};
 use crate::kernel::{self, Kernel, Keyed};
 use crate::matrix::Record;
 use crate::setup::{self, Qemu};
+use crate::ui::Ui;
 use crate::verdict::Verdict;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
 use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken};
@@ -123,6 +124,7 @@ pub struct Guest {
     pub accel: Accel,
     record: Record,
     qemu: Qemu,
+    ui: Ui,
     base: Arc<Vec<u8>>,
     image_digest: String,
     programs_digest: String,
@@ -172,6 +174,7 @@ impl Guest {
             accel: Accel::Tcg,
             record: record.clone(),
             qemu: tools.qemu.clone(),
+            ui: h.ui.clone(),
             base: Arc::new(archive.pack()?),
             programs_digest: digest_of(&ours)?,
             image_digest: kernel.vmlinux_sha256.clone(),
@@ -395,7 +398,7 @@ impl Guest {
     ) -> Result<(Ended, Fingerprint)> {
         let (machine, fingerprint) = self.ready(job, folder)?;
         self.note_command(&machine)?;
-        let ended = vm::boot(&machine, &self.qemu, deadlines, take)?;
+        let ended = vm::boot(&machine, &self.qemu, deadlines, &self.ui, take)?;
         if !ended.greeted {
             self.check_image(&machine)?;
         }

@@ -152,7 +152,7 @@ pub fn prove(machine: &Machine, qemu: &Qemu, cache: &Cache, ui: &Ui) -> Result<(
     }
     let machine = Machine { accel: Accel::Kvm, icount_shift: None, ..machine.clone() };
     let deadlines = Deadlines { boot: PATIENCE, job: Some(PATIENCE) };
-    let ended = boot(&machine, qemu, deadlines, &mut |_: Frame| Taken::More)?;
+    let ended = boot(&machine, qemu, deadlines, ui, &mut |_: Frame| Taken::More)?;
     let (kvm, accel, why) = match ended.judge() {
         Ok(()) => (Kvm::Works, Accel::Kvm, "a guest booted".to_string()),
         Err((verdict, why)) => (Kvm::Fails, Accel::Tcg, format!("{verdict}: {why}")),

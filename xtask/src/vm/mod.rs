@@ -335,7 +335,8 @@ impl Arguments {
 }
 
 /// How long a guest may take, on the host's clock. Time in which the host gave QEMU no processor does
-/// not count, up to four times as much: a busy host makes a guest late, not wrong.
+/// not count, up to four times as much: a busy host makes a guest late, not wrong. Time in which QEMU or
+/// the harness was stopped does not count at all, however long.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// From QEMU's start until init says hello.

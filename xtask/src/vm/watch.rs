@@ -14,8 +14,10 @@ use super::console::{self, Sign};
 use super::{Deadlines, Machine, Noise};
 use crate::cache;
 use crate::child::{self, Own};
+use crate::clock::Running;
 use crate::error::{Context, Error, Result};
 use crate::setup::Qemu;
+use crate::ui::Ui;
 use crate::verdict::Verdict;
 
 /// How often the channels are looked at.
@@ -29,6 +31,12 @@ const RESULTS_LIMIT: u64 = 4 << 30;
 /// How much of the results a reader of a socket holds the guest up for, in bytes: more than a
 /// socket takes at once, and less than a step in between can say.
 const HELD_UP: usize = 1 << 20;
+
+/// How long QEMU alone may be stopped until that is told.
+const TOLD_AFTER: Duration = Duration::from_secs(30);
+
+/// From when on a guest by the host's clock can take a stop for a lock-up.
+const LOCKS_UP: Duration = Duration::from_secs(10);
 
 /// How many times its deadline a guest may take on a host that gives it no processor.
 const STARVED: u32 = 4;
@@ -78,8 +86,10 @@ pub struct Ended {
     pub sign: Option<Sign>,
     /// Whether the kernel said it powers off.
     pub powered_off: bool,
-    /// Wall time.
+    /// The time it took, without that in which it or this process was stopped.
     pub took: Duration,
+    /// How long that was.
+    pub stopped: Duration,
     /// How much of it QEMU was ready to run and the host let it wait, if the host ended it.
     pub waited: Duration,
 }
@@ -90,7 +100,14 @@ impl Ended {
     pub fn judge(&self) -> std::result::Result<(), (Verdict, String)> {
         // The console comes first: whatever else failed, failed because of that.
         if let Some(sign) = &self.sign {
-            return Err((sign.verdict, console::neutralise(&sign.line)));
+            let mut why = console::neutralise(&sign.line);
+            if sign.verdict == Verdict::Lockup && self.stopped >= LOCKS_UP {
+                let seconds = self.stopped.as_secs();
+                why += &format!(
+                    ": QEMU was stopped for {seconds} s, which a guest by the host's clock takes for that"
+                );
+            }
+            return Err((sign.verdict, why));
         }
         match &self.cut {
             Some(Cut::Boot) => return Err((Verdict::BootTimeout, self.late("init did not start in time"))),
@@ -152,9 +169,11 @@ pub fn boot(
     machine: &Machine,
     qemu: &Qemu,
     deadlines: Deadlines,
+    ui: &Ui,
     take: &mut dyn FnMut(Frame) -> Taken,
 ) -> Result<Ended> {
     let started = Instant::now();
+    let mut clock = Running::start();
     // QEMU truncates a file chardev's file, but only some time after it has started.
     for path in [machine.console(), machine.results()] {
         fs::write(&path, []).map_err(|e| cache::denied("cannot write", &path, &e))?;
@@ -174,8 +193,20 @@ pub fn boot(
     let results = machine.results();
     let mut stream = File::open(&results).context(|| format!("cannot read {}", results.display()))?;
     let mut watch = Watch::default();
+    let mut halt = Halt::default();
     let (mut cut, mut waited) = (None, Duration::ZERO);
     let output = loop {
+        let (part, pids) = (clock.look(TICK), child.pids());
+        match pids.iter().find(|&&pid| is_stopped(pid)) {
+            None => {
+                halt = Halt::default();
+                watch.ran += part;
+            }
+            Some(pid) if halt.is_to_be_told(part) => ui.say(format!(
+                "QEMU (pid {pid}) is stopped; no deadline counts meanwhile; continue it with kill -CONT {pid}"
+            )),
+            Some(_) => {}
+        }
         let output = child.try_wait().context(|| "cannot wait for QEMU".into())?.map(|output| output.status);
         if let Some(carrier) = carrier.take_if(|_| output.is_some()) {
             // Had QEMU never connected, the carrier would wait for ever.
@@ -189,12 +220,12 @@ pub fn boot(
         }
         let said = fs::metadata(machine.console()).map_or(0, |about| about.len());
         cut = watch
-            .overdue(started, deadlines, || self::waited(&child.pids()))
+            .overdue(deadlines, || self::waited(&pids))
             .or((taken == Taken::TooMuch || watch.bytes > RESULTS_LIMIT).then_some(Cut::Flood))
             .or((said > CONSOLE_LIMIT).then_some(Cut::Babble))
             .or(is_full(&machine.dir).then_some(Cut::FullDisk));
         if cut.is_some() {
-            waited = self::waited(&child.pids());
+            waited = self::waited(&pids);
             child.kill().context(|| "cannot end QEMU".into())?;
             break child.wait().context(|| "cannot wait for QEMU".into())?.status;
         }
@@ -213,7 +244,8 @@ pub fn boot(
         qemu_said: console::last_lines(&own_words, 1).pop(),
         sign: console::first_sign(&said),
         powered_off: console::powered_off(&said),
-        took: started.elapsed(),
+        took: watch.ran,
+        stopped: started.elapsed().saturating_sub(watch.ran),
         waited,
     };
     if ended.cut == Some(Cut::FullDisk) || ended.judge().is_err() && is_full(&machine.dir) {
@@ -221,6 +253,34 @@ pub fn boot(
         return Err(cache::denied("cannot keep what the guest sends in", &machine.dir, &full()));
     }
     Ok(ended)
+}
+
+/// How long QEMU has been stopped, while this process was not.
+#[derive(Default)]
+struct Halt {
+    time: Duration,
+    told: bool,
+}
+
+impl Halt {
+    /// Adds to it; whether it is now to be told, which is once.
+    fn is_to_be_told(&mut self, part: Duration) -> bool {
+        self.time += part;
+        !self.told && self.time >= TOLD_AFTER && {
+            self.told = true;
+            true
+        }
+    }
+}
+
+/// Whether a process is stopped, by a signal or by a debugger.
+fn is_stopped(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat_is_stopped(&stat))
+}
+
+/// The state follows the name, which may hold anything.
+fn stat_is_stopped(stat: &str) -> bool {
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
 /// How long a guest's processes were ready to run and the host let them wait: that of the thread that
@@ -315,7 +375,10 @@ fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
 struct Watch {
     receiver: Receiver,
     bytes: u64,
-    greeted: Option<Instant>,
+    /// How long the guest could run so far.
+    ran: Duration,
+    /// When it said hello.
+    greeted: Option<Duration>,
     damage: Option<String>,
     fatal: Option<String>,
 }
@@ -351,7 +414,7 @@ impl Watch {
 
     fn note(&mut self, frame: &Frame) {
         match frame {
-            Frame::Hello(hello) if hello.version == VERSION => self.greeted = Some(Instant::now()),
+            Frame::Hello(hello) if hello.version == VERSION => self.greeted = Some(self.ran),
             Frame::Hello(hello) => {
                 self.damage = Some(format!("the guest speaks version {} of the protocol", hello.version));
             }
@@ -360,17 +423,13 @@ impl Watch {
         }
     }
 
-    fn overdue(
-        &self,
-        started: Instant,
-        deadlines: Deadlines,
-        waited: impl FnOnce() -> Duration,
-    ) -> Option<Cut> {
+    fn overdue(&self, deadlines: Deadlines, waited: impl FnOnce() -> Duration) -> Option<Cut> {
         match self.greeted {
-            None => is_past(deadlines.boot, started.elapsed(), waited).then_some(Cut::Boot),
-            Some(greeted) => {
-                deadlines.job.filter(|&job| is_past(job, greeted.elapsed(), waited)).map(|_| Cut::Job)
-            }
+            None => is_past(deadlines.boot, self.ran, waited).then_some(Cut::Boot),
+            Some(greeted) => deadlines
+                .job
+                .filter(|&job| is_past(job, self.ran.saturating_sub(greeted), waited))
+                .map(|_| Cut::Job),
         }
     }
 }
@@ -391,6 +450,7 @@ mod tests {
             sign: None,
             powered_off: true,
             took: Duration::from_secs(150),
+            stopped: Duration::ZERO,
             waited: Duration::ZERO,
         }
     }
@@ -444,6 +504,91 @@ mod tests {
         assert_eq!(in_schedstat("209744963 424129434 1059\n"), Some(Duration::from_nanos(424_129_434)));
         assert_eq!(in_schedstat(""), None);
         assert_eq!(in_schedstat("1 x 1"), None);
+    }
+
+    /// A guest that a script stands in for: it stops QEMU, which is itself, and then sends all there is.
+    fn stand_in(folder: &Path) -> (Machine, Qemu) {
+        let machine = Machine {
+            image: "vmlinux".into(),
+            initrd: "initrd".into(),
+            append: String::new(),
+            accel: super::super::Accel::Tcg,
+            icount_shift: None,
+            cpus: 1,
+            memory: 64,
+            gdb: false,
+            interactive: false,
+            boot: super::super::Boot::Fast,
+            noise: None,
+            dir: folder.into(),
+        };
+        let [all, pid, text, program] = ["all", "pid", "script", "qemu"].map(|name| folder.join(name));
+        let mut sent = initramfs::protocol::Sender::new(File::create(&all).unwrap());
+        let hello = initramfs::protocol::Hello { version: VERSION, ..Default::default() };
+        for frame in [Frame::Hello(hello), Frame::End] {
+            sent.send(&frame).unwrap();
+        }
+        let script = format!(
+            "#!/bin/sh\necho $$ > {pid}.new; mv {pid}.new {pid}; kill -STOP $$; cat {all} > {results}\n",
+            pid = pid.display(),
+            all = all.display(),
+            results = machine.results().display()
+        );
+        // A program that this process had open itself could be busy in a child of another test.
+        fs::write(&text, script).unwrap();
+        duct::cmd!("install", "-m", "755", text, &program).run().unwrap();
+        let qemu = Qemu { program, library_path: None, firmware: Vec::new(), version: "7.2".into() };
+        (machine, qemu)
+    }
+
+    #[test]
+    fn a_qemu_that_is_stopped_past_its_deadline_is_no_timeout() {
+        let folder = tempfile::tempdir().unwrap();
+        let (machine, qemu) = stand_in(folder.path());
+        let pid = folder.path().join("pid");
+        let waker = thread::spawn(move || {
+            let pid = loop {
+                match fs::read_to_string(&pid) {
+                    Ok(pid) if is_stopped(pid.trim().parse().unwrap()) => break pid,
+                    _ => thread::sleep(TICK),
+                }
+            };
+            thread::sleep(Duration::from_secs(4));
+            let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+            rustix::process::kill_process(pid, Signal::CONT).unwrap();
+        });
+        let deadlines = Deadlines { boot: Duration::from_secs(2), job: Some(Duration::from_secs(2)) };
+        let ended = boot(&machine, &qemu, deadlines, &Ui::new(), &mut |_| Taken::More).unwrap();
+        waker.join().unwrap();
+        assert_eq!(ended.cut, None);
+        assert!(ended.greeted && ended.whole, "{ended:?}");
+        assert!(ended.stopped > ended.took, "{ended:?}");
+    }
+
+    #[test]
+    fn a_stopped_qemu_is_told_once_and_not_at_once() {
+        let mut halt = Halt::default();
+        let told: Vec<u64> = (1..100).filter(|_| halt.is_to_be_told(Duration::from_secs(1))).collect();
+        assert_eq!(told, [30]);
+    }
+
+    #[test]
+    fn whether_a_process_is_stopped_stands_behind_its_name() {
+        assert!(stat_is_stopped("12 (qemu) T 1 2"));
+        assert!(stat_is_stopped("12 (a) S (b) t 1 2"));
+        assert!(!stat_is_stopped("12 (a) T b) S 1 2"));
+        assert!(!stat_is_stopped(""));
+    }
+
+    #[test]
+    fn a_lock_up_after_a_stop_names_it() {
+        let why = |seconds| {
+            let sign = Some(Sign { verdict: Verdict::Lockup, line: "soft lockup".into() });
+            let stopped = Duration::from_secs(seconds);
+            Ended { sign, stopped, ..ended() }.judge().unwrap_err().1
+        };
+        assert_eq!(why(2), "soft lockup");
+        assert!(why(45).starts_with("soft lockup: QEMU was stopped for 45 s"), "{}", why(45));
     }
 
     #[test]

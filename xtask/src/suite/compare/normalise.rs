@@ -1,11 +1,10 @@
 //! Transcripts made comparable: what must vary between runs is hidden, and nothing else.
 //!
-//! Hidden are timestamps, durations and their overhead marks, process ids (numbered by first
-//! appearance), addresses of code, and where and how well compressed a recording's data lies in
-//! its file. Columns stay where they are. An empty `f() { }` of a graph is the leaf `f();`: a
-//! timer tick, whose functions are not traced, makes the one of the other.
+//! Hidden are timestamps, durations of traces and reports of graphs with their overhead marks,
+//! process ids (numbered by first appearance), addresses of code, and where and how well compressed
+//! a recording's data lies in its file. Columns stay where they are. An empty `f() { }` of a graph
+//! is the leaf `f();`: a timer tick, whose functions are not traced, makes the one of the other.
 
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
@@ -38,6 +37,22 @@ static REPORTED: LazyLock<Regex> = LazyLock::new(|| {
         r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\]) +(?<time>\d+\.\d{6}): (?<event>\w+): +(?<text>\S.*)$",
     )
 });
+/// `              sh-97    [000]  1025.700985: funcgraph_entry:        2.168 us   |    kmalloc_slab();`, a
+/// line of a report of a graph: its duration stands in a column of its own, after a mark where it is long.
+static REPORTED_GRAPH: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\](?: \S{4,6})?) +(?<time>\d+\.\d{6}(?<ns>\d{3})?): (?<event>\w*graph\w*:) +(?<duration>[-+!#*@$ ]*\d[\d.]* us)? *\|(?<call>  .*)$",
+    )
+});
+/// The same without what must vary.
+static HIDDEN_GRAPH: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"^(?<head>.*? \*\.\*{6,9}: )(?<event>\w*graph\w*:) +(?<duration>  \*\.\*{3} us)? *\|(?<call>  .*)$",
+    )
+});
+/// `calltime=0x1ef000`, of a graph's raw fields.
+static CLOCK_FIELD: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\b(?<name>calltime|rettime)=(?:0x)?[0-9a-f]+"));
 /// `=> __kmalloc (ffffffff849d7445)`, or the address alone where no function has it: a frame of
 /// a report.
 static FRAME: LazyLock<Regex> = LazyLock::new(|| regex(r"^=> (?:(?<function>\S+) \([0-9a-f]+\)|[0-9a-f]+)$"));
@@ -54,6 +69,8 @@ static LOGGED: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?<indent> *\[) *\d+\
 const TIME: &str = "    *.******";
 /// What stands for a duration.
 const DURATION: &str = "  *.*** us";
+/// The column of durations in a report; a very long one is wider, which must not show.
+const REPORTED_WIDTH: usize = 13;
 
 /// A transcript without what must vary.
 pub fn normalise(transcript: &str) -> String {
@@ -68,14 +85,20 @@ pub fn normalise(transcript: &str) -> String {
 }
 
 fn line_of(line: &str, pids: &mut Pids) -> String {
-    if let Some(event) = EVENT.captures(line) {
+    if let Some(graph) = REPORTED_GRAPH.captures(line) {
+        let pid = pids.name(&graph["pid"]);
+        let width = graph["pid"].len() + graph["gap"].len();
+        let nanoseconds = if graph.name("ns").is_some() { "***" } else { "" };
+        let head = format!("{}{pid:<width$}{} {TIME}{nanoseconds}: ", &graph["task"], &graph["cpu"]);
+        reported_graph(&head, &graph["event"], graph.name("duration").is_some(), &graph["call"])
+    } else if let Some(event) = EVENT.captures(line) {
         let width = event["pid"].len() + event["gap"].len();
         let pid = pids.name(&event["pid"]);
-        format!("{}{pid:<width$}{} {TIME}: {}", &event["task"], &event["cpu"], &event["rest"])
-    } else if let Some(graph) = GRAPH.captures(line) {
-        let width = graph["duration"].len();
-        let duration = if graph["duration"].contains(" us") { DURATION } else { "" };
-        format!("{}{duration:<width$}|{}", &graph["cpu"], &graph["call"])
+        // Another tracer's `trace` shows what is left of a graph behind its own columns.
+        let rest = graph_line(&event["rest"]).unwrap_or_else(|| event["rest"].to_owned());
+        format!("{}{pid:<width$}{} {TIME}: {rest}", &event["task"], &event["cpu"])
+    } else if let Some(graph) = graph_line(line) {
+        graph
     } else if let Some(switch) = SWITCH.captures(line) {
         let from = centred(&task(&switch, "from", "from_pid", pids));
         let to = centred(&task(&switch, "to", "to_pid", pids));
@@ -84,7 +107,11 @@ fn line_of(line: &str, pids: &mut Pids) -> String {
         let width = event["pid"].len() + event["gap"].len();
         let pid = pids.name(&event["pid"]);
         let name = format!("{}:", &event["event"]);
-        format!("{}{pid:<width$}{} {TIME}: {name:21} {}", &event["task"], &event["cpu"], &event["text"])
+        let text = match event["event"].contains("graph") {
+            true => CLOCK_FIELD.replace_all(&event["text"], "$name=<time>"),
+            false => event["text"].into(),
+        };
+        format!("{}{pid:<width$}{} {TIME}: {name:21} {text}", &event["task"], &event["cpu"])
     } else if let Some(frame) = FRAME.captures(line) {
         match frame.name("function") {
             Some(function) => format!("=> {} (<address>)", function.as_str()),
@@ -101,6 +128,20 @@ fn line_of(line: &str, pids: &mut Pids) -> String {
     } else {
         line.into()
     }
+}
+
+/// A line of a graph as the kernel shows it, without its duration.
+fn graph_line(line: &str) -> Option<String> {
+    let graph = GRAPH.captures(line)?;
+    let width = graph["duration"].len();
+    let duration = if graph["duration"].contains(" us") { DURATION } else { "" };
+    Some(format!("{}{duration:<width$}|{}", &graph["cpu"], &graph["call"]))
+}
+
+/// A line of a report's graph; only whether it has a duration is told.
+fn reported_graph(head: &str, event: &str, has_duration: bool, call: &str) -> String {
+    let duration = if has_duration { DURATION } else { "" };
+    format!("{head}{event:21} {duration:<REPORTED_WIDTH$}|{call}")
 }
 
 fn task(switch: &Captures<'_>, comm: &str, pid: &str, pids: &mut Pids) -> String {
@@ -149,14 +190,25 @@ fn collapse(lines: Vec<String>) -> Vec<String> {
 }
 
 fn join(opening: &str, closing: &str) -> Option<String> {
-    let (opening, closing) = (GRAPH.captures(opening)?, GRAPH.captures(closing)?);
-    let call = opening["call"].strip_suffix("() {")?;
-    let indent = call.len() - call.trim_start().len();
-    let brace = closing["call"].strip_prefix(&call[..indent])?;
-    if !brace.starts_with('}') {
+    if let (Some(opening), Some(closing)) = (GRAPH.captures(opening), GRAPH.captures(closing)) {
+        let call = joined(&opening["call"], &closing["call"])?;
+        return Some(format!("{}{}|{call}", &opening["cpu"], &closing["duration"]));
+    }
+    let (opening, closing) = (HIDDEN_GRAPH.captures(opening)?, HIDDEN_GRAPH.captures(closing)?);
+    if opening["head"] != closing["head"] {
         return None;
     }
-    Some(format!("{}{}|{call}();", &opening["cpu"], &closing["duration"]))
+    let call = joined(&opening["call"], &closing["call"])?;
+    let has_duration = closing.name("duration").is_some();
+    Some(reported_graph(&opening["head"], &opening["event"], has_duration, &call))
+}
+
+/// The leaf that a call without calls amounts to.
+fn joined(opening: &str, closing: &str) -> Option<String> {
+    let call = opening.strip_suffix("() {")?;
+    let indent = call.len() - call.trim_start().len();
+    let brace = closing.strip_prefix(&call[..indent])?;
+    brace.starts_with('}').then(|| format!("{call}();"))
 }
 
 /// Whether a command's output is a trace or a report, of which [`violations`] can be asked.
@@ -177,7 +229,7 @@ pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
     let mut lines = trace.lines();
     let tracer = lines.next().and_then(|line| line.strip_prefix("# tracer: ")).unwrap_or_default();
     let within = |function: &str| is_within(filters, function);
-    let mut open: Vec<(String, String)> = Vec::new();
+    let mut open = Open::default();
     for line in lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         if let Some(event) = EVENT.captures(line) {
             let function = event["rest"].split(" <-").next().unwrap_or_default().trim();
@@ -185,21 +237,7 @@ pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
                 found.push(format!("{function} is not within the filter"));
             }
         } else if let Some(graph) = GRAPH.captures(line) {
-            let call = graph["call"].trim_start();
-            let indent = graph["call"][..graph["call"].len() - call.len()].to_string();
-            if call.starts_with('}') {
-                match open.iter().rposition(|(depth, _)| *depth == indent) {
-                    Some(at) => drop(open.remove(at)),
-                    None => found.push(format!("a return without a call: {line}")),
-                }
-            } else if let Some((function, rest)) = call.split_once('(') {
-                if indent.len() == 2 && !within(function) {
-                    found.push(format!("{function} is not within the filter"));
-                }
-                if rest.ends_with('{') {
-                    open.push((indent, function.to_string()));
-                }
-            }
+            found.extend(open.violated("", &graph["call"], filters, line));
         } else if !(SWITCH.is_match(line)
             || line.starts_with(" => ")
             || line.trim().chars().all(|c| c == '-'))
@@ -207,14 +245,48 @@ pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
             found.push(format!("a line of the {tracer} tracer that is of no known form: {line}"));
         }
     }
-    let mut still = String::new();
-    for (_, function) in &open {
-        let _ = write!(still, " {function}");
-    }
-    if !open.is_empty() {
-        found.push(format!("calls without a return:{still}"));
-    }
+    found.extend(open.left());
     found
+}
+
+/// The calls of a graph that have not returned yet.
+#[derive(Default)]
+struct Open(Vec<OpenCall>);
+
+struct OpenCall {
+    /// Who calls.
+    task: String,
+    /// How far the line is indented.
+    indent: usize,
+    function: String,
+}
+
+impl Open {
+    /// What a line's call or return violates.
+    fn violated(&mut self, task: &str, text: &str, filters: &[String], line: &str) -> Option<String> {
+        let call = text.trim_start();
+        let indent = text.len() - call.len();
+        if call.starts_with('}') {
+            match self.0.iter().rposition(|open| open.task == task && open.indent == indent) {
+                Some(at) => drop(self.0.remove(at)),
+                None => return Some(format!("a return without a call: {line}")),
+            }
+            return None;
+        }
+        let (function, rest) = call.split_once('(')?;
+        if rest.ends_with('{') {
+            self.0.push(OpenCall { task: task.into(), indent, function: function.into() });
+        }
+        // What is not called by another one was asked for.
+        let astray = indent == 2 && !is_within(filters, function);
+        astray.then(|| format!("{function} is not within the filter"))
+    }
+
+    /// What is violated by what never returned.
+    fn left(&self) -> Option<String> {
+        let functions: Vec<&str> = self.0.iter().map(|open| open.function.as_str()).collect();
+        (!functions.is_empty()).then(|| format!("calls without a return: {}", functions.join(" ")))
+    }
 }
 
 fn is_within(filters: &[String], function: &str) -> bool {
@@ -227,8 +299,11 @@ fn violations_of_report(report: &str, filters: &[String]) -> Vec<String> {
     let mut found = Vec::new();
     let mut traced = "";
     let mut stack_is_open = false;
+    let mut open = Open::default();
     for line in report.lines().skip(1).filter(|line| !line.is_empty()) {
-        if let Some(event) = REPORTED.captures(line) {
+        if let Some(graph) = REPORTED_GRAPH.captures(line) {
+            found.extend(open.violated(&graph["pid"], &graph["call"], filters, line));
+        } else if let Some(event) = REPORTED.captures(line) {
             if stack_is_open {
                 found.push(format!("a stack without {traced}, which was traced"));
             }
@@ -255,6 +330,7 @@ fn violations_of_report(report: &str, filters: &[String]) -> Vec<String> {
     if stack_is_open {
         found.push(format!("a stack without {traced}, which was traced"));
     }
+    found.extend(open.left());
     found
 }
 
@@ -349,6 +425,113 @@ mod tests {
         assert_eq!(violations(cut, &filters), ["a stack without __kmalloc, which was traced"]);
         let lost = REPORT.replace("cpus=1\n", "cpus=1\nCPU:0 [12 EVENTS DROPPED]\n");
         assert_eq!(violations(&lost, &filters).len(), 1);
+    }
+
+    /// Real lines of a graph's report, with each kind of mark and a call that took very long.
+    const GRAPH_REPORT: &str = "cpus=1\n\
+        \x20             sh-97    [000]  1025.700985: funcgraph_entry:                   |  vfs_read() {\n\
+        \x20             sh-97    [000]  1025.700990: funcgraph_entry:        2.168 us   |    kmalloc_slab();\n\
+        \x20             sh-97    [000]  1025.700995: funcgraph_entry:      + 17.527 us  |    rw_verify_area();\n\
+        \x20             sh-97    [000]  1025.701001: funcgraph_entry:                   |    __vfs_read() {\n\
+        \x20             sh-97    [000]  1025.701002: funcgraph_entry:      ! 165.688 us |      new_sync_read();\n\
+        \x20             sh-97    [000]  1025.701180: funcgraph_exit:       # 1734.078 us |    }\n\
+        \x20             sh-97    [000]  1027.702222: funcgraph_exit:       $ 2001235.66 us |  }\n";
+
+    #[test]
+    fn reports_of_graphs_lose_durations_and_marks_and_keep_their_columns() {
+        let expected = "cpus=1\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_entry:                   |  vfs_read() {\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_entry:        *.*** us   |    kmalloc_slab();\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_entry:        *.*** us   |    rw_verify_area();\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_entry:                   |    __vfs_read() {\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_entry:        *.*** us   |      new_sync_read();\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_exit:         *.*** us   |    }\n\
+            \x20             sh-P1    [000]     *.******: funcgraph_exit:         *.*** us   |  }\n";
+        assert_eq!(normalise(GRAPH_REPORT), expected);
+        let quick = GRAPH_REPORT.replace("# 1734.078 us |", "    0.078 us   |");
+        let quick = quick.replace("$ 2001235.66 us", "@ 200123.6 us ").replace("1025.70", "   5.70");
+        assert_eq!(normalise(&quick), expected);
+        // `stream` says the same lines without a head, `report -i` with the file before.
+        for change in [("cpus=1\n", ""), ("              sh-97", "a.dat:              sh-97")] {
+            let (text, wanted) = (GRAPH_REPORT.replace(change.0, change.1), change.1.replace("97", "P1"));
+            assert_eq!(normalise(&text), expected.replace(&change.0.replace("97", "P1"), &wanted));
+        }
+        let precise = normalise(&GRAPH_REPORT.replace("1025.700985:", "1025.700985123:"));
+        assert!(
+            precise.contains("[000]     *.*********: funcgraph_entry:                   |  vfs_read() {")
+        );
+    }
+
+    #[test]
+    fn other_forms_of_a_graph_lose_durations_too() {
+        let tail =
+            "  sh-97    [000]  1025.700985: funcgraph_exit:       ! 125.168 us |    } /* vfs_read */ (1)\n";
+        let hidden =
+            "  sh-P1    [000]     *.******: funcgraph_exit:         *.*** us   |    } /* vfs_read */ (1)\n";
+        assert_eq!(normalise(tail), hidden);
+        let raw = "  sh-97 [000]  1.700985: funcgraph_exit:       func=0xffffffff81 calltime=0x1ef0 rettime=8123 depth=1\n";
+        let hidden = "  sh-P1 [000]     *.******: funcgraph_exit:       func=0xffffffff81 calltime=<time> rettime=<time> depth=1\n";
+        assert_eq!(normalise(raw), hidden);
+        // Styles of trace-cmd have flags before the time.
+        let flags =
+            "  sh-97    [000] d..1.  1025.700985: funcgraph_entry:      + 17.527 us  |  vfs_read();\n";
+        let hidden =
+            "  sh-P1    [000] d..1.     *.******: funcgraph_entry:        *.*** us   |  vfs_read();\n";
+        assert_eq!(normalise(flags), hidden);
+        // Left of a graph, shown by another tracer.
+        let left = "  sh-97    [000] ....  1025.700985:  0) + 25.518 us   |  }\n";
+        assert_eq!(normalise(left), "  sh-P1    [000] ....     *.******:  0)   *.*** us    |  }\n");
+        // Of other events nothing but time and process is hidden.
+        let event = "  sh-97    [000]  1.700985: print:                latency 2.168 us | calltime=12\n";
+        assert!(normalise(event).ends_with(": print:                latency 2.168 us | calltime=12\n"));
+    }
+
+    #[test]
+    fn an_empty_call_of_a_report_is_a_leaf() {
+        let line = |event: &str, rest: &str| format!("  sh-97    [000]     1.000000: {event:21} {rest}\n");
+        let ticked =
+            line("funcgraph_entry:", "             |  f() {") + &line("funcgraph_exit:", "+ 12.000 us  |  }");
+        let calm = line("funcgraph_entry:", "  0.100 us   |  f();");
+        assert_eq!(normalise(&ticked), normalise(&calm));
+        let another = ticked.replacen("[000]", "[001]", 1);
+        assert_eq!(normalise(&another).lines().count(), 2);
+    }
+
+    #[test]
+    fn invariants_of_a_graphs_report_name_what_is_broken() {
+        let filters = ["vfs_*".to_string()];
+        assert_eq!(violations(GRAPH_REPORT, &filters), Vec::<String>::new());
+        let outside = GRAPH_REPORT.replace("vfs_read() {\n", "ksys_read() {\n").replace("__ksys", "__vfs");
+        assert_eq!(violations(&outside, &filters), ["ksys_read is not within the filter"]);
+        let cut: Vec<&str> = GRAPH_REPORT.lines().filter(|line| !line.ends_with("|  }")).collect();
+        assert_eq!(violations(&cut.join("\n"), &filters), ["calls without a return: vfs_read"]);
+        let cut: Vec<&str> = GRAPH_REPORT.lines().filter(|line| !line.contains("|  vfs_read")).collect();
+        let found = violations(&cut.join("\n"), &filters);
+        assert!(found.len() == 1 && found[0].starts_with("a return without a call: "), "{found:?}");
+        // Tasks that take turns each have calls of their own.
+        let other =
+            GRAPH_REPORT.replace("cpus=1\n", "").replace("sh-97 ", "sh-98 ").replace("[000]", "[001]");
+        let mixed: Vec<String> =
+            GRAPH_REPORT.lines().skip(1).zip(other.lines()).map(|(a, b)| format!("{a}\n{b}\n")).collect();
+        assert_eq!(violations(&format!("cpus=2\n{}", mixed.concat()), &filters), Vec::<String>::new());
+    }
+
+    #[test]
+    fn no_duration_of_a_real_report_is_left() {
+        for report in [
+            include_str!("../../../../tests/recordings/5.4-graph.txt"),
+            include_str!("../../../../tests/recordings/debian-6.1-graph.txt"),
+        ] {
+            let duration = regex(r"\d us\b");
+            assert!(report.lines().filter(|line| duration.is_match(line)).count() > 50);
+            let hidden = normalise(report);
+            assert_eq!(hidden.lines().find(|line| duration.is_match(line)), None);
+            let columns =
+                |text: &str| -> Vec<Option<usize>> { text.lines().map(|line| line.find('|')).collect() };
+            assert!(columns(&hidden).iter().flatten().all(|column| *column == columns(report)[1].unwrap()));
+            let odd: Vec<String> = violations(report, &[]);
+            assert_eq!(odd.iter().find(|odd| odd.contains("no known form")), None);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
@@ -14,6 +14,7 @@ use super::scene::{Act, Mount, Scene, When};
 use super::stage::Stage;
 use super::{Expected, Fault, GRACE};
 use crate::child::{self, Own};
+use crate::clock;
 use crate::error::{Context, Error, Result};
 use crate::suite::bundle;
 use crate::verdict::Verdict;
@@ -58,14 +59,13 @@ pub fn carry_out(stage: Stage<'_>, scene: Scene, fault: &Fault) -> Result<Met> {
     if let Some(killed) = &scene.killed {
         sessions.push(kill_midway(&stage, &scene, &killed.arguments, &killed.when)?);
     }
-    let before = Instant::now();
     let mut commands = vec![Running::start(&stage, &scene, &scene.arguments, "out")?];
     if scene.twice {
         commands.push(Running::start(&stage, &scene, &scene.arguments, "other")?);
     }
     let limit = Duration::from_secs(fault.deadline) + FORCE;
-    let acted = watch(&stage, &scene, &mut commands, limit)?;
-    let seconds = before.elapsed().as_secs_f64();
+    let (acted, took) = watch(&stage, &scene, &mut commands, limit)?;
+    let seconds = took.as_secs_f64();
     let mut met = Met { given: String::new(), code: 0, seconds, complaints: Vec::new() };
     let mut said = String::new();
     for command in &mut commands {
@@ -229,9 +229,15 @@ fn this_program() -> Result<std::path::PathBuf> {
     Ok(text.strip_suffix(" (deleted)").map_or(path.clone(), std::path::PathBuf::from))
 }
 
-/// Waits until all commands have ended, and disturbs the first when it is time; whether it was.
-fn watch(stage: &Stage<'_>, scene: &Scene, commands: &mut [Running], limit: Duration) -> Result<bool> {
-    let started = Instant::now();
+/// Waits until all commands have ended, and disturbs the first when it is time; whether it was, and how
+/// long all took.
+fn watch(
+    stage: &Stage<'_>,
+    scene: &Scene,
+    commands: &mut [Running],
+    limit: Duration,
+) -> Result<(bool, Duration)> {
+    let mut clock = clock::Running::start();
     let mut waiting = scene.meanwhile.as_ref();
     loop {
         let mut all = true;
@@ -239,17 +245,18 @@ fn watch(stage: &Stage<'_>, scene: &Scene, commands: &mut [Running], limit: Dura
             all &= command.ended()?;
         }
         if all {
-            return Ok(waiting.is_none());
+            return Ok((waiting.is_none(), clock.counted()));
         }
         if let Some(meanwhile) = waiting.take_if(|meanwhile| (meanwhile.when)(stage)) {
             act(&commands[0], meanwhile.act)?;
         }
-        if started.elapsed() > limit {
+        if clock.counted() > limit {
             for command in commands.iter() {
                 command.force();
             }
         }
         thread::sleep(TICK);
+        clock.look(TICK);
     }
 }
 
@@ -270,14 +277,15 @@ fn act(command: &Running, act: Act) -> Result<()> {
 /// Starts a command and kills it when it is time; returns its session.
 fn kill_midway(stage: &Stage<'_>, scene: &Scene, arguments: &[String], when: &When) -> Result<i32> {
     let mut command = Running::start(stage, scene, arguments, "killed")?;
-    let started = Instant::now();
+    let mut clock = clock::Running::start();
     while !when(stage) {
-        if command.ended()? || started.elapsed() > KILLED_BY {
+        if command.ended()? || clock.counted() > KILLED_BY {
             command.force();
             return Err(Error::new("the command never came to where it was to be killed")
                 .because(command.said(stage).trim()));
         }
         thread::sleep(TICK);
+        clock.look(TICK);
     }
     kill_process(command.pid()?, Signal::KILL).context(|| "cannot kill the command".into())?;
     command.child.wait().context(|| "cannot wait for the command".into())?;

@@ -3,15 +3,18 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::stage::Stage;
+use crate::clock::Running;
 use crate::scratch::Scratch;
 
 /// How long processes may take to go once the command has ended.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often they are looked for meanwhile.
+const TICK: Duration = Duration::from_millis(20);
 
 /// A process of a session.
 pub struct Process {
@@ -54,10 +57,11 @@ fn parse_stat(stat: &str) -> Option<(&str, char, i32)> {
 pub fn found(stage: &Stage<'_>, sessions: &[i32]) -> Vec<String> {
     let mut found = Vec::new();
     for &sid in sessions {
-        let ended = Instant::now();
+        let mut since = Running::start();
         let mut left = session(sid);
-        while !left.is_empty() && ended.elapsed() < PATIENCE {
-            thread::sleep(Duration::from_millis(20));
+        while !left.is_empty() && since.counted() < PATIENCE {
+            thread::sleep(TICK);
+            since.look(TICK);
             left = session(sid);
         }
         for process in left {
