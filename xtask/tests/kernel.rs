@@ -304,6 +304,138 @@ fn changed_fragments_make_a_kernel_stale() {
     assert!(renewed.notes.is_empty() && bench.at_hand(&record).unwrap().notes.is_empty());
 }
 
+/// A git repository with all that is in a folder.
+fn repository(folder: &Path) {
+    for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "first"]] {
+        let mut git = Command::new("git");
+        git.arg("-C").arg(folder).args(["-c", "user.name=a", "-c", "user.email=a@localhost"]).args(args);
+        assert!(git.status().unwrap().success(), "git {args:?}");
+    }
+}
+
+#[test]
+fn a_change_that_git_does_not_show_is_built() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let tree = bench.path("tree");
+    let driver = tree.join("drivers/mine");
+    fs::create_dir_all(&driver).unwrap();
+    fs::write(driver.join("x.c"), "int first;\n").unwrap();
+    repository(&driver);
+    fs::write(tree.join(".gitignore"), "ignored.c\n*.o\n").unwrap();
+    repository(&tree);
+    fs::write(tree.join(".git/info/exclude"), "excluded\n").unwrap();
+    let mut seen = vec![bench.obtain_from(&record, &tree).unwrap().dir];
+    for file in ["drivers/mine/x.c", "excluded", "ignored.c"] {
+        fs::write(tree.join(file), "int second;\n").unwrap();
+        let kernel = bench.obtain_from(&record, &tree).unwrap();
+        assert!(!seen.contains(&kernel.dir), "{file}: the old kernel");
+        seen.push(kernel.dir);
+    }
+    fs::write(tree.join("kernel.o"), "").unwrap();
+    assert_eq!(bench.obtain_from(&record, &tree).unwrap().dir, seen[3]);
+    assert_eq!(bench.builds(), 4);
+}
+
+#[test]
+fn of_two_equal_trees_the_name_remembers_the_one_it_was_given() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let (one, other) = (bench.path("tree"), bench.tree("other", Flaw::None));
+    let kernel = bench.obtain_from(&record, &one).unwrap();
+    let again = bench.obtain_from(&record, &other).unwrap();
+    assert_eq!((&again.dir, bench.builds()), (&kernel.dir, 1));
+    for provenance in [&again.provenance, &bench.at_hand(&record).unwrap().provenance] {
+        assert!(provenance.contains(&format!("{},", other.display())), "{provenance}");
+    }
+    // Built again, it is built from that one.
+    let fragment = bench.path("kernel-configs/a.config");
+    fs::write(&fragment, "# Why.\nCONFIG_PCI=y\nCONFIG_X=m\n").unwrap();
+    fs::remove_dir_all(&one).unwrap();
+    bench.obtain(&record).unwrap();
+    assert_eq!(bench.builds(), 2);
+
+    // One that is gone is not replaced by another source.
+    fs::write(&fragment, "# Why.\nCONFIG_PCI=y\nCONFIG_Y=m\n").unwrap();
+    fs::remove_dir_all(&other).unwrap();
+    let error = bench.obtain(&record).unwrap_err();
+    assert_eq!(error.verdict_given(), Some(Verdict::Unavailable));
+    let text = error.to_string();
+    assert!(text.contains(&format!("{}, which it was built from, is gone", other.display())), "{text}");
+    assert!(text.contains("kernel tiny --source PATH"), "{text}");
+    let notes = bench.at_hand(&record).unwrap().notes;
+    assert!(notes.iter().any(|note| note.contains("is gone")), "{notes:?}");
+    // Other names keep the entry; the last one takes it away.
+    kernel::clean(&bench.harness(), &["tiny".to_owned()]).unwrap();
+    assert!(bench.at_hand(&record).is_none());
+}
+
+#[test]
+fn a_name_of_an_older_harness_has_its_tree_from_the_entry() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let kernel = bench.obtain_from(&record, &bench.path("tree")).unwrap();
+    let name = bench.path("cache/names/tiny");
+    let key = fs::read_to_string(&name).unwrap().lines().next().unwrap().to_owned();
+    fs::write(&name, format!("{key}\n")).unwrap();
+    let manifest = kernel.dir.join("kernel.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let source = format!("{{ \"source\": {:?},", bench.path("tree"));
+    fs::write(&manifest, text.replacen('{', &source, 1)).unwrap();
+    fs::write(bench.path("kernel-configs/a.config"), "# Why.\nCONFIG_PCI=y\nCONFIG_X=m\n").unwrap();
+    bench.obtain(&record).unwrap();
+    assert_eq!(bench.builds(), 2);
+}
+
+#[test]
+fn a_tree_that_changes_while_it_is_built_gives_no_kernel() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let makefile = bench.path("tree/Makefile");
+    let text = fs::read_to_string(&makefile).unwrap();
+    fs::write(&makefile, text.replace("modules:\n\t@true", "modules:\n\t@date +%N >>added.c")).unwrap();
+    let error = bench.obtain_from(&record, &bench.path("tree")).unwrap_err();
+    assert_eq!(error.verdict_given(), Some(Verdict::BuildFailed));
+    assert!(error.to_string().contains("changed while it was built"), "{error}");
+    assert!(bench.at_hand(&record).is_none());
+    assert_eq!(fs::read_dir(bench.path("cache/kernels")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_no_build_can_use_is_said_before_it() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let refused = |source: &Path| bench.obtain_from(&record, source).unwrap_err().to_string();
+    for (name, why) in
+        [("my tree", "no space"), ("a:b", "`:`"), ("a$b", "`$`"), ("a#b", "`#`"), ("a'b", "`'`")]
+    {
+        let text = refused(&bench.tree(name, Flaw::None));
+        assert!(text.contains("cannot build in") && text.contains(why), "{text}");
+    }
+    let tree = bench.tree("special", Flaw::None);
+    let pipe = tree.join("pipe");
+    let fifo = || {
+        assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    };
+    fifo();
+    assert!(refused(&tree).contains("a FIFO in it"));
+    // Not as the tree itself, nor in place of a file that is always read.
+    assert!(refused(&pipe).contains("neither a folder nor a file"));
+    assert!(refused(Path::new("/dev/zero")).contains("neither a folder nor a file"));
+    fs::rename(&pipe, tree.join("Makefile")).unwrap();
+    assert!(refused(&tree).contains("it has no Makefile"));
+    assert!(kernel::of_source(&bench.harness(), &tree).is_err());
+
+    let at = |cache: &str| Harness::new(bench.folder.path().to_owned(), Cache::at(bench.path(cache)), false);
+    let request = Request { source: Some(bench.path("tree")), ..Request::default() };
+    let text = kernel::obtain(&at("a cache"), &record, &request).unwrap_err().to_string();
+    assert!(text.contains("no space") && text.contains("SNAPTRACE_CACHE"), "{text}");
+    // Nor is anything downloaded for it.
+    let text = kernel::obtain(&at("a cache"), &record, &Request::default()).unwrap_err().to_string();
+    assert!(text.contains("no space"), "{text}");
+    assert_eq!(bench.builds(), 0);
+}
+
 fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
     let items = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
     items.map(Result::unwrap).map(|i| (i.path().into(), i.metadata().unwrap().len())).collect()
@@ -360,7 +492,11 @@ fn a_build_that_fails_shows_its_first_error_and_keeps_its_log() {
     let error = bench.obtain_from(&record, &bench.path("tree")).unwrap_err();
     assert_eq!(error.verdict_given(), Some(Verdict::BuildFailed));
     let text = error.to_string();
-    assert!(text.contains("a.c:1: error: no such thing"), "{text}");
+    assert!(
+        text.contains("does not build (make -j") && text.contains("): a.c:1: error: no such thing\n"),
+        "{text}"
+    );
+    assert!(!text.contains("***") && error.summary().ends_with("a.c:1: error: no such thing"), "{text}");
     let (_, log) = text.lines().find_map(|line| line.split_once("the full log is ")).unwrap();
     assert!(fs::read_to_string(log).unwrap().contains("no such thing"));
 

@@ -10,6 +10,7 @@ use crate::download::{self, Wanted};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::debian::Line;
+use crate::kernel::names::Origin;
 use crate::kernel::source::{self, Given, Tree};
 use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, Request, config, debian_source, make, modules};
 use crate::matrix::{Record, Source};
@@ -43,15 +44,16 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
     let last = bound.map(|(_, manifest)| manifest);
     let given = given(h, record, request, last.as_ref())?;
     let (key, dir) = entry(h, record, &given, request.cc.as_deref(), last.as_ref())?;
-    kernel::bind(h, &record.name, &key, dir)
+    kernel::bind(h, &record.name, &key, dir, Some(&Origin::of(&given)))
 }
 
 /// Builds a local tree or tarball with a record's configuration. The record's name goes on
 /// standing for what it stood for; this kernel is named after its source.
 pub fn apart(h: &Harness, record: &Record, path: &Path) -> Result<Kernel> {
+    make::takes(h.cache.path())?;
     let given = source::local(h, record, path)?;
     let (_, dir) = entry(h, record, &given, None, None)?;
-    let manifest = kernel::read_manifest(&dir)?;
+    let manifest = Manifest { provenance: given.provenance.clone(), ..kernel::read_manifest(&dir)? };
     let file = given.path.file_name().unwrap_or_default().to_string_lossy();
     let name = file.split(".tar").next().unwrap_or_default().trim_start_matches('.');
     Ok(Kernel::new(&format!("{name}@{}", &given.digest[..7]), dir, manifest))
@@ -86,6 +88,7 @@ fn entry(
         let expected = known.or(guess).map(|files| Expected { files, estimated: known.is_none() });
         let objects = compile(h, &job, ObjectTree::configured(h, &job)?, expected)?;
         let manifest = objects.keep(&job, &inputs, dir)?;
+        given.check_unchanged()?;
         fs::copy(&log, dir.join("build.log")).map_err(|e| cache::denied("cannot copy", &log, &e))?;
         kernel::write_manifest(dir, &manifest)?;
         cache::remove(&log)?;
@@ -97,13 +100,22 @@ fn entry(
 /// The source to build from: the one asked for, else the one last built from, else the
 /// record's own tarball, kernel.org's or Debian's.
 pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Manifest>) -> Result<Given> {
+    // Said before anything is downloaded or read.
+    make::takes(h.cache.path())?;
     if let Some(path) = &request.source {
         return source::local(h, record, path);
     }
-    if let Some(path) = last.and_then(|manifest| manifest.source.as_ref())
-        && path.exists()
-    {
-        return source::local(h, record, path);
+    if let Some(path) = last.and_then(|manifest| manifest.source.as_ref()) {
+        if path.exists() {
+            return source::local(h, record, path);
+        }
+        // Another source under the same name would be another kernel without a word.
+        let name = &record.name;
+        return Err(Error::new(format!("cannot build {name} again"))
+            .because(format!("{}, which it was built from, is gone", path.display()))
+            .help(format!("give its new place, or another: cargo xtask kernel {name} --source PATH"))
+            .help(format!("after `cargo xtask kernel --clean {name}` it is built from {}", own(record)))
+            .verdict(Verdict::Unavailable));
     }
     let (version, sha256, file, mirrors) = match &record.source {
         Source::KernelOrg { version, sha256, file, mirrors, .. } => (version, sha256, file, mirrors),
@@ -123,6 +135,14 @@ pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Mani
     })?;
     let provenance = format!("kernel.org {version}");
     Ok(Given { path, digest: sha256.clone(), provenance, local: false, notes: Vec::new() })
+}
+
+/// A record's own source, in words.
+fn own(record: &Record) -> String {
+    match &record.source {
+        Source::KernelOrg { version, .. } => format!("kernel.org's {version} again"),
+        _ => "Debian's source again".to_owned(),
+    }
 }
 
 /// The compiler and linker, once everything that a build needs is there.
@@ -226,16 +246,11 @@ impl ObjectTree {
     pub fn configured_again(h: &Harness, job: &Job<'_>) -> Result<ObjectTree> {
         let Job { record, given, tools, scratch, log } = *job;
         let path = scratch.join("objects");
+        make::takes(&path)?;
         fs::create_dir_all(&path).map_err(|e| cache::denied("cannot create", &path, &e))?;
         cache::remove(log)?;
         let tree = source::tree(h, record, given, &scratch.join("source"))?;
-        for folder in [&tree.path, &path] {
-            if folder.display().to_string().contains([' ', ':', '\t']) {
-                return Err(Error::new(format!("cannot build in {}", folder.display()))
-                    .because("the kernel's makefiles accept no space or colon in a path")
-                    .help("move the source, or set SNAPTRACE_CACHE"));
-            }
-        }
+        make::takes(&tree.path)?;
         let objects = ObjectTree { tree, path, cc: tools.cc.clone(), log: log.to_owned(), steps: 0 };
         objects.make(&["tinyconfig"], None)?;
         let wanted = kernel::wanted_symbols(h, record)?;
@@ -318,7 +333,7 @@ impl ObjectTree {
             provenance: job.given.provenance.clone(),
             notes: job.given.notes.clone(),
             record: inputs.to_owned(),
-            source: job.given.local.then(|| job.given.path.clone()),
+            source: None,
             build_steps: Some(self.steps),
         })
     }

@@ -86,7 +86,7 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
         };
         kernel::write_manifest(dir, &manifest)
     })?;
-    kernel::bind(h, &record.name, &key, dir)
+    kernel::bind(h, &record.name, &key, dir, None)
 }
 
 /// The package to take, apt on the suite that has it, and what there is to say of it.

@@ -25,6 +25,7 @@ const FORMAT: u32 = 1;
 /// # Errors
 /// What modules are built against cannot be had (verdict `unavailable`), or it does not build.
 pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name: &str) -> Result<PathBuf> {
+    make::takes(h.cache.path())?;
     let mut key = Keyed::new();
     key.add("format", FORMAT.to_string());
     key.add("kernel", &kernel.vmlinux_sha256);
@@ -45,12 +46,16 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
             let path = sources.join(file);
             fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))?;
         }
+        // Not beside the sources: those go when the build fails.
+        let log = h.cache.folder("logs")?.join(format!("module-{name}-{}.log", kernel.name));
+        cache::remove(&log)?;
         match &record.source {
-            Source::Debian { .. } => by_headers(h, record, kernel, &work, &sources)?,
+            Source::Debian { .. } => by_headers(h, record, kernel, &work, &sources, &log)?,
             Source::KernelOrg { .. } | Source::DebianSource { .. } => {
-                by_tree(h, record, kernel, &work, &sources)?
+                by_tree(h, record, kernel, &work, &sources, &log)?
             }
         }
+        cache::remove(&log)?;
         let (from, to) = (sources.join(&file), dir.join(&file));
         fs::rename(&from, &to).map_err(|e| cache::denied("cannot create", &to, &e))?;
         cache::remove(&work)
@@ -60,7 +65,14 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
 
 /// Against the packages that Debian builds for this: headers, those that all flavours share, and
 /// kbuild's programs, all of the kernel's own version.
-fn by_headers(h: &Harness, record: &Record, kernel: &Kernel, work: &Path, sources: &Path) -> Result<()> {
+fn by_headers(
+    h: &Harness,
+    record: &Record,
+    kernel: &Kernel,
+    work: &Path,
+    sources: &Path,
+    log: &Path,
+) -> Result<()> {
     setup::need_packages(h, "building a module", &setup::BUILD_TOOLS)?;
     let tools = build::toolchain(h, record, None)?;
     check_host(kernel, &kernel::compiler(&tools.compiler))?;
@@ -80,7 +92,7 @@ fn by_headers(h: &Harness, record: &Record, kernel: &Kernel, work: &Path, source
     let text = text.replace("/usr/src/", &format!("{}/usr/src/", unpacked.display()));
     fs::write(&makefile, text).map_err(|e| cache::denied("cannot write", &makefile, &e))?;
     let arguments = ["-C".to_owned(), headers.display().to_string(), "CC=gcc".to_owned()];
-    modules(&arguments, sources, &work.join("log"))
+    modules(&arguments, sources, log)
 }
 
 /// Whether this host can use what Debian builds modules with: the headers ask for options of the
@@ -154,12 +166,19 @@ fn of_version<'a>(packages: &'a [Package], version: &str) -> Option<&'a Package>
 
 /// Against an object tree that is prepared anew from the kernel's source and configuration: the
 /// cache keeps no object trees, which are fifty times a kernel's size.
-fn by_tree(h: &Harness, record: &Record, kernel: &Kernel, work: &Path, sources: &Path) -> Result<()> {
+fn by_tree(
+    h: &Harness,
+    record: &Record,
+    kernel: &Kernel,
+    work: &Path,
+    sources: &Path,
+    log: &Path,
+) -> Result<()> {
     let last = bound(h, &record.name)?.map(|(_, manifest)| manifest);
     let given = build::given(h, record, &Request::default(), last.as_ref())?;
     let tools = build::toolchain(h, record, None)?;
-    let (scratch, log) = (work.join("tree"), work.join("log"));
-    let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
+    let scratch = work.join("tree");
+    let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log };
     let objects = ObjectTree::configured(h, &job)?;
     if download::digest(&objects.config_file())? != download::digest(&kernel.config)? {
         return Err(Error::new(format!("cannot build modules for {}", kernel.name))
@@ -172,7 +191,7 @@ fn by_tree(h: &Harness, record: &Record, kernel: &Kernel, work: &Path, sources: 
     // each when it loads the module.
     arguments.push("KBUILD_MODPOST_WARN=1".to_owned());
     objects.prepared()?;
-    modules(&arguments, sources, &log)
+    modules(&arguments, sources, log)
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! What the matrix has and what of it is in the cache; emptying the cache.
 
-use std::fs;
-
 use serde::Serialize;
 
-use crate::cache;
 use crate::error::{Context, Result};
 use crate::harness::Harness;
-use crate::kernel::{self, KIND, Kernel};
+use crate::kernel::{self, Kernel, names};
 use crate::matrix::Record;
 
 /// A line of the list.
@@ -107,27 +104,7 @@ pub fn clean(h: &Harness, names: &[String]) -> Result<()> {
     let matrix = h.matrix()?;
     let records = names.iter().map(|name| matrix.find(name)).collect::<Result<Vec<_>>>()?;
     let _locks = h.cache.lock_all()?;
-    for record in records {
-        let binding = format!("names/{}", record.name);
-        if let Some(key) = h.cache.load(&binding)? {
-            h.cache.forget(&binding)?;
-            // Another name may stand for the same kernel.
-            if !is_bound(h, key.trim())? {
-                h.cache.forget(&format!("{KIND}/{}", key.trim()))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn is_bound(h: &Harness, key: &str) -> Result<bool> {
-    for path in cache::read_dir(&h.cache.path().join("names"))? {
-        let bound = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
-        if bound.trim() == key {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+    records.iter().try_for_each(|record| names::forget(h, &record.name))
 }
 
 #[cfg(test)]

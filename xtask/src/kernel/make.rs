@@ -9,11 +9,40 @@ use rustix::process::Signal;
 use crate::cache;
 use crate::child::{self, Own};
 use crate::error::{Context, Error, Result};
-use crate::ui::Bar;
+use crate::kernel::failure;
+use crate::ui::{Bar, printable};
 use crate::verdict::Verdict;
 
-/// Lines of a failed build that are shown; the log has them all.
-const SHOWN_ERRORS: usize = 6;
+/// What make, or the shell that it runs for each file, reads as something else than itself.
+const NOT_IN_PATHS: &str = ":#$%\\'\"`;&|<>()[]*?";
+
+/// Checks that make and the shell take a path as it is.
+///
+/// # Errors
+/// They do not; which character is to blame is said.
+pub fn takes(path: &Path) -> Result<()> {
+    let real = path.ancestors().find_map(|part| fs::canonicalize(part).ok());
+    for path in [Some(path), real.as_deref()].into_iter().flatten() {
+        let refused = |cause: String| {
+            Err(Error::new(format!("cannot build in {}", printable(&format!("{path:?}"))))
+                .because(cause)
+                .help("move the source, or set SNAPTRACE_CACHE, to a folder with a plain name"))
+        };
+        let Some(text) = path.to_str() else {
+            return refused("its name is not UTF-8".to_owned());
+        };
+        let wrong = |c: &char| c.is_whitespace() || c.is_control() || NOT_IN_PATHS.contains(*c);
+        match text.chars().find(wrong) {
+            None => {}
+            Some(' ') => return refused("make takes no space in a path".to_owned()),
+            Some(c) if c.is_whitespace() || c.is_control() => {
+                return refused(format!("make takes no {} in a path", c.escape_default()));
+            }
+            Some(c) => return refused(format!("make and the shell take no `{c}` in a path as it is")),
+        }
+    }
+    Ok(())
+}
 
 /// Runs make with its output added to the log; returns the files it said it makes.
 ///
@@ -21,6 +50,8 @@ const SHOWN_ERRORS: usize = 6;
 /// `build-failed`, with the first errors of the log; `what` names what does not build.
 pub fn run(what: &str, arguments: &[String], targets: &[&str], log: &Path, bar: Option<&Bar>) -> Result<u64> {
     let failed = || format!("cannot run make {}", targets.join(" "));
+    // What other targets said before is not why this one fails.
+    let before = fs::metadata(log).map_or(0, |about| about.len());
     let mut file = File::options()
         .create(true)
         .append(true)
@@ -49,46 +80,33 @@ pub fn run(what: &str, arguments: &[String], targets: &[&str], log: &Path, bar: 
     }
     match reader.try_wait().context(failed)? {
         Some(output) if output.status.success() => Ok(steps),
-        Some(output) => Err(failure(what, targets, log, &output.status.to_string())),
-        None => Err(failure(what, targets, log, "it closed its output and still runs")),
+        Some(output) => Err(failure(what, targets, log, before, &output.status.to_string())),
+        None => Err(failure(what, targets, log, before, "it closed its output and still runs")),
     }
 }
 
-fn failure(what: &str, targets: &[&str], log: &Path, status: &str) -> Error {
+fn failure(what: &str, targets: &[&str], log: &Path, before: u64, status: &str) -> Error {
     let said = fs::read(log).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    let shown = first_errors(&said);
+    let said = said.get(usize::try_from(before).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let causes = failure::causes(&String::from_utf8_lossy(said));
     let error = Error::new(format!("{what} does not build (make {})", targets.join(" ")));
-    let error = match shown.is_empty() {
+    let error = match causes.is_empty() {
         true => error.because(status),
-        false => error.because(format!("\n    {}", shown.join("\n    "))),
+        false => error.because(causes.join("\n    ")),
     };
-    let error = error.help(format!("the full log is {}", log.display())).verdict(Verdict::BuildFailed);
-    match said.contains("No space left on device") {
-        true => error.help("free some space, or set SNAPTRACE_CACHE to a folder on another disk"),
-        false => error,
-    }
+    let error = match failure::help(&causes) {
+        Some(help) => error.help(help),
+        None => error,
+    };
+    error.help(format!("the full log is {}", log.display())).verdict(Verdict::BuildFailed)
 }
 
 /// Whether a line of kbuild's says that a file is made: `  CC      kernel/fork.o`, also with
 /// `[M]` between.
-fn is_step(line: &[u8]) -> bool {
+pub fn is_step(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"  ") else { return false };
     let length = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte)).count();
     length >= 2 && rest.get(length) == Some(&b' ')
-}
-
-/// The first lines of a build's output that tell what is wrong.
-fn first_errors(log: &str) -> Vec<&str> {
-    let telling = |line: &&str| {
-        line.contains("error:")
-            || line.contains("Error ")
-            || line.contains("***")
-            || line.contains("undefined reference")
-            || line.contains("No space left")
-            || line.contains("not found")
-    };
-    log.lines().filter(telling).take(SHOWN_ERRORS).map(str::trim).collect()
 }
 
 #[cfg(test)]
@@ -103,8 +121,37 @@ mod tests {
     }
 
     #[test]
-    fn the_first_errors_are_shown() {
-        let log = "  CC a.o\na.c:1: error: no\nmake[1]: *** [a.o] Error 1\nmake: note\n";
-        assert_eq!(first_errors(log), ["a.c:1: error: no", "make[1]: *** [a.o] Error 1"]);
+    fn paths_that_make_or_the_shell_read_otherwise_are_refused() {
+        for path in ["/src/linux-5.4_x+y@z,1={a}~!^", "/häuser/linux"] {
+            takes(Path::new(path)).unwrap();
+        }
+        for (path, why) in [
+            ("/my linux", "no space"),
+            ("/a\tb", "no \\t"),
+            ("/a\nb", "no \\n"),
+            ("/a:b", "`:`"),
+            ("/a#b", "`#`"),
+            ("/a$b", "`$`"),
+            ("/a'b", "`'`"),
+            ("/a\"b", "`\"`"),
+            ("/a;b", "`;`"),
+            ("/a&b", "`&`"),
+            ("/a%b", "`%`"),
+            ("/a(b", "`(`"),
+            ("/a*b", "`*`"),
+            ("/a\\b", "`\\`"),
+            ("/a`b", "```"),
+        ] {
+            let error = takes(Path::new(path)).unwrap_err().to_string();
+            assert!(error.contains(why) && error.lines().count() == 2, "{path}: {error}");
+        }
+        let bytes = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/a\xffb");
+        assert!(takes(Path::new(bytes)).unwrap_err().to_string().contains("not UTF-8"));
+        // A link with a plain name does not help: make asks where it really is.
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("my linux"), folder.path().join("linux"));
+        fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert!(takes(&link.join("not/yet")).is_err());
     }
 }

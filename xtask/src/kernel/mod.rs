@@ -7,15 +7,18 @@
 
 mod build;
 pub mod config;
+mod contents;
 mod debian;
 mod debian_source;
 mod external;
+mod failure;
 pub mod image;
 mod kept;
 mod list;
 mod make;
 mod menuconfig;
 mod modules;
+mod names;
 mod source;
 
 pub use external::module;
@@ -33,6 +36,7 @@ use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::matrix::{Record, Source};
+use names::{bind, bound};
 
 /// Part of every key: raised when entries change in form or making.
 const FORMAT: u32 = 1;
@@ -89,7 +93,9 @@ struct Manifest {
     notes: Vec<String>,
     /// [`record_digest`] of the record that it was made for.
     record: String,
-    /// What it was built from, if it was: built from again when the fragments change.
+    /// The tree or tarball that it was built from, if a user gave one: built from again when the
+    /// fragments change. It belongs to the name ([`names`]); entries of the first harness have it, too.
+    #[serde(default, skip_serializing)]
     source: Option<PathBuf>,
     /// How many files the build made.
     build_steps: Option<u64>,
@@ -225,14 +231,6 @@ fn record_digest(h: &Harness, record: &Record) -> Result<String> {
     Ok(digest.finish())
 }
 
-/// The entry that a name stands for.
-fn bound(h: &Harness, name: &str) -> Result<Option<(PathBuf, Manifest)>> {
-    let Some(key) = h.cache.load(&format!("names/{name}"))? else { return Ok(None) };
-    let Some(dir) = h.cache.entry(KIND, key.trim()) else { return Ok(None) };
-    let manifest = read_manifest(&dir)?;
-    Ok(Some((dir, manifest)))
-}
-
 fn read_manifest(dir: &Path) -> Result<Manifest> {
     let path = dir.join(MANIFEST);
     let damaged = || format!("cannot read the cached kernel {}", dir.display());
@@ -249,17 +247,6 @@ fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
     fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))
 }
 
-/// Makes a name stand for an entry, and returns the kernel.
-fn bind(h: &Harness, name: &str, key: &str, dir: PathBuf) -> Result<Kernel> {
-    let file = format!("names/{name}");
-    // A full cache is usable without being writable.
-    if h.cache.load(&file)?.is_none_or(|bound| bound.trim() != key) {
-        h.cache.store(&file, &format!("{key}\n"))?;
-    }
-    let manifest = read_manifest(&dir)?;
-    Ok(Kernel::new(name, dir, manifest))
-}
-
 /// A digest over named parts, none of which can run into the next.
 pub struct Keyed(Sha256);
 
@@ -271,8 +258,8 @@ impl Keyed {
     }
 
     /// Adds a part.
-    pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) {
-        for part in [name.as_bytes(), value.as_ref()] {
+    pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        for part in [name.as_ref(), value.as_ref()] {
             self.0.update((part.len() as u64).to_le_bytes());
             self.0.update(part);
         }

@@ -2,16 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::cache;
 use crate::download;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::kernel::{Keyed, hex};
+use crate::kernel::{contents, make};
 use crate::matrix::Record;
+use crate::verdict::Verdict;
 
 /// The most that is read of a Makefile for the version at its head, in bytes.
 const MAKEFILE_LIMIT: u64 = 64 << 10;
@@ -40,23 +39,48 @@ pub struct Tree {
     pub version: String,
 }
 
+impl Given {
+    /// Compares the contents of what the user gave with the digest that was made of them: what is kept
+    /// under it must not be of others.
+    ///
+    /// # Errors
+    /// They differ (verdict `build-failed`), or cannot be read.
+    pub fn check_unchanged(&self) -> Result<()> {
+        if !self.local || contents_of(&self.path)? == self.digest {
+            return Ok(());
+        }
+        Err(Error::new(format!("{} changed while it was built", self.path.display()))
+            .because("nobody knows which of its contents the kernel has")
+            .help("build it again once nothing changes there, or from a git worktree of its own")
+            .verdict(Verdict::BuildFailed))
+    }
+}
+
+fn contents_of(path: &Path) -> Result<String> {
+    if path.is_dir() { contents::digest(path) } else { download::digest(path) }
+}
+
 /// Takes a local tree or tarball as a source.
 ///
 /// # Errors
 /// There is no such thing, it cannot be read, or it is no kernel tree of the record's line.
 pub fn local(h: &Harness, record: &Record, path: &Path) -> Result<Given> {
-    let path = fs::canonicalize(path)
-        .context(|| format!("cannot open the source {}", path.display()))
-        .map_err(|error| error.help("--source takes a kernel tree or a tarball of one"))?;
+    let cannot_open = || format!("cannot open the source {}", path.display());
+    let takes = "--source takes a kernel tree or a tarball of one";
+    let path = fs::canonicalize(path).context(cannot_open).map_err(|error| error.help(takes))?;
     if path.is_dir() {
+        make::takes(&path)?;
         let version = check(record, &path)?.version;
         h.ui.say(format!("reading the source tree {} (Linux {version})", path.display()));
-        let digest = tree_digest(&path)?;
+        let digest = contents_of(&path)?;
         let provenance =
             format!("Linux {version} from the tree {}, digest {}", path.display(), &digest[..12]);
         Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
+    } else if !path.is_file() {
+        // A pipe can be read only once, a device for ever.
+        Err(Error::new(cannot_open()).because("it is neither a folder nor a file").help(takes))
     } else {
-        let digest = download::digest(&path)?;
+        let digest = contents_of(&path)?;
         let provenance = format!("the tarball {}, SHA-256 {digest}", path.display());
         Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
     }
@@ -70,8 +94,15 @@ pub fn version_of(h: &Harness, path: &Path) -> Result<String> {
     let failed = || format!("cannot tell which Linux {} is", path.display());
     let mut makefile = Vec::new();
     if path.is_dir() {
-        makefile = fs::read(path.join("Makefile")).context(failed)?;
+        let file = path.join("Makefile");
+        // What is no file may be read for ever.
+        if file.is_file() {
+            makefile = fs::read(file).context(failed)?;
+        }
     } else {
+        if path.exists() && !path.is_file() {
+            return Err(Error::new(failed()).because("it is neither a folder nor a file"));
+        }
         let bar = h.ui.bytes("looking for the Makefile", None);
         let file = File::open(path).context(failed)?;
         let mut archive = tar::Archive::new(decoder(path, Counted { file, bar: &bar, done: 0 })?);
@@ -167,13 +198,15 @@ fn check(record: &Record, path: &Path) -> Result<Tree> {
             .because(cause)
             .help("--source takes a kernel tree (the folder with its Makefile), or a tarball")
     };
-    for part in ["Makefile", "Kconfig", "arch/x86"] {
-        if !path.join(part).exists() {
+    let (makefile, kconfig, arch) = (path.join("Makefile"), path.join("Kconfig"), path.join("arch/x86"));
+    for (part, is_there) in
+        [("Makefile", makefile.is_file()), ("Kconfig", kconfig.is_file()), ("arch/x86", arch.is_dir())]
+    {
+        if !is_there {
             return Err(no_tree(&format!("it has no {part}")));
         }
     }
-    let makefile = fs::read(path.join("Makefile"))
-        .context(|| format!("cannot read {}", path.join("Makefile").display()))?;
+    let makefile = fs::read(&makefile).context(|| format!("cannot read {}", makefile.display()))?;
     let version = version(&String::from_utf8_lossy(&makefile))
         .ok_or_else(|| no_tree("its Makefile gives no VERSION and PATCHLEVEL"))?;
     if !record.has_version(&version) {
@@ -206,100 +239,6 @@ fn version(makefile: &str) -> Option<String> {
     let sublevel = number("SUBLEVEL").unwrap_or("0");
     let extra = value("EXTRAVERSION").unwrap_or_default();
     Some(format!("{}.{}.{sublevel}{extra}", number("VERSION")?, number("PATCHLEVEL")?))
-}
-
-/// A digest over everything in a tree: paths, kinds, executable bits and contents.
-///
-/// Of a git work tree these are the tracked files and the new ones that are not ignored, as
-/// they are now, changes included; of another tree all files.
-fn tree_digest(root: &Path) -> Result<String> {
-    let mut files = if root.join(".git").exists() { git_files(root)? } else { all_files(root)? };
-    files.sort();
-    files.dedup();
-    // Contents are hashed side by side, then joined in the order of their paths.
-    let workers = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let share = files.len().div_ceil(workers).max(1);
-    let parts: Vec<Result<Vec<Option<String>>>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = files
-            .chunks(share)
-            .map(|chunk| {
-                scope.spawn(move || chunk.iter().map(|file| file_digest(&root.join(file))).collect())
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| {
-                    Err(Error::new(format!("cannot read the source tree {}", root.display())))
-                })
-            })
-            .collect()
-    });
-    let mut digests = Vec::with_capacity(files.len());
-    for part in parts {
-        digests.extend(part?);
-    }
-    let mut keyed = Keyed::new();
-    for (file, digest) in files.iter().zip(digests) {
-        if let Some(digest) = digest {
-            keyed.add(&file.display().to_string(), digest);
-        }
-    }
-    Ok(keyed.finish())
-}
-
-/// Kind and contents of a file in words; none for one that git still tracks but is deleted.
-fn file_digest(path: &Path) -> Result<Option<String>> {
-    let failed = || format!("cannot read {}", path.display());
-    let meta = match fs::symlink_metadata(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        meta => meta.context(failed)?,
-    };
-    if meta.is_symlink() {
-        let target = fs::read_link(path).context(failed)?;
-        return Ok(Some(format!("link {}", target.display())));
-    }
-    if meta.is_dir() {
-        // A submodule: none of Linux's own.
-        return Ok(Some("folder".to_owned()));
-    }
-    let kind = if meta.permissions().mode() & 0o100 != 0 { "program" } else { "file" };
-    let contents = fs::read(path).context(failed)?;
-    let digest = <sha2::Sha256 as sha2::Digest>::digest(&contents);
-    Ok(Some(format!("{kind} {}", hex(&digest))))
-}
-
-fn all_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for item in walkdir::WalkDir::new(root) {
-        let item = item.context(|| format!("cannot read {}", root.display()))?;
-        if !item.file_type().is_dir() {
-            files.push(item.path().strip_prefix(root).unwrap_or(item.path()).to_owned());
-        }
-    }
-    Ok(files)
-}
-
-fn git_files(root: &Path) -> Result<Vec<PathBuf>> {
-    let failed = || format!("cannot list the git work tree {}", root.display());
-    let output = Command::new("git")
-        // Root may build from a user's tree.
-        .arg("-c")
-        .arg(format!("safe.directory={}", root.display()))
-        .arg("-C")
-        .arg(root)
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .output()
-        .context(failed)
-        .map_err(|error| error.help("install git, or give a tarball"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::new(failed()).because(said.trim()));
-    }
-    let names = output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty());
-    Ok(names
-        .map(|name| PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name)))
-        .collect())
 }
 
 #[cfg(test)]
@@ -343,49 +282,5 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let none = check(&record(), empty.path()).unwrap_err().to_string();
         assert!(none.contains("not a Linux source tree: it has no Makefile"), "{none}");
-    }
-
-    #[test]
-    fn a_digest_sees_contents_modes_names_and_links() {
-        let tree = stand_in(4);
-        let file = tree.path().join("a");
-        fs::write(&file, "one").unwrap();
-        let mut seen = vec![tree_digest(tree.path()).unwrap()];
-        assert_eq!(tree_digest(tree.path()).unwrap(), seen[0]);
-        fs::write(&file, "two").unwrap();
-        seen.push(tree_digest(tree.path()).unwrap());
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        seen.push(tree_digest(tree.path()).unwrap());
-        fs::rename(&file, tree.path().join("b")).unwrap();
-        seen.push(tree_digest(tree.path()).unwrap());
-        std::os::unix::fs::symlink("b", &file).unwrap();
-        seen.push(tree_digest(tree.path()).unwrap());
-        let mut distinct = seen.clone();
-        distinct.sort();
-        distinct.dedup();
-        assert_eq!(distinct.len(), seen.len());
-    }
-
-    #[test]
-    fn a_git_work_tree_counts_its_changes_but_not_ignored_files() {
-        let tree = stand_in(4);
-        let git = |args: &[&str]| {
-            let status = Command::new("git").arg("-C").arg(tree.path()).args(args).output();
-            assert!(status.unwrap().status.success(), "git {args:?}");
-        };
-        let plain = tree_digest(tree.path()).unwrap();
-        git(&["init", "-q"]);
-        git(&["add", "."]);
-        assert_eq!(tree_digest(tree.path()).unwrap(), plain, "git itself makes no difference");
-        fs::write(tree.path().join(".gitignore"), "*.o\n").unwrap();
-        git(&["add", "."]);
-        let tracked = tree_digest(tree.path()).unwrap();
-        fs::write(tree.path().join("a.o"), "").unwrap();
-        assert_eq!(tree_digest(tree.path()).unwrap(), tracked);
-        fs::write(tree.path().join("new.c"), "").unwrap();
-        let changed = tree_digest(tree.path()).unwrap();
-        assert_ne!(changed, tracked);
-        fs::remove_file(tree.path().join("Kconfig")).unwrap();
-        assert_ne!(tree_digest(tree.path()).unwrap(), changed);
     }
 }

@@ -136,7 +136,7 @@ fn digest_of(files: &[PathBuf]) -> Result<String> {
     let mut digest = Keyed::new();
     for file in files {
         let bytes = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
-        digest.add(&file.file_name().unwrap_or_default().to_string_lossy(), bytes);
+        digest.add(file.file_name().unwrap_or_default().as_encoded_bytes(), bytes);
     }
     Ok(digest.finish())
 }

@@ -24,7 +24,7 @@ pub fn digest(paths: &[PathBuf], words: &[String]) -> Result<String> {
             }
             let name = file.strip_prefix(path).unwrap_or(file).display();
             let bytes = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
-            key.add(&format!("{number} {name}"), bytes);
+            key.add(format!("{number} {name}"), bytes);
         }
     }
     words.iter().for_each(|word| key.add("word", word));

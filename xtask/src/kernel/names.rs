@@ -1,0 +1,98 @@
+//! Names: which entry of the cache each stands for, and what it was given.
+//!
+//! `names/<name>` has the entry's key in its first line. Where the kernel was built here, a second one
+//! says from what: two trees of equal contents share an entry, and each name remembers its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cache;
+use crate::error::{Context, Result};
+use crate::harness::Harness;
+use crate::kernel::source::Given;
+use crate::kernel::{KIND, Kernel, Manifest, read_manifest};
+
+/// What a name was given to build from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Origin {
+    /// The user's tree or tarball; none for the record's own source.
+    source: Option<PathBuf>,
+    /// Where it came from, in words.
+    provenance: String,
+}
+
+impl Origin {
+    /// Of a kernel that was built from `given`.
+    pub fn of(given: &Given) -> Origin {
+        let source = given.local.then(|| given.path.clone());
+        Origin { source, provenance: given.provenance.clone() }
+    }
+}
+
+fn file(name: &str) -> String {
+    format!("names/{name}")
+}
+
+/// The entry that a name stands for: its key, and what the name was given.
+fn load(h: &Harness, name: &str) -> Result<Option<(String, Option<Origin>)>> {
+    let Some(text) = h.cache.load(&file(name))? else { return Ok(None) };
+    let key = key_of(&text).to_owned();
+    let origin = text.lines().nth(1).map(serde_json::from_str).transpose();
+    let origin = origin.context(|| format!("cannot read {}", h.cache.path().join(file(name)).display()));
+    Ok(Some((key, origin.map_err(|error| error.help("remove it with `cargo xtask kernel --clean`"))?)))
+}
+
+/// The entry that a name stands for. What its manifest says of the source is what the name was given,
+/// and a note says if that is gone.
+pub fn bound(h: &Harness, name: &str) -> Result<Option<(PathBuf, Manifest)>> {
+    let Some((key, origin)) = load(h, name)? else { return Ok(None) };
+    let Some(dir) = h.cache.entry(KIND, &key) else { return Ok(None) };
+    let mut manifest = read_manifest(&dir)?;
+    if let Some(origin) = origin {
+        manifest.source = origin.source;
+        manifest.provenance = origin.provenance;
+    }
+    if let Some(source) = manifest.source.as_ref().filter(|source| !source.exists()) {
+        manifest.notes.push(format!("{}, which it was built from, is gone", source.display()));
+    }
+    Ok(Some((dir, manifest)))
+}
+
+/// Makes a name stand for an entry, and returns the kernel.
+pub fn bind(h: &Harness, name: &str, key: &str, dir: PathBuf, origin: Option<&Origin>) -> Result<Kernel> {
+    let mut text = format!("{key}\n");
+    let mut manifest = read_manifest(&dir)?;
+    if let Some(origin) = origin {
+        let line = serde_json::to_string(origin);
+        text += &(line.context(|| format!("cannot note what {name} was built from"))? + "\n");
+        manifest.provenance.clone_from(&origin.provenance);
+    }
+    // A full cache is usable without being writable.
+    if h.cache.load(&file(name))?.is_none_or(|bound| bound != text) {
+        h.cache.store(&file(name), &text)?;
+    }
+    Ok(Kernel::new(name, dir, manifest))
+}
+
+/// Makes a name stand for nothing; its entry goes if no other name stands for it.
+pub fn forget(h: &Harness, name: &str) -> Result<()> {
+    let Some(text) = h.cache.load(&file(name))? else { return Ok(()) };
+    h.cache.forget(&file(name))?;
+    let key = key_of(&text);
+    for path in cache::read_dir(&h.cache.path().join("names"))? {
+        if key_of(&read(&path)?) == key {
+            return Ok(());
+        }
+    }
+    h.cache.forget(&format!("{KIND}/{key}"))
+}
+
+fn key_of(text: &str) -> &str {
+    text.lines().next().unwrap_or_default().trim()
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))
+}
