@@ -358,7 +358,7 @@ fn check_events_names_what_is_not_understood() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "demo:odd: has a print format that is not understood\n4 events, 1 of them not understood\n"
+        "demo:odd: calls unknown_macro(), which only the kernel has\n4 events, 1 of them not understood\n"
     );
 }
 

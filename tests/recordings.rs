@@ -1,4 +1,5 @@
-//! `report` on the recordings of `tests/recordings`, against the text that trace-cmd prints.
+//! `report` on the recordings of `tests/recordings`, against the text that trace-cmd prints, and that
+//! the kernel itself would print where ours is asked for.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
 
@@ -13,9 +14,11 @@ use snaptrace::trace_dat::Reader;
 const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
 
 /// What follows a recording's name in that of a text, and how the report is asked for it.
-fn variants() -> [(&'static str, Config); 8] {
+fn variants() -> Vec<(&'static str, Config)> {
     let usual = Config { style: Style::TraceCmd31, ..Config::default() };
-    [
+    vec![
+        ("ours.txt", Config::default()),
+        ("ours.raw.txt", Config { raw_fields: true, ..Config::default() }),
         ("txt", usual.clone()),
         ("ns.txt", Config { nanoseconds: true, ..usual.clone() }),
         ("latency.txt", Config { latency: true, ..usual.clone() }),
@@ -45,7 +48,7 @@ fn printed(recording: &str, config: &Config) -> String {
 }
 
 #[test]
-fn every_recording_is_printed_as_trace_cmd_prints_it() {
+fn every_recording_is_printed_as_its_texts_say() {
     let (mut compared, mut differing) = (0, Vec::new());
     for recording in names(".dat") {
         for (ending, config) in variants() {
@@ -68,6 +71,35 @@ fn every_recording_is_printed_as_trace_cmd_prints_it() {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
     // No text without a recording: it would compare with nothing.
     assert_eq!(compared, names(".txt").len());
+}
+
+#[test]
+fn what_was_reported_is_printed_in_both_styles() {
+    // The text behind the event's name: trace-cmd's, and ours.
+    for (recording, trace_cmd, ours) in [
+        (
+            "btrfs_chunk_alloc",
+            "00010203-0405-0607-0809-0a0b0c0d0e0f: root=2(EXTENT_TREE) offset=4096 size=8192",
+            "00010203-0405-0607-0809-0a0b0c0d0e0f: root=2(EXTENT_TREE) offset=4096 size=8192",
+        ),
+        ("stridx", "", " yes"),
+        ("vlan", "skbaddr=0xffff888000000000K len=60", "skbaddr=0xffff888000000000 len=60"),
+        ("ext4_mflags", "mflags ", "mflags "),
+        (
+            "ipi_send_cpumask",
+            "cpumask=0,2 callsite=startup_64+0x10 callback=do_one+0x0",
+            "cpumask=00000000,00000005 callsite=startup_64+0x10 callback=do_one+0x0",
+        ),
+    ] {
+        for (style, expected) in [(Style::TraceCmd31, trace_cmd), (Style::Snaptrace, ours)] {
+            let text = printed(recording, &Config { style, ..Config::default() });
+            assert!(text.ends_with(&format!(" {expected}\n")), "{recording}: {text}");
+        }
+    }
+    // Every one of them has a text of ours, too.
+    let old = printed("bprint_old", &Config { raw_fields: true, ..Config::default() });
+    assert_eq!(old.lines().count(), 2, "{old}");
+    assert!(names(".ours.txt").len() >= 13);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::expr::{self, Program, Reading};
+use super::expr::Program;
+use super::{as_trace_cmd, c};
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 
@@ -34,6 +35,8 @@ pub struct Field {
     pub array: bool,
     /// Whether its bytes stand elsewhere.
     pub dynamic: Dynamic,
+    /// How many elements the array is declared with, where that is a number.
+    pub elements: Option<usize>,
 }
 
 /// Where a number stands in a record: what of a [`Field`] is needed to read it.
@@ -98,6 +101,15 @@ impl Field {
         self.place().number(order, record)
     }
 
+    /// Where its bytes start in the record, wherever they stand.
+    pub fn start(&self, order: ByteOrder, record: &[u8]) -> Option<usize> {
+        if self.dynamic == Dynamic::No {
+            return Some(self.offset);
+        }
+        let start = (self.number(order, record)? & 0xffff) as usize;
+        Some(if self.dynamic == Dynamic::Field { start + self.offset + self.size } else { start })
+    }
+
     /// The bytes of the field, wherever they stand; `None` when they are not in the record. An array
     /// that the record ends in is given up to there.
     pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
@@ -106,10 +118,7 @@ impl Field {
             return record.get(self.offset..end);
         }
         let place = self.number(order, record)?;
-        let (mut start, size) = ((place & 0xffff) as usize, (place >> 16 & 0xffff) as usize);
-        if self.dynamic == Dynamic::Field {
-            start += self.offset + self.size;
-        }
+        let (start, size) = (self.start(order, record)?, (place >> 16 & 0xffff) as usize);
         record.get(start..start + size)
     }
 
@@ -149,6 +158,7 @@ impl Field {
             Some(Some(open)) => (declaration[..open].trim_end(), true),
             _ => (declaration, false),
         };
+        let elements = declaration[declared.len()..].trim_matches([' ', '[', ']']).parse().ok();
         // Bytes beyond ASCII are parts of letters here.
         let of_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
         let length = declared.bytes().rev().take_while(|byte| of_name(&byte)).count();
@@ -169,6 +179,7 @@ impl Field {
             signed,
             array: brackets || dynamic != Dynamic::No,
             dynamic,
+            elements,
         })
     }
 }
@@ -193,8 +204,10 @@ pub struct Event {
     long_size: usize,
     declared_size: usize,
     least_size: usize,
-    /// It compiled, once needed: as C reads it, and as trace-cmd does.
-    prints: [OnceLock<Option<Program>>; 2],
+    /// It compiled, once needed, or why it cannot be: as C reads it.
+    print: OnceLock<std::result::Result<Program, String>>,
+    /// The same as trace-cmd reads it.
+    print_as_trace_cmd: OnceLock<Option<Program>>,
 }
 
 impl Event {
@@ -236,27 +249,31 @@ impl Event {
             common,
             print_format: print.trim().into(),
             long_size,
-            prints: Default::default(),
+            print: OnceLock::new(),
+            print_as_trace_cmd: OnceLock::new(),
         })
     }
 
     /// The compiled print format, read as C or as trace-cmd does; `None` when it uses what this
     /// program does not know.
     pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
-        let reading = if as_trace_cmd { Reading::TraceCmd } else { Reading::C };
-        let compile = || expr::compile(&self.print_format, &self.fields, self.long_size, reading);
-        self.prints[usize::from(as_trace_cmd)].get_or_init(compile).as_ref()
+        if !as_trace_cmd {
+            return self.compiled().as_ref().ok();
+        }
+        let compile = || as_trace_cmd::compile(&self.print_format, &self.fields, self.long_size, self.common);
+        self.print_as_trace_cmd.get_or_init(compile).as_ref()
     }
 
     /// Why the print format is not understood, in words that follow the event's name, such as
     /// `calls libata_trace_parse_status(), which only the kernel has`; `None` when it is.
     ///
     /// Such an event is shown by its fields.
-    pub fn why_not(&self) -> Option<String> {
-        match self.print(false) {
-            Some(_) => None,
-            None => Some("has a print format that is not understood".to_string()),
-        }
+    pub fn why_not(&self) -> Option<&str> {
+        self.compiled().as_ref().err().map(String::as_str)
+    }
+
+    fn compiled(&self) -> &std::result::Result<Program, String> {
+        self.print.get_or_init(|| c::compile(&self.print_format, &self.fields, self.long_size))
     }
 
     /// The field of a name.

@@ -16,6 +16,8 @@ pub enum Helper {
     Device,
     /// `xen_hypercall_name(number)`: its name in brackets, or nothing.
     XenHypercall,
+    /// A number as it is.
+    Plain,
 }
 
 impl Helper {
@@ -23,6 +25,7 @@ impl Helper {
     pub fn number(self, value: u64, out: &mut Vec<u8>) {
         let _ = match self {
             Helper::ScsiCommand { .. } => Ok(()),
+            Helper::Plain => write!(out, "{}", value as i64),
             Helper::Device => write!(out, "{}:{}", value as u32 >> 20, value & 0xfffff),
             Helper::XenHypercall => match hypercall(value) {
                 "" => Ok(()),

@@ -3,11 +3,14 @@
 //! A format file says where each field of an event stands and, as a C expression, how its text is
 //! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
 
+mod as_trace_cmd;
+mod c;
 pub mod expr;
 pub mod filter;
 pub mod filter_text;
 pub mod format;
 pub mod helper;
+mod pointed;
 pub mod print;
 pub mod printf;
 pub mod symbols;

@@ -6,9 +6,9 @@
 use std::cell::Cell;
 use std::io::Write;
 
-use super::expr::{self, Expr, Piece, Program};
-use super::printf::Spec;
-use super::{Context, Dynamic, Event, Field};
+use super::expr::{self, Expr, Flags, HexDump, Piece, Program};
+use super::printf::{Given, Spec};
+use super::{Context, Dynamic, Event, Field, pointed};
 
 /// One record being printed.
 pub struct Run<'a> {
@@ -42,28 +42,42 @@ impl<'a> Run<'a> {
     /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
     /// shows as they are keep its conversion, unless the last piece of the format was used before:
     /// trace-cmd's way, which looks for each field from where it found the one before.
-    pub fn fields(&self, program: Option<&Program>, out: &mut Vec<u8>) {
+    /// Otherwise fields without a size have the rest of the record, and a line has no line breaks.
+    pub fn fields(&self, program: Option<&Program>, as_trace_cmd: bool, out: &mut Vec<u8>) {
         let pieces = program.map_or(&[][..], |program| &program.pieces);
         let mut from = 0;
         for (index, field) in self.event.fields.iter().enumerate().skip(self.event.common) {
             out.push(b' ');
             out.extend_from_slice(field.name.as_bytes());
             out.push(b'=');
+            let start = out.len();
             let around = (from..pieces.len()).chain(0..from);
             let shown = if field.array || from == pieces.len() { None } else { found(pieces, around, index) };
             match shown {
-                Some((at, prefix, spec)) => {
+                Some((at, prefix, spec, value)) => {
                     out.extend_from_slice(prefix);
-                    self.conversion(spec, &[], &Expr::Field(index), out);
+                    self.conversion(spec, &[], value, out);
                     from = at + 1;
                 }
-                None => self.field(field, out),
+                None => self.field(field, as_trace_cmd, out),
+            }
+            if !as_trace_cmd && out[start..].contains(&b'\n') {
+                let lines = out.split_off(start);
+                for byte in lines {
+                    out.extend_from_slice(if byte == b'\n' { b"\\n" } else { std::slice::from_ref(&byte) });
+                }
             }
         }
     }
 
-    fn field(&self, field: &Field, out: &mut Vec<u8>) {
-        if field.array {
+    fn field(&self, field: &Field, as_trace_cmd: bool, out: &mut Vec<u8>) {
+        // Older kernels declare the rest of a record as a number of no size.
+        let rest = field.size == 0 && field.dynamic == Dynamic::No;
+        if rest && as_trace_cmd {
+            out.extend_from_slice(if field.array { b"ARRAY[]" } else { b"0" });
+            return;
+        }
+        if field.array || rest {
             let bytes = self.bytes(field);
             let text = until_nul(bytes);
             // Text or empty; zeros behind it belong to it.
@@ -99,18 +113,21 @@ impl<'a> Run<'a> {
             changed = spec.with_stars(stars.iter().map(|star| self.number(star)));
             &changed
         };
-        if spec.is_text() {
-            self.text(spec, value, out);
-        } else if spec.follows_pointer() {
-            if spec.address(self.pointed(value), out).is_none() {
-                self.short.set(true);
+        match spec.takes() {
+            Given::Text => self.text(spec, value, out),
+            Given::Number => spec.number(self.number(value), self.context, out),
+            Given::Bytes(_) if matches!(value, Expr::Helper(..)) => self.text(spec, value, out),
+            Given::Bytes(_) => {
+                // C reads on behind the end of a field, trace-cmd does not.
+                let bytes = if spec.is_of_kernel() { self.reached(value) } else { self.pointed(value) };
+                if spec.print_bytes(bytes, self.context, out).is_none() && spec.is_of_kernel() {
+                    self.short.set(true);
+                }
             }
-        } else {
-            spec.number(self.number(value), self.context, out);
         }
     }
 
-    /// The number that an expression is; texts count as 0.
+    /// The number that an expression is; texts and bytes count as 1: they are there.
     pub fn number(&self, expr: &Expr) -> u64 {
         match expr {
             Expr::Number(value) => *value,
@@ -119,61 +136,78 @@ impl<'a> Run<'a> {
             }
             Expr::Field(index) => self.value(&self.event.fields[*index]),
             Expr::Cast(mask, of) => self.number(of) & mask,
+            Expr::Signed(bits, of) => expr::sign_extended(*bits, self.number(of)),
             Expr::Unary(operator, of) => expr::unary(*operator, self.number(of)),
-            Expr::Binary(operator, left, right) => {
-                expr::binary(operator, self.number(left), self.number(right)).unwrap_or(0)
-            }
+            Expr::Binary(op, left, right) => self.binary(*op, left, right),
             Expr::Choice(condition, then, otherwise) => {
                 self.number(if self.number(condition) != 0 { then } else { otherwise })
             }
-            Expr::Element(field, index) => {
-                let field = &self.event.fields[*field];
-                let size = element_size(field, self.context.long_size);
-                let start =
-                    usize::try_from(self.number(index)).ok().and_then(|index| index.checked_mul(size));
-                start
-                    .and_then(|start| self.context.order.number_at(self.bytes(field), start, size))
-                    .unwrap_or(0)
+            // An element that an array does not have is 0.
+            Expr::Load(place, size) => {
+                self.context.order.number_at(self.reached(place), 0, *size).unwrap_or(0)
+            }
+            Expr::Ordered(order, size, of) => {
+                let value = self.number(of);
+                if *order == self.context.order {
+                    return value;
+                }
+                value.swap_bytes() >> (64 - 8 * (*size).clamp(1, 8))
             }
             Expr::DynamicLength(field) => self.value(&self.event.fields[*field]) >> 16 & 0xffff,
-            Expr::DynamicArray(field) => self.value(&self.event.fields[*field]) & 0xffff,
-            _ => 0,
+            _ => 1,
+        }
+    }
+
+    fn binary(&self, op: expr::Op, left: &Expr, right: &Expr) -> u64 {
+        let left = self.number(left);
+        match op {
+            // What stands right of these may not be meant where they decide without it.
+            expr::Op::And if left == 0 => 0,
+            expr::Op::Or if left != 0 => 1,
+            _ => op.apply(left, self.number(right)).unwrap_or(0),
         }
     }
 
     fn text(&self, spec: &Spec, expr: &Expr, out: &mut Vec<u8>) {
         match expr {
-            Expr::Text(text) | Expr::Name(text, _) => spec.text(text.as_bytes(), out),
-            Expr::Number(value) => spec.text(value.to_string().as_bytes(), out),
+            Expr::Text(text) => spec.text(text, out),
             Expr::Field(index) => {
-                let field = &self.event.fields[*index];
-                if !field.array && field.size == self.context.long_size {
-                    // A pointer to a constant string of the kernel.
-                    let address = self.value(field);
-                    match self.context.printk.get(&address) {
-                        Some(text) => out.extend_from_slice(text),
-                        None => drop(write!(out, "{address:x}")),
-                    }
-                } else {
-                    spec.text(until_nul(self.bytes(field)), out);
+                // A pointer to a constant string of the kernel.
+                let address = self.value(&self.event.fields[*index]);
+                match self.context.printk.get(&address) {
+                    Some(text) => spec.text(text, out),
+                    None => drop(write!(out, "{address:x}")),
                 }
             }
-            Expr::Str(field) => spec.text(until_nul(self.bytes(&self.event.fields[*field])), out),
+            Expr::Place(_) | Expr::Bytes(_) | Expr::Behind(..) => {
+                spec.text(until_nul(self.pointed(expr)), out);
+            }
             Expr::Choice(condition, then, otherwise) => {
                 self.text(spec, if self.number(condition) != 0 { then } else { otherwise }, out);
             }
-            Expr::Flags(value, delimiter, names) => {
-                self.flags(spec, self.number(value), delimiter, names, out)
-            }
+            Expr::Flags(value, flags) => self.flags(spec, self.number(value), flags, out),
             Expr::Symbolic(value, names) => {
                 let value = self.number(value);
-                match names.iter().find(|name| name.0.unwrap_or(u64::MAX) == value) {
-                    Some((_, name)) => spec.text(name.as_bytes(), out),
+                match names.iter().find(|name| name.0 == Some(value)) {
+                    Some((_, name)) => spec.text(name, out),
                     None => drop(write!(out, "0x{value:x}")),
                 }
             }
+            Expr::Number(0) => spec.text(b"(null)", out),
+            _ => {
+                let mut text = Vec::new();
+                self.made(expr, &mut text);
+                spec.text(&text, out);
+            }
+        }
+    }
+
+    /// Appends the text that a function of the kernel makes.
+    fn made(&self, expr: &Expr, out: &mut Vec<u8>) {
+        let size = |expr: &Expr| usize::try_from(self.number(expr)).unwrap_or(usize::MAX);
+        match expr {
             Expr::Hex { bytes, count, joined } => {
-                let count = usize::try_from(self.number(count)).unwrap_or(usize::MAX);
+                let count = usize::try_from(self.number(count) as u32).unwrap_or(usize::MAX);
                 let bytes = self.pointed(bytes);
                 if count > bytes.len() {
                     self.short.set(true);
@@ -182,66 +216,93 @@ impl<'a> Run<'a> {
                     let _ = write!(out, "{}{byte:02x}", if index > 0 && !joined { " " } else { "" });
                 }
             }
-            Expr::Array(array, count, size) => {
-                let (count, size) = (self.number(count), self.number(size) as usize);
-                if !matches!(size, 1 | 2 | 4 | 8) {
-                    let _ = write!(out, "BAD SIZE:{size}");
-                    return;
-                }
-                let elements = self.pointed(array).chunks_exact(size);
-                if (elements.len() as u64) < count {
-                    self.short.set(true);
-                }
-                for (index, element) in (0..count).zip(elements) {
-                    let value = self.context.order.number(element).unwrap_or(0);
-                    let _ = write!(out, "{}{value}", if index > 0 { " " } else { "" });
-                }
-            }
-            Expr::Helper(helper, given) => {
-                let mut text = Vec::new();
-                match given.as_slice() {
-                    [bytes, size] => {
-                        let bytes = self.pointed(bytes);
-                        let size = usize::try_from(self.number(size)).unwrap_or(usize::MAX);
-                        if helper.bytes(&bytes[..size.min(bytes.len())], &mut text).is_none() {
-                            self.short.set(true);
-                        }
+            Expr::HexDump(dump) => self.hex_dump(dump, out),
+            Expr::Array { array, count, size: element, in_braces } => {
+                let (count, element) = (self.number(count), size(element));
+                let array = self.pointed(array);
+                out.extend_from_slice(if *in_braces { b"{" } else { b"" });
+                if matches!(element, 1 | 2 | 4 | 8) {
+                    let elements = array.chunks_exact(element);
+                    if (elements.len() as u64) < count {
+                        self.short.set(true);
                     }
-                    [number] => helper.number(self.number(number), &mut text),
-                    _ => {}
+                    for (index, element) in (0..count).zip(elements) {
+                        let value = self.context.order.number(element).unwrap_or(0);
+                        let _ = match (in_braces, index) {
+                            (true, 0) => write!(out, "0x{value:x}"),
+                            (true, _) => write!(out, ",0x{value:x}"),
+                            (false, 0) => write!(out, "{value}"),
+                            (false, _) => write!(out, " {value}"),
+                        };
+                    }
+                } else {
+                    // After the first they are taken for bytes, and the kernel goes on to their end.
+                    let count = if *in_braces { count.saturating_mul(element as u64) } else { count };
+                    for (index, byte) in (0..count).zip(array) {
+                        let _ = match (index, in_braces) {
+                            (0, _) => write!(out, "BAD SIZE:{element} 0x{byte:x}"),
+                            (_, true) => write!(out, ",0x{byte:x}"),
+                            (_, false) => write!(out, " {byte}"),
+                        };
+                    }
                 }
-                spec.text(&text, out);
+                out.extend_from_slice(if *in_braces { b"}" } else { b"" });
             }
+            Expr::Helper(helper, given) => match given.as_slice() {
+                [bytes, count] => {
+                    let bytes = self.pointed(bytes);
+                    if helper.bytes(&bytes[..size(count).min(bytes.len())], out).is_none() {
+                        self.short.set(true);
+                    }
+                }
+                [number] => helper.number(self.number(number), out),
+                _ => {}
+            },
             Expr::Bitmask(field) => {
-                let mut text = Vec::new();
-                self.bitmask(self.bytes(&self.event.fields[*field]), &mut text);
-                spec.text(&text, out);
+                let bytes = self.bytes(&self.event.fields[*field]);
+                pointed::bitmap(bytes, 8 * bytes.len(), self.context, out);
+            }
+            Expr::CpuList(field) => {
+                let bytes = self.bytes(&self.event.fields[*field]);
+                pointed::list(bytes, 8 * bytes.len(), self.context, out);
+            }
+            Expr::Stack(field) => {
+                let long = self.context.long_size;
+                for address in self.bytes(&self.event.fields[*field]).chunks_exact(long) {
+                    let address = self.context.order.number(address).unwrap_or(0);
+                    if address == 0 {
+                        break;
+                    }
+                    let _ = match self.context.symbols.find(address) {
+                        Some(symbol) => {
+                            writeln!(out, "=> {}+0x{:x}", symbol.name, address - symbol.address)
+                        }
+                        None => writeln!(out, "=> 0x{address:x}"),
+                    };
+                }
             }
             _ => {}
         }
     }
 
-    fn flags(
-        &self,
-        spec: &Spec,
-        value: u64,
-        delimiter: &str,
-        names: &[(Option<u64>, String)],
-        out: &mut Vec<u8>,
-    ) {
+    fn flags(&self, spec: &Spec, value: u64, flags: &Flags, out: &mut Vec<u8>) {
         let mut left = value;
         let mut first = true;
-        for (flag, name) in names {
+        for (flag, name) in &flags.names {
+            if left == 0 && !flags.as_trace_cmd {
+                break;
+            }
             match flag {
                 None if left == 0 => {
-                    spec.text(name.as_bytes(), out);
+                    spec.text(name, out);
                     break;
                 }
-                Some(flag) if *flag != 0 && left & flag == *flag => {
+                // The kernel shows one of value 0 beside others.
+                Some(flag) if left & flag == *flag && (*flag != 0 || !flags.as_trace_cmd) => {
                     if !first {
-                        out.extend_from_slice(delimiter.as_bytes());
+                        out.extend_from_slice(&flags.delimiter);
                     }
-                    spec.text(name.as_bytes(), out);
+                    spec.text(name, out);
                     first = false;
                     left &= !flag;
                 }
@@ -249,26 +310,43 @@ impl<'a> Run<'a> {
             }
         }
         if left != 0 {
-            let _ = write!(out, "{}0x{left:x}", if first { "" } else { delimiter });
+            out.extend_from_slice(if first { b"" } else { &flags.delimiter });
+            let _ = write!(out, "0x{left:x}");
         }
     }
 
-    /// Words of 32 bits in hexadecimal, the highest first and without leading zeros, separated by
-    /// commas: the kernel's way to print a bitmap.
-    fn bitmask(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        let words = bytes.chunks_exact(4).map(|word| self.context.order.number(word).unwrap_or(0));
-        let words: Vec<u64> = words.collect();
-        // A big-endian kernel of 64 bits keeps the low word of each long behind the high one.
-        let swapped = self.context.order == crate::bytes::ByteOrder::Big && self.context.long_size == 8;
-        let word = |index: usize| words.get(if swapped { index ^ 1 } else { index }).copied().unwrap_or(0);
-        let mut started = false;
-        for index in (0..words.len()).rev() {
-            let _ = match (started, word(index), index) {
-                (false, 0, 1..) => continue,
-                (false, value, _) => write!(out, "{value:x}"),
-                (true, value, _) => write!(out, ",{value:08x}"),
-            };
-            started = true;
+    /// Lines of bytes in hexadecimal, as the kernel's `print_hex_dump` has them.
+    fn hex_dump(&self, dump: &HexDump, out: &mut Vec<u8>) {
+        let row = if self.number(&dump.row) == 32 { 32 } else { 16 };
+        let group = match self.number(&dump.group) {
+            group @ (2 | 4 | 8) => group as usize,
+            _ => 1,
+        };
+        let bytes = self.pointed(&dump.bytes);
+        let count = usize::try_from(self.number(&dump.count) as u32).unwrap_or(usize::MAX);
+        if count > bytes.len() {
+            self.short.set(true);
+        }
+        let (kind, ascii) = (self.number(&dump.kind), self.number(&dump.ascii) != 0);
+        out.push(b'\n');
+        for (index, line) in bytes[..count.min(bytes.len())].chunks(row).enumerate() {
+            out.extend_from_slice(&dump.prefix);
+            // Where the bytes were in the kernel's memory is not known: the offset stands for it.
+            if matches!(kind, 1 | 2) {
+                let _ = write!(out, "{:08x}: ", index * row);
+            }
+            let start = out.len();
+            let group = if line.len() % group == 0 { group } else { 1 };
+            for (index, bytes) in line.chunks(group).enumerate() {
+                let value = self.context.order.number(bytes).unwrap_or(0);
+                let _ = write!(out, "{}{value:0width$x}", if index > 0 { " " } else { "" }, width = 2 * group);
+            }
+            if ascii {
+                let column = row * 2 + row / group + 1;
+                out.resize(out.len().max(start + column), b' ');
+                out.extend(line.iter().map(|byte| if matches!(byte, b' '..=b'~') { *byte } else { b'.' }));
+            }
+            out.push(b'\n');
         }
     }
 
@@ -288,13 +366,57 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The bytes that an array expression stands for.
-    fn pointed(&self, expr: &Expr) -> &'a [u8] {
-        match expr {
-            Expr::Field(index) | Expr::DynamicArray(index) | Expr::Str(index) => {
-                self.bytes(&self.event.fields[*index])
+    /// The bytes that an expression points at, up to the end of the record.
+    fn reached<'e>(&self, expr: &'e Expr) -> &'e [u8]
+    where
+        'a: 'e,
+    {
+        let order = self.context.order;
+        let field = |index: usize| &self.event.fields[index];
+        let found = match expr {
+            Expr::Place(index) => self.record.get(field(*index).offset..),
+            Expr::Bytes(index) => field(*index).start(order, self.record).and_then(|at| self.record.get(at..)),
+            Expr::Behind(start, by) => {
+                let by = usize::try_from(self.number(by)).ok();
+                return by.and_then(|by| self.reached(start).get(by..)).unwrap_or_default();
             }
-            Expr::Cast(_, of) => self.pointed(of),
+            Expr::Choice(condition, then, otherwise) => {
+                return self.reached(if self.number(condition) != 0 { then } else { otherwise });
+            }
+            _ => return self.pointed(expr),
+        };
+        found.unwrap_or_else(|| {
+            self.short.set(true);
+            &[]
+        })
+    }
+
+    /// The bytes that an expression points at, up to where they end.
+    fn pointed<'e>(&self, expr: &'e Expr) -> &'e [u8]
+    where
+        'a: 'e,
+    {
+        match expr {
+            Expr::Text(text) => text,
+            Expr::Bytes(index) => self.bytes(&self.event.fields[*index]),
+            Expr::Place(index) => {
+                let field = &self.event.fields[*index];
+                let end = if field.size == 0 { self.record.len() } else { field.offset + field.size };
+                if end > self.record.len() && field.dynamic != Dynamic::No {
+                    self.short.set(true);
+                }
+                self.record.get(field.offset..end.min(self.record.len())).unwrap_or_else(|| {
+                    self.short.set(true);
+                    &[]
+                })
+            }
+            Expr::Behind(start, by) => {
+                let by = usize::try_from(self.number(by)).ok();
+                by.and_then(|by| self.pointed(start).get(by..)).unwrap_or_default()
+            }
+            Expr::Choice(condition, then, otherwise) => {
+                self.pointed(if self.number(condition) != 0 { then } else { otherwise })
+            }
             _ => &[],
         }
     }
@@ -305,18 +427,19 @@ fn found(
     pieces: &[Piece],
     indices: impl Iterator<Item = usize>,
     field: usize,
-) -> Option<(usize, &'static [u8], &Spec)> {
+) -> Option<(usize, &'static [u8], &Spec, &Expr)> {
     let mut prefix: &[u8] = b"";
     for at in indices {
         match &pieces[at] {
             Piece::Text(text) => prefix = if text.ends_with(b"0x") { b"0x" } else { b"" },
             Piece::Print { spec, stars, value } => {
+                let whole = value;
                 let mut value = value;
-                while let Expr::Cast(_, inside) = value {
+                while let Expr::Cast(_, inside) | Expr::Signed(_, inside) = value {
                     value = inside;
                 }
                 if matches!(value, Expr::Field(found) if *found == field) && stars.is_empty() {
-                    return Some((at, prefix, spec));
+                    return Some((at, prefix, spec, whole));
                 }
                 prefix = b"";
             }
@@ -325,19 +448,10 @@ fn found(
     None
 }
 
-fn element_size(field: &Field, long_size: usize) -> usize {
-    let name = field.type_name.as_str();
-    let has = |names: &[&str]| names.iter().any(|part| name.contains(part));
-    match () {
-        () if has(&["long long", "64"]) => 8,
-        () if has(&["long", "*"]) => long_size,
-        () if has(&["char", "u8", "s8", "bool"]) => 1,
-        () if has(&["short", "16"]) => 2,
-        () => 4,
-    }
-}
-
 /// A C string: the bytes before the first NUL.
 pub fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::Context;
+use super::pointed::{self, Pointed};
 
 /// A printf conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +18,10 @@ pub struct Spec {
     /// Bytes of the number; for `l` and pointers that of a long.
     size: Size,
     kind: Kind,
+    /// The kernel's printf shows `0x` before 0, too.
+    of_kernel: bool,
+    /// An argument is given for a width that is not used.
+    unused_star: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,16 +57,27 @@ enum Kind {
     Function {
         offset: bool,
     },
-    /// `%pM`, `%pMF` and `%pm`: six bytes and what stands between them.
-    Mac(Option<u8>),
-    /// `%pI4` and, with leading zeros, `%pi4`.
-    Ip4 {
-        zeros: bool,
-    },
-    /// `%pI6`, and short as `%pI6c`.
-    Ip6 {
-        short: bool,
-    },
+    /// `%pB`: the function that a return address lies in.
+    Caller,
+    /// `%pe`: the name of an error, or a pointer.
+    Error,
+    /// What a pointer points at.
+    Pointed(Pointed),
+    /// What a pointer points at, where no recording has it.
+    Behind(&'static str),
+    /// Nothing at all.
+    Nothing,
+}
+
+/// What an argument of a conversion is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// A number.
+    Number,
+    /// A text.
+    Text,
+    /// Bytes behind a pointer; what they are, in words.
+    Bytes(&'static str),
 }
 
 /// No width or precision beyond this: longer than any line, short enough to be harmless.
@@ -70,7 +86,9 @@ const WIDEST: usize = 4096;
 impl Spec {
     /// How many arguments give width and precision.
     pub fn stars(&self) -> usize {
-        usize::from(self.width == Amount::Star) + usize::from(self.precision == Amount::Star)
+        usize::from(self.width == Amount::Star)
+            + usize::from(self.precision == Amount::Star)
+            + usize::from(self.unused_star)
     }
 
     /// Bytes of the number that the conversion takes; a long has `long_size`.
@@ -79,19 +97,50 @@ impl Spec {
             Size::Char => 1,
             Size::Short => 2,
             Size::Int => 4,
-            Size::Long => long_size,
+            // trace-cmd's own long has 64 bits, whatever the kernel's has.
+            Size::Long => if self.of_kernel { long_size } else { 8 },
             Size::LongLong => 8,
         }
     }
 
-    /// Whether it prints text.
-    pub fn is_text(&self) -> bool {
-        self.kind == Kind::Text
+    /// Whether it is the kernel's, not that of trace-cmd, which uses libc's printf.
+    pub(super) fn is_of_kernel(&self) -> bool {
+        self.of_kernel
     }
 
-    /// Whether it prints what a pointer points at, which is not in a record.
-    pub fn follows_pointer(&self) -> bool {
-        matches!(self.kind, Kind::Mac(_) | Kind::Ip4 { .. } | Kind::Ip6 { .. })
+    /// What its argument is.
+    pub fn takes(&self) -> Given {
+        match self.kind {
+            Kind::Text => Given::Text,
+            Kind::Pointed(what) => Given::Bytes(what.name()),
+            Kind::Behind(what) => Given::Bytes(what),
+            _ => Given::Number,
+        }
+    }
+
+    /// Whether it is `%ph`.
+    pub(super) fn is_dump(&self) -> bool {
+        matches!(self.kind, Kind::Pointed(Pointed::Dump(_)))
+    }
+
+    /// Whether it is `%pIS`.
+    pub(super) fn is_socket_address(&self) -> bool {
+        matches!(self.kind, Kind::Pointed(Pointed::Socket { .. }))
+    }
+
+    /// Whether the kernel packs its argument for `trace_printk` as text: of a text, and of what most
+    /// pointers point at.
+    pub fn is_packed_as_text(&self) -> bool {
+        matches!(self.kind, Kind::Text | Kind::Pointed(_) | Kind::Behind(_) | Kind::Caller)
+    }
+
+    /// The bytes of a number that is packed for `trace_printk`.
+    pub fn packed_bytes(&self, long_size: usize) -> usize {
+        match self.size {
+            _ if self.kind == Kind::Char => 1,
+            Size::Long => long_size,
+            _ => self.bytes(long_size),
+        }
     }
 
     /// Replaces `*` by the values that its arguments have.
@@ -143,19 +192,36 @@ impl Spec {
             }
             Kind::Hex => {
                 let _ = write!(end, "{cut:x}");
-                if self.alternate && cut != 0 { b"0x" } else { b"" }
+                if self.alternate && (cut != 0 || self.of_kernel) { b"0x" } else { b"" }
             }
             Kind::UpperHex => {
                 let _ = write!(end, "{cut:X}");
-                if self.alternate && cut != 0 { b"0X" } else { b"" }
+                if self.alternate && (cut != 0 || self.of_kernel) { b"0X" } else { b"" }
             }
             Kind::Pointer if value == 0 => return self.pad(b"", b"(nil)", false, out),
             Kind::Pointer => {
                 let _ = write!(end, "{value:x}");
                 b"0x"
             }
+            Kind::Nothing => return,
             Kind::Char => return self.pad(b"", &[value as u8], false, out),
             Kind::Function { offset } => return function(value, offset, context, out),
+            Kind::Caller => {
+                // The call itself stands before the address that it returns to.
+                let _ = match context.symbols.find(value.wrapping_sub(1)) {
+                    Some(symbol) => write!(out, "{}+0x{:x}", symbol.name, value - symbol.address),
+                    None => write!(out, "0x{value:x}"),
+                };
+                return;
+            }
+            Kind::Error => match pointed::error_name(value) {
+                Some(name) => return self.pad(b"-", name.as_bytes(), false, out),
+                None if value == 0 => return self.pad(b"", b"(nil)", false, out),
+                None => {
+                    let _ = write!(end, "{value:x}");
+                    b"0x"
+                }
+            },
             _ => {
                 let _ = write!(end, "{cut}");
                 b""
@@ -190,38 +256,16 @@ impl Spec {
         }
     }
 
-    /// Appends the bytes of an address of the network.
-    pub(super) fn address(&self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        match self.kind {
-            Kind::Mac(between) => {
-                for (index, byte) in bytes.get(..6)?.iter().enumerate() {
-                    if let (Some(between), true) = (between, index > 0) {
-                        out.push(between);
-                    }
-                    let _ = write!(out, "{byte:02x}");
-                }
-            }
-            Kind::Ip4 { zeros } => {
-                let [a, b, c, d]: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
-                let _ = if zeros {
-                    write!(out, "{a:03}.{b:03}.{c:03}.{d:03}")
-                } else {
-                    write!(out, "{a}.{b}.{c}.{d}")
-                };
-            }
-            Kind::Ip6 { short } => {
-                let bytes: [u8; 16] = bytes.get(..16)?.try_into().ok()?;
-                if short {
-                    let _ = write!(out, "{}", std::net::Ipv6Addr::from(bytes));
-                } else {
-                    for (index, pair) in bytes.chunks(2).enumerate() {
-                        let _ = write!(out, "{}", if index > 0 { ":" } else { "" });
-                        let _ = pair.iter().try_for_each(|byte| write!(out, "{byte:02x}"));
-                    }
-                }
-            }
-            _ => {}
+    /// Appends what bytes are; `None` when they are fewer than it needs.
+    pub(super) fn print_bytes(&self, bytes: &[u8], context: &Context, out: &mut Vec<u8>) -> Option<()> {
+        let Kind::Pointed(what) = self.kind else { return Some(()) };
+        let width = if let Amount::Fixed(width) = self.width { Some(width) } else { None };
+        if what.takes_width() {
+            return what.print(bytes, width, context, out);
         }
+        let mut text = Vec::new();
+        what.print(bytes, None, context, &mut text)?;
+        self.pad(b"", &text, false, out);
         Some(())
     }
 }
@@ -235,9 +279,9 @@ fn function(address: u64, offset: bool, context: &Context, out: &mut Vec<u8>) {
     };
 }
 
-/// Splits a printf format: the text before each conversion and the conversion, at last text alone.
-/// `None` when there is a conversion that this program does not know.
-pub fn conversions(format: &[u8]) -> Option<Vec<(Vec<u8>, Option<Spec>)>> {
+/// Splits a printf format of the kernel: the text before each conversion and the conversion, at last
+/// text alone. Fails with the reason when there is a conversion that no printf has.
+pub fn conversions(format: &[u8]) -> Result<Vec<(Vec<u8>, Option<Spec>)>, String> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
     let mut rest = format;
@@ -268,12 +312,12 @@ pub fn conversions(format: &[u8]) -> Option<Vec<(Vec<u8>, Option<Spec>)>> {
     if !text.is_empty() {
         pieces.push((text, None));
     }
-    Some(pieces)
+    Ok(pieces)
 }
 
 /// One conversion behind its `%`, and what follows it.
-fn conversion(format: &[u8]) -> Option<(Spec, &[u8])> {
-    let mut spec = Spec::default();
+fn conversion(format: &[u8]) -> Result<(Spec, &[u8]), String> {
+    let mut spec = Spec { of_kernel: true, ..Spec::default() };
     let mut rest = format;
     while let [flag, tail @ ..] = rest {
         match flag {
@@ -297,13 +341,13 @@ fn conversion(format: &[u8]) -> Option<(Spec, &[u8])> {
         spec.size = match (letter, spec.size) {
             (b'h', Size::Short) => Size::Char,
             (b'h', _) => Size::Short,
-            (b'l', Size::Long) | (b'L' | b'j', _) => Size::LongLong,
+            (b'l', Size::Long) | (b'L' | b'j' | b'q', _) => Size::LongLong,
             (b'l' | b'z' | b'Z' | b't', _) => Size::Long,
             _ => break,
         };
         rest = tail;
     }
-    let [letter, tail @ ..] = rest else { return None };
+    let [letter, tail @ ..] = rest else { return Err("has a print format that ends within a conversion".into()) };
     rest = tail;
     spec.kind = match letter {
         b'd' | b'i' => Kind::Signed,
@@ -315,25 +359,172 @@ fn conversion(format: &[u8]) -> Option<(Spec, &[u8])> {
         b's' => Kind::Text,
         b'p' => {
             spec.size = Size::Long;
-            let (kind, used) = match rest {
-                [b'F' | b'S', ..] => (Kind::Function { offset: true }, 1),
-                [b'f' | b's', ..] => (Kind::Function { offset: false }, 1),
-                [b'M', b'F', ..] => (Kind::Mac(Some(b'-')), 2),
-                [b'M', ..] => (Kind::Mac(Some(b':')), 1),
-                [b'm', ..] => (Kind::Mac(None), 1),
-                [b'I', b'4', ..] => (Kind::Ip4 { zeros: false }, 2),
-                [b'i', b'4', ..] => (Kind::Ip4 { zeros: true }, 2),
-                [b'I', b'6', b'c', ..] => (Kind::Ip6 { short: true }, 3),
-                [b'I', b'6', ..] => (Kind::Ip6 { short: false }, 2),
-                [letter, ..] if letter.is_ascii_alphabetic() => return None,
-                _ => (Kind::Pointer, 0),
-            };
-            rest = &rest[used..];
-            kind
+            // Whatever letters follow belong to it, whether they mean something or not.
+            let letters = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            let (letters, after) = rest.split_at(letters);
+            rest = after;
+            pointer(letters)
         }
-        _ => return None,
+        other => return Err(format!("has %{}, which no printf knows", char::from(*other).escape_default())),
     };
-    Some((spec, rest))
+    Ok((spec, rest))
+}
+
+/// What the letters behind `%p` ask for.
+fn pointer(letters: &[u8]) -> Kind {
+    match letters {
+        // The kernel may hide these; a recording has them as they are.
+        [] | [b'K' | b'x', ..] => Kind::Pointer,
+        [b'f', b'w', ..] => Kind::Behind("a firmware node (%pfw)"),
+        [b'F' | b'S', ..] => Kind::Function { offset: true },
+        [b'f' | b's', ..] => Kind::Function { offset: false },
+        [b'B', ..] => Kind::Caller,
+        [b'e', ..] => Kind::Error,
+        _ => match Pointed::named(letters) {
+            Some(what) => Kind::Pointed(what),
+            None => Kind::Behind(match letters[0] {
+                b'd' => "the name of a dentry (%pd)",
+                b'D' => "the name of a file (%pD)",
+                b'g' => "the name of a block device (%pg)",
+                b'V' => "a format with its arguments (%pV)",
+                b'r' | b'R' => "a struct resource (%pR)",
+                b'C' => "a clock (%pC)",
+                b'O' => "a device node (%pOF)",
+                b'G' => "flags by the kernel's own names (%pG)",
+                b'N' => "features of a network device (%pNF)",
+                b't' => "a time (%pt)",
+                _ => "what the kernel's own %p conversion takes",
+            }),
+        },
+    }
+}
+
+/// A conversion, whether it is one of a pointer; or the text that stands in its place.
+pub(crate) type TraceCmdConversion = Result<(Spec, bool), Vec<u8>>;
+
+/// One conversion behind its `%` as trace-cmd reads it, and what follows it. `None` where it gives
+/// the format up.
+pub(crate) fn trace_cmd_conversion(format: &[u8]) -> Option<(TraceCmdConversion, &[u8])> {
+    let mut rest = format;
+    let mut longs = 0;
+    let mut stars = 0;
+    while let [letter, tail @ ..] = rest {
+        rest = tail;
+        match letter {
+            b'#' | b'.' | b'0'..=b'9' | b'-' => {}
+            b'h' => longs -= 1,
+            b'l' => longs += 1,
+            b'L' => longs = 2,
+            b'z' | b'Z' => longs = 1,
+            b'*' => {
+                stars += 1;
+                if stars > 1 {
+                    return None;
+                }
+            }
+            b'p' => {
+                // Width and flags are for the length of a dump alone.
+                let (kind, used) = trace_cmd_pointer(rest);
+                let dump = matches!(kind, Kind::Pointed(Pointed::Dump(_)));
+                let width = match (dump, stars) {
+                    (true, 0) => Amount::Fixed(1),
+                    (true, _) => Amount::Star,
+                    // It is read, and does nothing.
+                    (false, _) => Amount::None,
+                };
+                let spec = Spec { kind, width, size: Size::Long, unused_star: !dump && stars > 0, ..Spec::default() };
+                return Some((Ok((spec, true)), &rest[used..]));
+            }
+            b'd' | b'u' | b'i' | b'x' | b'X' | b'o' | b's' => {
+                if !(-2..=2).contains(&longs) {
+                    return None;
+                }
+                let length = format.len() - tail.len();
+                let (mut spec, _) = conversion(format.get(..length)?).ok()?;
+                spec.of_kernel = false;
+                return Some((Ok((spec, false)), tail));
+            }
+            other => return Some((Err(vec![b'>', *other, b'<']), tail)),
+        }
+    }
+    // It ends within: nothing is shown.
+    Some((Err(Vec::new()), rest))
+}
+
+/// What trace-cmd makes of the letters behind `%p`, and how many it takes. The others are text.
+fn trace_cmd_pointer(rest: &[u8]) -> (Kind, usize) {
+    let at = |index: usize| rest.get(index).copied().unwrap_or(0);
+    let one_of = |index: usize, letters: &[u8]| usize::from(letters.contains(&at(index)));
+    match at(0) {
+        b'F' | b'S' => (Kind::Function { offset: true }, 1),
+        b'f' | b's' => (Kind::Function { offset: false }, 1),
+        b'M' | b'm' => {
+            let between = match (at(0), at(1)) {
+                (b'm', _) => None,
+                (_, b'F') => Some(b'-'),
+                _ => Some(b':'),
+            };
+            let what = Pointed::Mac { between, reversed: at(1) == b'R' };
+            (Kind::Pointed(what), 1 + one_of(1, b"RF"))
+        }
+        b'U' => {
+            let (upper, swapped) = match at(1) {
+                b'L' => (true, true),
+                b'l' => (false, true),
+                b'B' => (true, false),
+                _ => (false, false),
+            };
+            (Kind::Pointed(Pointed::Uuid { upper, swapped }), 1 + one_of(1, b"LlBb"))
+        }
+        b'h' => {
+            let between = match at(1) {
+                b'C' => Some(b':'),
+                b'D' => Some(b'-'),
+                b'N' => None,
+                _ => Some(b' '),
+            };
+            (Kind::Pointed(Pointed::Dump(between)), 1 + one_of(1, b"CDN"))
+        }
+        family @ (b'I' | b'i') => match at(1) {
+            b'4' => {
+                let order = Pointed::order(at(2));
+                (Kind::Pointed(Pointed::Ip4 { zeros: family == b'i', order }), 2 + one_of(2, b"hnlb"))
+            }
+            b'6' => {
+                let short = at(2) == b'c';
+                let what = Pointed::Ip6 { short: short && family == b'I', colons: family == b'I' };
+                (Kind::Pointed(what), 2 + usize::from(short))
+            }
+            b'S' => {
+                // It takes more letters than it follows.
+                let mut used = 2;
+                while matches!(at(used), b'p' | b'f' | b's') {
+                    used += 1;
+                }
+                used += one_of(used, b"hnlb");
+                used += one_of(used, b"c");
+                let capital = family == b'I';
+                let port = capital && at(2) == b'p';
+                let next = 2 + usize::from(port);
+                let short = capital && at(next) == b'c';
+                let order = Pointed::order(at(next + usize::from(short)));
+                let what = Pointed::Socket {
+                    zeros: !capital,
+                    colons: capital,
+                    short,
+                    port,
+                    flow: false,
+                    scope: false,
+                    order,
+                    as_trace_cmd: true,
+                };
+                (Kind::Pointed(what), used)
+            }
+            // It takes the letter, and shows a plain pointer without it.
+            _ => (Kind::Nothing, 1),
+        },
+        _ => (Kind::Pointer, 0),
+    }
 }
 
 fn amount(format: &[u8]) -> (Amount, &[u8]) {

@@ -1,12 +1,13 @@
 //! `trace_printk`: a record with the address of its format and the arguments as the kernel's
-//! `vbin_printf` packs them: words of 32 bits, longer numbers as two, strings up to their NUL.
+//! `vbin_printf` packs them: numbers at multiples of their size, or of 4 if they are longer, strings up to their NUL.
 
 use std::io::Write;
 
 use super::printer::Printer;
+use crate::bytes::ByteOrder;
 use crate::event::Event;
 use crate::event::print::until_nul;
-use crate::event::printf::conversions;
+use crate::event::printf::{Given, conversions, trace_cmd_conversion};
 use crate::trace_dat::Record;
 
 impl Printer<'_> {
@@ -15,37 +16,39 @@ impl Printer<'_> {
         let order = self.context.order;
         let value = |name: &str| event.field(name)?.number(order, record.data);
         let (caller, address) = (value("ip")?, value("fmt")?);
-        let mut packed = Packed { bytes: record.data.get(event.field("buf")?.offset..)?, short: false };
+        let bytes = record.data.get(event.field("buf")?.offset..)?;
+        let mut packed = Packed { bytes, at: 0, short: false };
         let context = self.context;
         match context.symbols.find(caller) {
             Some(symbol) => self.out.extend_from_slice(symbol.name.as_bytes()),
             None => drop(write!(self.out, "0x{caller:x}")),
         }
         self.out.extend_from_slice(b": ");
-        let Some(pieces) = context.printk.get(&address).map(|format| conversions(format)) else {
+        let Some(format) = context.printk.get(&address) else {
             let _ = write!(self.out, "(NO FORMAT FOUND at {address:x})");
             return Some(());
         };
-        let Some(pieces) = pieces else {
-            let _ = write!(self.out, "(format at {address:x} is not known)");
-            return Some(());
-        };
-        for (text, spec) in pieces {
-            self.out.extend_from_slice(&text);
-            let Some(spec) = spec else { continue };
-            let stars: Vec<u64> = (0..spec.stars()).map(|_| packed.number(4, order)).collect();
-            let spec = spec.with_stars(stars.into_iter());
-            if spec.is_text() || spec.follows_pointer() {
-                // The kernel has printed what a pointer points at into the record.
-                let text = packed.text();
-                if spec.is_text() {
-                    spec.text(text, &mut self.out);
+        if self.trace_cmd() {
+            self.packed_as_trace_cmd(format, &mut packed);
+        } else {
+            let Ok(pieces) = conversions(format) else {
+                let _ = write!(self.out, "(format at {address:x} is not known)");
+                return Some(());
+            };
+            for (text, spec) in pieces {
+                self.out.extend_from_slice(&text);
+                let Some(spec) = spec else { continue };
+                let stars: Vec<u64> = (0..spec.stars()).map(|_| packed.number(4, order)).collect();
+                let spec = spec.with_stars(stars.into_iter());
+                if spec.takes() == Given::Text {
+                    spec.text(packed.text(), &mut self.out);
+                } else if spec.is_packed_as_text() {
+                    // The kernel has printed what a pointer points at into the record.
+                    self.out.extend_from_slice(packed.text());
                 } else {
-                    self.out.extend_from_slice(text);
+                    let number = packed.number(spec.packed_bytes(context.long_size), order);
+                    spec.number(number, context, &mut self.out);
                 }
-            } else {
-                let number = packed.number(spec.bytes(context.long_size), order);
-                spec.number(number, context, &mut self.out);
             }
         }
         if packed.short {
@@ -53,18 +56,77 @@ impl Printer<'_> {
         }
         Some(())
     }
+
+    fn packed_as_trace_cmd(&mut self, format: &[u8], packed: &mut Packed<'_>) {
+        let order = self.context.order;
+        let mut rest = format;
+        while let [first, tail @ ..] = rest {
+            rest = tail;
+            match (first, tail) {
+                (b'\\', [escaped, tail @ ..]) => {
+                    self.out.push(match escaped {
+                        b'n' => b'\n',
+                        b't' => b'\t',
+                        b'r' => b'\r',
+                        other => *other,
+                    });
+                    rest = tail;
+                }
+                (b'%', [b'%', tail @ ..]) => {
+                    self.out.push(b'%');
+                    rest = tail;
+                }
+                (b'%', _) => {
+                    let Some((conversion, tail)) = trace_cmd_conversion(rest) else { return };
+                    let letters = rest.iter().skip_while(|byte| **byte != b'p').skip(1);
+                    let letters: [u8; 2] = {
+                        let mut letters = letters.copied();
+                        [letters.next().unwrap_or(0), letters.next().unwrap_or(0)]
+                    };
+                    rest = tail;
+                    let (spec, pointer) = match conversion {
+                        Ok(found) => found,
+                        Err(shown) => {
+                            self.out.extend(shown);
+                            continue;
+                        }
+                    };
+                    let stars: Vec<u64> = (0..spec.stars()).map(|_| packed.number(4, order)).collect();
+                    let spec = spec.with_stars(stars.into_iter());
+                    // What can be printed was printed by the kernel, as far as trace-cmd knows.
+                    let as_text = match letters {
+                        [b's' | b'S' | b'x', _] => false,
+                        [b'f' | b'F', next] if next != b'w' => false,
+                        [letter, _] => letter.is_ascii_alphanumeric() && packed.is_printable(),
+                    };
+                    if spec.takes() == Given::Text {
+                        spec.text(packed.text(), &mut self.out);
+                    } else if pointer && (as_text || matches!(spec.takes(), Given::Bytes(_))) {
+                        self.out.extend_from_slice(packed.text());
+                    } else {
+                        let size = spec.packed_bytes(self.context.long_size).max(4);
+                        spec.number(packed.number(size, order), self.context, &mut self.out);
+                    }
+                }
+                _ => self.out.push(*first),
+            }
+        }
+    }
 }
 
 struct Packed<'a> {
     bytes: &'a [u8],
+    at: usize,
     short: bool,
 }
 
 impl<'a> Packed<'a> {
-    fn number(&mut self, size: usize, order: crate::bytes::ByteOrder) -> u64 {
-        match order.number_at(self.bytes, 0, size) {
+    /// The next number, which stands at a multiple of its size, or of 4.
+    fn number(&mut self, size: usize, order: ByteOrder) -> u64 {
+        self.at = self.at.next_multiple_of(size.clamp(1, 4));
+        match order.number_at(self.bytes, self.at, size) {
             Some(number) => {
-                self.skip(size);
+                self.at += size;
                 number
             }
             None => {
@@ -75,13 +137,14 @@ impl<'a> Packed<'a> {
     }
 
     fn text(&mut self) -> &'a [u8] {
-        let text = until_nul(self.bytes);
-        self.short |= text.len() == self.bytes.len();
-        self.skip(text.len() + 1);
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let text = until_nul(rest);
+        self.short |= text.len() == rest.len();
+        self.at += text.len() + 1;
         text
     }
 
-    fn skip(&mut self, size: usize) {
-        self.bytes = self.bytes.get(size.next_multiple_of(4)..).unwrap_or_default();
+    fn is_printable(&self) -> bool {
+        self.bytes.get(self.at).is_some_and(|byte| matches!(byte, b' '..=b'~'))
     }
 }

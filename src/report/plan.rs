@@ -111,7 +111,11 @@ impl<'r> Plan<'r> {
 
 /// Whether times are shown in seconds. Raw times are too where the recording names no clock.
 pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
-    reader.is_nanoseconds() && (!config.raw_time || reader.clock().is_none())
+    let nanoseconds = match config.style {
+        Style::Snaptrace => reader.is_nanoseconds(),
+        _ => reader.is_nanoseconds_to_trace_cmd(),
+    };
+    nanoseconds && (!config.raw_time || reader.clock().is_none())
 }
 
 fn time(reader: &Reader, config: &Config, stamp: u64) -> u64 {

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::columns;
-use super::handlers::Handler;
+use super::handlers::{self, Handler};
 use super::lines::{Around, Batch, Line};
 use super::plan::Plan;
 use super::wakeups::microseconds;
@@ -225,11 +225,15 @@ impl<'r> Printer<'r> {
         let run = Run::new(event, record.data, self.context);
         let program = event.print(self.trace_cmd());
         match program {
-            _ if self.config.raw_fields => run.fields(program, &mut self.out),
+            _ if self.config.raw_fields => {
+                // That of trace_printk is only a stand-in.
+                let program = program.filter(|_| handlers::kernel_format(event) == Handler::None);
+                run.fields(program, self.trace_cmd(), &mut self.out);
+            }
             Some(program) => run.print(program, &mut self.out),
             None => {
                 self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                run.fields(None, &mut self.out);
+                run.fields(None, self.trace_cmd(), &mut self.out);
             }
         }
         if run.is_short() {

@@ -535,11 +535,20 @@ impl Reader {
         self.options.clock.as_deref()
     }
 
-    /// Whether times are nanoseconds; counters and cycles are not.
+    /// Whether times are nanoseconds, as the kernel has it (`in_ns` of its clocks); counters, cycles
+    /// and the ticks of `uptime` are not.
     pub fn is_nanoseconds(&self) -> bool {
         self.options.tsc.is_some()
             || self.clock().is_none_or(|clock| {
-                matches!(clock, "local" | "global" | "uptime" | "perf") || clock.starts_with("mono")
+                matches!(clock, "local" | "global" | "perf" | "boot" | "tai") || clock.starts_with("mono")
+            })
+    }
+
+    /// The same as trace-cmd has it, which takes `uptime` for nanoseconds and `boot` for a counter.
+    pub fn is_nanoseconds_to_trace_cmd(&self) -> bool {
+        self.options.tsc.is_some()
+            || self.clock().is_none_or(|clock| {
+                matches!(clock, "local" | "global" | "perf" | "uptime" | "tai") || clock.starts_with("mono")
             })
     }
 

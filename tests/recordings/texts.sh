@@ -16,6 +16,9 @@ for base in 5.4-stack debian-6.1-events; do
     trace-cmd report -N "$base.dat" > "$base.kernel.txt"
     trace-cmd report -O parent "$base.dat" > "$base.parent.txt"
 done
+for base in bprint_old bprint_new; do
+    trace-cmd report -R "$base.dat" > "$base.raw.txt"
+done
 for base in 5.4-events debian-6.1-events; do
     trace-cmd report -w "$base.dat" > "$base.wakeups.txt"
     trace-cmd report -F 'sched_switch: prev_comm =~ "s" && next_pid & 1 || COMM != "sh"' "$base.dat" \
