@@ -425,13 +425,14 @@ impl Source {
     /// Moves full sub-buffers without copying them; the one being written is left alone.
     fn splice(&mut self, pipe_in: &OwnedFd, pipe_out: &OwnedFd) -> Result<u64> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let moved = match splice(&self.raw.file, None, pipe_in, None, AT_ONCE * self.plan.sub_buffer_size, flags) {
-            Ok(moved) => moved,
-            Err(Errno::AGAIN) => 0,
-            // Not an end: what could not be moved now is moved next, or read with the rest.
-            Err(Errno::INTR) => 0,
-            Err(error) => return Err(Error::io("read", &self.raw.path, &error.into())),
-        };
+        let moved =
+            match splice(&self.raw.file, None, pipe_in, None, AT_ONCE * self.plan.sub_buffer_size, flags) {
+                Ok(moved) => moved,
+                Err(Errno::AGAIN) => 0,
+                // Not an end: what could not be moved now is moved next, or read with the rest.
+                Err(Errno::INTR) => 0,
+                Err(error) => return Err(Error::io("read", &self.raw.path, &error.into())),
+            };
         let mut left = moved;
         while left > 0 {
             match splice(pipe_out, None, &self.file, None, left, SpliceFlags::MOVE) {

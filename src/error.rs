@@ -1,10 +1,14 @@
 //! The error of this crate: what was tried, on which object, why it failed, and what helps.
 
 use std::fmt;
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use rustix::io::Errno;
+
+const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
+const CMDLINE: &str = "/proc/cmdline";
 
 /// The result of anything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -69,13 +73,20 @@ impl Error {
     /// Denied access gets exit code 13; for the common causes the error says what helps.
     pub fn io(operation: &str, path: &Path, cause: &io::Error) -> Error {
         let denied = cause.kind() == io::ErrorKind::PermissionDenied;
+        // Files of function filters say so by "No such device".
+        if matches!(cause.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::PERM | Errno::NODEV))
+            && let Some(lockdown) = lockdown()
+        {
+            return Error::locked_down(format!("cannot {operation} {}", path.display()), &lockdown)
+                .because(cause);
+        }
         let code = if denied { Error::PERMISSION } else { Error::GENERAL };
         Error::with_code(code, format!("cannot {operation} {}", path.display())).because(cause).help(
             match cause.raw_os_error().map(Errno::from_raw_os_error) {
                 Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
                 Some(Errno::PERM) => {
-                    "tracing needs root, and a kernel that is not locked down \
-                     (see /sys/kernel/security/lockdown)"
+                    "tracing needs root, and a kernel that is not locked down: /sys/kernel/security/lockdown \
+                     tells (mount -t securityfs securityfs /sys/kernel/security)"
                 }
                 Some(Errno::NOENT) => {
                     "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does"
@@ -94,6 +105,14 @@ impl Error {
                 _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
             },
         )
+    }
+
+    /// Something that a locked down kernel does not allow; `found` tells how that is known.
+    pub(crate) fn locked_down(what: String, found: &str) -> Error {
+        Error::with_code(Error::PERMISSION, what).help(format!(
+            "the kernel is locked down ({found}), and does not let even root trace: boot it without \
+             lockdown=confidentiality; lockdown=integrity allows tracing"
+        ))
     }
 
     /// Output that could not be written. A closed pipe is no failure: see [`Error::is_closed_output`].
@@ -172,6 +191,29 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// How it is known that the kernel is locked down so far that nobody may trace; `None` when it is
+/// not, or does not tell.
+pub(crate) fn lockdown() -> Option<String> {
+    found_lockdown(fs::read_to_string(LOCKDOWN).ok().as_deref(), || fs::read_to_string(CMDLINE).ok())
+}
+
+/// `state` is what the kernel says; where securityfs is not mounted it says nothing, and its command
+/// line is asked.
+fn found_lockdown(state: Option<&str>, cmdline: impl Fn() -> Option<String>) -> Option<String> {
+    match state {
+        Some(state) => {
+            let is_locked = state.split_ascii_whitespace().any(|word| word == "[confidentiality]");
+            is_locked.then(|| format!("{LOCKDOWN} says confidentiality"))
+        }
+        None => {
+            let cmdline = cmdline()?;
+            let mut given = cmdline.split_ascii_whitespace().filter(|word| word.starts_with("lockdown="));
+            (given.next_back()? == "lockdown=confidentiality")
+                .then(|| "it was booted with lockdown=confidentiality".to_string())
+        }
+    }
+}
+
 /// The system's words without the "(os error 13)" that std appends.
 fn describe(cause: &io::Error) -> String {
     let text = cause.to_string();
@@ -204,6 +246,17 @@ mod tests {
         let of_cpu = help("/sys/kernel/tracing/per_cpu/cpu1/trace_pipe_raw");
         assert!(of_cpu.contains("this CPU has no buffer") && !of_cpu.contains("reboot"), "{of_cpu}");
         assert!(help("/sys/kernel/tracing/set_ftrace_filter").contains("see dmesg, then reboot"));
+    }
+
+    #[test]
+    fn a_lockdown_is_found_in_what_the_kernel_says() {
+        let found = |state, cmdline: &str| found_lockdown(state, || Some(cmdline.to_string()));
+        assert!(found(Some("none integrity [confidentiality]\n"), "").unwrap().contains("says"));
+        assert_eq!(found(Some("[none] integrity confidentiality\n"), "lockdown=confidentiality"), None);
+        assert_eq!(found(Some("none [integrity] confidentiality\n"), ""), None);
+        assert!(found(None, "quiet lockdown=confidentiality\n").unwrap().contains("was booted with"));
+        assert_eq!(found(None, "lockdown=integrity quiet\n"), None);
+        assert_eq!(found(None, "lockdown=confidentiality lockdown=none\n"), None, "the last word holds");
     }
 
     #[test]

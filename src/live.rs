@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::journal::Journal;
 use crate::record;
 use crate::session::{Lock, Session};
-use crate::start::Start;
+use crate::start::{self, Start};
 use crate::tracefs::{Instance, Tracefs};
 use signal_hook::iterator::Signals;
 
@@ -35,6 +35,7 @@ pub(crate) fn follow<F: Feed>(
     open: impl FnOnce(&Instance) -> Result<F>,
 ) -> Result<u8> {
     record::check_request(start)?;
+    start::check_pids(tracefs, start)?;
     let _lock = Lock::take(tracefs)?;
     let signals = record::signals()?;
     let journal = Journal::begin(tracefs)?.map(Rc::new);

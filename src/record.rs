@@ -58,6 +58,7 @@ pub struct Record {
 /// another recording runs; the kernel refuses a value; the disk is full.
 pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result<u8> {
     check(config)?;
+    start::check_pids(tracefs, &config.start)?;
     let target = Target::new(&config.output)?;
     let _lock = Lock::take(tracefs)?;
     // From here on a signal ends the recording in order.

@@ -2,11 +2,14 @@
 //! [`trace_dat`](crate::trace_dat).
 
 use std::fs::{File, Permissions};
-use std::io::{self, BufWriter, Read};
+use std::io::{self, BufWriter, IsTerminal, Read, Seek};
 use std::mem;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use tempfile::SpooledData;
 
 use crate::error::{Error, Result};
 use crate::trace_dat::write::{self, Compression, CpuData, Metadata, Version};
@@ -63,24 +66,77 @@ impl Window {
     }
 }
 
-/// Opens the recording at `path`; what can only be read in a row, as a pipe, is read whole.
+/// The path that stands for standard input.
+pub const STDIN: &str = "-";
+/// What is read in a row is kept in memory up to this size, and in a file without a name beyond it.
+const IN_MEMORY: usize = 64 << 20;
+
+/// Opens the recording at `path`, or the one that standard input gives for [`STDIN`]; what can only
+/// be read in a row, as a pipe, is read whole.
 ///
 /// Fails when it cannot be opened (exit code 2) and as [`Reader::new`] does.
 pub fn open(path: &Path) -> Result<Reader> {
+    if path == Path::new(STDIN) {
+        return standard_input();
+    }
     let failed = |cause: io::Error| {
         Error::usage(format!("cannot read {}", path.display()))
             .because(&cause)
             .help("name a recording with -i FILE; 'snaptrace record' makes one")
     };
-    let mut file = File::open(path).map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
     let about = file.metadata().map_err(failed)?;
     let name = path.display().to_string();
-    if about.is_file() {
-        return Reader::new(&name, OnDisk { file, size: about.len(), window: Mutex::default() });
+    if about.is_dir() {
+        return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed)?;
-    Reader::new(&name, bytes)
+    if about.is_file() {
+        return Reader::new(&name, on_disk(file, about.len()));
+    }
+    in_a_row(&name, file)
+}
+
+fn on_disk(file: File, size: u64) -> OnDisk {
+    OnDisk { file, size, window: Mutex::default() }
+}
+
+fn standard_input() -> Result<Reader> {
+    const NAME: &str = "standard input";
+    let failed = |cause: io::Error| {
+        Error::usage(format!("cannot read {NAME}"))
+            .because(&cause)
+            .help("pass a recording, as in 'snaptrace report - < trace.dat'")
+    };
+    let input = io::stdin();
+    if input.is_terminal() {
+        return Err(Error::usage(format!("cannot read a recording from {NAME}: it is a terminal"))
+            .help("pass a recording, as in 'ssh HOST cat trace.dat | snaptrace report -'"));
+    }
+    let mut file = File::from(input.as_fd().try_clone_to_owned().map_err(failed)?);
+    let about = file.metadata().map_err(failed)?;
+    // Somebody may have read a part of it before.
+    if about.is_file() && file.stream_position().map_err(failed)? == 0 {
+        return Reader::new(NAME, on_disk(file, about.len()));
+    }
+    in_a_row(NAME, file)
+}
+
+/// Reads to the end what cannot be read anywhere else.
+fn in_a_row(name: &str, mut input: impl Read) -> Result<Reader> {
+    let mut kept = tempfile::spooled_tempfile(IN_MEMORY);
+    let failed = |cause: io::Error| {
+        Error::new(format!("cannot keep the recording from {name}"))
+            .because(&cause)
+            .help("make room in the folder of temporary files, choose another with TMPDIR, or name a file")
+    };
+    io::copy(&mut input, &mut kept).map_err(failed)?;
+    match kept.into_inner() {
+        SpooledData::InMemory(bytes) => Reader::new(name, bytes.into_inner()),
+        SpooledData::OnDisk(file) => {
+            let size = file.metadata().map_err(failed)?.len();
+            Reader::new(name, on_disk(file, size))
+        }
+    }
 }
 
 /// Writes a recording of sub-buffers that are in memory, by the number of their CPU. The file is

@@ -15,6 +15,7 @@ use crate::tracefs::{Mode, Tracefs};
 /// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value.
 pub fn set(tracefs: &Tracefs, config: &Start) -> Result<u8> {
     start::check(config)?;
+    start::check_pids(tracefs, config)?;
     let instance = tracefs.instance(config.instance.as_deref())?;
     start::check_functions(tracefs, config)?;
     let events = start::choose_events(tracefs, config, None, None)?;

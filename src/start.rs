@@ -1,6 +1,8 @@
 //! `start`: everything is checked, then written in an order that is safe, then the command runs.
 
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -18,6 +20,9 @@ use crate::tracers;
 const STACK_OPTION: &str = "func_stack_trace";
 const FUNCTION_PIDS: &str = "set_ftrace_pid";
 const EVENT_PIDS: &str = "set_event_pid";
+const PID_NAMESPACE: &str = "/proc/self/ns/pid";
+/// The inode of the pid namespace that the kernel starts in (PROC_PID_INIT_INO).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 const FORK_OPTIONS: [&str; 2] = ["function-fork", "event-fork"];
 
 /// What to trace. What is not given stays as it is, except a pid filter whose processes have all
@@ -79,6 +84,7 @@ pub(crate) struct Step {
 /// and then tracing is left off.
 pub fn start(tracefs: &Tracefs, config: &Start) -> Result<u8> {
     check(config)?;
+    check_pids(tracefs, config)?;
     let (instance, created) = match &config.instance {
         Some(name) if !tracefs.instances()?.contains(name) => (tracefs.create_instance(name)?, true),
         name => (tracefs.instance(name.as_deref())?, false),
@@ -127,6 +133,46 @@ pub(crate) fn check(config: &Start) -> Result<()> {
             .help("that brings the machine to its knees; choose functions with -l"));
     }
     Ok(())
+}
+
+/// Refuses to choose processes by numbers that are not the kernel's own.
+///
+/// Its filters hold numbers as they are outside of all containers. Those of a pid namespace choose
+/// nothing, or a process of somebody else's.
+///
+/// # Errors
+/// The request chooses processes, and this one is in a pid namespace. Exit code 2.
+pub(crate) fn check_pids(tracefs: &Tracefs, config: &Start) -> Result<()> {
+    if !tracefs.is_live() {
+        return Ok(());
+    }
+    // Where /proc is that of an outer namespace, the numbers given are seen from there.
+    let is_own =
+        fs::read_link("/proc/self").is_ok_and(|pid| pid == Path::new(&std::process::id().to_string()));
+    if !config.only_command && !is_own {
+        return Ok(());
+    }
+    refuse_pids_of_namespace(config, fs::metadata(PID_NAMESPACE).ok().map(|meta| meta.ino()))
+}
+
+fn refuse_pids_of_namespace(config: &Start, namespace: Option<u64>) -> Result<()> {
+    let option = match (config.only_command, config.pids.is_empty()) {
+        (true, _) => "-F",
+        (false, false) => "-P",
+        (false, true) => return Ok(()),
+    };
+    // Without pid namespaces in the kernel there is no such file.
+    if namespace.is_none_or(|number| number == FIRST_PID_NAMESPACE) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{option} would choose the wrong process: this is a pid namespace, as of a container, and the kernel \
+         filters by the numbers outside of it"
+    ))
+    .help(format!(
+        "run snaptrace outside (podman and docker: --pid=host), or leave {option} out and choose \
+         among the records, as with 'snaptrace report --comm NAME'"
+    )))
 }
 
 /// The events that the request chooses, with filters and triggers that the kernel takes.
@@ -390,8 +436,6 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn fake(files: &[(&str, &str)]) -> (tempfile::TempDir, Tracefs) {
@@ -555,6 +599,21 @@ mod tests {
             plan(&tracefs, tracefs.top(), &config, &[]).is_ok(),
             "the filter from before holds a function"
         );
+    }
+
+    #[test]
+    fn processes_are_not_chosen_by_numbers_of_a_pid_namespace() {
+        let command = Start { only_command: true, ..Start::default() };
+        let pids = Start { pids: vec![1], ..Start::default() };
+        for (config, option) in [(&command, "-F"), (&pids, "-P")] {
+            let error = refuse_pids_of_namespace(config, Some(FIRST_PID_NAMESPACE - 1)).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(error.starts_with(option) && error.contains("--pid=host"), "{error}");
+            assert!(refuse_pids_of_namespace(config, Some(FIRST_PID_NAMESPACE)).is_ok());
+            assert!(refuse_pids_of_namespace(config, None).is_ok());
+        }
+        assert!(refuse_pids_of_namespace(&Start::default(), Some(7)).is_ok(), "nothing is chosen");
     }
 
     #[test]

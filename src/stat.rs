@@ -135,7 +135,8 @@ fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
         // What cannot be asked is shown as the kernel shows it.
         let is_there = Raw::open(instance, cpu, "trace_pipe_raw").and_then(|raw| raw.is_there());
         if let Ok(false) = is_there {
-            let since = if instance.name().is_some() { "online since the instance is there" } else { "online yet" };
+            let since =
+                if instance.name().is_some() { "online since the instance is there" } else { "online yet" };
             let _ = writeln!(text, "{cpu:>4}   no buffer: it was not {since}");
             continue;
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, lockdown};
 
 const TRACEFS_MOUNT_POINT: &str = "/sys/kernel/tracing";
 const DEBUGFS_MOUNT_POINT: &str = "/sys/kernel/debug";
@@ -80,6 +80,13 @@ impl Tracefs {
         let path = path.into();
         match fs::metadata(path.join("current_tracer")) {
             Ok(_) => Ok(Tracefs { top: Instance { name: None, path } }),
+            // A kernel that is locked down from the boot on makes no files there.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && is_tracefs(&path) && lockdown().is_some() =>
+            {
+                let found = lockdown().unwrap_or_default();
+                Err(Error::locked_down(format!("there is nothing in {}", path.display()), &found))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::usage(format!(
                 "{} is not a tracing directory: it has no current_tracer",
                 path.display()
@@ -96,7 +103,7 @@ impl Tracefs {
 
     /// True on the running kernel's tracefs, false on an ordinary folder.
     pub fn is_live(&self) -> bool {
-        rustix::fs::statfs(self.path()).is_ok_and(|stat| stat.f_type as u64 == TRACEFS_MAGIC)
+        is_tracefs(self.path())
     }
 
     /// Whether the running kernel has function tracing switched off (`kernel.ftrace_enabled` is 0),
@@ -404,6 +411,10 @@ fn entry_about(log: &str, command: &str) -> Option<String> {
     let command = command.trim();
     let same = !logged.is_empty() && (logged.contains(command) || command.contains(logged));
     same.then(|| entry.to_string())
+}
+
+fn is_tracefs(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as u64 == TRACEFS_MAGIC)
 }
 
 fn read_mount_table() -> Result<String> {

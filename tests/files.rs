@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
 
@@ -207,6 +207,65 @@ fn dump_finds_what_is_missing() {
 /// The lines of a report, without its head.
 fn lines(file: &Path) -> Vec<String> {
     printed(&["report", "-t"], file).lines().skip(1).map(str::to_string).collect()
+}
+
+/// Standard output and the rest of a command that reads a recording from standard input: from the file
+/// itself, or from a pipe.
+fn from_input(arguments: &[&str], bytes: &[u8], as_pipe: bool) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if !as_pipe {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        return command.stdin(file).output().unwrap();
+    }
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let bytes = bytes.to_vec();
+    // Refused before it is read: nobody takes it then.
+    let writer = std::thread::spawn(move || drop(input.write_all(&bytes)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+#[test]
+fn every_command_over_recordings_reads_standard_input() {
+    for (version, compression) in [(Version::V6, Compression::None), (Version::V7, Compression::Zstd)] {
+        let (folder, file) = on_disk(version, compression);
+        let bytes = fs::read(&file).unwrap();
+        for command in ["report", "dump", "hist", "profile", "check-events"] {
+            let expected = run(&[command], &file);
+            let path = file.display().to_string();
+            let expected = String::from_utf8(expected.stdout).unwrap().replace(&path, "standard input");
+            assert!(!expected.is_empty(), "{command}");
+            for arguments in [&[command, "-"][..], &[command, "-i", "-"]] {
+                for as_pipe in [false, true] {
+                    let seen = from_input(arguments, &bytes, as_pipe);
+                    assert_eq!(String::from_utf8(seen.stdout).unwrap(), expected, "{arguments:?} {as_pipe}");
+                    assert_eq!(seen.status.code(), Some(i32::from(command == "check-events")));
+                }
+            }
+        }
+        let base = folder.path().join("part").display().to_string();
+        let split = from_input(&["split", "-i", "-", "-o", &base], &bytes, true);
+        assert!(split.status.success(), "{}", String::from_utf8_lossy(&split.stderr));
+        assert_eq!(lines(&folder.path().join("part.1")), lines(&file));
+    }
+}
+
+#[test]
+fn standard_input_is_refused_where_it_cannot_serve() {
+    let bytes = made_up(Version::V6, Compression::None);
+    let refused = |arguments: &[&str], bytes: &[u8], code: i32| {
+        let output = from_input(arguments, bytes, true);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&["split", "-i", "-"], &bytes, 2).contains("give with -o what they are called"));
+    assert!(refused(&["report", "-i", "-", "-i", "-"], &bytes, 2).contains("it can be read only once"));
+    assert!(refused(&["report", "-"], b"", 1).contains("standard input"));
 }
 
 #[test]

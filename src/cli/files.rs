@@ -1,12 +1,13 @@
 //! Arguments of the commands over recordings, `report` apart.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::report::{CpuList, cpu_list};
 use crate::error::{Error, Result};
+use crate::recording::STDIN;
 use crate::split::{self, Limit, Moment, Split};
 use crate::trace_dat::Reader;
 use crate::trace_dat::outline::Outline;
@@ -16,10 +17,10 @@ use crate::{check_events, dump, hist, metadata, profile, recording};
 /// Which recording.
 #[derive(Debug, Args)]
 struct InputArgs {
-    /// The recording [default: trace.dat]
+    /// The recording; - is standard input [default: trace.dat]
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
-    /// The recording
+    /// The recording; - is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
@@ -137,10 +138,11 @@ Example:
   snaptrace split -C 1 -m 20 -i big.dat"
 )]
 pub(super) struct SplitArgs {
-    /// The recording
+    /// The recording; - is standard input
     #[arg(short = 'i', value_name = "FILE", default_value = "trace.dat")]
     input: PathBuf,
-    /// What the pieces are called, before the number [default: the recording]
+    /// What the pieces are called, before the number; has to be given for
+    /// standard input [default: the recording]
     #[arg(short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Seconds in a piece
@@ -181,6 +183,10 @@ pub(super) struct SplitArgs {
 impl SplitArgs {
     /// Writes the pieces and names each.
     pub(super) fn run(&self) -> Result<()> {
+        if self.output.is_none() && self.input == Path::new(STDIN) {
+            return Err(Error::usage("the pieces of standard input have no name")
+                .help("give with -o what they are called, before the number"));
+        }
         let reader = recording::open(&self.input)?;
         let outline = Outline::read(&reader)?;
         let version = if outline.version == 6 { Version::V6 } else { Version::V7 };
@@ -345,10 +351,10 @@ Example:
   snaptrace check-events
   snaptrace check-events trace.dat")]
 pub(super) struct CheckEventsArgs {
-    /// A recording, in place of the running kernel
+    /// A recording, in place of the running kernel; - is standard input
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
-    /// A recording, in place of the running kernel
+    /// A recording, in place of the running kernel; - is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }

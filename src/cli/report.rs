@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 use clap::{ArgMatches, Args};
 
 use crate::error::{Error, Result};
-use crate::recording;
+use crate::recording::{self, STDIN};
 use crate::report::about::{self, About};
 use crate::report::{self, Style, merged};
 
@@ -37,15 +37,16 @@ Example:
   snaptrace report -F 'sched_switch: prev_comm =~ \"^sh\" && next_pid > 9'
   snaptrace report -F sched -v -F 'sched_stat_.*'
   snaptrace report -t --cpu 0,1 trace.dat
+  ssh HOST cat trace.dat | snaptrace report -
   snaptrace report -i host.dat --ts-offset -1000 -i guest.dat
   snaptrace report --style trace-cmd-3.1 -O parent trace.dat")]
 // '--version' is the recording's here.
 #[command(disable_version_flag = true)]
 pub(super) struct ReportArgs {
-    /// The recording (repeatable) [default: trace.dat]
+    /// The recording (repeatable); - is standard input [default: trace.dat]
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
     inputs: Vec<PathBuf>,
-    /// The recording
+    /// The recording; - is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Times with nanoseconds
@@ -188,6 +189,10 @@ impl ReportArgs {
         paths.extend(self.file.clone());
         if paths.is_empty() {
             paths.push(PathBuf::from("trace.dat"));
+        }
+        if paths.iter().filter(|path| path.as_path() == Path::new(STDIN)).count() > 1 {
+            return Err(Error::usage("standard input is given more than once")
+                .help("it can be read only once: leave one -i - out"));
         }
         let config = self.config()?;
         let several = paths.len() > 1;

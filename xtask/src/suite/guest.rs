@@ -257,7 +257,9 @@ impl Guest {
         guest.wish.cpus = case.cpus.unwrap_or(self.wish.cpus);
         guest.wish.max_cpus = case.max_cpus.or(self.wish.max_cpus);
         if guest.wish.exact == Exactness::Demanded {
-            guest.can_be_exact().map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
+            guest
+                .can_be_exact()
+                .map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
         }
         Ok(guest)
     }

@@ -57,7 +57,8 @@ fn scenario(h: &Harness, guest: &Guest, case: &Case) -> Result<()> {
     let folder = results::of_case(scratch.path(), &guest.kernel.name, &case.name)?;
     let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
     let mut show = Show { case, at: 0, lines: 0, failed: None };
-    let (ended, inputs) = guest.for_case(case)?.boot(&job, &folder, deadlines, &mut |frame| show.take(frame))?;
+    let (ended, inputs) =
+        guest.for_case(case)?.boot(&job, &folder, deadlines, &mut |frame| show.take(frame))?;
     let failure = ended.judge().err().or(show.failed.map(|why| (Verdict::GuestFailed, why)));
     let Some((verdict, why)) = failure else { return Ok(()) };
     let again = test_vm::again(guest, case);

@@ -146,7 +146,9 @@ impl Side {
             Side::Guest(guest, record) => {
                 let name = &guest.kernel.name;
                 if case.cpus.is_some_and(|cpus| cpus > 1) {
-                    return Some("its machine has several CPUs, and two runs of it cannot be compared".into());
+                    return Some(
+                        "its machine has several CPUs, and two runs of it cannot be compared".into(),
+                    );
                 }
                 (!case.is_for(record)).then(|| format!("it is not for {name}"))
             }
