@@ -344,8 +344,9 @@ impl ProfileArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exits with 1 when an event is not understood. Such an event is printed field
-by field by 'report'.
+#[command(after_help = "Names each event whose format cannot be followed, with the function of the
+kernel or the pointer that it needs, and exits with 1 then. Such an event is
+shown by its fields by 'report'.
 
 Example:
   snaptrace check-events

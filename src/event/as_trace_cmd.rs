@@ -122,8 +122,8 @@ fn rank(op: &[u8]) -> Option<u32> {
 }
 
 const BINARY: [&[u8]; 18] = [
-    b">>", b"<<", b"&", b"|", b"&&", b"||", b"-", b"+", b"*", b"^", b"/", b"%", b"<", b">", b"<=", b">=", b"==",
-    b"!=",
+    b">>", b"<<", b"&", b"|", b"&&", b"||", b"-", b"+", b"*", b"^", b"/", b"%", b"<", b">", b"<=", b">=",
+    b"==", b"!=",
 ];
 
 struct Parser<'a> {
@@ -343,11 +343,7 @@ impl Parser<'_> {
                     return None;
                 }
                 let (otherwise, token) = self.argument()?;
-                let both = Argument::Op(
-                    b":".to_vec(),
-                    (Some(Box::new(then)), Some(Box::new(otherwise))),
-                    0,
-                );
+                let both = Argument::Op(b":".to_vec(), (Some(Box::new(then)), Some(Box::new(otherwise))), 0);
                 let choice = Argument::Op(op, (Some(Box::new(left)), Some(Box::new(both))), 0);
                 self.goes_on(choice, token)?
             }
@@ -471,7 +467,10 @@ impl Parser<'_> {
             b"__get_str" | b"__get_rel_str" => Argument::Str(self.named()?),
             b"__get_bitmask" | b"__get_rel_bitmask" => Argument::Bitmask(self.named()?, false),
             b"__get_cpumask" | b"__get_rel_cpumask" => Argument::Bitmask(self.named()?, true),
-            b"__get_dynamic_array" | b"__get_rel_dynamic_array" | b"__get_sockaddr" | b"__get_sockaddr_rel" => {
+            b"__get_dynamic_array"
+            | b"__get_rel_dynamic_array"
+            | b"__get_sockaddr"
+            | b"__get_sockaddr_rel" => {
                 let field = self.named()?.filter(|field| *field >= self.common)?;
                 let token = self.token()?;
                 // It takes an index here for an error.

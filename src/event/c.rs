@@ -506,9 +506,7 @@ impl Parser<'_> {
         let inner = ["__data_loc_", "__rel_loc_"].iter().find_map(|prefix| name.strip_prefix(prefix));
         match inner.and_then(|name| self.fields.iter().position(|field| field.name == name)) {
             // Where the bytes of the field are, as a number.
-            Some(index) => {
-                Ok(Typed { expr: Expr::Field(index), of: Type::Int { bits: 32, signed: false } })
-            }
+            Some(index) => Ok(Typed { expr: Expr::Field(index), of: Type::Int { bits: 32, signed: false } }),
             None => Err(format!("uses the field '{name}', which it does not have")),
         }
     }
@@ -678,11 +676,8 @@ impl Parser<'_> {
             }
             _ => match swapped(name) {
                 Some((order, size, pointer)) => {
-                    let value = if pointer {
-                        Expr::Load(Box::new(self.bytes()?), size)
-                    } else {
-                        self.argument()?
-                    };
+                    let value =
+                        if pointer { Expr::Load(Box::new(self.bytes()?), size) } else { self.argument()? };
                     let bits = 8 * size as u32;
                     let of = Type::Int { bits, signed: false };
                     Ok(Typed { expr: Expr::Ordered(order, size, Box::new(value)), of })
@@ -934,7 +929,13 @@ fn not(value: Expr) -> Expr {
 
 fn choice(condition: Expr, then: Expr, otherwise: Expr) -> Expr {
     match condition {
-        Expr::Number(value) => if value != 0 { then } else { otherwise },
+        Expr::Number(value) => {
+            if value != 0 {
+                then
+            } else {
+                otherwise
+            }
+        }
         condition => Expr::Choice(Box::new(condition), Box::new(then), Box::new(otherwise)),
     }
 }
@@ -981,7 +982,11 @@ fn common(left: Type, right: Type) -> Type {
             Type::Int { bits: a, signed: s && t }
         }
         (left @ Type::Int { bits: a, .. }, right @ Type::Int { bits: b, .. }) => {
-            if a > b { left } else { right }
+            if a > b {
+                left
+            } else {
+                right
+            }
         }
         (left, _) => left,
     }
@@ -1025,7 +1030,8 @@ fn words(text: &str) -> Vec<&str> {
 /// Size and sign of a type that is a number; `None` for any other.
 fn number_type(words: &[&str], long_size: usize) -> Option<(usize, bool)> {
     let mut words: Vec<&str> = words.iter().copied().collect();
-    words.retain(|word| !matches!(*word, "const" | "volatile" | "__attribute__" | "__data_loc" | "__rel_loc"));
+    words
+        .retain(|word| !matches!(*word, "const" | "volatile" | "__attribute__" | "__data_loc" | "__rel_loc"));
     let unsigned = words.contains(&"unsigned");
     let signs = words.iter().any(|word| matches!(*word, "unsigned" | "signed"));
     words.retain(|word| !matches!(*word, "unsigned" | "signed"));
@@ -1052,16 +1058,14 @@ fn number_type(words: &[&str], long_size: usize) -> Option<(usize, bool)> {
                     (2, signed && *name != "__sum16")
                 }
                 "u32" | "s32" | "uint32_t" | "int32_t" | "le32" | "be32" | "uint" | "wsum" => (4, signed),
-                "pid_t" | "gid_t" | "uid_t" | "dev_t" | "gfp_t" | "umode_t" | "mode_t" | "poll_t" | "fmode_t" => {
-                    match *name {
-                        "pid_t" => (4, true),
-                        "umode_t" => (2, false),
-                        _ => (4, false),
-                    }
-                }
-                "u64" | "s64" | "uint64_t" | "int64_t" | "le64" | "be64" | "ktime_t" | "loff_t" | "time64_t" => {
-                    (8, signed || matches!(*name, "ktime_t" | "loff_t" | "time64_t"))
-                }
+                "pid_t" | "gid_t" | "uid_t" | "dev_t" | "gfp_t" | "umode_t" | "mode_t" | "poll_t"
+                | "fmode_t" => match *name {
+                    "pid_t" => (4, true),
+                    "umode_t" => (2, false),
+                    _ => (4, false),
+                },
+                "u64" | "s64" | "uint64_t" | "int64_t" | "le64" | "be64" | "ktime_t" | "loff_t"
+                | "time64_t" => (8, signed || matches!(*name, "ktime_t" | "loff_t" | "time64_t")),
                 "size_t" | "uintptr_t" | "ulong" | "kernel_ulong_t" => (long_size, false),
                 "ssize_t" | "intptr_t" | "ptrdiff_t" => (long_size, true),
                 "sector_t" | "blkcnt_t" | "dma_addr_t" | "phys_addr_t" | "resource_size_t" => (8, false),

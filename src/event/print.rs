@@ -339,7 +339,8 @@ impl<'a> Run<'a> {
             let group = if line.len() % group == 0 { group } else { 1 };
             for (index, bytes) in line.chunks(group).enumerate() {
                 let value = self.context.order.number(bytes).unwrap_or(0);
-                let _ = write!(out, "{}{value:0width$x}", if index > 0 { " " } else { "" }, width = 2 * group);
+                let _ =
+                    write!(out, "{}{value:0width$x}", if index > 0 { " " } else { "" }, width = 2 * group);
             }
             if ascii {
                 let column = row * 2 + row / group + 1;
@@ -375,7 +376,9 @@ impl<'a> Run<'a> {
         let field = |index: usize| &self.event.fields[index];
         let found = match expr {
             Expr::Place(index) => self.record.get(field(*index).offset..),
-            Expr::Bytes(index) => field(*index).start(order, self.record).and_then(|at| self.record.get(at..)),
+            Expr::Bytes(index) => {
+                field(*index).start(order, self.record).and_then(|at| self.record.get(at..))
+            }
             Expr::Behind(start, by) => {
                 let by = usize::try_from(self.number(by)).ok();
                 return by.and_then(|by| self.reached(start).get(by..)).unwrap_or_default();

@@ -98,7 +98,13 @@ impl Spec {
             Size::Short => 2,
             Size::Int => 4,
             // trace-cmd's own long has 64 bits, whatever the kernel's has.
-            Size::Long => if self.of_kernel { long_size } else { 8 },
+            Size::Long => {
+                if self.of_kernel {
+                    long_size
+                } else {
+                    8
+                }
+            }
             Size::LongLong => 8,
         }
     }
@@ -347,7 +353,9 @@ fn conversion(format: &[u8]) -> Result<(Spec, &[u8]), String> {
         };
         rest = tail;
     }
-    let [letter, tail @ ..] = rest else { return Err("has a print format that ends within a conversion".into()) };
+    let [letter, tail @ ..] = rest else {
+        return Err("has a print format that ends within a conversion".into());
+    };
     rest = tail;
     spec.kind = match letter {
         b'd' | b'i' => Kind::Signed,
@@ -432,7 +440,13 @@ pub(crate) fn trace_cmd_conversion(format: &[u8]) -> Option<(TraceCmdConversion,
                     // It is read, and does nothing.
                     (false, _) => Amount::None,
                 };
-                let spec = Spec { kind, width, size: Size::Long, unused_star: !dump && stars > 0, ..Spec::default() };
+                let spec = Spec {
+                    kind,
+                    width,
+                    size: Size::Long,
+                    unused_star: !dump && stars > 0,
+                    ..Spec::default()
+                };
                 return Some((Ok((spec, true)), &rest[used..]));
             }
             b'd' | b'u' | b'i' | b'x' | b'X' | b'o' | b's' => {

@@ -43,7 +43,8 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, String> {
             part.len() + 2
         } else {
             let operator = OPERATORS.iter().copied().find(|operator| rest.starts_with(operator));
-            let operator = operator.ok_or_else(|| format!("has '{first}', which is no part of an expression"))?;
+            let operator =
+                operator.ok_or_else(|| format!("has '{first}', which is no part of an expression"))?;
             found.push(Token::Op(operator));
             operator.len()
         };

@@ -122,27 +122,53 @@ fn print_formats_are_run() {
 fn what_pointers_point_at_is_printed() {
     let id = "0001:0203:0405:0607:0809:0a0b:0c0d:0e0f|000102030405060708090a0b0c0d0e0f|1:203:405:607:809:a0b:c0d:e0f";
     assert_same(&[
-        ("\"%pU|%pUb|%pUB\", REC->id, REC->id, REC->id", "00010203-0405-0607-0809-0a0b0c0d0e0f|00010203-0405-0607-0809-0a0b0c0d0e0f|00010203-0405-0607-0809-0A0B0C0D0E0F"),
-        ("\"%pUl|%pUL\", REC->id, REC->id", "03020100-0504-0706-0809-0a0b0c0d0e0f|03020100-0504-0706-0809-0A0B0C0D0E0F"),
-        ("\"%pM|%pMF|%pMR\", REC->mac, REC->mac, REC->mac", "0a:0b:0c:01:02:03|0a-0b-0c-01-02-03|03:02:01:0c:0b:0a"),
+        (
+            "\"%pU|%pUb|%pUB\", REC->id, REC->id, REC->id",
+            "00010203-0405-0607-0809-0a0b0c0d0e0f|00010203-0405-0607-0809-0a0b0c0d0e0f|00010203-0405-0607-0809-0A0B0C0D0E0F",
+        ),
+        (
+            "\"%pUl|%pUL\", REC->id, REC->id",
+            "03020100-0504-0706-0809-0a0b0c0d0e0f|03020100-0504-0706-0809-0A0B0C0D0E0F",
+        ),
+        (
+            "\"%pM|%pMF|%pMR\", REC->mac, REC->mac, REC->mac",
+            "0a:0b:0c:01:02:03|0a-0b-0c-01-02-03|03:02:01:0c:0b:0a",
+        ),
         ("\"%pm|%pmR\", REC->mac, REC->mac", "0a0b0c010203|0302010c0b0a"),
-        ("\"%pI4|%pi4|%pI4h|%pI4n\", REC->ip, REC->ip, REC->ip, REC->ip", "10.0.2.15|010.000.002.015|15.2.0.10|10.0.2.15"),
+        (
+            "\"%pI4|%pi4|%pI4h|%pI4n\", REC->ip, REC->ip, REC->ip, REC->ip",
+            "10.0.2.15|010.000.002.015|15.2.0.10|10.0.2.15",
+        ),
         ("\"%pI4l|%pI4b\", REC->ip, REC->ip", "15.2.0.10|10.0.2.15"),
         ("\"%pI6|%pi6|%pI6c\", REC->id, REC->id, REC->id", id),
         ("\"%pI6c\", REC->six", "2001:db8::1"),
-        ("\"%pIS|%pISpc|%pISp|%piS|%pISh\", REC->addr, REC->addr, REC->addr, REC->addr, REC->addr", "127.0.0.1|127.0.0.1:8080|127.0.0.1:8080|127.000.000.001|1.0.0.127"),
+        (
+            "\"%pIS|%pISpc|%pISp|%piS|%pISh\", REC->addr, REC->addr, REC->addr, REC->addr, REC->addr",
+            "127.0.0.1|127.0.0.1:8080|127.0.0.1:8080|127.000.000.001|1.0.0.127",
+        ),
         ("\"%*ph|%*phC\", 3, __get_dynamic_array(bytes), 3, __get_dynamic_array(bytes)", "10 20 30|10:20:30"),
         ("\"%*phD|%*phN\", 3, __get_dynamic_array(bytes), 2, __get_dynamic_array(bytes)", "10-20-30|1020"),
-        ("\"%pS %ps %pF %pf\", (void *)0x1004, (void *)0x1004, (void *)0x1004, (void *)0x1004", "open+0x4 open open+0x4 open"),
+        (
+            "\"%pS %ps %pF %pf\", (void *)0x1004, (void *)0x1004, (void *)0x1004, (void *)0x1004",
+            "open+0x4 open open+0x4 open",
+        ),
     ]);
     assert_shown(&[
         ("\"%pI6c\", &REC->six", "2001:db8::1", None),
         ("\"%pI4\", &REC->id[4]", "4.5.6.7", None),
         ("\"%pIScp\", REC->addr", "127.0.0.1:8080", Some("127.0.0.1p")),
         ("\"%pISpc\", __get_rel_sockaddr(rel)", "(einval)", None),
-        ("\"%pK|%px\", REC->ptr, REC->ptr", "0xffff888000000000|0xffff888000000000", Some("0xffff888000000000K|0xffff888000000000x")),
+        (
+            "\"%pK|%px\", REC->ptr, REC->ptr",
+            "0xffff888000000000|0xffff888000000000",
+            Some("0xffff888000000000K|0xffff888000000000x"),
+        ),
         ("\"%pB\", (void *)0x2000", "open+0x1000", Some("0x2000B")),
-        ("\"%pe|%pe\", (void *)(long)REC->b, REC->ptr", "-EPERM|0xffff888000000000", Some("0xffffffffe|0xffff888000000000e")),
+        (
+            "\"%pe|%pe\", (void *)(long)REC->b, REC->ptr",
+            "-EPERM|0xffff888000000000",
+            Some("0xffffffffe|0xffff888000000000e"),
+        ),
         ("\"%*ph\", 4, REC->ip", "0a 00 02 0f", Some("ARG TYPE NOT FIELD BUT 2")),
         ("\"%*ph\", 4, (u8 *)REC->ip", "0a 00 02 0f", Some("ARG TYPE NOT FIELD BUT 7")),
         ("\"%3ph\", __get_dynamic_array(bytes)", "10 20 30", Some("10")),
@@ -188,12 +214,20 @@ fn functions_of_the_kernel_are_known() {
         ("\"%s\", __get_cpumask(mask)", "80000000,80000000,00000000,00000005", Some("0,2,95,127")),
         ("\"%s\", __print_array(REC->words, 2, 4)", "{0x7,0xfffffffe}", Some("7 4294967294")),
         ("\"%s\", __print_array(__get_dynamic_array(bytes), 3, 1)", "{0x10,0x20,0x30}", Some("16 32 48")),
-        ("\"%s\", __print_array(REC->id, 2, 3)", "{BAD SIZE:3 0x0,0x1,0x2,0x3,0x4,0x5}", Some("BAD SIZE:3 0x0 1")),
+        (
+            "\"%s\", __print_array(REC->id, 2, 3)",
+            "{BAD SIZE:3 0x0,0x1,0x2,0x3,0x4,0x5}",
+            Some("BAD SIZE:3 0x0 1"),
+        ),
         ("\"%s\", __print_array(REC->id, 2, sizeof(u64))", "{0x706050403020100,0xf0e0d0c0b0a0908}", None),
         ("\"%s\", __print_dynamic_array(bytes, 1)", "{0x10,0x20,0x30}", None),
         ("\"%s\", __print_flags_u64(REC->a, \"|\", {2, \"two\"}, {4, \"four\"})", "two|four", None),
         ("\"%s\", __print_symbolic_u64(REC->a, {2, \"two\"}, {6, \"six\"})", "six", None),
-        ("\"%llu.%09u\", __print_ns_to_secs(REC->a * 1000000000), __print_ns_without_secs(REC->a)", "6.000000006", None),
+        (
+            "\"%llu.%09u\", __print_ns_to_secs(REC->a * 1000000000), __print_ns_without_secs(REC->a)",
+            "6.000000006",
+            None,
+        ),
         ("\"%s\", __get_stacktrace(mask)", "=> 0x5\n=> 0x8000000080000000\n", None),
         ("\"%d\", __builtin_constant_p(REC->a)", "0", None),
         ("\"%d\", __builtin_choose_expr(1, 5, REC->a)", "5", None),
@@ -255,7 +289,11 @@ fn names_that_are_not_known_are_not_guessed() {
     assert_shown(&[
         ("\"%s\", __print_flags(0, \"|\", { SOME_NAME, \"some\"}, {2, \"two\"})", "", Some("some")),
         ("\"%s\", __print_symbolic(-1, { SOME_NAME, \"some\"})", "0xffffffffffffffff", Some("some")),
-        ("\"%s\", __print_flags(REC->a, \"|\", { 0, \"none\"}, {2, \"two\"})", "none|two|0x4", Some("two|0x4")),
+        (
+            "\"%s\", __print_flags(REC->a, \"|\", { 0, \"none\"}, {2, \"two\"})",
+            "none|two|0x4",
+            Some("two|0x4"),
+        ),
         ("\"%d\", REC->a == TASKLET_SOFTIRQ", "1", Some("0")),
     ]);
     assert_eq!(why_not("\"%d\", REC->a == SOME_NAME"), "uses SOME_NAME, whose value no format tells");
@@ -306,11 +344,20 @@ fn what_is_not_understood_says_why() {
         ("\"%d\"", "has fewer arguments than its print format asks for"),
         ("\"%d\", REC->none", "uses the field 'none', which it does not have"),
         ("\"%d\", f(REC->a)", "calls f(), which only the kernel has"),
-        ("\"%pV\", REC->ptr", "prints a format with its arguments (%pV) behind a pointer, which is not in the record"),
-        ("\"%pd\", REC->ptr", "prints the name of a dentry (%pd) behind a pointer, which is not in the record"),
+        (
+            "\"%pV\", REC->ptr",
+            "prints a format with its arguments (%pV) behind a pointer, which is not in the record",
+        ),
+        (
+            "\"%pd\", REC->ptr",
+            "prints the name of a dentry (%pd) behind a pointer, which is not in the record",
+        ),
         ("\"%pI4\", REC->ptr", "prints an IPv4 address behind a pointer, which is not in the record"),
         ("\"%d\", REC->ptr->x", "follows a pointer to 'x', which is not in the record"),
-        ("\"%d\", REC->six.s6_addr", "looks at the member 's6_addr' of a structure, whose layout no format tells"),
+        (
+            "\"%d\", REC->six.s6_addr",
+            "looks at the member 's6_addr' of a structure, whose layout no format tells",
+        ),
         ("\"%d\", *(int *)REC->ptr", "follows a pointer, and what it points at is not in the record"),
         ("\"%d\", ({ int x; x; })", "has statements, not only an expression"),
         ("\"%d\", sizeof(struct other)", "needs the size of struct other, which no format tells"),
@@ -328,7 +375,9 @@ fn what_is_not_understood_says_why() {
 
 #[test]
 fn made_up_formats_do_not_exhaust_the_stack() {
-    for (start, end) in [("(", ")"), ("!", ""), ("1 ? ", " : 1"), ("-", ""), ("__builtin_expect(", ", 1)"), ("(u8)", "")] {
+    for (start, end) in
+        [("(", ")"), ("!", ""), ("1 ? ", " : 1"), ("-", ""), ("__builtin_expect(", ", 1)"), ("(u8)", "")]
+    {
         let deep = format!("\"%d\", {}1{}", start.repeat(100_000), end.repeat(100_000));
         assert_eq!(shown(&deep)[0], None, "{start}");
     }
