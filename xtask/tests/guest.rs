@@ -21,7 +21,7 @@ use xtask::suite::summary::Summary;
 use xtask::suite::table::table;
 use xtask::suite::{cases, repeat, test_vm};
 use xtask::verdict::Verdict;
-use xtask::vm::{Exactness, Noise};
+use xtask::vm::{self, Boot, Exactness, Noise};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -64,6 +64,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a run in two parts comes to what one run comes to", parts),
     ("standard output is for one format alone", formats),
     ("exactness that cannot be is refused with the reason", refusals),
+    ("limits are said before the boot, and what is within them boots", limits),
     ("equal runs of a case are proved equal", equal_runs),
     ("a recording made twice is the same file", same_recording),
     ("costs do not depend on other inputs", same_costs),
@@ -389,6 +390,40 @@ fn refusals(kernel: &str) -> Result<(), Failed> {
     demand(stderr.contains("in which order several CPUs run"), "no reason", &stderr)?;
     let (_, stderr) = run(&["--accel", "kvm"])?;
     demand(stderr.contains("under KVM the guest's time is the host's"), "no reason", &stderr)
+}
+
+fn limits(kernel: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let run = |status, flags: &[&str]| {
+        expect(status, &root(), &[&["run", "--kernel", kernel], flags, &["--", "true"]].concat())
+    };
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let usual = vm::command_line(Boot::Fast, &matrix.find(kernel)?.append, &[]).len();
+    let longest = format!("x={}", "y".repeat(vm::COMMAND_LINE_LIMIT - usual - 3));
+    run(0, &["--append", &longest])?;
+    let (_, stderr) = run(2, &["--append", &format!("{longest}y")])?;
+    demand(stderr.contains("2048 bytes") && stderr.contains("of --append"), "no length", &stderr)?;
+
+    let file = |name: &str, size: u64| -> Result<String, Failed> {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::File::create(&path)?.set_len(size)?;
+        Ok(path.display().to_string())
+    };
+    let (one, other) = (file("a/x", 1)?, file("b/x", 1)?);
+    let (_, stderr) = run(2, &["--extra-file", &one, "--extra-file", &other])?;
+    demand(stderr.contains("another --extra-file is called x, too"), "no word on the name", &stderr)?;
+    let (_, stderr) = run(2, &["--extra-file", "/dev/zero"])?;
+    demand(stderr.contains("it is a device"), "no word on the device", &stderr)?;
+
+    let large = file("large", 80 << 20)?;
+    let little = i32::from(Verdict::OutOfMemory.exit_code());
+    let (_, stderr) = run(little, &["--memory", "160M", "--extra-file", &large])?;
+    let advice = stderr.lines().find_map(|line| line.split_once("give it more: --memory "));
+    let Some((_, advice)) = advice else { return Err(format!("no advice: {stderr}").into()) };
+    // The advice is enough.
+    run(0, &["--memory", advice.trim(), "--extra-file", &large]).map(drop)
 }
 
 /// Runs a case some times on an exact machine with a source of noise; gives the result and the

@@ -78,6 +78,8 @@ pub struct Ended {
     pub sign: Option<Sign>,
     /// Whether the kernel said it powers off.
     pub powered_off: bool,
+    /// Whether the kernel said nothing at all.
+    pub silent: bool,
     /// Wall time.
     pub took: Duration,
     /// How much of it QEMU was ready to run and the host let it wait, if the host ended it.
@@ -93,6 +95,11 @@ impl Ended {
             return Err((sign.verdict, console::neutralise(&sign.line)));
         }
         match &self.cut {
+            Some(Cut::Boot) if self.silent => {
+                let what = "init did not start in time, and the console is empty: the host is slow, or the \
+                            guest's memory too small for this kernel";
+                return Err((Verdict::BootTimeout, self.late(what)));
+            }
             Some(Cut::Boot) => return Err((Verdict::BootTimeout, self.late("init did not start in time"))),
             Some(Cut::Job) => return Err((Verdict::Timeout, self.late("the job did not end in time"))),
             Some(Cut::Flood) => {
@@ -213,6 +220,7 @@ pub fn boot(
         qemu_said: console::last_lines(&own_words, 1).pop(),
         sign: console::first_sign(&said),
         powered_off: console::powered_off(&said),
+        silent: said.is_empty(),
         took: started.elapsed(),
         waited,
     };
@@ -390,6 +398,7 @@ mod tests {
             qemu_said: None,
             sign: None,
             powered_off: true,
+            silent: false,
             took: Duration::from_secs(150),
             waited: Duration::ZERO,
         }
@@ -405,6 +414,8 @@ mod tests {
         assert_eq!(verdict(Ended { whole: false, ..ended() }), Some(Verdict::LostChannel));
         assert_eq!(verdict(Ended { damage: Some("x".into()), ..ended() }), Some(Verdict::LostChannel));
         assert_eq!(verdict(Ended { whole: false, powered_off: false, ..ended() }), Some(Verdict::Rebooted));
+        let silent = Ended { cut: Some(Cut::Boot), silent: true, ..ended() }.judge().unwrap_err();
+        assert!(silent.0 == Verdict::BootTimeout && silent.1.contains("memory too small"), "{silent:?}");
         assert_eq!(verdict(Ended { qemu_status: Some(1), ..ended() }), Some(Verdict::QemuFailed));
         assert_eq!(verdict(Ended { qemu_status: None, ..ended() }), Some(Verdict::QemuFailed));
         assert_eq!(verdict(Ended { fatal: Some("x".into()), ..ended() }), Some(Verdict::GuestFailed));
