@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
 use initramfs::Job;
 use initramfs::job::{JOB_PATH, MODULE_DIR, WORKLOAD_DIR};
+use rustix::fs::{Mode, OFlags};
 use xshell::{Shell, cmd};
 
 use crate::cargo::{cargo, target_dir};
@@ -155,7 +156,12 @@ impl Archive {
     /// # Errors
     /// When the file cannot be read.
     pub fn add(&mut self, path: &str, file: &Path) -> Result<()> {
-        let bytes = fs::read(file).context(|| format!("cannot read {} for the initramfs", file.display()))?;
+        let failed = || Error::new(format!("cannot read {} for the initramfs", file.display()));
+        let bytes = contents(file, u32::MAX.into()).map_err(|why| match why {
+            Unfit::Unread(why) => failed().because(why),
+            Unfit::NoFile(what) => failed().because(format!("it is {what}, and no file")),
+            Unfit::TooLarge(size) => failed().because(format!("it has {size} bytes")),
+        })?;
         self.insert(path, Node::File { bytes, executable: true });
         Ok(())
     }
@@ -175,28 +181,15 @@ impl Archive {
             return Err(refused(format!("another --extra-file is called {name}, too"))
                 .help("give one of them another name, or a link with another name"));
         }
-        // Of what is no file, and of some of the kernel's own, to open or to read is to wait for ever.
-        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let opened = rustix::fs::open(file, flags, rustix::fs::Mode::empty()).context(failed)?;
-        let opened = fs::File::from(opened);
-        let about = opened.metadata().context(failed)?;
-        if !about.is_file() {
-            let what = if about.is_dir() { "a folder" } else { "a device, a FIFO or a socket" };
-            return Err(refused(format!("it is {what}, and no file"))
-                .help("a folder goes as an archive; what comes from a device has to be copied to a file"));
-        }
-        let too_large = |size: &str| {
-            refused(format!("it has {size} bytes, and the guest has {limit} of memory"))
-                .help("`--memory` gives it more, such as 2G")
-        };
-        if about.len() > limit {
-            return Err(too_large(&about.len().to_string()));
-        }
-        let mut bytes = Vec::new();
-        opened.take(limit + 1).read_to_end(&mut bytes).context(failed)?;
-        if bytes.len() as u64 > limit {
-            return Err(too_large(&format!("more than {limit}")));
-        }
+        let bytes = contents(file, limit).map_err(|why| match why {
+            Unfit::Unread(why) => Error::new(failed()).because(why).usage(),
+            Unfit::NoFile(what) => refused(format!("it is {what}, and no file"))
+                .help("a folder goes as an archive; what comes from a device has to be copied to a file"),
+            Unfit::TooLarge(size) => {
+                refused(format!("it has {size} bytes, and the guest has {limit} of memory"))
+                    .help("`--memory` gives it more, such as 2G")
+            }
+        })?;
         self.insert(&path, Node::File { bytes, executable: true });
         Ok(())
     }
@@ -259,6 +252,44 @@ impl Archive {
         out.resize(out.len().next_multiple_of(512), 0);
         Ok(out)
     }
+}
+
+/// Why a file of the host cannot be put into a guest.
+enum Unfit {
+    Unread(io::Error),
+    /// What it is instead.
+    NoFile(&'static str),
+    /// How many bytes it has.
+    TooLarge(String),
+}
+
+impl From<io::Error> for Unfit {
+    fn from(error: io::Error) -> Unfit {
+        Unfit::Unread(error)
+    }
+}
+
+/// What is in a file of at most `limit` bytes.
+fn contents(file: &Path, limit: u64) -> Result<Vec<u8>, Unfit> {
+    // Of what is no file, and of some of the kernel's own, to open or to read is to wait for ever.
+    let flags = OFlags::NONBLOCK | OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(file, flags, Mode::empty()).map_err(io::Error::from)?);
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Err(Unfit::NoFile("a folder"));
+    }
+    if !about.is_file() {
+        return Err(Unfit::NoFile("a device, a FIFO or a socket"));
+    }
+    if about.len() > limit {
+        return Err(Unfit::TooLarge(about.len().to_string()));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(Unfit::TooLarge(format!("more than {limit}")));
+    }
+    Ok(bytes)
 }
 
 /// A guest path as an archive has it: without the leading slash.
@@ -330,7 +361,7 @@ mod tests {
         archive.add_extra(&at("one/file", "1"), 4096).unwrap();
         archive.add_extra(&at("one/other", "1"), 4096).unwrap();
         let fifo = folder.path().join("fifo");
-        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        let mode = Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         let cases = [
@@ -354,6 +385,8 @@ mod tests {
         }
         assert_eq!(archive.extra().map(|(name, _)| name).collect::<Vec<_>>(), ["file", "other"]);
         assert_eq!(archive.unpacked(), 2 * 4096);
+        let tracer = archive.add("bin/snaptrace", Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(tracer.contains("it is a device"), "{tracer}");
     }
 
     #[test]
