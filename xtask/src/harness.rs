@@ -1,8 +1,10 @@
 //! What every command of the harness is given: where things are and how to talk to the user.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::cache::Cache;
+use crate::cargo;
 use crate::error::Result;
 use crate::matrix::Matrix;
 use crate::ui::Ui;
@@ -53,6 +55,16 @@ impl Harness {
 
     fn sources() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+    }
+
+    /// The folder of what is made in the workspace at `root`: where cargo's products are, or, of another
+    /// workspace than the sources, `target` in it.
+    pub fn target_of(root: &Path) -> PathBuf {
+        let sources = Harness::sources();
+        let same = root == sources
+            || fs::canonicalize(root)
+                .is_ok_and(|root| fs::canonicalize(&sources).is_ok_and(|own| root == own));
+        if same { cargo::target_dir(root) } else { root.join("target") }
     }
 
     /// The folder of the kernel matrix and the config fragments.

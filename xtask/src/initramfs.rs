@@ -6,16 +6,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
 use initramfs::Job;
 use initramfs::job::{JOB_PATH, MODULE_DIR, WORKLOAD_DIR};
+use rustix::fs::{Mode, OFlags};
 use xshell::{Shell, cmd};
 
-use crate::cargo::cargo;
+use crate::cargo::{cargo, target_dir};
 use crate::error::{Context, Error, Result};
 use crate::verdict::Verdict;
 
@@ -49,7 +50,7 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         .context(|| "cannot ask rustc for its sysroot".into())?;
     let musl = Path::new(&sysroot).join("lib/rustlib").join(MUSL).is_dir();
     let target = if musl { MUSL } else { GNU };
-    let target_dir = root.join("target/guest");
+    let target_dir = target_dir(root).join("guest");
     // The paths of this machine must not reach the guest, nor anything else that varies.
     let home = std::env::var("CARGO_HOME")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
@@ -155,9 +156,59 @@ impl Archive {
     /// # Errors
     /// When the file cannot be read.
     pub fn add(&mut self, path: &str, file: &Path) -> Result<()> {
-        let bytes = fs::read(file).context(|| format!("cannot read {} for the initramfs", file.display()))?;
+        let failed = || Error::new(format!("cannot read {} for the initramfs", file.display()));
+        let bytes = contents(file, u32::MAX.into()).map_err(|why| match why {
+            Unfit::Unread(why) => failed().because(why),
+            Unfit::NoFile(what) => failed().because(format!("it is {what}, and no file")),
+            Unfit::TooLarge(size) => failed().because(format!("it has {size} bytes")),
+        })?;
         self.insert(path, Node::File { bytes, executable: true });
         Ok(())
+    }
+
+    /// Adds a user's file to `/extra`, under its own name.
+    ///
+    /// # Errors
+    /// It is no file, has more than `limit` bytes or no end, or another one has its name.
+    pub fn add_extra(&mut self, file: &Path, limit: u64) -> Result<()> {
+        let failed = || format!("cannot put {} into the guest's /extra", file.display());
+        let refused = |why: String| Error::new(failed()).because(why).usage();
+        let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
+            return Err(refused("its name is none that an initramfs can have".to_owned()));
+        };
+        let path = format!("extra/{name}");
+        if self.nodes.contains_key(&path) {
+            return Err(refused(format!("another --extra-file is called {name}, too"))
+                .help("give one of them another name, or a link with another name"));
+        }
+        let bytes = contents(file, limit).map_err(|why| match why {
+            Unfit::Unread(why) => Error::new(failed()).because(why).usage(),
+            Unfit::NoFile(what) => refused(format!("it is {what}, and no file"))
+                .help("a folder goes as an archive; what comes from a device has to be copied to a file"),
+            Unfit::TooLarge(size) => {
+                refused(format!("it has {size} bytes, and the guest has {limit} of memory"))
+                    .help("`--memory` gives it more, such as 2G")
+            }
+        })?;
+        self.insert(&path, Node::File { bytes, executable: true });
+        Ok(())
+    }
+
+    /// What its files take once the kernel has unpacked them, in bytes: whole pages.
+    pub fn unpacked(&self) -> u64 {
+        let size = |node: &Node| match node {
+            Node::File { bytes, .. } => (bytes.len() as u64).next_multiple_of(4096),
+            _ => 0,
+        };
+        self.nodes.values().map(size).sum()
+    }
+
+    /// The files in `/extra`, by their names.
+    pub fn extra(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.nodes.iter().filter_map(|(path, node)| match (path.strip_prefix("extra/"), node) {
+            (Some(name), Node::File { bytes, .. }) => Some((name, bytes.as_slice())),
+            _ => None,
+        })
     }
 
     fn insert(&mut self, path: &str, node: Node) {
@@ -203,6 +254,44 @@ impl Archive {
     }
 }
 
+/// Why a file of the host cannot be put into a guest.
+enum Unfit {
+    Unread(io::Error),
+    /// What it is instead.
+    NoFile(&'static str),
+    /// How many bytes it has.
+    TooLarge(String),
+}
+
+impl From<io::Error> for Unfit {
+    fn from(error: io::Error) -> Unfit {
+        Unfit::Unread(error)
+    }
+}
+
+/// What is in a file of at most `limit` bytes.
+fn contents(file: &Path, limit: u64) -> Result<Vec<u8>, Unfit> {
+    // Of what is no file, and of some of the kernel's own, to open or to read is to wait for ever.
+    let flags = OFlags::NONBLOCK | OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = fs::File::from(rustix::fs::open(file, flags, Mode::empty()).map_err(io::Error::from)?);
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Err(Unfit::NoFile("a folder"));
+    }
+    if !about.is_file() {
+        return Err(Unfit::NoFile("a device, a FIFO or a socket"));
+    }
+    if about.len() > limit {
+        return Err(Unfit::TooLarge(about.len().to_string()));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(Unfit::TooLarge(format!("more than {limit}")));
+    }
+    Ok(bytes)
+}
+
 /// A guest path as an archive has it: without the leading slash.
 fn inside(path: &str) -> &str {
     path.trim_start_matches('/')
@@ -240,7 +329,7 @@ mod tests {
                     break;
                 }
                 let (name, mut text) = (reader.entry().name().to_owned(), String::new());
-                std::io::Read::read_to_string(&mut reader, &mut text).unwrap();
+                reader.read_to_string(&mut text).unwrap();
                 if name.contains('/') {
                     found.push((name, text));
                 }
@@ -257,6 +346,47 @@ mod tests {
             archive.insert(path, Node::File { bytes, executable: false });
         }
         archive
+    }
+
+    #[test]
+    fn a_file_without_an_end_or_with_a_name_that_is_taken_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let mut archive = Archive::default();
+        archive.add_extra(&at("one/file", "1"), 4096).unwrap();
+        archive.add_extra(&at("one/other", "1"), 4096).unwrap();
+        let fifo = folder.path().join("fifo");
+        let mode = Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
+        let cases = [
+            (at("two/file", "2"), "another --extra-file is called file, too"),
+            (at("one/file", "1"), "another --extra-file is called file, too"),
+            ("/dev/zero".into(), "it is a device"),
+            ("/dev/urandom".into(), "it is a device"),
+            ("/dev/null".into(), "it is a device"),
+            (fifo, "a FIFO"),
+            (folder.path().join("one"), "it is a folder"),
+            (folder.path().join("socket"), "cannot put"),
+            (folder.path().join("none"), "No such file"),
+            (at("large", &"x".repeat(4097)), "it has 4097 bytes, and the guest has 4096"),
+            // Of a file of the kernel's own nobody knows the size before.
+            ("/proc/self/smaps".into(), "it has more than 4096 bytes"),
+            ("/".into(), "its name is none"),
+        ];
+        for (path, why) in cases {
+            let error = archive.add_extra(&path, 4096).unwrap_err();
+            assert!(error.to_string().contains(why), "{}: {error}", path.display());
+        }
+        assert_eq!(archive.extra().map(|(name, _)| name).collect::<Vec<_>>(), ["file", "other"]);
+        assert_eq!(archive.unpacked(), 2 * 4096);
+        let tracer = archive.add("bin/snaptrace", Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(tracer.contains("it is a device"), "{tracer}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ use xtask::suite::table::table;
 use xtask::suite::{cases, repeat, test_vm};
 use xtask::verdict::Verdict;
 use xtask::vm::accel::{self, Kvm, Purpose};
-use xtask::vm::{Accel, Exactness, Noise};
+use xtask::vm::{self, Accel, Boot, Exactness, Noise};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -78,6 +78,7 @@ const TESTS: &[(&str, Test)] = &[
     ("exactness that cannot be is refused with the reason", refusals),
     ("only run and shell take KVM, and say so", kvm_for_work),
     ("a run that was stopped for longer than it may take is no timeout", stopped),
+    ("limits are said before the boot, and what is within them boots", limits),
     ("equal runs of a case are proved equal", equal_runs),
     ("a recording made twice is the same file", same_recording),
     ("costs do not depend on other inputs", same_costs),
@@ -527,6 +528,40 @@ fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
     let update = ["test-vm", "--kernel", kernel, "--accel", "kvm", "--update", "mount"];
     let (_, said) = expect(2, &root(), &update)?;
     demand(said.contains("cannot accept results as snapshots"), "results under KVM are accepted", &said)
+}
+
+fn limits(kernel: &str) -> Result<(), Failed> {
+    let folder = tempfile::tempdir()?;
+    let run = |status, flags: &[&str]| {
+        expect(status, &root(), &[&["run", "--kernel", kernel], flags, &["--", "true"]].concat())
+    };
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let usual = vm::command_line(Boot::Fast, &matrix.find(kernel)?.append, &[]).len();
+    let longest = format!("x={}", "y".repeat(vm::COMMAND_LINE_LIMIT - usual - 3));
+    run(0, &["--append", &longest])?;
+    let (_, stderr) = run(2, &["--append", &format!("{longest}y")])?;
+    demand(stderr.contains("2048 bytes") && stderr.contains("of --append"), "no length", &stderr)?;
+
+    let file = |name: &str, size: u64| -> Result<String, Failed> {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::File::create(&path)?.set_len(size)?;
+        Ok(path.display().to_string())
+    };
+    let (one, other) = (file("a/x", 1)?, file("b/x", 1)?);
+    let (_, stderr) = run(2, &["--extra-file", &one, "--extra-file", &other])?;
+    demand(stderr.contains("another --extra-file is called x, too"), "no word on the name", &stderr)?;
+    let (_, stderr) = run(2, &["--extra-file", "/dev/zero"])?;
+    demand(stderr.contains("it is a device"), "no word on the device", &stderr)?;
+
+    let large = file("large", 80 << 20)?;
+    let little = i32::from(Verdict::OutOfMemory.exit_code());
+    let (_, stderr) = run(little, &["--memory", "160M", "--extra-file", &large])?;
+    let advice = stderr.lines().find_map(|line| line.split_once("give it more: --memory "));
+    let Some((_, advice)) = advice else { return Err(format!("no advice: {stderr}").into()) };
+    // The advice is enough.
+    run(0, &["--memory", advice.trim(), "--extra-file", &large]).map(drop)
 }
 
 /// Runs a case some times on an exact machine with a source of noise; gives the result and the

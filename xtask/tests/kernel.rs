@@ -287,6 +287,28 @@ fn the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented() {
 }
 
 #[test]
+fn results_are_where_cargo_is_told_to_put_its_products() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |variable: &str, workspace: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["test-vm", "--stored"]).current_dir(folder.path());
+        command.env_remove("CARGO_TARGET_DIR").env(variable, folder.path().join("out"));
+        if workspace {
+            command.env("SNAPTRACE_WORKSPACE", folder.path().join("work"));
+        }
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let at = |place: &str| format!("stored results at {}/latest", folder.path().join(place).display());
+    for variable in ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"] {
+        let text = said(variable, false);
+        assert!(text.contains(&at("out/vm")), "{variable}: {text}");
+    }
+    // Another workspace has its own.
+    let text = said("CARGO_TARGET_DIR", true);
+    assert!(text.contains(&at("work/target/vm")), "{text}");
+}
+
+#[test]
 fn changed_fragments_make_a_kernel_stale() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();

@@ -81,7 +81,7 @@ fn the_harness_imports_one_way() {
         ("error", "verdict"),
         ("cache", "error scratch verdict ui"),
         ("matrix", "error"),
-        ("harness", "cache error matrix ui"),
+        ("harness", "cache cargo error matrix ui"),
         ("download", "cache clock error harness ui verdict"),
         ("apt", "cache child error harness ui verdict"),
         ("trace_cmd", "apt cache error harness verdict"),

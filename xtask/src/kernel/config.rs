@@ -252,6 +252,18 @@ fn assignment(symbol: &str, value: &str) -> String {
     }
 }
 
+/// The words that a kernel's configuration puts before any command line it is given.
+pub fn command_line(config: &str) -> String {
+    let is_set = |symbol: &str| config.lines().any(|line| line.strip_suffix("=y") == Some(symbol));
+    // An override takes nothing else, and so has no need of the room.
+    if !is_set("CONFIG_CMDLINE_BOOL") || is_set("CONFIG_CMDLINE_OVERRIDE") {
+        return String::new();
+    }
+    let value = config.lines().find_map(|line| line.strip_prefix("CONFIG_CMDLINE=\""));
+    let value = value.and_then(|value| value.strip_suffix('"')).unwrap_or_default();
+    value.replace("\\\"", "\"").replace("\\\\", "\\")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -349,5 +361,13 @@ mod tests {
             Some("gcc-12 (D) 12.2.0")
         );
         assert_eq!(string("CONFIG_A=y\n", "A"), None);
+    }
+
+    #[test]
+    fn a_built_in_command_line_counts_where_it_is_put_before_others() {
+        let set = "CONFIG_CMDLINE_BOOL=y\nCONFIG_CMDLINE=\"a=1 b=\\\"c\\\"\"\n";
+        assert_eq!(command_line(set), "a=1 b=\"c\"");
+        assert_eq!(command_line(&format!("{set}CONFIG_CMDLINE_OVERRIDE=y\n")), "");
+        assert_eq!(command_line("# CONFIG_CMDLINE_BOOL is not set\n"), "");
     }
 }

@@ -25,10 +25,14 @@ use crate::setup::{self, Qemu};
 use crate::ui::Ui;
 use crate::verdict::Verdict;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
+use crate::vm::memory::{self, Load, MIB};
 use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken};
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
+
+/// What a guest needs besides kernel and initramfs to do anything, in MiB; for the advice only.
+const SPARE: u64 = 24;
 
 /// The variable that names another program to put into guests as `snaptrace` than the one built here:
 /// an older one, or one that is broken on purpose.
@@ -131,14 +135,42 @@ pub struct Guest {
     wish: Wish,
 }
 
-/// A digest of files with their names.
-fn digest_of(files: &[PathBuf]) -> Result<String> {
+/// A digest of our programs and the user's files, with their names.
+fn digest_of(files: &[PathBuf], archive: &Archive) -> Result<String> {
     let mut digest = Keyed::new();
     for file in files {
         let bytes = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
         digest.add(file.file_name().unwrap_or_default().as_encoded_bytes(), bytes);
     }
+    for (name, bytes) in archive.extra() {
+        digest.add(name, bytes);
+    }
     Ok(digest.finish())
+}
+
+/// What makes one processor boot faster was seen to stall a second one.
+fn boot_of(wish: &Wish) -> Boot {
+    if wish.cpus == 1 { wish.boot } else { Boot::Untuned }
+}
+
+/// Checks that a guest's memory can hold the kernel and the initramfs.
+fn check_memory(kernel: &Kernel, config: &str, wish: &Wish, initrd: u64, unpacked: u64) -> Result<()> {
+    // Of an image that is none nothing is known; its boot tells.
+    let Some(image) = memory::segments(&kernel.vmlinux) else { return Ok(()) };
+    let tmpfs = config.lines().any(|line| line == "CONFIG_TMPFS=y");
+    let needed = Load { kernel: image, initrd, unpacked, tmpfs }.needed();
+    if needed <= u64::from(wish.memory) * MIB {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(MIB);
+    Err(Error::new(format!("{}M of memory are too little for {}", wish.memory, kernel.name))
+        .because(format!(
+            "the kernel reaches up to {}M, the initramfs has {}M, and unpacked as much again",
+            mib(image.end),
+            mib(initrd)
+        ))
+        .help(format!("give it more: --memory {}M", (mib(needed) + SPARE).next_multiple_of(32)))
+        .verdict(Verdict::OutOfMemory))
 }
 
 impl Guest {
@@ -156,6 +188,12 @@ impl Guest {
         let config = fs::read_to_string(&kernel.config)
             .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
         kernel::config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
+        vm::check_command_line(
+            boot_of(&wish),
+            &kernel::config::command_line(&config),
+            &record.append,
+            &wish.append,
+        )?;
         let modules = [&record.boot_modules[..], &record.case_modules[..]].concat();
         let mut archive = Archive::base(&tools.programs, &kernel.modules, &modules)?;
         let Programs { init, workload, snaptrace, .. } = &tools.programs;
@@ -166,17 +204,17 @@ impl Guest {
             ours.push(busybox);
         }
         for file in &wish.extra {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            archive.add(&format!("extra/{name}"), file)?;
-            ours.push(file.clone());
+            archive.add_extra(file, u64::from(wish.memory) * MIB)?;
         }
+        let base = archive.pack()?;
+        check_memory(&kernel, &config, &wish, base.len() as u64, archive.unpacked())?;
         let mut guest = Guest {
             accel: Accel::Tcg,
             record: record.clone(),
             qemu: tools.qemu.clone(),
             ui: h.ui.clone(),
-            base: Arc::new(archive.pack()?),
-            programs_digest: digest_of(&ours)?,
+            base,
+            programs_digest: digest_of(&ours, &archive)?,
             image_digest: kernel.vmlinux_sha256.clone(),
             wish,
             kernel,
@@ -356,8 +394,7 @@ impl Guest {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             words.push(format!("noise={}", now.as_nanos()));
         }
-        // What makes one processor boot faster was seen to stall a second one.
-        let boot = if self.wish.cpus == 1 { self.wish.boot } else { Boot::Untuned };
+        let boot = boot_of(&self.wish);
         let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
         Machine {
             image: image.clone(),

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache;
 use crate::error::{Context, Error, Result};
+use crate::harness::Harness;
 use crate::scratch::Scratch;
 use crate::verdict::Verdict;
 
@@ -178,7 +179,16 @@ pub fn sha256(bytes: &[u8]) -> String {
 
 /// The folder of all runs.
 pub fn folder(root: &Path) -> PathBuf {
-    root.join("target/vm")
+    Harness::target_of(root).join("vm")
+}
+
+/// Makes the folder of all runs, if there is none.
+fn make(root: &Path) -> Result<PathBuf> {
+    let folder = folder(root);
+    fs::create_dir_all(&folder)
+        .context(|| format!("cannot create {}", folder.display()))
+        .map_err(|error| error.help("set CARGO_TARGET_DIR to a folder that you may write"))?;
+    Ok(folder)
 }
 
 /// A folder for the channels of one boot; it goes with this process unless it is kept.
@@ -186,8 +196,7 @@ pub fn folder(root: &Path) -> PathBuf {
 /// # Errors
 /// When it cannot be made.
 pub fn scratch(root: &Path) -> Result<Scratch> {
-    let folder = folder(root);
-    fs::create_dir_all(&folder).context(|| format!("cannot create {}", folder.display()))?;
+    let folder = make(root)?;
     prune(&folder)?;
     Scratch::new(&folder, "run-")
 }
@@ -197,9 +206,8 @@ pub fn scratch(root: &Path) -> Result<Scratch> {
 /// # Errors
 /// When it cannot be made.
 pub fn new_run(root: &Path) -> Result<PathBuf> {
-    let folder = folder(root);
+    let folder = make(root)?;
     let failed = || format!("cannot create a folder for the results in {}", folder.display());
-    fs::create_dir_all(&folder).context(failed)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let run = folder.join(format!("{:012}.{:03}", now.as_secs(), now.subsec_millis()));
     fs::create_dir(&run).context(failed)?;

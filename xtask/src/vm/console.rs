@@ -15,7 +15,9 @@ pub struct Sign {
 /// What kernels from 5.4 on print, and the verdict of each. Within one line the first match
 /// counts; between lines the first line does: an oops or a lock-up ends as a panic here
 /// (`oops=panic softlockup_panic=1`), and the panic is not the cause.
-const SIGNS: [(&str, Verdict); 22] = [
+const SIGNS: [(&str, Verdict); 23] = [
+    // It is whole: where it cannot be unpacked, memory has no room for it, or it lay over the kernel.
+    ("Initramfs unpacking failed", Verdict::OutOfMemory),
     ("Attempted to kill init!", Verdict::InitDied),
     ("Kernel panic - not syncing: Out of memory", Verdict::OutOfMemory),
     ("Kernel panic - not syncing: System is deadlocked on memory", Verdict::OutOfMemory),
@@ -137,6 +139,11 @@ mod tests {
             Some(Verdict::HungTask)
         );
         assert_eq!(verdict("rcu: INFO: rcu_sched self-detected stall on CPU\n"), Some(Verdict::Lockup));
+        let memory = "Initramfs unpacking failed: write error\n\
+                      Kernel panic - not syncing: No working init found.\n";
+        assert_eq!(verdict(memory), Some(Verdict::OutOfMemory));
+        let deadlocked = "Kernel panic - not syncing: System is deadlocked on memory\n";
+        assert_eq!(verdict(deadlocked), Some(Verdict::OutOfMemory));
         assert_eq!(verdict("eater invoked oom-killer: gfp_mask=0x0\n"), Some(Verdict::OutOfMemory));
     }
 

@@ -5,6 +5,7 @@
 
 pub mod accel;
 pub mod console;
+pub mod memory;
 pub mod noise;
 mod watch;
 
@@ -153,6 +154,48 @@ pub fn command_line(boot: Boot, of_kernel: &[String], of_user: &[String]) -> Str
     }
     words.extend(of_user.iter().map(String::as_str));
     words.join(" ")
+}
+
+/// The longest command line that a kernel for x86 takes, in bytes: COMMAND_LINE_SIZE is 2048 and holds the
+/// zero at the end, too. One that is longer never gets to its console.
+pub const COMMAND_LINE_LIMIT: usize = 2047;
+
+/// Checks that a command line is not too long for the kernel, which puts what it was built with (`built_in`)
+/// before it.
+///
+/// # Errors
+/// It is; which parts are how long is said.
+pub fn check_command_line(
+    boot: Boot,
+    built_in: &str,
+    of_kernel: &[String],
+    of_user: &[String],
+) -> Result<()> {
+    // Words are parted by spaces.
+    let with_space = |length: usize| if length == 0 { 0 } else { length + 1 };
+    let length = with_space(built_in.len()) + command_line(boot, of_kernel, of_user).len();
+    if length <= COMMAND_LINE_LIMIT {
+        return Ok(());
+    }
+    let ours = command_line(boot, &[], &[]).len();
+    let kernels = command_line(boot, of_kernel, &[]).len() - ours;
+    let parts = [
+        (of_user.join(" ").len(), "of --append"),
+        (kernels.saturating_sub(1), "of the kernel's `append` in kernels.toml"),
+        (built_in.len(), "of the kernel's CONFIG_CMDLINE"),
+        (ours, "of every guest"),
+    ];
+    let parts = parts.iter().filter(|(length, _)| *length > 0);
+    let parts: Vec<String> = parts.map(|(length, what)| format!("{length} {what}")).collect();
+    let mut error = Error::new(format!("the kernel command line is too long: {length} bytes"))
+        .because(format!("a kernel takes {COMMAND_LINE_LIMIT}; these are {}", parts.join(", ")));
+    if let Some(longest) = of_user.iter().max_by_key(|word| word.len()) {
+        let shown: String = longest.chars().take(30).collect();
+        let more = if shown.len() < longest.len() { "…" } else { "" };
+        error =
+            error.help(format!("the longest word of --append has {} bytes: {shown}{more}", longest.len()));
+    }
+    Err(error.help(format!("leave out {} bytes at least", length - COMMAND_LINE_LIMIT)).usage())
 }
 
 impl Machine {
@@ -417,6 +460,25 @@ mod tests {
         -chardev file,id=results,path=/run/one,,two/results.bin
         -device virtserialport,chardev=results,name=snaptrace.results
         ");
+    }
+
+    #[test]
+    fn a_command_line_that_is_too_long_is_told_with_its_parts() {
+        let usual = command_line(Boot::Fast, &["a=1".into()], &[]).len();
+        let check = |built_in: &str, length: usize| {
+            check_command_line(Boot::Fast, built_in, &["a=1".into()], &["x".repeat(length)])
+        };
+        let fits = COMMAND_LINE_LIMIT - usual - 1;
+        check("", fits).unwrap();
+        check("b=1", fits - 4).unwrap();
+        check_command_line(Boot::Fast, "", &[], &[]).unwrap();
+        let error = check("", fits + 1).unwrap_err();
+        let text = error.to_string();
+        assert!(error.is_usage() && text.contains("2048 bytes") && text.contains("takes 2047"), "{text}");
+        assert!(text.contains(&format!("{} of --append, 3 of the kernel's `append`", fits + 1)), "{text}");
+        assert!(text.contains("leave out 1 bytes") && !text.contains("CONFIG_CMDLINE"), "{text}");
+        let text = check("b=1", fits - 3).unwrap_err().to_string();
+        assert!(text.contains("3 of the kernel's CONFIG_CMDLINE"), "{text}");
     }
 
     #[test]

@@ -86,6 +86,8 @@ pub struct Ended {
     pub sign: Option<Sign>,
     /// Whether the kernel said it powers off.
     pub powered_off: bool,
+    /// Whether the kernel said nothing at all.
+    pub silent: bool,
     /// The time it took, without that in which it or this process was stopped.
     pub took: Duration,
     /// How long that was.
@@ -110,6 +112,11 @@ impl Ended {
             return Err((sign.verdict, why));
         }
         match &self.cut {
+            Some(Cut::Boot) if self.silent => {
+                let what = "init did not start in time, and the console is empty: the host is slow, or the \
+                            guest's memory too small for this kernel";
+                return Err((Verdict::BootTimeout, self.late(what)));
+            }
             Some(Cut::Boot) => return Err((Verdict::BootTimeout, self.late("init did not start in time"))),
             Some(Cut::Job) => return Err((Verdict::Timeout, self.late("the job did not end in time"))),
             Some(Cut::Flood) => {
@@ -244,6 +251,7 @@ pub fn boot(
         qemu_said: console::last_lines(&own_words, 1).pop(),
         sign: console::first_sign(&said),
         powered_off: console::powered_off(&said),
+        silent: said.is_empty(),
         took: watch.ran,
         stopped: started.elapsed().saturating_sub(watch.ran),
         waited,
@@ -449,6 +457,7 @@ mod tests {
             qemu_said: None,
             sign: None,
             powered_off: true,
+            silent: false,
             took: Duration::from_secs(150),
             stopped: Duration::ZERO,
             waited: Duration::ZERO,
@@ -465,6 +474,8 @@ mod tests {
         assert_eq!(verdict(Ended { whole: false, ..ended() }), Some(Verdict::LostChannel));
         assert_eq!(verdict(Ended { damage: Some("x".into()), ..ended() }), Some(Verdict::LostChannel));
         assert_eq!(verdict(Ended { whole: false, powered_off: false, ..ended() }), Some(Verdict::Rebooted));
+        let silent = Ended { cut: Some(Cut::Boot), silent: true, ..ended() }.judge().unwrap_err();
+        assert!(silent.0 == Verdict::BootTimeout && silent.1.contains("memory too small"), "{silent:?}");
         assert_eq!(verdict(Ended { qemu_status: Some(1), ..ended() }), Some(Verdict::QemuFailed));
         assert_eq!(verdict(Ended { qemu_status: None, ..ended() }), Some(Verdict::QemuFailed));
         assert_eq!(verdict(Ended { fatal: Some("x".into()), ..ended() }), Some(Verdict::GuestFailed));

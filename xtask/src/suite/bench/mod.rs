@@ -14,7 +14,7 @@ use std::thread;
 
 use xshell::Shell;
 
-use crate::cargo::cargo;
+use crate::cargo::{cargo, target_dir};
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::trace_cmd::TraceCmd;
@@ -38,7 +38,7 @@ fn cores() -> usize {
 fn release_build(h: &Harness) -> Result<std::path::PathBuf> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.sources);
-    let target = h.sources.join("target/bench");
+    let target = target_dir(&h.sources).join("bench");
     cargo(&sh)
         .args(["build", "--locked", "--release", "--package", "snaptrace", "--target-dir"])
         .arg(&target)

@@ -102,8 +102,8 @@ pub fn faults() -> Vec<Fault> {
         fault(
             "initramfs-too-large",
             "The initramfs is larger than the guest's memory.",
-            verdict(Verdict::QemuFailed),
-            30,
+            verdict(Verdict::OutOfMemory),
+            10,
             false,
             initramfs_too_large,
         ),
@@ -271,9 +271,10 @@ fn initramfs_too_large(stage: &Stage<'_>) -> Result<Scene> {
         .and_then(|file| file.set_len(80 << 20))
         .context(|| format!("cannot create {}", large.display()))?;
     let large = large.display().to_string();
-    let options = ["--memory", "64M", "--extra-file", &large, "--boot-timeout", "20"];
-    let scene = run(stage, &options, &["/extra/fault", "nothing"])?;
-    Ok(Scene { bundle: Some("run"), ..scene })
+    let options = ["--memory", "128M", "--extra-file", &large];
+    // It is said before anything boots.
+    let scene = run(stage, &options, &["/extra/fault", "nothing"])?.checked(nothing_is_left);
+    Ok(scene.saying(["128M of memory are too little", "help: give it more: --memory "]))
 }
 
 fn on_small_disk(stage: &Stage<'_>, kib: u64, command: &[&str]) -> Result<Scene> {

@@ -30,7 +30,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When it cannot be made.
     pub fn new(h: &'a Harness, tools: &'a Tools, target: Option<&'a Target>) -> Result<Stage<'a>> {
-        let folder = Scratch::new(&h.root.join("target/faults"), "stage-")?;
+        let folder = Scratch::new(&Harness::target_of(&h.root).join("faults"), "stage-")?;
         let stage = Stage { h, tools, target, folder };
         for name in ["bin", "cache", "tmp", "work/tests/cases", "work/tests/snapshots", "work/target/vm"] {
             let path = stage.path(name);
