@@ -41,7 +41,7 @@ static REPORTED: LazyLock<Regex> = LazyLock::new(|| {
 /// line of a report of a graph: its duration stands in a column of its own, after a mark where it is long.
 static REPORTED_GRAPH: LazyLock<Regex> = LazyLock::new(|| {
     regex(
-        r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\](?: \S{4,6})?) +(?<time>\d+\.\d{6}(?<ns>\d{3})?): (?<event>\w*graph\w*:) +(?<duration>[-+!#*@$ ]*\d[\d.]* us)? *\|(?<call>  .*)$",
+        r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\](?: \S{4,6})?|\d{1,3}[^\s\d]\S{3,5}) +(?<time>\d+\.\d{6}(?<ns>\d{3})?): (?<event>\w*graph\w*:) +(?<duration>[-+!#*@$ ]*\d[\d.]* us)? *\|(?<call>  .*)$",
     )
 });
 /// The same without what must vary.
@@ -478,6 +478,12 @@ mod tests {
         let hidden =
             "  sh-P1    [000] d..1.     *.******: funcgraph_entry:        *.*** us   |  vfs_read();\n";
         assert_eq!(normalise(flags), hidden);
+        // So has `report -l`, behind the number of the CPU.
+        let latency =
+            "     cat-81      0...1.    18.998996: funcgraph_entry:      + 10.560 us  |  mntget();\n";
+        let hidden =
+            "     cat-P1      0...1.     *.******: funcgraph_entry:        *.*** us   |  mntget();\n";
+        assert_eq!(normalise(latency), hidden);
         // Left of a graph, shown by another tracer.
         let left = "  sh-97    [000] ....  1025.700985:  0) + 25.518 us   |  }\n";
         assert_eq!(normalise(left), "  sh-P1    [000] ....     *.******:  0)   *.*** us    |  }\n");
