@@ -213,7 +213,7 @@ impl Guest {
             record: record.clone(),
             qemu: tools.qemu.clone(),
             ui: h.ui.clone(),
-            base,
+            base: Arc::new(base),
             programs_digest: digest_of(&ours, &archive)?,
             image_digest: kernel.vmlinux_sha256.clone(),
             wish,

@@ -526,6 +526,7 @@ mod tests {
             accel: super::super::Accel::Tcg,
             icount_shift: None,
             cpus: 1,
+            max_cpus: None,
             memory: 64,
             gdb: false,
             interactive: false,
