@@ -3,6 +3,7 @@
 //! A format file says where each field of an event stands and, as a C expression, how its text is
 //! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
 
+pub mod btf;
 pub mod expr;
 pub mod filter;
 pub mod filter_text;

@@ -42,7 +42,10 @@ impl<'a> Run<'a> {
     /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
     /// shows as they are keep its conversion, unless the last piece of the format was used before:
     /// trace-cmd's way, which looks for each field from where it found the one before.
-    pub fn fields(&self, program: Option<&Program>, out: &mut Vec<u8>) {
+    ///
+    /// With `addresses`, as trace-cmd has it since 3.3, the address of each function follows its name, and
+    /// an array without a declared size is empty.
+    pub fn fields(&self, program: Option<&Program>, addresses: bool, out: &mut Vec<u8>) {
         let pieces = program.map_or(&[][..], |program| &program.pieces);
         let mut from = 0;
         for (index, field) in self.event.fields.iter().enumerate().skip(self.event.common) {
@@ -54,8 +57,17 @@ impl<'a> Run<'a> {
             match shown {
                 Some((at, prefix, spec)) => {
                     out.extend_from_slice(prefix);
-                    self.conversion(spec, &[], &Expr::Field(index), out);
+                    let address = Some(self.value(field)).filter(|_| addresses && spec.is_function());
+                    if address.is_none_or(|address| self.context.symbols.find(address).is_some()) {
+                        self.conversion(spec, &[], &Expr::Field(index), out);
+                    }
+                    if let Some(address) = address {
+                        let _ = write!(out, " (0x{address:x})");
+                    }
                     from = at + 1;
+                }
+                None if addresses && field.array && field.size == 0 && !field.is_string() => {
+                    out.extend_from_slice(b"ARRAY[]");
                 }
                 None => self.field(field, out),
             }

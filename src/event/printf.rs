@@ -84,6 +84,11 @@ impl Spec {
         }
     }
 
+    /// Whether an address is printed as the function that it lies in.
+    pub fn is_function(&self) -> bool {
+        matches!(self.kind, Kind::Function { .. })
+    }
+
     /// Whether it prints text.
     pub fn is_text(&self) -> bool {
         self.kind == Kind::Text

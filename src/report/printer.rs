@@ -168,7 +168,9 @@ impl<'r> Printer<'r> {
             columns::right(&comm, 16, out);
             columns::pid(pid, out);
             columns::cpu(record.cpu, out);
-            if config.style == Style::TraceCmd33 {
+            if config.style.is_later() && config.raw_fields {
+                let _ = write!(out, "-0x{:x}", events.flags(order, record.data));
+            } else if config.style.is_later() {
                 out.push(b' ');
                 events.latency(order, record.data, out);
             }
@@ -225,11 +227,11 @@ impl<'r> Printer<'r> {
         let run = Run::new(event, record.data, self.context);
         let program = event.print(self.trace_cmd());
         match program {
-            _ if self.config.raw_fields => run.fields(program, &mut self.out),
+            _ if self.config.raw_fields => run.fields(program, self.config.style.is_later(), &mut self.out),
             Some(program) => run.print(program, &mut self.out),
             None => {
                 self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                run.fields(None, &mut self.out);
+                run.fields(None, false, &mut self.out);
             }
         }
         if run.is_short() {
