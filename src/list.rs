@@ -1,9 +1,14 @@
 //! `list`: what the kernel offers, each item on a line of its own.
 
+use std::fs;
+
 use regex_lite::Regex;
 
+use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
+use crate::event::btf::Btf;
 use crate::filter::Functions;
+use crate::metadata::TYPES;
 use crate::tracefs::Tracefs;
 use crate::{filter, options, tracers};
 
@@ -24,6 +29,8 @@ pub enum Kind {
     Compressions,
     /// Functions that can be traced, those that match the pattern.
     Functions(Option<String>),
+    /// The same with their parameters, as far as the kernel's types tell them.
+    Prototypes(Option<String>),
     /// Instances.
     Instances,
 }
@@ -54,14 +61,24 @@ pub fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
             Ok(text)
         }
         Kind::Compressions => Ok(lines(["none", "zlib", "zstd"])),
-        Kind::Functions(pattern) => {
+        Kind::Functions(pattern) | Kind::Prototypes(pattern) => {
             let search = Search::new(pattern.as_deref())?;
+            let types = if let Kind::Prototypes(_) = kind { Some(types()?) } else { None };
+            let prototype = |name: &str| {
+                let parameters = types.as_ref()?.parameters(name)?;
+                let declared: Vec<String> = parameters
+                    .iter()
+                    .map(|one| types.as_ref().map_or(String::new(), |types| types.declaration(one)))
+                    .collect();
+                Some(format!("({})", declared.join(", ")))
+            };
             let text = top.read("available_filter_functions")?;
             let functions = Functions::parse(&text);
             Ok(lines(functions.iter().filter(|function| search.finds(function.name)).map(|function| {
+                let parameters = prototype(function.name).unwrap_or_default();
                 match function.module {
-                    Some(module) => format!("{} [{module}]", function.name),
-                    None => function.name.to_string(),
+                    Some(module) => format!("{}{parameters} [{module}]", function.name),
+                    None => format!("{}{parameters}", function.name),
                 }
             })))
         }
@@ -72,6 +89,19 @@ pub fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
                 false => lines(names),
             })
         }
+    }
+}
+
+/// The types of the kernel itself; those of modules are elsewhere.
+fn types() -> Result<Btf> {
+    let failed = Error::new(format!("cannot read {TYPES}"));
+    let help = "the kernel needs CONFIG_DEBUG_INFO_BTF for it; without --proto functions are listed by name";
+    let order = if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
+    match fs::read(TYPES) {
+        Ok(bytes) => {
+            Btf::parse(bytes, order).ok_or_else(|| failed.help("it is not in the form that is known"))
+        }
+        Err(cause) => Err(failed.because(&cause).help(help)),
     }
 }
 

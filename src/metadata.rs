@@ -12,6 +12,10 @@ use crate::trace_dat::write::{Metadata, System};
 use crate::tracefs::{Instance, Tracefs};
 
 const KALLSYMS: &str = "/proc/kallsyms";
+/// The kernel's types.
+pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
+/// With these options functions are recorded with their arguments.
+const WITH_ARGUMENTS: [&str; 2] = ["options/func-args", "options/funcgraph-args"];
 const HEADER_PAGE: &str = "events/header_page";
 
 /// Everything that does not change by putting the kernel back; the rest is left empty:
@@ -61,6 +65,19 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
         trace_id: RandomState::new().hash_one(std::process::id()),
         ..Metadata::default()
     })
+}
+
+/// The kernel's types, if an instance records arguments, which they tell what they are; else nothing.
+///
+/// # Errors
+/// An option cannot be read. Without the types arguments are shown as registers.
+pub fn types_of_arguments(instance: &Instance) -> Result<Vec<u8>> {
+    for option in WITH_ARGUMENTS {
+        if instance.has(option) && instance.read_value(option)? == "1" {
+            return Ok(fs::read(TYPES).unwrap_or_default());
+        }
+    }
+    Ok(Vec::new())
 }
 
 /// Whether the kernel keeps its addresses from us, so that functions cannot be named.

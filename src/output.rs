@@ -112,6 +112,7 @@ pub(crate) fn passing(tracefs: &Tracefs, instance: &Instance) -> Result<Metadata
         cpu_stats,
         cpu_count: cpus.last().map_or(0, |last| last + 1),
         instance: instance.name().unwrap_or_default().to_string(),
+        btf: metadata::types_of_arguments(instance)?,
         ..Metadata::default()
     })
 }
@@ -160,6 +161,7 @@ impl Target {
             cpu_stats: passing.cpu_stats,
             cpu_count: passing.cpu_count,
             instance: passing.instance,
+            btf: passing.btf,
             date: passing.date,
             ..metadata::gather(tracefs, |_| true)?
         };

@@ -50,6 +50,7 @@ fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Resu
         clock: passing.clock,
         trace_clock: passing.trace_clock,
         cpu_count: passing.cpu_count,
+        btf: passing.btf,
         ..gathered
     };
     let mut file = Cursor::new(Vec::new());

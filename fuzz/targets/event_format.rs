@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
 use snaptrace::bytes::ByteOrder;
-use snaptrace::event::print::Run;
+use snaptrace::event::print::{Run, Way};
 use snaptrace::event::{Context, Events, Symbols};
 
 fuzz_target!(|data: &[u8]| {
@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
                 if let Some(program) = program {
                     run.print(program, &mut out);
                 }
-                run.fields(program, &mut out);
+                run.fields(program, Way::TraceCmd, &mut out);
             }
         }
     }

@@ -122,6 +122,7 @@ regular expression found anywhere in it, so a part of the name will do.
 Example:
   snaptrace list -t
   snaptrace list -f '^dev_attr'
+  snaptrace list -f vfs_open --proto
   snaptrace list -e 'sched:*'
   snaptrace list -e sched:sched_switch -F"
 )]
@@ -144,6 +145,9 @@ struct ListArgs {
     /// Functions that can be traced
     #[arg(short = 'f', group = "what", value_name = "PATTERN")]
     functions: Option<Option<String>>,
+    /// With -f, the parameters of each, where the kernel has BTF
+    #[arg(long, requires = "functions", conflicts_with_all = NO_FUNCTIONS)]
+    proto: bool,
     /// Instances
     #[arg(short = 'B', group = "what")]
     instances: bool,
@@ -177,6 +181,9 @@ struct StartArgs {
     #[arg(trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
+
+/// What `list` lists besides functions.
+const NO_FUNCTIONS: [&str; 6] = ["tracers", "options", "clocks", "events", "instances", "compressions"];
 
 /// What `list` lists besides events; a missing `-e` is not told beside one of these.
 const NO_EVENTS: [&str; 6] = ["tracers", "options", "clocks", "functions", "instances", "compressions"];
@@ -354,7 +361,7 @@ impl ListArgs {
         if let Some(pattern) = self.events {
             if self.fields { Kind::Fields(pattern) } else { Kind::Events(pattern) }
         } else if let Some(pattern) = self.functions {
-            Kind::Functions(pattern)
+            if self.proto { Kind::Prototypes(pattern) } else { Kind::Functions(pattern) }
         } else if self.options {
             Kind::Options
         } else if self.clocks {

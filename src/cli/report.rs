@@ -13,7 +13,7 @@ use clap::{ArgMatches, Args};
 use crate::error::{Error, Result};
 use crate::recording::{self, STDIN};
 use crate::report::about::{self, About};
-use crate::report::{self, Style, merged};
+use crate::report::{self, Returns, Style, merged};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Records of all CPUs are printed by time. A recording that is damaged or was
@@ -21,8 +21,10 @@ cut is printed as far as it goes, and the exit code is 1 then.
 
 -O takes parent (functions with ' <-- ' and their parent), offset (of the
 address in the function), indent=0 (functions not below their callers),
-fgraph:tailprint (the name where a function ends) and fgraph:depth; '=0'
-switches one off. Where trace-cmd's lines are printed, parent is off.
+fgraph:tailprint (the name where a function ends), fgraph:depth, and for what
+functions return, where that was recorded, fgraph:retval-skip, fgraph:retval-dec
+or fgraph:retval-hex; '=0' switches one off. Where trace-cmd's lines are
+printed, parent is off.
 
 A FILTER reads EVENTS or 'EVENTS: CONDITION'. EVENTS are SYSTEM/EVENT, or
 either alone, separated by commas, as regular expressions. A CONDITION
@@ -146,7 +148,8 @@ pub(super) struct ReportArgs {
     byte_order: bool,
     /// Whose lines are printed
     #[arg(long, value_name = "STYLE", value_parser = style, default_value = "snaptrace")]
-    #[arg(long_help = "Whose lines are printed: snaptrace, trace-cmd-3.1 or trace-cmd-3.3")]
+    #[arg(long_help = "Whose lines are printed: snaptrace, or those of trace-cmd-3.1,
+trace-cmd-3.3 or trace-cmd-3.4")]
     style: Style,
 }
 
@@ -172,7 +175,8 @@ fn style(text: &str) -> std::result::Result<Style, String> {
         "snaptrace" => Ok(Style::Snaptrace),
         "trace-cmd-3.1" => Ok(Style::TraceCmd31),
         "trace-cmd-3.3" => Ok(Style::TraceCmd33),
-        _ => Err("the styles are snaptrace, trace-cmd-3.1 and trace-cmd-3.3".into()),
+        "trace-cmd-3.4" => Ok(Style::TraceCmd34),
+        _ => Err("the styles are snaptrace, trace-cmd-3.1, trace-cmd-3.3 and trace-cmd-3.4".into()),
     }
 }
 
@@ -286,9 +290,17 @@ impl ReportArgs {
                 "offset" | "ftrace:offset" => config.offset = on,
                 "tailprint" | "fgraph:tailprint" => config.graph_tail = on,
                 "depth" | "fgraph:depth" => config.graph_depth = on,
+                "retval-skip" | "fgraph:retval-skip" if on => config.returns = Returns::Skip,
+                "retval-dec" | "fgraph:retval-dec" if on => config.returns = Returns::Decimal,
+                "retval-hex" | "fgraph:retval-hex" if on => config.returns = Returns::Hexadecimal,
+                "retval-skip" | "fgraph:retval-skip" | "retval-dec" | "fgraph:retval-dec" | "retval-hex"
+                | "fgraph:retval-hex" => config.returns = Returns::ByValue,
                 _ => {
                     return Err(Error::usage(format!("-O {name}: there is no such option of 'report'"))
-                        .help("the options are parent, offset, indent, fgraph:tailprint and fgraph:depth"));
+                        .help(
+                            "the options are parent, offset, indent, fgraph:tailprint, fgraph:depth, \
+                             fgraph:retval-skip, fgraph:retval-dec and fgraph:retval-hex",
+                        ));
                 }
             }
         }

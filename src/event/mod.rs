@@ -4,6 +4,7 @@
 //! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
 
 mod as_trace_cmd;
+pub mod btf;
 mod c;
 pub mod expr;
 pub mod filter;

@@ -10,6 +10,17 @@ use super::expr::{self, Expr, Flags, HexDump, Piece, Program};
 use super::printf::{Given, Spec};
 use super::{Context, Dynamic, Event, Field, pointed};
 
+/// Whose way of printing fields it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Our own.
+    Ours,
+    /// That of trace-cmd 3.1.
+    TraceCmd,
+    /// That of trace-cmd since 3.3.
+    LaterTraceCmd,
+}
+
 /// One record being printed.
 pub struct Run<'a> {
     event: &'a Event,
@@ -42,8 +53,10 @@ impl<'a> Run<'a> {
     /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
     /// shows as they are keep its conversion, unless the last piece of the format was used before:
     /// trace-cmd's way, which looks for each field from where it found the one before.
-    /// Otherwise fields without a size have the rest of the record, and a line has no line breaks.
-    pub fn fields(&self, program: Option<&Program>, as_trace_cmd: bool, out: &mut Vec<u8>) {
+    ///
+    /// In our own way fields without a size have the rest of the record, and a line has no line breaks. In
+    /// that of trace-cmd since 3.3 the address of each function follows its name.
+    pub fn fields(&self, program: Option<&Program>, way: Way, out: &mut Vec<u8>) {
         let pieces = program.map_or(&[][..], |program| &program.pieces);
         let mut from = 0;
         for (index, field) in self.event.fields.iter().enumerate().skip(self.event.common) {
@@ -56,12 +69,22 @@ impl<'a> Run<'a> {
             match shown {
                 Some((at, prefix, spec, value)) => {
                     out.extend_from_slice(prefix);
-                    self.conversion(spec, &[], value, out);
+                    let address =
+                        Some(self.value(field)).filter(|_| way == Way::LaterTraceCmd && spec.is_function());
+                    if address.is_none_or(|address| self.context.symbols.find(address).is_some()) {
+                        self.conversion(spec, &[], value, out);
+                    }
+                    if let Some(address) = address {
+                        let _ = write!(out, " (0x{address:x})");
+                    }
                     from = at + 1;
                 }
-                None => self.field(field, as_trace_cmd, out),
+                None if way == Way::LaterTraceCmd && field.array && field.size == 0 && !field.is_string() => {
+                    out.extend_from_slice(b"ARRAY[]");
+                }
+                None => self.field(field, way != Way::Ours, out),
             }
-            if !as_trace_cmd && out[start..].contains(&b'\n') {
+            if way == Way::Ours && out[start..].contains(&b'\n') {
                 let lines = out.split_off(start);
                 for byte in lines {
                     out.extend_from_slice(if byte == b'\n' { b"\\n" } else { std::slice::from_ref(&byte) });

@@ -114,6 +114,11 @@ impl Spec {
         self.of_kernel
     }
 
+    /// Whether an address is printed as the function that it lies in.
+    pub fn is_function(&self) -> bool {
+        matches!(self.kind, Kind::Function { .. })
+    }
+
     /// What its argument is.
     pub fn takes(&self) -> Given {
         match self.kind {

@@ -84,6 +84,12 @@ impl Symbols {
         None
     }
 
+    /// Where a function ends: at the next one's start, if there is one.
+    pub fn end_of(&self, symbol: Symbol<'_>) -> Option<u64> {
+        let map = self.map();
+        map.get(map.partition_point(|entry| entry.0 <= symbol.address)).map(|next| next.0)
+    }
+
     /// All functions by address, with their types left out.
     pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
         (0..self.map().len()).filter_map(|index| self.symbol(index))

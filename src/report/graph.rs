@@ -2,9 +2,10 @@
 
 use std::io::Write;
 
+use super::arguments;
 use super::plan::Plan;
 use super::printer::Printer;
-use super::{Style, columns};
+use super::{Returns, Style, columns};
 use crate::event::{Event, Field, Place};
 use crate::trace_dat::Record;
 
@@ -15,9 +16,20 @@ pub(super) struct CallFields {
     depth: Place,
     /// Call and return; an entry has none.
     times: [Option<Place>; 2],
+    /// What the function returned, in an exit of kernels that record it.
+    returned: Option<Place>,
+    /// Where the function returns to, in an entry that tells it.
+    caller: Option<Place>,
+    /// Where the arguments begin, in an entry that may have them.
+    arguments: Option<u32>,
 }
 
 impl CallFields {
+    /// Whether what functions return was recorded.
+    pub fn has_returns(&self) -> bool {
+        self.returned.is_some()
+    }
+
     /// `None` when a field is missing.
     pub fn find(event: &Event) -> Option<CallFields> {
         let place = |name: &str| event.field(name).map(Field::place);
@@ -25,6 +37,9 @@ impl CallFields {
             function: place("func")?,
             depth: place("depth")?,
             times: [place("calltime"), place("rettime")],
+            returned: place("retval"),
+            caller: place("retaddr"),
+            arguments: arguments::start(event),
         })
     }
 }
@@ -38,6 +53,8 @@ pub(super) struct Call {
     depth: u64,
     /// From the call to the return; 0 for an entry.
     pub duration: u64,
+    /// What the function returned; 0 where that was not recorded.
+    pub returned: u64,
 }
 
 impl Call {
@@ -54,6 +71,7 @@ impl Call {
             function: fields.function.number(order, record.data)?,
             depth: fields.depth.number(order, record.data)?,
             duration: time(end).wrapping_sub(time(call)),
+            returned: time(fields.returned),
         })
     }
 
@@ -67,15 +85,116 @@ impl Call {
 impl Printer<'_> {
     /// Appends the text of an entry, and of its exit when that follows at once, after `leaf`
     /// nanoseconds.
-    pub(super) fn graph_entry(&mut self, entry: &Call, leaf: Option<u64>) {
+    pub(super) fn graph_entry(
+        &mut self,
+        entry: &Call,
+        leaf: Option<(u64, u64)>,
+        fields: &CallFields,
+        record: &Record<'_>,
+    ) {
         match leaf {
-            Some(duration) => self.duration(duration),
+            Some((duration, _)) => self.duration(duration),
             None => self.out.extend_from_slice(b"             |  "),
         }
         self.depth(entry);
-        self.graph_function(entry.function);
-        self.out.extend_from_slice(if leaf.is_some() { b"();" } else { b"() {" });
-        self.depth_note(entry);
+        let returned = leaf.map(|(_, returned)| returned).filter(|_| self.shows_returns());
+        let caller = fields.caller.and_then(|place| place.number(self.context.order, record.data));
+        if returned.is_none() && caller.is_none() && fields.arguments.is_none() {
+            self.graph_function(entry.function);
+            self.out.extend_from_slice(if leaf.is_some() { b"();" } else { b"() {" });
+            return self.depth_note(entry);
+        }
+        let own = !self.trace_cmd();
+        let caller = caller.filter(|caller| own || self.symbol(*caller).is_some());
+        let is_named = self.symbol(entry.function).is_some();
+        let later = own || self.config.style == Style::TraceCmd34;
+        // trace-cmd 3.4 loses the name of what has none.
+        if is_named || caller.is_some() || leaf.is_some() || self.config.style != Style::TraceCmd34 {
+            self.graph_function(entry.function);
+            self.out.push(b'(');
+        }
+        if later && is_named {
+            self.arguments(entry.function, fields.arguments, record);
+        }
+        self.out.push(b')');
+        match (leaf.is_some(), own) {
+            (true, _) => self.out.push(b';'),
+            (false, true) => {
+                self.out.extend_from_slice(b" {");
+                self.caller(caller, " /* <-", " */");
+            }
+            (false, false) => {
+                self.caller(caller, " /* <-", " */");
+                self.out.extend_from_slice(b" {");
+            }
+        }
+        if !own {
+            self.depth_note(entry);
+        }
+        if leaf.is_some() {
+            match own {
+                false => self.caller(caller, " /* <-", " */"),
+                true if returned.is_some() || caller.is_some() => {
+                    self.out.extend_from_slice(b" /*");
+                    self.caller(caller, " <-", "");
+                    self.returned(returned);
+                    self.out.extend_from_slice(b" */");
+                }
+                true => {}
+            }
+        }
+        if own {
+            self.depth_note(entry);
+        } else {
+            self.returned(returned);
+        }
+    }
+
+    /// Appends where a function returns to.
+    fn caller(&mut self, caller: Option<u64>, before: &str, behind: &str) {
+        let Some(caller) = caller else { return };
+        self.out.extend_from_slice(before.as_bytes());
+        let symbol = self.symbol(caller);
+        let _ = match (symbol, self.trace_cmd()) {
+            (Some(symbol), true) => write!(self.out, "{}", symbol.name),
+            // With the offset and the size, as the kernel has it.
+            (Some(symbol), false) => {
+                let size = self.context.symbols.end_of(symbol).unwrap_or(caller) - symbol.address;
+                write!(self.out, "{}+0x{:x}/0x{size:x}", symbol.name, caller - symbol.address)
+            }
+            (None, _) => write!(self.out, "0x{caller:x}"),
+        };
+        self.out.extend_from_slice(behind.as_bytes());
+    }
+
+    /// Whether return values were recorded and are printed.
+    fn shows_returns(&self) -> bool {
+        self.plan.has_returns
+            && self.config.returns != Returns::Skip
+            && self.config.style != Style::TraceCmd31
+    }
+
+    /// Appends what a function returned. What looks like an error code is a decimal number.
+    fn returned(&mut self, returned: Option<u64>) {
+        let Some(returned) = returned else { return };
+        let own = !self.trace_cmd();
+        let is_error = |value: u64| value >= (-4095_i64) as u64;
+        // A function that returns an int leaves the upper half as it was.
+        let value = match own && self.context.long_size == 8 && returned >> 31 == 1 {
+            true => returned as u32 as i32 as u64,
+            false => returned,
+        };
+        let decimal = match self.config.returns {
+            Returns::ByValue => is_error(value),
+            Returns::Decimal => true,
+            Returns::Hexadecimal | Returns::Skip => false,
+        };
+        let (before, behind) = if own { (" ret=", "") } else { (" (ret=", ")") };
+        let _ = match decimal {
+            true if own => write!(self.out, "{before}{}{behind}", value as i64),
+            true => write!(self.out, "{before}{}{behind}", returned as i64),
+            false => write!(self.out, "{before}0x{returned:x}{behind}"),
+        };
     }
 
     /// Appends the text of an exit that is not part of its entry's line.
@@ -83,12 +202,25 @@ impl Printer<'_> {
         self.duration(exit.duration);
         self.depth(exit);
         self.out.push(b'}');
+        let returned = Some(exit.returned).filter(|_| self.shows_returns());
+        if returned.is_some() && !self.trace_cmd() {
+            self.out.extend_from_slice(b" /* ");
+            self.graph_function(exit.function);
+            self.returned(returned);
+            self.out.extend_from_slice(b" */");
+            return self.depth_note(exit);
+        }
         if self.config.graph_tail {
+            // trace-cmd ends the line where it has no name.
+            if self.trace_cmd() && self.symbol(exit.function).is_none() {
+                return;
+            }
             self.out.extend_from_slice(b" /* ");
             self.graph_function(exit.function);
             self.out.extend_from_slice(b" */");
         }
         self.depth_note(exit);
+        self.returned(returned);
     }
 
     fn depth(&mut self, call: &Call) {

@@ -2,15 +2,18 @@
 
 use std::io::Write;
 
+use super::Style;
+use super::arguments;
 use super::columns;
 use super::futex::futex;
 use super::graph::{Call, CallFields};
 use super::lines::{Around, Line};
 use super::printer::Printer;
 use crate::bytes::ByteOrder;
+use crate::event::expr::{Expr, Piece};
 use crate::event::print::until_nul;
 use crate::event::{Event, Field, Place};
-use crate::trace_dat::Record;
+use crate::trace_dat::{Reader, Record};
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +40,16 @@ pub(super) enum Handler {
 pub(super) struct FunctionFields {
     pub function: Place,
     pub caller: Place,
+    /// Where the arguments begin, if there may be some.
+    arguments: Option<u32>,
 }
 
 impl FunctionFields {
     /// `None` when a field is missing.
     fn find(event: &Event) -> Option<FunctionFields> {
         let place = |name: &str| event.field(name).map(Field::place);
-        Some(FunctionFields { function: place("ip")?, caller: place("parent_ip")? })
+        let (function, caller) = (place("ip")?, place("parent_ip")?);
+        Some(FunctionFields { function, caller, arguments: arguments::start(event) })
     }
 
     /// The addresses of the function and of its caller.
@@ -64,7 +70,9 @@ pub(super) fn kernel_format(event: &Event) -> Handler {
 pub(super) fn handler(event: &Event) -> Handler {
     match (event.system.as_str(), event.name.as_str()) {
         ("ftrace", "function") => FunctionFields::find(event).map_or(Handler::None, Handler::Function),
-        ("ftrace", "funcgraph_entry") => CallFields::find(event).map_or(Handler::None, Handler::GraphEntry),
+        ("ftrace", "funcgraph_entry" | "fgraph_retaddr_entry") => {
+            CallFields::find(event).map_or(Handler::None, Handler::GraphEntry)
+        }
         ("ftrace", "funcgraph_exit") => CallFields::find(event).map_or(Handler::None, Handler::GraphExit),
         ("ftrace", "kernel_stack") => Handler::KernelStack,
         ("ftrace", "raw_data") => Handler::RawData,
@@ -87,6 +95,50 @@ pub(super) fn handler(event: &Event) -> Handler {
     }
 }
 
+/// The letters of a process' states by their bits, as the recording's kernel has them: trace-cmd takes
+/// them from the flags that the print format of a switch names.
+pub(super) fn states(reader: &Reader) -> Vec<u8> {
+    let switch = reader.events().iter().find(|event| event.system == "sched" && event.name == "sched_switch");
+    let named = switch.and_then(|event| {
+        let field = event.fields.iter().position(|field| field.name == "prev_state")?;
+        let pieces = &event.print(true)?.pieces;
+        pieces.iter().find_map(|piece| match piece {
+            Piece::Print { value, .. } => flags_of(value, field),
+            Piece::Text(_) => None,
+        })
+    });
+    let Some(named) = named else { return b"SDTtXZPI".to_vec() };
+    let mut letters = Vec::new();
+    for (bit, name) in named {
+        let bit = bit.filter(|bit| *bit != 0).map(u64::trailing_zeros).filter(|bit| *bit < 32);
+        let (Some(bit), Some(letter)) = (bit, name.first().copied()) else { continue };
+        letters.resize(letters.len().max(bit as usize + 1), 0);
+        letters[bit as usize] = letter;
+    }
+    // It ends where a bit has none.
+    until_nul(&letters).to_vec()
+}
+
+/// The names of the first flags in an expression that are those of a field.
+fn flags_of(value: &Expr, field: usize) -> Option<&[(Option<u64>, Vec<u8>)]> {
+    match value {
+        Expr::Flags(of, flags) => is_of(of, field).then_some(&flags.names),
+        Expr::Choice(condition, then, otherwise) => {
+            [condition, then, otherwise].into_iter().find_map(|part| flags_of(part, field))
+        }
+        Expr::Binary(_, left, right) => flags_of(left, field).or_else(|| flags_of(right, field)),
+        _ => None,
+    }
+}
+
+fn is_of(value: &Expr, field: usize) -> bool {
+    match value {
+        Expr::Field(of) => *of == field,
+        Expr::Binary(_, left, right) => is_of(left, field) || is_of(right, field),
+        _ => false,
+    }
+}
+
 impl Printer<'_> {
     /// Appends the text that this program has of its own for an event; false when the print
     /// format is to follow.
@@ -102,8 +154,11 @@ impl Printer<'_> {
             Handler::Function(fields) => self.function(fields, line, record).is_some(),
             Handler::GraphEntry(fields) => match Call::read(fields, self.plan, record) {
                 Some(entry) => {
-                    let leaf = if let Around::Leaf(duration) = line.around { Some(duration) } else { None };
-                    self.graph_entry(&entry, leaf);
+                    let leaf = match line.around {
+                        Around::Leaf(duration, returned) => Some((duration, returned)),
+                        _ => None,
+                    };
+                    self.graph_entry(&entry, leaf, fields, record);
                     true
                 }
                 None => false,
@@ -145,6 +200,9 @@ impl Printer<'_> {
             columns::blanks(depth * 3, &mut self.out);
         }
         self.function_name(function);
+        if fields.arguments.is_some() && matches!(self.config.style, Style::Snaptrace | Style::TraceCmd34) {
+            self.arguments_in_brackets(function, fields.arguments, record);
+        }
         if self.config.parent.unwrap_or(!self.trace_cmd()) {
             self.out.extend_from_slice(b" <-- ");
             self.function_name(caller);
@@ -203,7 +261,8 @@ impl Printer<'_> {
             let _ = write!(self.out, "[{}] ", priority as i32);
         }
         if let Some(state) = self.value(record, event, "prev_state") {
-            self.state(state);
+            let states = self.plan.states.as_deref();
+            self.state(state, states.unwrap_or(b"SDTtZXxW"));
         }
         self.out.extend_from_slice(b" ==> ");
         let next = self.value(record, event, "next_pid")?;
@@ -215,9 +274,9 @@ impl Printer<'_> {
         Some(())
     }
 
-    fn state(&mut self, state: u64) {
+    fn state(&mut self, state: u64, letters: &[u8]) {
         let start = self.out.len();
-        for (bit, letter) in b"SDTtZXxW".iter().enumerate() {
+        for (bit, letter) in letters.iter().enumerate() {
             if state >> bit & 1 != 0 {
                 if self.out.len() > start {
                     self.out.push(b'|');

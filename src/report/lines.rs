@@ -43,8 +43,8 @@ pub(super) enum Around {
     Depth(usize),
     /// How long a process that goes on now has waited since it was woken, in nanoseconds.
     Latency(u64),
-    /// The next record ends this call, after so many nanoseconds.
-    Leaf(u64),
+    /// The next record ends this call: after so many nanoseconds, and with this value, if any.
+    Leaf(u64, u64),
 }
 
 /// Lines that follow each other, with their records.
@@ -64,11 +64,11 @@ impl Batch {
         self.lines.len() >= LINES || self.bytes.len() >= BYTES
     }
 
-    /// Ends the call that the last line begins, after so many nanoseconds.
+    /// Ends the call that the last line begins.
     #[inline]
-    pub fn end_call(&mut self, duration: u64) {
+    pub fn end_call(&mut self, exit: &Call) {
         if let Some(line) = self.lines.last_mut() {
-            line.around = Around::Leaf(duration);
+            line.around = Around::Leaf(exit.duration, exit.returned);
         }
     }
 
@@ -157,9 +157,9 @@ impl<'r> Lines<'r> {
             let Some(call) = self.maker.line(&record, batch) else { continue };
             match run.get(at) {
                 Some(next) => {
-                    if let Some(duration) = leaf(plan, &call, &next) {
+                    if let Some(exit) = leaf(plan, &call, &next) {
                         at += 1;
-                        batch.end_call(duration);
+                        batch.end_call(&exit);
                     }
                 }
                 None => open = Some(call),
@@ -169,10 +169,10 @@ impl<'r> Lines<'r> {
         self.records.take(stream, at);
         if let Some(call) = open
             && let Some(next) = self.records.peek(buffer)
-            && let Some(duration) = leaf(plan, &call, &next)
+            && let Some(exit) = leaf(plan, &call, &next)
         {
             self.records.skip();
-            batch.end_call(duration);
+            batch.end_call(&exit);
         }
         true
     }
@@ -275,12 +275,12 @@ impl<'r> Maker<'r> {
     }
 }
 
-/// How long a call took, if the record ends it.
+/// The end of a call, if the record is that.
 #[inline(always)]
-pub(super) fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<u64> {
+pub(super) fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<Call> {
     let event = plan.reader.events().of(plan.context.order, next.data);
     let Handler::GraphExit(fields) = plan.handler(event) else { return None };
-    Call::read(fields, plan, next).filter(|exit| exit.ends(call)).map(|exit| exit.duration)
+    Call::read(fields, plan, next).filter(|exit| exit.ends(call))
 }
 
 /// Remembers the commands that the fields of these names, pid and command, tell.

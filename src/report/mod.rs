@@ -1,6 +1,7 @@
 //! The text of a recording, as `trace-cmd report` prints it; pure.
 
 pub mod about;
+mod arguments;
 mod binary_print;
 mod columns;
 mod comms;
@@ -33,8 +34,31 @@ pub enum Style {
     Snaptrace,
     /// The bytes of trace-cmd 3.1.6.
     TraceCmd31,
-    /// Those with the latency flags of later versions.
+    /// Those of 3.3: latency flags, the kernel's letters of states, return values.
     TraceCmd33,
+    /// Those of 3.4: also the arguments of functions, and where they return to.
+    TraceCmd34,
+}
+
+impl Style {
+    /// Whether these are the lines of trace-cmd 3.3 or later.
+    pub(crate) fn is_later(self) -> bool {
+        matches!(self, Style::TraceCmd33 | Style::TraceCmd34)
+    }
+}
+
+/// How the return values of a graph are printed, where they were recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Returns {
+    /// Error codes as decimal numbers, all others as hexadecimal ones.
+    #[default]
+    ByValue,
+    /// As decimal numbers.
+    Decimal,
+    /// As hexadecimal numbers.
+    Hexadecimal,
+    /// Not at all.
+    Skip,
 }
 
 /// What is printed, and how.
@@ -66,6 +90,8 @@ pub struct Config {
     pub graph_tail: bool,
     /// Graphs with the depth of each function.
     pub graph_depth: bool,
+    /// Return values in graphs.
+    pub returns: Returns,
     /// Only these CPUs; all when empty.
     pub cpus: Vec<u32>,
     /// Only records of, or about, these pids; all when empty, and together with `comms`.

@@ -217,9 +217,9 @@ impl<'p> Passes<'p> {
         let mut taken = 1;
         if let Some(call) = self.maker.line(&record, &mut self.batch)
             && let Some((of, at)) = next
-            && let Some(duration) = self.streams[of].record(at).and_then(|next| leaf(plan, &call, &next))
+            && let Some(exit) = self.streams[of].record(at).and_then(|next| leaf(plan, &call, &next))
         {
-            self.batch.end_call(duration);
+            self.batch.end_call(&exit);
             // It ends a call of its own CPU.
             taken = 2;
         }

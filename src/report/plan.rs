@@ -15,6 +15,10 @@ pub(super) struct Plan<'r> {
     pub config: &'r Config,
     /// How each event is printed, by its index.
     handlers: Vec<Handler>,
+    /// The letters of a process' states by their bits, where trace-cmd takes them from the recording.
+    pub states: Option<Vec<u8>>,
+    /// Whether graphs have what functions returned.
+    pub has_returns: bool,
     selection: Selection,
     /// The recording's own name where several are printed together.
     pub label: Option<String>,
@@ -36,18 +40,29 @@ impl<'r> Plan<'r> {
         let handler = |event: &Event| match (config.raw_fields, config.kernel_formats) {
             (true, _) => Handler::None,
             (_, true) => handlers::kernel_format(event),
+            // Earlier ones do not know these calls.
+            _ if event.name == "fgraph_retaddr_entry"
+                && matches!(config.style, Style::TraceCmd31 | Style::TraceCmd33) =>
+            {
+                handlers::kernel_format(event)
+            }
             _ => handlers::handler(event),
         };
+        let handlers: Vec<Handler> = reader.events().iter().map(handler).collect();
+        let returns =
+            |handler: &Handler| matches!(handler, Handler::GraphExit(fields) if fields.has_returns());
         Ok(Plan {
             reader,
             context: reader.context(),
             config,
-            handlers: reader.events().iter().map(handler).collect(),
+            states: config.style.is_later().then(|| handlers::states(reader)),
+            has_returns: handlers.iter().any(returns),
+            handlers,
             selection: Selection::new(reader, config)?,
             label: None,
             name_width: reader.buffers().iter().map(|buffer| buffer.name.len()).max().unwrap_or(0),
             seconds: in_seconds(reader, config),
-            varies: config.latency || config.time_difference || config.style == Style::TraceCmd33,
+            varies: config.latency || config.time_difference || config.style.is_later(),
             shows_what_follows: config.raw_fields && config.style != Style::Snaptrace,
             comms: Comms::new(reader.cmdlines(), config.style),
         })

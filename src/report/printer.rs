@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::wakeups::microseconds;
 use super::{Config, Style};
 use crate::error::Error;
-use crate::event::print::Run;
+use crate::event::print::{Run, Way};
 use crate::event::{Context, Event, Symbol};
 use crate::ring_buffer::Missed;
 use crate::trace_dat::Record;
@@ -114,6 +114,14 @@ impl<'r> Printer<'r> {
         self.config.style != Style::Snaptrace
     }
 
+    fn fields_way(&self) -> Way {
+        match self.config.style {
+            Style::Snaptrace => Way::Ours,
+            style if style.is_later() => Way::LaterTraceCmd,
+            _ => Way::TraceCmd,
+        }
+    }
+
     /// Appends everything before an event's text.
     fn line_head(&mut self, line: &Line, record: &Record<'_>, event: Option<&Event>) {
         let config = self.config;
@@ -168,7 +176,9 @@ impl<'r> Printer<'r> {
             columns::right(&comm, 16, out);
             columns::pid(pid, out);
             columns::cpu(record.cpu, out);
-            if config.style == Style::TraceCmd33 {
+            if config.style.is_later() && config.raw_fields {
+                let _ = write!(out, "-0x{:x}", events.flags(order, record.data));
+            } else if config.style.is_later() {
                 out.push(b' ');
                 events.latency(order, record.data, out);
             }
@@ -228,12 +238,14 @@ impl<'r> Printer<'r> {
             _ if self.config.raw_fields => {
                 // That of trace_printk is only a stand-in.
                 let program = program.filter(|_| handlers::kernel_format(event) == Handler::None);
-                run.fields(program, self.trace_cmd(), &mut self.out);
+                run.fields(program, self.fields_way(), &mut self.out);
             }
             Some(program) => run.print(program, &mut self.out),
             None => {
                 self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                run.fields(None, self.trace_cmd(), &mut self.out);
+                // Not even later versions tell addresses there.
+                let way = if self.trace_cmd() { Way::TraceCmd } else { Way::Ours };
+                run.fields(None, way, &mut self.out);
             }
         }
         if run.is_short() {

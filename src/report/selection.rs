@@ -34,7 +34,7 @@ impl Selection {
         let all = config.pids.is_empty() && config.comms.is_empty();
         let grouping = match config.style {
             Style::Snaptrace => Grouping::AsC,
-            Style::TraceCmd31 | Style::TraceCmd33 => Grouping::LeftToRight,
+            Style::TraceCmd31 | Style::TraceCmd33 | Style::TraceCmd34 => Grouping::LeftToRight,
         };
         let compile = |texts: &[String]| -> Result<Vec<Filter>> {
             texts.iter().map(|text| Filter::compile(text, reader.events(), grouping)).collect()

@@ -197,6 +197,7 @@ impl Outline {
                 id::KALLSYMS => metadata.kallsyms = with_u32(&mut cursor)?,
                 id::PRINTK => metadata.printk_formats = with_u32(&mut cursor)?,
                 id::CMDLINES => metadata.cmdlines = with_u64(&mut cursor)?,
+                id::BTF => metadata.btf = section.body.clone(),
                 id::OPTIONS => {
                     while cursor.left() > 0 {
                         let id = cursor.u16()?;

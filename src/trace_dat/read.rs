@@ -1,7 +1,7 @@
 //! A file's header, options and sections; its records are [`super::Records`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use super::compression::Compression;
@@ -11,6 +11,7 @@ use super::records::Records;
 use super::{MAGIC, id, sections};
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
+use crate::event::btf::Btf;
 use crate::event::{Context, Events, Symbols};
 use crate::ring_buffer::Layout;
 
@@ -76,6 +77,8 @@ pub struct Reader {
     context: Context,
     cmdlines: HashMap<i32, Vec<u8>>,
     cpus: u32,
+    /// Where the kernel's types are, read when they are first needed.
+    btf: (Option<u64>, OnceLock<Option<Btf>>),
     options: Options,
     /// Offset of the first section; version 6 has none.
     first_section: Option<u64>,
@@ -207,6 +210,7 @@ impl Reader {
             context,
             cmdlines: HashMap::new(),
             cpus: 0,
+            btf: Default::default(),
             options: Options::default(),
             first_section: None,
         };
@@ -334,6 +338,7 @@ impl Reader {
         }
         let mut offsets = std::mem::take(&mut self.options.sections);
         let kallsyms = offsets.remove(&id::KALLSYMS);
+        self.btf.0 = offsets.remove(&id::BTF);
         let input = Arc::clone(&self.input);
         let sections = Sections { input: &*input, order, compression: self.compression };
         let mut layout = None;
@@ -389,6 +394,7 @@ impl Reader {
                 | id::FTRACE_FORMATS
                 | id::EVENT_FORMATS
                 | id::KALLSYMS
+                | id::BTF
                 | id::PRINTK
                 | id::CMDLINES => drop(self.options.sections.insert(id, option.u64()?)),
                 _ => self.option(id, option)?,
@@ -513,6 +519,13 @@ impl Reader {
     /// Commands by pid.
     pub fn cmdlines(&self) -> &HashMap<i32, Vec<u8>> {
         &self.cmdlines
+    }
+
+    /// The kernel's types, where the recording has them and they can be read.
+    pub fn btf(&self) -> Option<&Btf> {
+        let (offset, btf) = &self.btf;
+        let read = || self.sections().read(id::BTF, (*offset)?).ok();
+        btf.get_or_init(|| Btf::parse(read()?.body, self.order())).as_ref()
     }
 
     /// The number of CPUs of the recorded machine.

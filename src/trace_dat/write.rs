@@ -95,6 +95,8 @@ pub struct Metadata {
     pub printk_formats: Vec<u8>,
     /// `saved_cmdlines`.
     pub cmdlines: Vec<u8>,
+    /// The kernel's types, where functions were recorded with their arguments; version 7 only.
+    pub btf: Vec<u8>,
     /// `trace_clock`, the clock in use in brackets.
     pub trace_clock: String,
     /// The name of the clock in use.
@@ -388,6 +390,10 @@ impl<W: Write + Seek> File7<'_, W> {
         ] {
             let offset = self.section(id, name, &body.bytes)?;
             options.option(id, &new().u64(offset).bytes)?;
+        }
+        if !metadata.btf.is_empty() {
+            let offset = self.section(id::BTF, "BTF", &metadata.btf)?;
+            options.option(id::BTF, &new().u64(offset).bytes)?;
         }
         options.options(metadata)?;
         options.option(id::CPUCOUNT, &new().u32(metadata.cpu_count).bytes)?;

@@ -1,10 +1,24 @@
 #!/bin/sh
-# Writes what trace-cmd 3.1.6 prints of each recording; see README.md. On any machine.
+# Writes what trace-cmd 3.1.6 prints of each recording; see README.md. On any machine. With
+# TRACE_CMD_3_4=PROGRAM it writes what that, the real 3.4, prints.
 set -e
 cd "$(dirname "$0")"
+if [ -n "$TRACE_CMD_3_4" ]; then
+    for file in *.dat; do
+        "$TRACE_CMD_3_4" report "$file" > "${file%.dat}.3.4.txt"
+    done
+    for base in debian-6.1-events debian-7-args-function debian-7-args-graph debian-7-btf-graph returns; do
+        "$TRACE_CMD_3_4" report -l "$base.dat" > "$base.3.4.latency.txt"
+        "$TRACE_CMD_3_4" report -R "$base.dat" > "$base.3.4.raw.txt"
+        "$TRACE_CMD_3_4" report -N "$base.dat" > "$base.3.4.kernel.txt"
+        "$TRACE_CMD_3_4" report -O parent -O offset "$base.dat" > "$base.3.4.parent.txt"
+    done
+    exit
+fi
 for file in *.dat; do
     case $file in
     *zlib.dat) continue ;; # trace-cmd is mostly built without zlib
+    debian-7-* | returns.dat) continue ;; # 3.1.6 knows nothing of what these are for
     esac
     trace-cmd report "$file" > "${file%.dat}.txt"
 done

@@ -1,7 +1,8 @@
 //! trace-cmd, the referee of `report` and `record`: the host's, else one unpacked into the cache.
 //!
 //! It is held to one version, since the text of a report differs from version to version. Debian's
-//! of that version cannot read zlib; a later one stands in for it there.
+//! of that version cannot read zlib; a later one stands in for it there. The latest, whose text has a
+//! style of its own, is compared while Debian's sid has it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +24,9 @@ const PACKAGES: [&str; 4] = ["trace-cmd", "libtracefs1", "libtraceevent1", "libt
 /// A version that reads zlib, and the release of Debian that has it.
 pub const VERSION_WITH_ZLIB: &str = "3.3.1";
 const SUITE_WITH_ZLIB: &str = "trixie";
+/// The latest version whose text `snaptrace report` prints, and the release of Debian that has it.
+pub const LATEST: &str = "3.4.0";
+const SUITE_WITH_LATEST: &str = "sid";
 /// Raised when an entry changes in form.
 const FORMAT: u32 = 1;
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
@@ -116,15 +120,28 @@ pub fn get(h: &Harness) -> Result<TraceCmd> {
 /// # Errors
 /// It cannot be fetched, or does not run here.
 pub fn with_zlib(h: &Harness) -> Result<PathBuf> {
-    let key = format!("trace-cmd-{VERSION_WITH_ZLIB}-{FORMAT}");
+    with_loader(h, VERSION_WITH_ZLIB, SUITE_WITH_ZLIB)
+}
+
+/// A trace-cmd of [`LATEST`] from Debian's packages: the program to start.
+///
+/// # Errors
+/// It cannot be fetched, as once sid has another version, or does not run here.
+pub fn latest(h: &Harness) -> Result<PathBuf> {
+    with_loader(h, LATEST, SUITE_WITH_LATEST).map_err(|error| error.verdict(Verdict::Unavailable))
+}
+
+/// A version from a later Debian than the host's, with all it needs.
+fn with_loader(h: &Harness, version: &str, suite: &str) -> Result<PathBuf> {
+    let key = format!("trace-cmd-{version}-{FORMAT}");
     let entry = h.cache.fill(&h.ui, "tools", &key, |dir| {
-        h.ui.say(format!("unpacking trace-cmd {VERSION_WITH_ZLIB}, which reads zlib, into the cache"));
-        let apt = Apt::open(h, SUITE_WITH_ZLIB, "")?;
+        h.ui.say(format!("unpacking trace-cmd {version} into the cache"));
+        let apt = Apt::open(h, suite, "")?;
         for deb in apt.download_with_dependencies(h, "trace-cmd")? {
             apt::unpack(&deb, &dir.join("package"))?;
             cache::remove(&deb)?;
         }
-        finish(dir, WRAPPER_WITH_LOADER, VERSION_WITH_ZLIB)
+        finish(dir, WRAPPER_WITH_LOADER, version)
     })?;
     Ok(entry.join("trace-cmd"))
 }

@@ -124,7 +124,7 @@ fn the_tracer_imports_one_way() {
         ("filter_files", "error filter tracefs"),
         ("check", "error tracefs tracers"),
         ("control", "error filter_files options tracefs"),
-        ("list", "error filter options tracefs tracers"),
+        ("list", "bytes error event filter metadata options tracefs tracers"),
         ("stat", "error filter_files options tracefs"),
         ("start", "command error events filter filter_files journal options session tracefs tracers"),
         ("events", "error filter tracefs"),

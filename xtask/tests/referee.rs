@@ -3,7 +3,8 @@
 //! A guest of each reference kernel at hand (of all usual ones with `SNAPTRACE_ALL_KERNELS=1`) makes
 //! them, with one CPU and with two, by `snaptrace record` and by `trace-cmd record`. A guest with two
 //! CPUs has the host for itself meanwhile. Debian's trace-cmd 3.1.6 cannot read zlib: of such a file
-//! our other style is compared with a later trace-cmd. Where a kernel or trace-cmd cannot be had the
+//! our other style is compared with a later trace-cmd. Some recordings are compared with 3.4, too, while
+//! Debian has it. Where a kernel or trace-cmd cannot be had the
 //! trials are ignored, which is told and is not a pass.
 
 use std::collections::BTreeMap;
@@ -86,6 +87,9 @@ left_out=${left_out:+-v $left_out}
 /// The recording that takes a trace-cmd with zlib.
 const ZLIB: &str = "zlib";
 
+/// What is compared with trace-cmd 3.4, too.
+const BY_LATEST: [&str; 4] = ["stack", "graph-depth", "events", "their-function"];
+
 /// The host's processors. Two CPUs under TCG need both of them, or the guest's kernel sees one of its
 /// own stall: whoever boots such a guest takes this alone.
 static HOST: RwLock<()> = RwLock::new(());
@@ -117,6 +121,7 @@ fn main() -> ExitCode {
     let recorder = fetches.then(|| trace_cmd::get(&h)).and_then(told).map(Arc::new);
     let exact = recorder.as_ref().map(|found| Referee::of_the_text(found.program.clone()));
     let with_zlib = fetches.then(|| trace_cmd::with_zlib(&h)).and_then(told).map(Referee::with_zlib);
+    let latest = fetches.then(|| trace_cmd::latest(&h)).and_then(told).map(Referee::latest);
     let mut trials = Vec::new();
     for (kernel, at_hand) in kernels {
         if !at_hand {
@@ -129,6 +134,15 @@ fn main() -> ExitCode {
                 let referee = if *name == ZLIB { with_zlib.clone() } else { exact.clone() };
                 let ignored = !at_hand || recorder.is_none() || referee.is_none();
                 let trial = Trial::test(format!("{kernel}, {cpus} CPUs: {name}"), move || {
+                    let (recorder, referee) = recorder.zip(referee).ok_or("there is no trace-cmd")?;
+                    compare(&guest, name, &recorder, &referee)
+                });
+                trials.push(trial.with_ignored_flag(ignored));
+            }
+            for name in BY_LATEST {
+                let (guest, recorder, referee) = (guest.clone(), recorder.clone(), latest.clone());
+                let ignored = !at_hand || recorder.is_none() || referee.is_none();
+                let trial = Trial::test(format!("{kernel}, {cpus} CPUs: {name} by 3.4"), move || {
                     let (recorder, referee) = recorder.zip(referee).ok_or("there is no trace-cmd")?;
                     compare(&guest, name, &recorder, &referee)
                 });
@@ -158,6 +172,11 @@ impl Referee {
     /// The version whose text is matched with all options.
     fn of_the_text(program: PathBuf) -> Referee {
         Referee { program, style: "trace-cmd-3.1", not_with: &[] }
+    }
+
+    /// The latest one, likewise.
+    fn latest(program: PathBuf) -> Referee {
+        Referee { program, style: "trace-cmd-3.4", not_with: &[] }
     }
 
     /// The later one, of which the columns are matched, and no more.

@@ -1,0 +1,98 @@
+//! The arguments of functions, which kernels since 6.15 record on demand: registers, and what the
+//! kernel's types say of them.
+
+use std::io::Write;
+
+use super::printer::Printer;
+use crate::event::Event;
+use crate::event::btf::{Parameter, Value};
+use crate::trace_dat::Record;
+
+/// How many the kernel records.
+const RECORDED: usize = 6;
+
+/// Where they begin in the records of an event; `None` where there are none.
+pub(super) fn start(event: &Event) -> Option<u32> {
+    event.field("args").map(|field| field.offset as u32)
+}
+
+impl Printer<'_> {
+    /// Appends what was recorded, in brackets; as the kernel does it, only if there is something.
+    pub(super) fn arguments_in_brackets(&mut self, function: u64, start: Option<u32>, record: &Record<'_>) {
+        let least = start.map_or(0, |start| start as usize + RECORDED * self.context.long_size);
+        if !self.trace_cmd() && record.data.len() < least {
+            return;
+        }
+        self.out.push(b'(');
+        self.arguments(function, start, record);
+        self.out.push(b')');
+    }
+
+    /// Appends what was recorded of the arguments of a function, whose name is known.
+    pub(super) fn arguments(&mut self, function: u64, start: Option<u32>, record: &Record<'_>) {
+        let bytes = start.and_then(|start| record.data.get(start as usize..)).unwrap_or_default();
+        let order = self.context.order;
+        let values: Vec<u64> =
+            bytes.chunks_exact(self.context.long_size).filter_map(|bytes| order.number(bytes)).collect();
+        let own = !self.trace_cmd();
+        if start.is_none() || own && values.len() < RECORDED {
+            return;
+        }
+        let Some(symbol) = self.symbol(function) else { return };
+        let plan = self.plan;
+        let Some(parameters) = plan.reader.btf().and_then(|btf| btf.parameters(symbol.name)) else {
+            // Registers, and nothing tells how many of them are arguments.
+            for (index, value) in values.iter().enumerate() {
+                let _ = write!(self.out, "{}{value:x}", if index > 0 { ", " } else { "" });
+            }
+            return;
+        };
+        let mut next = 0;
+        for (index, parameter) in parameters.iter().enumerate() {
+            if index > 0 {
+                self.out.extend_from_slice(b", ");
+            }
+            if next >= values.len() {
+                self.out.extend_from_slice(b"...");
+                return;
+            }
+            if !self.argument(parameter, &values, &mut next, own) {
+                return;
+            }
+        }
+    }
+
+    /// Appends an argument and goes on to the next one; false when it goes beyond what was recorded.
+    fn argument(&mut self, parameter: &Parameter<'_>, values: &[u64], next: &mut usize, own: bool) -> bool {
+        self.out.extend_from_slice(parameter.name);
+        self.out.push(b'=');
+        let value = values[*next];
+        *next += 1;
+        let _ = match parameter.value {
+            Value::Open if !own => Ok(()),
+            Value::Open | Value::Unknown => write!(self.out, "?0x{value:x}"),
+            Value::Pointer => write!(self.out, "0x{value:x}"),
+            Value::Enum => write!(self.out, "{}", value as i64),
+            Value::Integer { signed, bits } => {
+                let value = if bits < 64 { value & ((1 << bits) - 1) } else { value };
+                match signed {
+                    true => write!(self.out, "{}", value as i64),
+                    false => write!(self.out, "0x{value:x}"),
+                }
+            }
+            Value::Other(kind, size) => {
+                let _ = write!(self.out, "({kind})[0x{value:x}");
+                for _ in 1..(size as usize).div_ceil(8).max(1) {
+                    let Some(value) = values.get(*next) else {
+                        self.out.extend_from_slice(b":...]");
+                        return false;
+                    };
+                    let _ = write!(self.out, ":0x{value:x}");
+                    *next += 1;
+                }
+                self.out.write_all(b"]")
+            }
+        };
+        true
+    }
+}
