@@ -663,7 +663,7 @@ fn put_back(kernel: &str) -> Result<(), Failed> {
 const COMES_AND_GOES: &str = r#"
 cd /sys/kernel/tracing
 # The CPUs that a recording has sched_switch of.
-cpus() { snaptrace report -F sched_switch "$1" | sed -n 's/^.* \[0*\([0-9][0-9]*\)\] .*$/\1/p' | sort -u | tr '\n' ' '; }
+cpus() { snaptrace report -F sched_switch "$1" | sed -n 's/^[^[]* \[0*\([0-9][0-9]*\)\] .*$/\1/p' | sort -u | tr '\n' ' '; }
 is() { [ "$2" = "$3" ] || echo "$1: '$2' and not '$3'"; }
 record() {
     name=$1; wanted=$2; shift 2
@@ -698,7 +698,7 @@ record "offline before, at the top" "0 " --top $event true
 is "left at the top" "$(head -1 per_cpu/cpu1/stats)" "entries: 0"
 record "comes, at the top" "0 1 " --top -s 0 $event sh /tmp/coming.sh
 record "goes, at the top" "0 1 " --top $event sh /tmp/going.sh
-streamed=$(timeout 300 snaptrace stream $event sh /tmp/coming.sh 2>/tmp/said | sed -n 's/^.* \[0*\([0-9][0-9]*\)\] .*$/\1/p' | sort -u | tr '\n' ' ')
+streamed=$(timeout 300 snaptrace stream $event sh /tmp/coming.sh 2>/tmp/said | sed -n 's/^[^[]* \[0*\([0-9][0-9]*\)\] .*$/\1/p' | sort -u | tr '\n' ' ')
 is "streamed" "$streamed" "0 1 "; cat /tmp/said
 switch 0
 # It was made before the CPU came, so it has its buffer; one made now has not.
