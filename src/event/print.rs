@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
             }
             Expr::Ordered(order, size, of) => {
                 let value = self.number(of);
-                if *order == self.context.order {
+                if *order == Some(self.context.order) {
                     return value;
                 }
                 value.swap_bytes() >> (64 - 8 * (*size).clamp(1, 8))
