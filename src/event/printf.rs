@@ -124,6 +124,16 @@ impl Spec {
         }
     }
 
+    /// `%s` of the kernel.
+    pub(super) fn plain() -> Spec {
+        Spec { kind: Kind::Text, of_kernel: true, ..Spec::default() }
+    }
+
+    /// Whether a text is printed as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        self.width == Amount::None && self.precision == Amount::None
+    }
+
     /// Whether it is `%ph`.
     pub(super) fn is_dump(&self) -> bool {
         matches!(self.kind, Kind::Pointed(Pointed::Dump(_)))

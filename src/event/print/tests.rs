@@ -279,6 +279,20 @@ fn casts_indices_and_pointers_are_those_of_c() {
 }
 
 #[test]
+fn widths_are_those_of_the_whole_text_or_of_each_name() {
+    assert_shown(&[
+        ("\"%-6s|\", __print_symbolic(REC->a, {5, \"five\"})", "0x6   |", Some("0x6|")),
+        (
+            "\"%9s|\", __print_flags(REC->a, \"+\", {2, \"two\"}, {4, \"four\"})",
+            " two+four|",
+            Some("      two+     four|"),
+        ),
+        ("\"%8s|\", __print_hex(REC->id, 2)", "   00 01|", Some("00 01|")),
+        ("\"%9s|\", __print_array(REC->words, 1, 4)", "    {0x7}|", Some("7|")),
+    ]);
+}
+
+#[test]
 fn macros_that_the_kernel_writes_out_are_followed() {
     for (print, ours) in [
         ("\"%x\", __builtin_bswap16(REC->small)", "feff"),
