@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
                 if let Some(program) = program {
                     run.print(program, &mut out);
                 }
-                run.fields(program, &mut out);
+                run.fields(program, false, &mut out);
             }
         }
     }
