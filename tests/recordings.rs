@@ -108,6 +108,33 @@ fn what_was_reported_is_printed_in_both_styles() {
 }
 
 #[test]
+fn clocks_count_what_the_kernel_says() {
+    let recorded = fs::read(folder().join("clock-tai.dat")).unwrap();
+    let at = recorded.windows(5).position(|bytes| bytes == b"[tai]").unwrap();
+    // The clock as the file has it, and whether it counts nanoseconds: to the kernel, and to trace-cmd.
+    for (clock, ours, trace_cmd) in [
+        ("[tai]", true, true),
+        ("[boot]", true, false),
+        ("[uptime]", false, true),
+        ("[mono_raw]", true, true),
+        ("[counter]", false, false),
+        ("[x86-tsc]", false, false),
+    ] {
+        let mut bytes = recorded.clone();
+        bytes[at - 8..at].copy_from_slice(&(clock.len() as u64).to_le_bytes());
+        bytes[at..at + clock.len()].copy_from_slice(clock.as_bytes());
+        for (style, nanoseconds) in [(Style::Snaptrace, ours), (Style::TraceCmd31, trace_cmd)] {
+            let mut out = Vec::new();
+            let reader = Reader::new(clock, bytes.clone()).unwrap();
+            report(&reader, &Config { style, ..Config::default() }, &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            let time = if nanoseconds { " 1795794500.607290: " } else { "1795794500607289930: " };
+            assert!(text.contains(time), "{clock}, {style:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn recordings_differ_in_what_they_are_there_for() {
     let read = |name: &str| {
         let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();

@@ -35,7 +35,9 @@ fuzz_target!(|data: &[u8]| {
                 if let Some(program) = program {
                     run.print(program, &mut out);
                 }
-                run.fields(program, Way::TraceCmd, &mut out);
+                for way in [Way::Ours, Way::TraceCmd, Way::LaterTraceCmd] {
+                    run.fields(program, way, &mut out);
+                }
             }
         }
     }

@@ -9,7 +9,6 @@
 
 use std::sync::OnceLock;
 
-use super::c;
 use super::expr::{Expr, Flags, Op, Piece, Program, known_to_trace_cmd};
 use super::format::{Dynamic, Field};
 use super::helper::Helper;
@@ -795,8 +794,17 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
         Argument::Dynamic(field) => Expr::Cast(0xffff, Box::new(Expr::Field(field))),
         Argument::Function(name, given) => match (name, given.into_iter().next()) {
             ("jiffies_to_msecs", Some(given)) => value(given, parser),
-            ("__le16_to_cpup", Some(Argument::Dynamic(field))) => {
-                Expr::Ordered(ByteOrder::Little, 2, Box::new(Expr::Load(Box::new(Expr::Bytes(field)), 2)))
+            ("__le16_to_cpup", Some(mut given)) => {
+                while let Argument::Cast(_, item) = given {
+                    given = *item;
+                }
+                match given {
+                    Argument::Dynamic(field) => {
+                        let load = Expr::Load(Box::new(Expr::Bytes(field)), 2);
+                        Expr::Ordered(Some(ByteOrder::Little), 2, Box::new(load))
+                    }
+                    _ => Expr::Number(0),
+                }
             }
             _ => Expr::Number(0),
         },
@@ -818,7 +826,12 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
                         Some(side) => boxed(*side),
                         None => Box::new(Expr::Number(0)),
                     };
-                    Expr::Binary(op, side(left), side(right))
+                    let (left, mut right) = (side(left), side(right));
+                    if matches!(op, Op::Left | Op::Right) {
+                        // As its processor shifts.
+                        right = Box::new(Expr::Binary(Op::BitAnd, right, Box::new(Expr::Number(63))));
+                    }
+                    Expr::Binary(op, left, right)
                 }
                 None => Expr::Number(0),
             },
@@ -873,7 +886,8 @@ fn element_size(field: &Field, long_size: usize) -> usize {
         Some(count) if count > 0 => field.size / count,
         _ if field.is_string() => 1,
         _ if field.is_long() => long_size,
-        _ => c::declared_size(field, long_size),
+        // It has none where a name says how many there are.
+        _ => 0,
     }
 }
 

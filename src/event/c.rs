@@ -23,6 +23,21 @@ const MOST_OPERATORS: usize = 2048;
 
 /// Compiles what follows `print fmt:`, or tells why it cannot be.
 pub(super) fn compile(text: &str, fields: &[Field], long_size: usize) -> Result<Program> {
+    if text.is_empty() {
+        return Err("has no print format".into());
+    }
+    // A text that ends with a quote stands in the file without its escape.
+    let parts = text.find("\"\", ").map(|end| text.split_at(end));
+    match parts.and_then(|(format, arguments)| Some((format.strip_prefix('"')?, arguments))) {
+        Some((format, arguments)) if !format.contains("\", ") => {
+            let format = format.replace('"', "\\\"");
+            compile_quoted(&format!("\"{format}\\{arguments}"), fields, long_size)
+        }
+        _ => compile_quoted(text, fields, long_size),
+    }
+}
+
+fn compile_quoted(text: &str, fields: &[Field], long_size: usize) -> Result<Program> {
     let tokens = tokens(text)?;
     let mut parser = Parser { tokens: &tokens, at: 0, fields, long_size, depth: 0, operators: 0 };
     let Some(Token::Text(format)) = parser.next() else {
@@ -251,7 +266,11 @@ impl Parser<'_> {
         };
         let Type::Int { bits, signed } = of else { return Err("computes with what is no number".into()) };
         let left = converted(left, of);
-        let right = if shift { right.expr } else { converted(right, of) };
+        let right = match (shift, right.expr) {
+            // As processors shift, which C leaves open.
+            (true, right) => operation(Op::BitAnd, right, Expr::Number(u64::from(bits - 1))),
+            (false, expr) => converted(Typed { expr, of: right.of }, of),
+        };
         let op = if signed { op.signed() } else { op };
         let result = operation(op, left, right);
         Ok(match op {
@@ -364,6 +383,16 @@ impl Parser<'_> {
         if rest.first() != Some(&Token::Op("(")) {
             return None;
         }
+        if let [_, Token::Word(word), Token::Op("("), ..] = rest
+            && matches!(word.as_str(), "typeof" | "__typeof__")
+        {
+            let end = self.at + 3 + self.closing(self.at + 3, "(", ")")?;
+            if self.tokens.get(end) != Some(&Token::Op(")")) {
+                return None;
+            }
+            self.at = end + 1;
+            return Some(Type::Int { bits: 64, signed: false });
+        }
         let inside: Vec<&Token> = rest[1..].iter().take_while(|token| **token != Token::Op(")")).collect();
         let mut words: Vec<&str> = Vec::new();
         let mut stars = 0;
@@ -403,6 +432,19 @@ impl Parser<'_> {
         };
         self.at += inside.len() + 2;
         Some(of)
+    }
+
+    /// How many tokens there are from here up to the bracket that closes, with it.
+    fn closing(&self, from: usize, open: &'static str, close: &'static str) -> Option<usize> {
+        let mut depth = 1;
+        for (index, token) in self.tokens.get(from..)?.iter().enumerate() {
+            depth += usize::from(*token == Token::Op(open));
+            depth -= usize::from(*token == Token::Op(close));
+            if depth == 0 {
+                return Some(index + 1);
+            }
+        }
+        None
     }
 
     /// What a pointer to a type that is no number points at: its size is that of a field of it.
@@ -662,6 +704,21 @@ impl Parser<'_> {
                 let least = Expr::Number(4095_u64.wrapping_neg());
                 Ok(Typed { expr: operation(Op::GreaterEqual, value, least), of: INT })
             }
+            "__builtin_ffs" | "__builtin_ffsl" | "__builtin_ffsll" => match self.argument()? {
+                Expr::Number(value) => {
+                    let first = if value == 0 { 0 } else { value.trailing_zeros() + 1 };
+                    Ok(Typed { expr: Expr::Number(u64::from(first)), of: INT })
+                }
+                _ => Err(format!("calls {name}() of what is no constant")),
+            },
+            "str_yes_no" => self.one_of_two("yes", "no"),
+            "str_on_off" => self.one_of_two("on", "off"),
+            "str_true_false" => self.one_of_two("true", "false"),
+            "str_enable_disable" => self.one_of_two("enable", "disable"),
+            "str_enabled_disabled" => self.one_of_two("enabled", "disabled"),
+            "str_read_write" => self.one_of_two("read", "write"),
+            "str_high_low" => self.one_of_two("high", "low"),
+            "str_up_down" => self.one_of_two("up", "down"),
             // How long a jiffy is depends on HZ, which a recording does not say: trace-cmd shows jiffies.
             "jiffies_to_msecs" => self.choice(),
             "jbd2_dev_to_name" => made(Expr::Helper(Helper::Device, vec![self.argument()?])),
@@ -685,6 +742,13 @@ impl Parser<'_> {
                 None => Err(format!("calls {name}(), which only the kernel has")),
             },
         }
+    }
+
+    /// A text that tells whether an argument is not 0.
+    fn one_of_two(&mut self, yes: &str, no: &str) -> Result<Typed> {
+        let condition = self.argument()?;
+        let [yes, no] = [yes, no].map(|text| Expr::Text(text.into()));
+        Ok(Typed { expr: choice(condition, yes, no), of: TEXT })
     }
 
     fn long_bits(&self) -> u32 {
@@ -758,6 +822,13 @@ impl Parser<'_> {
             names.push(word.clone());
             at += 1;
         }
+        // A structure without a name has but a check at compile time in it.
+        if names.first().is_some_and(|name| name == "struct") && self.tokens.get(at) == Some(&Token::Op("{"))
+        {
+            let size = self.closing(at + 1, "{", "}").ok_or("has a structure that does not end")?;
+            self.at = at + 1 + size;
+            return Ok(Typed { expr: Expr::Number(0), of });
+        }
         let stars = self.tokens.get(at..).unwrap_or_default().iter();
         let stars = stars.take_while(|token| **token == Token::Op("*")).count();
         let size = |size: usize| Ok(Typed { expr: Expr::Number(size as u64), of });
@@ -817,6 +888,7 @@ impl Parser<'_> {
                 continue;
             }
             let name = self.choice()?;
+            self.accept(",");
             self.expect("}")?;
             match name.expr {
                 Expr::Text(name) => names.push((value, name)),
@@ -842,9 +914,9 @@ fn name_in(expr: &Expr) -> Option<&str> {
     }
 }
 
-/// Functions that turn the bytes of a number round: the order they read, the size, and whether
-/// they are given a pointer to it.
-fn swapped(name: &str) -> Option<(ByteOrder, usize, bool)> {
+/// Functions that turn the bytes of a number round: the order they read, or none if they always do
+/// it, the size, and whether they are given a pointer to it.
+fn swapped(name: &str) -> Option<(Option<ByteOrder>, usize, bool)> {
     let size = |bits: &str| match bits {
         "16" => Some(2),
         "32" => Some(4),
@@ -852,9 +924,14 @@ fn swapped(name: &str) -> Option<(ByteOrder, usize, bool)> {
         _ => None,
     };
     match name {
-        "ntohs" | "htons" => return Some((ByteOrder::Big, 2, false)),
-        "ntohl" | "htonl" => return Some((ByteOrder::Big, 4, false)),
+        "ntohs" | "htons" => return Some((Some(ByteOrder::Big), 2, false)),
+        "ntohl" | "htonl" => return Some((Some(ByteOrder::Big), 4, false)),
         _ => {}
+    }
+    for prefix in ["__builtin_bswap", "__fswab", "__swab", "___constant_swab"] {
+        if let Some(size) = name.strip_prefix(prefix).and_then(size) {
+            return Some((None, size, false));
+        }
     }
     let name = name.trim_start_matches('_');
     for (prefix, order) in [("be", ByteOrder::Big), ("le", ByteOrder::Little)] {
@@ -863,10 +940,10 @@ fn swapped(name: &str) -> Option<(ByteOrder, usize, bool)> {
                 Some(bits) => (bits, true),
                 None => (rest.strip_suffix("_to_cpu")?, false),
             };
-            return Some((order, size(bits)?, pointer));
+            return Some((Some(order), size(bits)?, pointer));
         }
         if let Some(bits) = name.strip_prefix("cpu_to_").and_then(|rest| rest.strip_prefix(prefix)) {
-            return Some((order, size(bits)?, false));
+            return Some((Some(order), size(bits)?, false));
         }
     }
     None
@@ -1029,7 +1106,7 @@ fn words(text: &str) -> Vec<&str> {
 
 /// Size and sign of a type that is a number; `None` for any other.
 fn number_type(words: &[&str], long_size: usize) -> Option<(usize, bool)> {
-    let mut words: Vec<&str> = words.iter().copied().collect();
+    let mut words: Vec<&str> = words.to_vec();
     words
         .retain(|word| !matches!(*word, "const" | "volatile" | "__attribute__" | "__data_loc" | "__rel_loc"));
     let unsigned = words.contains(&"unsigned");
@@ -1047,10 +1124,7 @@ fn number_type(words: &[&str], long_size: usize) -> Option<(usize, bool)> {
         [] if signs => (4, !unsigned),
         ["enum", _] => (4, false),
         [name] => {
-            let signed = match name.trim_start_matches("__").chars().next()? {
-                's' | 'i' => true,
-                _ => false,
-            };
+            let signed = name.trim_start_matches("__").starts_with(['s', 'i']);
             match name.trim_start_matches('_') {
                 "u8" | "s8" | "uint8_t" | "int8_t" | "u_char" | "uchar" | "unchar" => (1, signed),
                 "bool" | "Bool" => (1, false),
@@ -1097,9 +1171,4 @@ fn element(field: &Field, long_size: usize) -> Target {
             Target { size, signed: field.signed, number }
         }
     }
-}
-
-/// The size of a field's type, of an array's that of an element.
-pub(super) fn declared_size(field: &Field, long_size: usize) -> usize {
-    element(field, long_size).size
 }

@@ -65,8 +65,9 @@ pub enum Expr {
     Cast(u64, Box<Expr>),
     /// The low bits, so many of them, extended by their sign.
     Signed(u32, Box<Expr>),
-    /// The bytes of a number turned round where the recorded kernel has not this order.
-    Ordered(ByteOrder, usize, Box<Expr>),
+    /// The bytes of a number turned round where the recorded kernel has not this order; always,
+    /// where there is none.
+    Ordered(Option<ByteOrder>, usize, Box<Expr>),
     /// `__print_flags`.
     Flags(Box<Expr>, Flags),
     /// `__print_symbolic`: value, names; a value that is not known fits nothing.
@@ -280,7 +281,7 @@ pub(super) fn sign_extended(bits: u32, value: u64) -> u64 {
 }
 
 /// Values of names that formats use without explaining them.
-const KNOWN: [(&str, u64); 20] = [
+const KNOWN: [(&str, u64); 24] = [
     ("HI_SOFTIRQ", 0),
     ("TIMER_SOFTIRQ", 1),
     ("NET_TX_SOFTIRQ", 2),
@@ -302,6 +303,10 @@ const KNOWN: [(&str, u64); 20] = [
     ("true", 1),
     ("AF_INET", 2),
     ("AF_INET6", 10),
+    ("IPPROTO_TCP", 6),
+    ("IPPROTO_UDP", 17),
+    ("NFS4_VERIFIER_SIZE", 8),
+    ("NFS4_STATEID_OTHER_SIZE", 12),
 ];
 const KNOWN_TO_TRACE_CMD: usize = 12;
 

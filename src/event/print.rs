@@ -171,7 +171,7 @@ impl<'a> Run<'a> {
             }
             Expr::Ordered(order, size, of) => {
                 let value = self.number(of);
-                if *order == self.context.order {
+                if *order == Some(self.context.order) {
                     return value;
                 }
                 value.swap_bytes() >> (64 - 8 * (*size).clamp(1, 8))
@@ -198,15 +198,27 @@ impl<'a> Run<'a> {
                 // A pointer to a constant string of the kernel.
                 let address = self.value(&self.event.fields[*index]);
                 match self.context.printk.get(&address) {
-                    Some(text) => spec.text(text, out),
+                    Some(text) if spec.is_of_kernel() => spec.text(text, out),
+                    Some(text) => out.extend_from_slice(text),
                     None => drop(write!(out, "{address:x}")),
                 }
             }
             Expr::Place(_) | Expr::Bytes(_) | Expr::Behind(..) => {
-                spec.text(until_nul(self.pointed(expr)), out);
+                let bytes = self.pointed(expr);
+                // trace-cmd leaves out what has no bytes, its width included.
+                let left_out = bytes.is_empty() && matches!(expr, Expr::Bytes(_)) && !spec.is_of_kernel();
+                if !left_out {
+                    spec.text(until_nul(bytes), out);
+                }
             }
             Expr::Choice(condition, then, otherwise) => {
                 self.text(spec, if self.number(condition) != 0 { then } else { otherwise }, out);
+            }
+            // The kernel makes one text of them; trace-cmd pads each name.
+            Expr::Flags(..) | Expr::Symbolic(..) if spec.is_of_kernel() && !spec.is_plain() => {
+                let mut text = Vec::new();
+                self.text(&Spec::plain(), expr, &mut text);
+                spec.text(&text, out);
             }
             Expr::Flags(value, flags) => self.flags(spec, self.number(value), flags, out),
             Expr::Symbolic(value, names) => {
@@ -217,6 +229,10 @@ impl<'a> Run<'a> {
                 }
             }
             Expr::Number(0) => spec.text(b"(null)", out),
+            // These have no width for trace-cmd.
+            Expr::Hex { .. } | Expr::Array { .. } | Expr::Helper(..) if !spec.is_of_kernel() => {
+                self.made(expr, out);
+            }
             _ => {
                 let mut text = Vec::new();
                 self.made(expr, &mut text);

@@ -129,6 +129,16 @@ impl Spec {
         }
     }
 
+    /// `%s` of the kernel.
+    pub(super) fn plain() -> Spec {
+        Spec { kind: Kind::Text, of_kernel: true, ..Spec::default() }
+    }
+
+    /// Whether a text is printed as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        self.width == Amount::None && self.precision == Amount::None
+    }
+
     /// Whether it is `%ph`.
     pub(super) fn is_dump(&self) -> bool {
         matches!(self.kind, Kind::Pointed(Pointed::Dump(_)))
@@ -160,7 +170,10 @@ impl Spec {
         if spec.width == Amount::Star {
             let width = values.next().unwrap_or(0) as i32;
             spec.left |= width < 0;
-            spec.width = Amount::Fixed((width.unsigned_abs() as usize).min(WIDEST));
+            // trace-cmd dumps all that there is then.
+            let all = width < 0 && spec.is_dump() && !spec.of_kernel;
+            let width = if all { WIDEST } else { width.unsigned_abs() as usize };
+            spec.width = Amount::Fixed(width.min(WIDEST));
         }
         if spec.precision == Amount::Star {
             let precision = values.next().unwrap_or(0) as i32;
@@ -290,9 +303,12 @@ fn function(address: u64, offset: bool, context: &Context, out: &mut Vec<u8>) {
     };
 }
 
+/// Text, and the conversion that follows it.
+type Part = (Vec<u8>, Option<Spec>);
+
 /// Splits a printf format of the kernel: the text before each conversion and the conversion, at last
 /// text alone. Fails with the reason when there is a conversion that no printf has.
-pub fn conversions(format: &[u8]) -> Result<Vec<(Vec<u8>, Option<Spec>)>, String> {
+pub fn conversions(format: &[u8]) -> Result<Vec<Part>, String> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
     let mut rest = format;

@@ -10,9 +10,9 @@ pub(super) enum Token {
     Op(&'static str),
 }
 
-const OPERATORS: [&str; 32] = [
+const OPERATORS: [&str; 33] = [
     "->", "<<", ">>", "<=", ">=", "==", "!=", "&&", "||", "(", ")", "[", "]", "{", "}", ",", "?", ":", "<",
-    ">", "!", "~", "+", "-", "*", "/", "%", "&", "|", "^", ".", ";",
+    ">", "!", "~", "+", "-", "*", "/", "%", "&", "|", "^", ".", ";", "=",
 ];
 
 /// Splits a print format; fails with the reason at what is no token of C's expressions.

@@ -279,6 +279,39 @@ fn casts_indices_and_pointers_are_those_of_c() {
 }
 
 #[test]
+fn widths_are_those_of_the_whole_text_or_of_each_name() {
+    assert_shown(&[
+        ("\"%-6s|\", __print_symbolic(REC->a, {5, \"five\"})", "0x6   |", Some("0x6|")),
+        (
+            "\"%9s|\", __print_flags(REC->a, \"+\", {2, \"two\"}, {4, \"four\"})",
+            " two+four|",
+            Some("      two+     four|"),
+        ),
+        ("\"%8s|\", __print_hex(REC->id, 2)", "   00 01|", Some("00 01|")),
+        ("\"%9s|\", __print_array(REC->words, 1, 4)", "    {0x7}|", Some("7|")),
+    ]);
+}
+
+#[test]
+fn macros_that_the_kernel_writes_out_are_followed() {
+    for (print, ours) in [
+        ("\"%x\", __builtin_bswap16(REC->small)", "feff"),
+        ("\"%llx\", __builtin_bswap64((u64)1)", "100000000000000"),
+        ("\"%s\", str_yes_no(REC->a)", "yes"),
+        ("\"%d\", ((int)(sizeof(struct { int:(-!!(1 > 2)); }))) + 3", "3"),
+        ("\"%llu\", (typeof(((1UL) << 1)))((REC->a & (1UL << 1)) >> (__builtin_ffsll(1UL << 1) - 1))", "1"),
+        ("\"%s\", __print_symbolic(REC->a, { 5, \"five\", }, { 6, \"six\", })", "six"),
+        ("\"a=%llu \"%s\"\", REC->a, REC->s", "a=6 \"text\""),
+        ("\"%u\", 1 << (REC->a + 32)", "64"),
+    ] {
+        assert_eq!(shown(print)[0].as_deref(), Some(ours), "{print}: {}", why_not(print));
+    }
+    assert_eq!(why_not(""), "has no print format");
+    assert_eq!(shown("\"\", REC->a")[0].as_deref(), Some(""));
+    assert_eq!(why_not("\"%s\", ({ int x = 1; x; })"), "has statements, not only an expression");
+}
+
+#[test]
 fn names_that_are_not_known_are_not_guessed() {
     assert_same(&[
         ("\"%s\", __print_flags(REC->a, \"|\", { SOME_NAME, \"some\"}, {2, \"two\"})", "two|0x4"),
