@@ -5,10 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Cursor;
 use std::path::PathBuf;
 
 use snaptrace::report::{Config, Style, report};
+use snaptrace::sub_buffer::SubBuffers;
 use snaptrace::trace_dat::Reader;
+use snaptrace::trace_dat::outline::Outline;
+use snaptrace::trace_dat::write::{Compression, CpuData, Version, write};
 
 /// What recordings with a `filter.txt` are filtered by.
 const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
@@ -155,4 +159,51 @@ fn recordings_differ_in_what_they_are_there_for() {
         assert!(text.starts_with("cpus=2\n"), "{name}");
         assert!(["[000]", "[001]"].iter().all(|cpu| text.contains(cpu)), "{name} has one CPU only");
     }
+}
+
+#[test]
+fn arguments_are_printed_as_the_kernel_prints_them() {
+    for (name, start, caller) in
+        [("debian-7-args-function", "function: ", " <-- "), ("debian-7-args-graph", "|  ", "\n")]
+    {
+        let trace = fs::read_to_string(folder().join(format!("{name}.trace"))).unwrap();
+        // What stands before differs: the kernel has other columns.
+        let kernel: Vec<String> = trace
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once(if start == "|  " { start } else { ": " }))
+            .map(|(_, text)| text.replace(" <-", caller))
+            .collect();
+        let text = with_types(name);
+        let ours: Vec<String> = text
+            .lines()
+            .filter_map(|line| line.split_once(start))
+            .map(|(_, text)| text.trim_start_matches(if start == "|  " { "" } else { " " }).to_owned())
+            .collect();
+        assert!(ours.iter().any(|line| line.contains("(file=0xffff")), "{text}");
+        assert_eq!(ours, kernel, "{name}");
+    }
+}
+
+/// The own text of a recording that was made without the kernel's types, with them put in.
+fn with_types(name: &str) -> String {
+    let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
+    let reader = Reader::new(name, bytes).unwrap();
+    let mut metadata = Outline::read(&reader).unwrap().metadata;
+    metadata.btf = fs::read(folder().join("debian-7.btf")).unwrap();
+    let context = reader.context();
+    let mut pages = SubBuffers::new(context.order, context.long_size, reader.buffers()[0].page_size);
+    let mut records = reader.records();
+    while let Some(record) = records.next() {
+        assert!(pages.add(record.time, record.missed, record.data));
+    }
+    let pages = pages.finish();
+    let cpu = CpuData { cpu: 0, size: pages.len() as u64, data: &mut pages.as_slice() };
+    let mut file = Cursor::new(Vec::new());
+    write(&mut file, Version::V7, Compression::Zstd, &metadata, &mut [cpu]).unwrap();
+    let reader = Reader::new(name, file.into_inner()).unwrap();
+    assert_eq!(Outline::read(&reader).unwrap().metadata.btf, metadata.btf);
+    let mut out = Vec::new();
+    report(&reader, &Config::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
 }

@@ -17,10 +17,11 @@ pub(super) fn start(event: &Event) -> Option<u32> {
 }
 
 impl Printer<'_> {
-    /// Appends what was recorded, in brackets; as the kernel does it, only if there is something.
+    /// Appends what was recorded, in brackets, if there is something: in our style all that kernels record.
     pub(super) fn arguments_in_brackets(&mut self, function: u64, start: Option<u32>, record: &Record<'_>) {
-        let least = start.map_or(0, |start| start as usize + RECORDED * self.context.long_size);
-        if !self.trace_cmd() && record.data.len() < least {
+        let count = if self.trace_cmd() { 1 } else { RECORDED };
+        let least = start.map_or(0, |start| start as usize + count * self.context.long_size);
+        if record.data.len() < least {
             return;
         }
         self.out.push(b'(');

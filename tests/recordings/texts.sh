@@ -7,7 +7,8 @@ if [ -n "$TRACE_CMD_3_4" ]; then
     for file in *.dat; do
         "$TRACE_CMD_3_4" report "$file" > "${file%.dat}.3.4.txt"
     done
-    for base in debian-6.1-events debian-7-args-function debian-7-args-graph debian-7-btf-graph returns; do
+    for base in debian-6.1-events debian-7-args-function debian-7-args-graph \
+        debian-7-btf-function debian-7-no-args returns; do
         "$TRACE_CMD_3_4" report -l "$base.dat" > "$base.3.4.latency.txt"
         "$TRACE_CMD_3_4" report -R "$base.dat" > "$base.3.4.raw.txt"
         "$TRACE_CMD_3_4" report -N "$base.dat" > "$base.3.4.kernel.txt"
