@@ -55,12 +55,16 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
     let home = std::env::var("CARGO_HOME")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
         .unwrap_or_default();
-    let flags = [
+    let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_string(),
         "-Clink-arg=-Wl,--build-id=none".to_string(),
         format!("--remap-path-prefix={}=/snaptrace", root.display()),
         format!("--remap-path-prefix={home}=/cargo"),
     ];
+    if !target_dir.starts_with(root) {
+        // What is generated lies there, and has to be called the same everywhere.
+        flags.push(format!("--remap-path-prefix={}=/snaptrace/target/guest", target_dir.display()));
+    }
     let folder = target_dir.join(target).join("guest");
     // A first build takes a minute and shows cargo's progress; later ones are a matter of course.
     let quiet = folder.join("snaptrace").exists().then_some("--quiet");
@@ -74,10 +78,17 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .run();
     built.map_err(|error| {
-        Error::new("cannot build the guest's programs")
-            .because(error)
-            .help("the compiler's words stand above; a linker and static libc are in gcc and libc6-dev")
-            .verdict(Verdict::BuildFailed)
+        let error = Error::new("cannot build the guest's programs").because(error);
+        let existing = target_dir.ancestors().find(|path| path.exists()).unwrap_or(root);
+        let error = match rustix::fs::access(existing, rustix::fs::Access::WRITE_OK) {
+            Ok(()) => error
+                .help("the compiler's words stand above; a linker and static libc are in gcc and libc6-dev"),
+            Err(_) => error.help(format!(
+                "{} cannot be written: set CARGO_TARGET_DIR to a folder that you may write",
+                existing.display()
+            )),
+        };
+        error.verdict(Verdict::BuildFailed)
     })?;
     Ok(Programs::in_folder(&folder))
 }
