@@ -21,7 +21,7 @@ use crate::kernel::{self, Kernel, Keyed};
 use crate::matrix::Record;
 use crate::setup::{self, Qemu};
 use crate::verdict::Verdict;
-use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken, accel};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken, accel};
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -71,6 +71,8 @@ pub struct Wish {
     pub gdb: bool,
     /// Connect the console to the terminal.
     pub interactive: bool,
+    /// Give the guest a port on which what this process reads arrives.
+    pub input: bool,
     /// Boot the bzImage where the vmlinux would do.
     pub bzimage: bool,
     /// What executes the instructions; what a boot proves to work when `None`.
@@ -95,6 +97,7 @@ impl Default for Wish {
             memory: 512,
             gdb: false,
             interactive: false,
+            input: false,
             bzimage: false,
             accel: None,
             exact: Exactness::default(),
@@ -186,6 +189,8 @@ impl Guest {
         let folder = results::scratch(&h.root)?;
         let job = Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() };
         let (machine, _) = self.ready(&job, folder.path())?;
+        // Nobody is at this guest.
+        let machine = Machine { interactive: false, input: false, ..machine };
         let proved = accel::proved(&machine, &self.qemu, &h.cache, &h.ui)?;
         if self.wish.accel.is_some_and(|wished| wished != proved) {
             return Err(Error::new("cannot run guests under KVM")
@@ -270,10 +275,10 @@ impl Guest {
     /// When the job cannot be packed.
     pub fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
         let initrd = self.initrd(job)?;
-        Ok(self.fingerprint_of(&self.machine(Path::new("")), &initrd))
+        Ok(self.fingerprint_of(&self.machine(Path::new("")), &initrd, job))
     }
 
-    fn fingerprint_of(&self, machine: &Machine, initrd: &[u8]) -> Fingerprint {
+    fn fingerprint_of(&self, machine: &Machine, initrd: &[u8], job: &Job) -> Fingerprint {
         Fingerprint {
             image: self.image_digest.clone(),
             initrd: sha256(initrd),
@@ -281,6 +286,7 @@ impl Guest {
             qemu: self.qemu.version.clone(),
             options: machine.options(&self.qemu),
             programs: self.programs_digest.clone(),
+            stdin: job.stdin.as_deref().map(sha256).unwrap_or_default(),
         }
     }
 
@@ -307,9 +313,11 @@ impl Guest {
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
+            input: self.wish.input,
             boot,
             noise: self.wish.noise,
             dir: folder.to_path_buf(),
+            sockets: folder.to_path_buf(),
         }
     }
 
@@ -319,7 +327,7 @@ impl Guest {
         let initrd = self.initrd(job)?;
         fs::write(&machine.initrd, &initrd)
             .map_err(|e| cache::denied("cannot write", &machine.initrd, &e))?;
-        let fingerprint = self.fingerprint_of(&machine, &initrd);
+        let fingerprint = self.fingerprint_of(&machine, &initrd, job);
         Ok((machine, fingerprint))
     }
 
@@ -360,13 +368,18 @@ impl Guest {
             .verdict(Verdict::ChecksumMismatch))
     }
 
-    /// Boots with the console on the terminal.
+    /// Boots with the console on the terminal; `take` has the frames at the end.
     ///
     /// # Errors
-    /// When files cannot be written, or QEMU fails.
-    pub fn boot_interactive(&self, job: &Job, folder: &Path) -> Result<()> {
+    /// When files cannot be written, QEMU cannot be started, or the terminal is gone.
+    pub fn boot_interactive(
+        &self,
+        job: &Job,
+        folder: &Path,
+        take: &mut dyn FnMut(Frame) -> Taken,
+    ) -> Result<Left> {
         let (machine, _) = self.ready(job, folder)?;
-        vm::boot_interactive(&machine, &self.qemu)
+        vm::boot_interactive(&machine, &self.qemu, take)
     }
 
     /// QEMU as a plain command for a job, without anything watching it.
