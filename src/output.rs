@@ -224,9 +224,12 @@ pub(crate) fn summary(stored: &[Stored], output: &Output) -> String {
     text
 }
 
-/// Writes to standard output, now.
+/// Tells something on standard output, now. A reader that stopped does not stop a recording.
 pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(Error::output(&cause)),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

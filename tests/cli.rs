@@ -476,3 +476,23 @@ fn somebody_without_the_permission_is_told_so() {
     assert!(said.contains("Permission denied"), "{said}");
     assert!(said.contains(&fake.path().display().to_string()), "{said}");
 }
+
+#[test]
+fn no_command_panics_where_nobody_reads() {
+    let fake = Fake::new();
+    let unread = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = fake.command(arguments);
+        command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap().code()
+    };
+    for command in snaptrace::cli::definition().get_subcommands() {
+        let name = command.get_name();
+        assert_eq!(unread(&[name, "--help"]), Some(0), "{name}");
+    }
+    for line in ["list", "list -f", "stat", "show", "check", "options"] {
+        let code = unread(&line.split(' ').collect::<Vec<_>>());
+        assert!(code.is_some_and(|code| code != 101), "{line}: {code:?}");
+    }
+    assert_eq!(unread(&["report", "nosuch.dat"]), fake.run(&["report", "nosuch.dat"]).output.status.code());
+}

@@ -4,6 +4,8 @@
 //! part of a recording is an error. The same files are given to trace-cmd where there is one, and
 //! what became of it is printed beside. One process and one thread: the memory is this process's.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

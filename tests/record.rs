@@ -182,6 +182,17 @@ fn a_recording_leaves_the_file_and_nothing_else() {
 }
 
 #[test]
+fn a_reader_that_stops_does_not_stop_a_recording() {
+    let fake = Fake::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = fake.command(&["-p", "function", "-l", "__kmalloc", "-o", "out.dat", "true"]);
+    let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(is_recording(&fake.path("out.dat")));
+}
+
+#[test]
 fn what_cannot_be_recorded_changes_nothing() {
     let fake = Fake::new();
     let before = fake.state();

@@ -1,6 +1,8 @@
 //! `snaptrace report` on recordings of trace-cmd 3.1.6, whose own text lies beside each: the bytes
 //! are the same.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -7,6 +7,8 @@
 //! each group of them that does has one that names them (`CASE@KERNEL+KERNEL.snap`). An update
 //! writes a kernel's own one; afterwards those that turn out the same become one.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! PID 1 of the guest.
 //!
-//! Contract: mount what a tracer needs, load the modules the results port needs, say hello,
-//! carry out the job's steps, send the files asked for, send the end marker, power off.
+//! Contract: mount what programs need, bring the loopback device up, load the modules the
+//! results port needs, say hello, carry out the job's steps, send the files asked for, send the
+//! end marker, power off.
 //! Whatever goes wrong is sent as [`Frame::Fatal`] where the port is open and written to the
 //! console in any case; PID 1 never returns, since that would be a panic of the kernel.
 
@@ -10,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use initramfs::early::{self, Failure};
@@ -21,6 +22,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::system::{RebootCommand, reboot};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 /// Path, value, reason: settings that 5.4 knows as sysctls only, not on the command line.
 const SYSCTLS: [(&str, &str); 3] = [
@@ -46,6 +48,10 @@ fn main() {
 
 fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
     early::mount_all()?;
+    if let Err(failure) = early::loopback_up() {
+        // Few jobs need it.
+        console(&failure);
+    }
     for (path, value) in SYSCTLS {
         // A kernel without the setting has no use for it.
         if Path::new(path).exists() {
@@ -65,9 +71,10 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         }
     }
     install_busybox();
+    let input = early::open_input(&job)?;
     for (index, step) in (0..).zip(&job.steps) {
         send(sender, &Frame::StepStart(index))?;
-        let status = carry_out(step, sender)?;
+        let status = carry_out(step, input.as_ref(), sender)?;
         send(sender, &Frame::StepEnd(status))?;
         if status != Status::Exited(step.expect) {
             break;
@@ -77,7 +84,8 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         send_file(name, sender)?;
     }
     if job.shell {
-        shell()?;
+        let status = shell(job.size)?;
+        send(sender, &Frame::StepEnd(status))?;
     }
     send(sender, &Frame::End)
 }
@@ -111,9 +119,13 @@ fn send(sender: &mut Sender<File>, frame: &Frame) -> Result<(), Failure> {
 }
 
 /// Starts a step and passes on its output until it ends.
-fn carry_out(step: &Step, sender: &mut Sender<File>) -> Result<Status, Failure> {
+fn carry_out(step: &Step, input: Option<&File>, sender: &mut Sender<File>) -> Result<Status, Failure> {
     let Some((program, arguments)) = step.argv.split_first() else {
         return Err("a step without a command".into());
+    };
+    let stdin = match input.map(File::try_clone).transpose() {
+        Ok(input) => input.map_or_else(Stdio::null, Stdio::from),
+        Err(error) => return Err(format!("cannot pass on the standard input of a step: {error}")),
     };
     let mut command = Command::new(program);
     command
@@ -123,7 +135,7 @@ fn carry_out(step: &Step, sender: &mut Sender<File>) -> Result<Status, Failure> 
         .env("HOME", "/")
         .env("TERM", "linux")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     if step.fifo {
@@ -171,10 +183,14 @@ fn pass_on(mut child: Child, sender: &mut Sender<File>) -> Result<Status, Failur
     }
     let status = child.wait().map_err(|error| failed("take the status", error))?;
     reap();
-    Ok(match (status.code(), status.signal()) {
+    Ok(as_sent(status))
+}
+
+fn as_sent(status: ExitStatus) -> Status {
+    match (status.code(), status.signal()) {
         (Some(code), _) => Status::Exited(code),
         (None, signal) => Status::Signaled(signal.unwrap_or(0)),
-    })
+    }
 }
 
 /// Sends what a pipe holds; true when its writers are gone.
@@ -212,8 +228,8 @@ fn send_file(name: &str, sender: &mut Sender<File>) -> Result<(), Failure> {
     }
 }
 
-/// An interactive shell on the console, with job control.
-fn shell() -> Result<(), Failure> {
+/// An interactive shell on the console, with job control, on a terminal of that many rows and columns.
+fn shell(size: Option<(u16, u16)>) -> Result<Status, Failure> {
     let terminal = |what: &str| {
         OpenOptions::new()
             .read(true)
@@ -221,7 +237,13 @@ fn shell() -> Result<(), Failure> {
             .open("/dev/ttyS0")
             .map_err(|error| format!("cannot open /dev/ttyS0 for the {what} of the shell: {error}"))
     };
-    Command::new("/bin/busybox")
+    let input = terminal("input")?;
+    if let Some((ws_row, ws_col)) = size {
+        let size = Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&input, size)
+            .map_err(|error| format!("cannot give the console the size of the terminal: {error}"))?;
+    }
+    let status = Command::new("/bin/busybox")
         .args(["setsid", "-c", "/bin/busybox", "sh", "-i"])
         .env_clear()
         .env("PATH", format!("/bin:{WORKLOAD_DIR}"))
@@ -229,12 +251,12 @@ fn shell() -> Result<(), Failure> {
         .env("TERM", "linux")
         .env("PS1", "guest# ")
         .current_dir("/")
-        .stdin(terminal("input")?)
+        .stdin(input)
         .stdout(terminal("output")?)
         .stderr(terminal("errors")?)
         .status()
         .map_err(|error| format!("cannot start /bin/busybox sh: {error}"))?;
-    Ok(())
+    Ok(as_sent(status))
 }
 
 /// Writes a line to the console, where it stands beside the kernel's own messages.

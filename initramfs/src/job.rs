@@ -8,8 +8,13 @@ pub const JOB_PATH: &str = "/job.json";
 pub const MODULE_DIR: &str = "/lib/modules";
 /// Where the test workloads lie: one program under several names.
 pub const WORKLOAD_DIR: &str = "/workloads";
+/// Where a step's standard input lies in the guest, where the host passes one as a file.
+pub const STDIN_PATH: &str = "/stdin";
 /// The name of the virtio-serial port that carries the frames.
 pub const RESULTS_PORT: &str = "snaptrace.results";
+/// The name of the virtio-serial port on which standard input arrives, where the host passes it on
+/// while the guest runs.
+pub const INPUT_PORT: &str = "snaptrace.input";
 
 /// Everything PID 1 is to do in one boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +28,16 @@ pub struct Job {
     pub get: Vec<String>,
     /// Give the console to an interactive shell after the steps.
     pub shell: bool,
+    /// Rows and columns of the terminal that the shell is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<(u16, u16)>,
+    /// The steps read what comes through the port [`INPUT_PORT`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub input: bool,
+    /// The steps' standard input. It lies beside the job, at [`STDIN_PATH`], and is no part of it;
+    /// without one they see an end of file.
+    #[serde(skip)]
+    pub stdin: Option<Vec<u8>>,
 }
 
 /// One command of a job.

@@ -30,6 +30,17 @@ Exit codes: 0 pass, 1 failure, 2 usage; a verdict has its own:
   218 not-repeatable
 `run` passes on the exit status of its command otherwise.";
 
+const SHELL_EXAMPLES: &str = "\
+On a terminal `exit` powers the guest off and Ctrl-A X ends QEMU at once;
+Ctrl-A Ctrl-A sends one Ctrl-A. From a file or a pipe the shell ends with its
+input. Its exit status is passed on.
+Example: cargo xtask shell --kernel 5.4 --append trace_event=sched
+         echo 'uname -r; exit 3' | cargo xtask shell";
+
+const RUN_EXAMPLES: &str = "\
+Example: cargo xtask run -- snaptrace list -f 'vfs_*'
+         cargo xtask run -i -- sh -s < script";
+
 const FAULT_CODES: &str = "\
 Exit codes: 0 all agree, 1 one does not, 217 nothing was caused, or something
 that was asked for by name cannot be caused here.
@@ -68,7 +79,7 @@ pub enum Command {
     #[command(after_help = "Example: cargo xtask merge-results --junit all.xml part-1 part-2")]
     MergeResults(MergeArgs),
     /// Run a command in a guest; its output and exit status come back
-    #[command(after_help = "Example: cargo xtask run -- snaptrace list -f 'vfs_*'")]
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// Tell what the functions of a graph case cost, in instructions
     #[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
@@ -82,14 +93,17 @@ pub enum Command {
     /// Find the commit that changed what a case says, with git bisect
     #[command(after_help = "Example: cargo xtask bisect --good A --bad B --case function ~/linux")]
     Bisect(BisectArgs),
+    /// What puts the terminal back after `shell` where that was killed
+    #[command(name = xtask::terminal::KEEPER, hide = true, after_help = "Example: cargo xtask shell --help")]
+    KeepTerminal,
     /// A step of `bisect`, which git starts
     #[command(hide = true, after_help = "Example: cargo xtask bisect --help")]
     BisectStep {
         /// The folder of the bisection
         folder: PathBuf,
     },
-    /// Open a shell in a guest
-    #[command(after_help = "Example: cargo xtask shell --kernel 5.4 --append trace_event=sched")]
+    /// Open a shell in a guest, or have it carry out what standard input says
+    #[command(after_help = SHELL_EXAMPLES)]
     Shell(GuestArgs),
     /// Run formatting, lints, host tests, the quickest faults and the cases
     #[command(after_help = "Example: cargo xtask --yes test")]
@@ -317,6 +331,10 @@ pub struct RunArgs {
     /// Bring a guest file out (repeatable)
     #[arg(long, value_name = "GUEST_FILE[:HOST_FILE]")]
     pub get: Vec<Get>,
+    /// Pass on standard input, or FILE (--stdin=FILE): read to its end before
+    /// the boot, at most 64 MiB
+    #[arg(short = 'i', long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub stdin: Option<Option<PathBuf>>,
     /// Seconds the command may take
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
@@ -504,6 +522,18 @@ mod tests {
         assert!(parses("xtask test-vm --stored --review"));
         assert!(!parses("xtask test-vm --review --message-format json"));
         assert!(!parses("xtask merge-results"));
+    }
+
+    #[test]
+    fn input_is_standard_input_or_a_file_and_never_the_command() {
+        let stdin = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Run(args) => (args.stdin, args.command.join(" ")),
+            _ => panic!("not run"),
+        };
+        assert_eq!(stdin("xtask run sh -i"), (None, "sh -i".into()));
+        assert_eq!(stdin("xtask run -i sh -s"), (Some(None), "sh -s".into()));
+        assert_eq!(stdin("xtask run --stdin -- cat"), (Some(None), "cat".into()));
+        assert_eq!(stdin("xtask run --stdin=a cat"), (Some(Some("a".into())), "cat".into()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
 use initramfs::Job;
-use initramfs::job::{JOB_PATH, MODULE_DIR, WORKLOAD_DIR};
+use initramfs::job::{JOB_PATH, MODULE_DIR, STDIN_PATH, WORKLOAD_DIR};
 use rustix::fs::{Mode, OFlags};
 use xshell::{Shell, cmd};
 
@@ -38,6 +38,12 @@ const MUSL: &str = "x86_64-unknown-linux-musl";
 
 /// The names under which the workload program is called.
 const WORKLOADS: [&str; 5] = ["cat", "insmod", "ls", "repeat", "sh"];
+
+/// The users and groups that programs look for: `nobody`'s group has two names in the world.
+const ACCOUNTS: [(&str, &str); 2] = [
+    ("etc/passwd", "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+    ("etc/group", "root:x:0:\nnogroup:x:65534:\nnobody:x:65534:\n"),
+];
 
 /// Builds the guest's programs: with musl where that target is installed, else with static glibc.
 ///
@@ -137,6 +143,9 @@ impl Archive {
         // The kernel opens the console for PID 1 before devtmpfs is there.
         archive.insert("dev/console", Node::Device { major: 5, minor: 1 });
         archive.insert("dev/null", Node::Device { major: 1, minor: 3 });
+        for (path, text) in ACCOUNTS {
+            archive.insert(path, Node::File { bytes: text.into(), executable: false });
+        }
         archive.add("init", &programs.init)?;
         archive.add("bin/snaptrace", &programs.snaptrace)?;
         archive.add("bin/workload", &programs.workload)?;
@@ -151,7 +160,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The job alone.
+    /// The job, and its standard input, if it has one, as a file beside it.
     ///
     /// # Errors
     /// When the job cannot be written as JSON.
@@ -159,6 +168,9 @@ impl Archive {
         let mut archive = Archive::default();
         let bytes = serde_json::to_vec(job).context(|| "cannot write the job as JSON".into())?;
         archive.insert(inside(JOB_PATH), Node::File { bytes, executable: false });
+        if let Some(stdin) = &job.stdin {
+            archive.insert(inside(STDIN_PATH), Node::File { bytes: stdin.clone(), executable: false });
+        }
         Ok(archive)
     }
 

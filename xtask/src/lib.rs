@@ -15,6 +15,7 @@ pub mod matrix;
 pub mod scratch;
 pub mod setup;
 pub mod suite;
+pub mod terminal;
 pub mod trace_cmd;
 pub mod ui;
 pub mod verdict;

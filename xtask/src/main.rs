@@ -21,18 +21,28 @@ use xtask::suite::test_vm::Plan;
 use xtask::suite::{bench, bisect, cost, diff, doctor, faults, put_back, run, test, test_vm, tour};
 use xtask::ui::printable;
 use xtask::verdict::Verdict;
-use xtask::{scratch, setup};
+use xtask::{scratch, setup, terminal, ui};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::KeepTerminal) {
+        // It has the terminal as its standard error, and nobody to tell.
+        return ExitCode::from(u8::from(terminal::keep().is_err()));
+    }
     match dispatch(cli) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => match ui::lost_output() {
+            Some(error) if code == 0 => {
+                ui::print_error(format_args!("error: cannot write to standard output: {error}\n"));
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::from(code),
+        },
         Err(error) => {
             let text = match error.verdict_given() {
                 Some(verdict) => format!("error: {verdict}: {error}"),
                 None => format!("error: {error}"),
             };
-            eprintln!("{}", printable(&text));
+            ui::print_error(format_args!("{}\n", printable(&text)));
             ExitCode::from(error.exit_code())
         }
     }
@@ -66,7 +76,9 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         Command::Bisect(args) => bisect::bisect(&h, &bisect_plan(args)).map(|()| 0),
         Command::BisectStep { folder } => Ok(bisect::step::run(&h, &folder)),
-        Command::Shell(args) => run::shell(&h, args.kernel.clone().as_deref(), wish(args)).map(|()| 0),
+        Command::Shell(args) => run::shell(&h, args.kernel.clone().as_deref(), wish(args)),
+        // Answered before anything else is set up.
+        Command::KeepTerminal => Ok(0),
         Command::Test { full } => test::test(&h, full).map(verdict),
         Command::Faults(args) => cause_faults(&h, args),
         Command::Doctor => doctor::doctor(&h).map(|well| u8::from(!well)),
@@ -109,14 +121,14 @@ fn kernels(h: &Harness, args: KernelArgs) -> Result<u8> {
         }
         match kernel::obtain(h, record, &request) {
             Ok(kernel) => {
-                println!("{}: {} ({})", kernel.name, kernel.release, kernel.provenance);
+                ui::print(format_args!("{}: {} ({})\n", kernel.name, kernel.release, kernel.provenance));
                 for note in &kernel.notes {
-                    println!("{}: {note}", kernel.name);
+                    ui::print(format_args!("{}: {note}\n", kernel.name));
                 }
             }
             Err(error) if args.names.len() == 1 => return Err(error),
             Err(error) => {
-                eprintln!("{}: {error}", record.name);
+                ui::print_error(format_args!("{}: {error}\n", record.name));
                 worst = Some(error);
             }
         }
@@ -196,6 +208,7 @@ fn run_one(h: &Harness, args: RunArgs) -> Result<u8> {
     let kernel = args.guest.kernel.clone();
     let exact = args.exact.exactness();
     let wish = Wish { busybox: true, exact, ..wish(args.guest) };
-    let plan = run::Plan { kernel, argv: args.command, get: args.get, wish, timeout: args.timeout };
+    let stdin = args.stdin.map(|file| file.map_or(run::Input::Standard, run::Input::File));
+    let plan = run::Plan { kernel, argv: args.command, get: args.get, stdin, wish, timeout: args.timeout };
     run::run(h, &plan)
 }

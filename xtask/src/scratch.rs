@@ -15,8 +15,8 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use tempfile::TempDir;
 
-use crate::child;
 use crate::error::{Context, Result};
+use crate::{child, terminal};
 
 /// The file that its maker holds a lock on for as long as a folder is in use.
 const ALIVE: &str = ".snaptrace-alive";
@@ -37,6 +37,7 @@ pub fn go_with_signals() -> Result<()> {
         Signals::new([SIGINT, SIGTERM, SIGHUP]).context(|| "cannot wait for signals".to_owned())?;
     thread::spawn(move || {
         for signal in signals.forever() {
+            terminal::restore();
             // Nobody is to write any more.
             child::end_groups();
             // Held to the end, so that no other thread makes new scratch meanwhile.

@@ -16,6 +16,7 @@ use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::matrix::Record;
 use crate::trace_cmd;
+use crate::ui::{err, outln};
 use crate::verdict::Verdict;
 
 /// The kind of cache entry that a privately unpacked tool is.
@@ -282,7 +283,7 @@ fn agreed(h: &Harness, what: &str, packages: &[&str]) -> bool {
         return false;
     }
     h.ui.say(format!("{what} needs the packages {}", packages.join(", ")));
-    eprint!("install them now? [y/N] ");
+    err!("install them now? [y/N] ");
     // A prompt that does not show is answered with no.
     let mut answer = String::new();
     std::io::stderr().flush().is_ok()
@@ -361,7 +362,7 @@ impl fmt::Display for Finding {
 pub fn doctor(h: &Harness, accelerator: &dyn Fn(Option<&Qemu>) -> String) -> Result<bool> {
     let findings = examine(h, accelerator)?;
     for finding in &findings {
-        println!("{finding}");
+        outln!("{finding}");
     }
     Ok(findings.iter().all(|finding| finding.good || !finding.required))
 }

@@ -1,11 +1,69 @@
-//! Messages and progress on standard error: bars on a terminal, plain lines elsewhere.
+//! What is printed: results on standard output, messages and progress on standard error, as bars
+//! on a terminal and plain lines elsewhere.
+//!
+//! Whoever reads either may stop at any time (`… | head -1`, `2>&-`); a command goes on all the same and
+//! its exit code stays what it is. So nothing else prints: the lints `print_stdout` and `print_stderr`
+//! deny what panics.
 
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
+
+/// Why standard output took no more, where that was not for want of a reader.
+static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Prints to standard output; `outln!` is short for it within this crate.
+pub fn print(text: fmt::Arguments<'_>) {
+    // In one piece, so that other threads' lines do not come in between.
+    if let Err(error) = io::stdout().write_all(text.to_string().as_bytes()) {
+        note(error);
+    }
+}
+
+/// Prints to standard error, as far as somebody reads it.
+pub fn print_error(text: fmt::Arguments<'_>) {
+    let _ = io::stderr().write_all(text.to_string().as_bytes());
+}
+
+fn note(error: io::Error) {
+    if error.kind() != io::ErrorKind::BrokenPipe {
+        FAILED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+    }
+}
+
+/// Writes out what is left of standard output, and tells why something of it is lost (a full disk). A
+/// reader that stopped is no reason.
+pub fn lost_output() -> Option<io::Error> {
+    if let Err(error) = io::stdout().flush() {
+        note(error);
+    }
+    FAILED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
+}
+
+/// As `print!`, without a panic where nobody reads.
+macro_rules! out {
+    ($($words:tt)*) => { $crate::ui::print(format_args!($($words)*)) };
+}
+
+/// As `println!`, without a panic where nobody reads.
+macro_rules! outln {
+    ($($words:tt)*) => { $crate::ui::print(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+/// As `eprint!`, without a panic where nobody reads.
+macro_rules! err {
+    ($($words:tt)*) => { $crate::ui::print_error(format_args!($($words)*)) };
+}
+
+/// As `eprintln!`, without a panic where nobody reads.
+macro_rules! errln {
+    ($($words:tt)*) => { $crate::ui::print_error(format_args!("{}\n", format_args!($($words)*))) };
+}
+
+pub(crate) use {err, out, outln};
 
 /// Without a terminal, a job that moves is told of this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -46,7 +104,7 @@ impl Default for Ui {
 impl Ui {
     /// Draws bars if standard error is a terminal.
     pub fn new() -> Ui {
-        Ui { bars: MultiProgress::new(), terminal: std::io::stderr().is_terminal() }
+        Ui { bars: MultiProgress::new(), terminal: io::stderr().is_terminal() }
     }
 
     /// Writes a line, above the bars if there are any; what could drive a terminal is neutralised.
@@ -54,7 +112,7 @@ impl Ui {
         let line = printable(line.as_ref());
         // Nothing can be done about a standard error that is closed.
         if !self.terminal || self.bars.println(&line).is_err() {
-            eprintln!("{line}");
+            errln!("{line}");
         }
     }
 
@@ -132,7 +190,7 @@ impl Bar {
         lines.done = change(before);
         if lines.done != before && lines.told.elapsed() >= LINE_EVERY {
             lines.told = Instant::now();
-            eprintln!("{lines}");
+            errln!("{lines}");
         }
     }
 }

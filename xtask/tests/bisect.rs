@@ -1,6 +1,7 @@
 //! `cargo xtask bisect` on a small history made of a real kernel's source: a planted commit is
 //! named, and what does not build is skipped.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! `cargo xtask diff` on stored results, and its page in a real browser: folded, searched, and held
 //! against what a guest may say.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::fs;

@@ -3,17 +3,23 @@
 //! Each trial runs on every reference kernel at hand, on all usual ones with `SNAPTRACE_ALL_KERNELS=1`;
 //! without one it is ignored, which is told and is not a pass.
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::symlink;
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use regex::Regex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use tempfile::TempDir;
 use xtask::cache::Cache;
 use xtask::harness::Harness;
@@ -61,6 +67,11 @@ const TESTS: &[(&str, Test)] = &[
     ("run returns the command's exit status", exit_status),
     ("run returns the command's output on both channels", output),
     ("run brings files out", files),
+    ("run passes standard input on where it is asked to", input),
+    ("run without -i reads nothing and says so", unread_input),
+    ("a guest has what programs expect", home),
+    ("shell carries out what a pipe says", piped_shell),
+    ("shell leaves the terminal as it was", terminal),
     ("run tells a panic", panic),
     ("run tells a restart", restart),
     ("however a recording ends, the kernel is put back", put_back),
@@ -167,8 +178,244 @@ fn files(kernel: &str) -> Result<(), Failed> {
     expect(0, folder.path(), &command("/greeting:hello.txt"))?;
     demand(fs::read(folder.path().join("zeros"))? == vec![0; 3_000_000], "the large file differs", "zeros")?;
     demand(fs::read(folder.path().join("hello.txt"))? == b"hi\n", "the small file differs", "hello.txt")?;
+    let usual = folder.path().join("usual");
+    fs::write(&usual, "")?;
+    let mode = |path: &Path| fs::metadata(path).map(|about| format!("{:o}", about.permissions().mode()));
+    let got = mode(&folder.path().join("hello.txt"))?;
+    demand(got == mode(&usual)?, "not the permissions of the user's other files", &got)?;
     let (_, stderr) = expect(1, folder.path(), &command("/nosuch"))?;
-    demand(stderr.contains("/nosuch: No such file"), "no word on the missing file", &stderr)
+    demand(stderr.contains("/nosuch: No such file"), "no word on the missing file", &stderr)?;
+    let failing = ["run", "--kernel", kernel, "--get", "/nosuch", "--", "sh", "-c", "exit 7"];
+    let (_, stderr) = expect(7, folder.path(), &failing)?;
+    demand(stderr.contains("/nosuch: No such file"), "no word on the missing file", &stderr)?;
+    let nowhere = ["run", "--kernel", kernel, "--get", "/greeting:nosuch/x", "--", "true"];
+    let (_, stderr) = expect(2, folder.path(), &nowhere)?;
+    demand(stderr.contains("cannot write nosuch/x"), "no word on the missing folder", &stderr)?;
+    demand(!stderr.contains("accelerator"), "a missing folder is found after the beginning", &stderr)
+}
+
+/// Starts the harness with something to read and both channels captured.
+fn start(arguments: &[&str], stdin: Stdio) -> Result<Child, Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).current_dir(root()).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command.spawn()?)
+}
+
+/// Runs a command line that reads these bytes; gives both channels and the status back.
+fn fed(bytes: &[u8], arguments: &[&str]) -> Result<(Vec<u8>, String, Option<i32>), Failed> {
+    let mut child = start(arguments, Stdio::piped())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    let bytes = bytes.to_vec();
+    // A command that does not read has ended by then.
+    let feeder = thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output()?;
+    let _ = feeder.join();
+    Ok((output.stdout, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code()))
+}
+
+fn input(kernel: &str) -> Result<(), Failed> {
+    let run = ["run", "--kernel", kernel, "-i", "--"];
+    let (stdout, stderr, status) = fed(b"echo one\nexit 3\n", &[&run[..], &["sh", "-s"]].concat())?;
+    demand(stdout == b"one\n" && status == Some(3), "not two commands", &format!("{status:?}{stderr}"))?;
+    // Bytes of every kind, to programs that read by lines and to one that does not.
+    let script = "read a; read b; echo \"$b $a\"; cat; readlink -f /dev/stdin";
+    let (stdout, stderr, _) = fed(b"1\n2\n\0\xff\r\n\n", &[&run[..], &["sh", "-c", script]].concat())?;
+    let expected = b"2 1\n\0\xff\r\n\n/stdin\n";
+    demand(stdout == expected, "other bytes", &format!("{stdout:?}{stderr}"))?;
+    // A pipe that stays open is said to be waited for, and is read to its end.
+    let mut child = start(&[&run[..], &["cat"]].concat(), Stdio::piped())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    stdin.write_all(b"half")?;
+    let mut said = BufReader::new(child.stderr.take().ok_or("no standard error")?);
+    let mut line = String::new();
+    said.read_line(&mut line)?;
+    demand(line.starts_with("waiting for the end of standard input"), "no word on the wait", &line)?;
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    demand(output.stdout == b"half", "not what was written", &format!("{output:?}"))?;
+    // A file, kept for the line that repeats the run.
+    let folder = TempDir::new()?;
+    let file = folder.path().join("script");
+    fs::write(&file, "echo c > /proc/sysrq-trigger\n")?;
+    let stdin = format!("--stdin={}", file.display());
+    let (_, stderr) = expect(204, &root(), &["run", "--kernel", kernel, &stdin, "--", "sh", "-s"])?;
+    let kept = Regex::new(r"again: cargo xtask run .*--stdin=(\S+/stdin) ")?;
+    let kept = kept.captures(&stderr).ok_or_else(|| format!("no line that repeats it: {stderr}"))?;
+    demand(fs::read(&kept[1])? == fs::read(&file)?, "another input is kept", &stderr)?;
+    let page = fs::read_to_string(Path::new(&kept[1]).with_file_name("failure.txt"))?;
+    demand(page.contains("what was passed as standard input, SHA-256 "), "the page has no digest", &page)
+}
+
+fn unread_input(kernel: &str) -> Result<(), Failed> {
+    // A pipe that never closes, with something in it.
+    let run = ["run", "--kernel", kernel, "--", "sh", "-c", "cat; echo end"];
+    let mut child = start(&run, Stdio::piped())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    stdin.write_all(b"exit 1\n")?;
+    let output = child.wait_with_output()?;
+    drop(stdin);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    demand(output.stdout == b"end\n" && output.status.code() == Some(0), "it was read", &stderr)?;
+    let word = "standard input is not passed on; `run -i` does";
+    demand(stderr.matches(word).count() == 1, "not one word on it", &stderr)?;
+    let (_, stderr) = expect(0, &root(), &["run", "--kernel", kernel, "--", "true"])?;
+    demand(!stderr.contains(word), "a word on nothing", &stderr)
+}
+
+/// What a program finds in a guest: the names in /dev, users, memory to share, terminals, the loopback
+/// device where there is IPv4.
+const HOME: &str = r#"
+echo out > /dev/stdout
+echo err > /dev/stderr
+cat /dev/stdin
+exec 3< /etc/passwd; grep -c . /dev/fd/3
+echo shared > /dev/shm/x && cat /dev/shm/x
+id -un; id -u nobody; id -gn nobody
+grep -c -E ' /dev/(shm tmpfs|pts devpts) ' /proc/mounts
+exec 4<> /dev/ptmx; ls /dev/pts | grep -c '^0$'
+[ -d /proc/sys/net/ipv4 ] && { ping -c 1 127.0.0.1 > /dev/null || echo 'no answer'; }
+exit 0
+"#;
+
+fn home(kernel: &str) -> Result<(), Failed> {
+    let (stdout, stderr) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", HOME])?;
+    let expected = "out\n2\nshared\nroot\n65534\nnogroup\n2\n1\n";
+    demand(stdout == expected, "something is missing", &format!("{stdout}{stderr}"))?;
+    demand(stderr.lines().any(|line| line == "err"), "nothing came through /dev/stderr", &stderr)
+}
+
+fn piped_shell(kernel: &str) -> Result<(), Failed> {
+    // A program that says the next thing once it has seen what the first came to.
+    let mut child = start(&["shell", "--kernel", kernel], Stdio::piped())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    stdin.write_all(b"uname -s\n")?;
+    let mut out = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+    let mut line = String::new();
+    out.read_line(&mut line)?;
+    demand(line == "Linux\n", "another line", &line)?;
+    // Much more than a terminal would take at once.
+    let many = ":\n".repeat(20_000);
+    stdin.write_all(format!("{many}echo still; (exit 3)\n").as_bytes())?;
+    drop(stdin);
+    let mut rest = String::new();
+    out.read_to_string(&mut rest)?;
+    let output = child.wait_with_output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    demand(rest == "still\n" && output.status.code() == Some(3), "not its end", &(rest + &stderr))?;
+    let (stdout, stderr, status) = fed(b"", &["shell", "--kernel", kernel])?;
+    demand(status == Some(0) && stdout.is_empty(), "an empty input has another end", &stderr)
+}
+
+/// A terminal of our own, and `shell` on it.
+struct OnTerminal {
+    master: File,
+    terminal: OwnedFd,
+    child: Child,
+    said: String,
+}
+
+impl OnTerminal {
+    fn start(kernel: &str) -> Result<OnTerminal, Failed> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags)?;
+        grantpt(&master)?;
+        unlockpt(&master)?;
+        let terminal = ioctl_tiocgptpeer(&master, flags)?;
+        tcsetwinsize(&terminal, Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 })?;
+        let child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(["shell", "--kernel", kernel])
+            .current_dir(root())
+            .stdin(terminal.try_clone()?)
+            .stdout(terminal.try_clone()?)
+            .stderr(terminal.try_clone()?)
+            .spawn()?;
+        Ok(OnTerminal { master: File::from(master), terminal, child, said: String::new() })
+    }
+
+    fn settings(&self) -> Result<String, Failed> {
+        Ok(format!("{:?}", tcgetattr(&self.terminal)?))
+    }
+
+    /// Reads what is said until this is, or for two minutes.
+    fn until(&mut self, words: &str) -> Result<(), Failed> {
+        let begun = Instant::now();
+        while !self.said.contains(words) {
+            let mut watched = [PollFd::new(&self.master, PollFlags::IN)];
+            poll(&mut watched, Some(&Timespec { tv_sec: 1, tv_nsec: 0 }))?;
+            if watched[0].revents().contains(PollFlags::IN) {
+                let mut buffer = [0; 4096];
+                let count = self.master.read(&mut buffer)?;
+                self.said += &String::from_utf8_lossy(&buffer[..count]);
+            }
+            demand(begun.elapsed().as_secs() < 120, &format!("no {words:?}"), &self.said)?;
+        }
+        Ok(())
+    }
+
+    /// QEMU, which the harness has started.
+    fn qemu(&self) -> Result<Pid, Failed> {
+        let pid = self.child.id();
+        let mut children = String::new();
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            children += &fs::read_to_string(task?.path().join("children"))?;
+        }
+        let is_qemu = |pid: &&str| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("qemu"))
+        };
+        let found = children.split_whitespace().find(is_qemu).ok_or("there is no QEMU")?;
+        Ok(Pid::from_raw(found.parse()?).ok_or("QEMU has no pid")?)
+    }
+}
+
+/// However the harness or QEMU ends, the terminal has its settings again.
+fn terminal(kernel: &str) -> Result<(), Failed> {
+    let pid = |on: &OnTerminal| Pid::from_raw(on.child.id() as i32).ok_or("no pid");
+    type End<'a> = &'a dyn Fn(&mut OnTerminal) -> Result<(), Failed>;
+    let by = |signal: Signal| move |on: &mut OnTerminal| Ok(kill_process(pid(on)?, signal)?);
+    let ends: [(&str, End<'_>); 9] = [
+        ("exit", &|on| {
+            on.until("guest# ")?;
+            on.master.write_all(b"stty size; exit 5\r")?;
+            on.until("33 101")
+        }),
+        ("Ctrl-A X", &|on| Ok(on.master.write_all(b"\x01x")?)),
+        ("TERM", &by(Signal::TERM)),
+        ("HUP", &by(Signal::HUP)),
+        ("INT", &by(Signal::INT)),
+        ("QUIT", &by(Signal::QUIT)),
+        ("KILL", &by(Signal::KILL)),
+        ("TERM of QEMU", &|on| Ok(kill_process(on.qemu()?, Signal::TERM)?)),
+        ("KILL of QEMU", &|on| Ok(kill_process(on.qemu()?, Signal::KILL)?)),
+    ];
+    for (name, end) in ends {
+        let mut on = OnTerminal::start(kernel)?;
+        let before = on.settings()?;
+        on.until("Ctrl-A X ends QEMU at once")?;
+        let begun = Instant::now();
+        while on.settings()? == before {
+            demand(begun.elapsed().as_secs() < 60, "the terminal was never taken", &on.said)?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        end(&mut on)?;
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = on.child.try_wait()? {
+                break status;
+            }
+            demand(begun.elapsed().as_secs() < 60, &format!("{name}: it goes on"), &on.said)?;
+            thread::sleep(Duration::from_millis(10));
+        };
+        // After SIGKILL somebody else does it, a moment later.
+        let begun = Instant::now();
+        while on.settings()? != before {
+            demand(begun.elapsed().as_secs() < 30, &format!("{name}: other settings"), &on.settings()?)?;
+            thread::sleep(Duration::from_millis(10));
+        }
+        if name == "exit" {
+            demand(status.code() == Some(5), "another exit status", &format!("{status}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn panic(kernel: &str) -> Result<(), Failed> {
@@ -546,7 +793,7 @@ fn limits(kernel: &str) -> Result<(), Failed> {
     let file = |name: &str, size: u64| -> Result<String, Failed> {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        fs::File::create(&path)?.set_len(size)?;
+        File::create(&path)?.set_len(size)?;
         Ok(path.display().to_string())
     };
     let (one, other) = (file("a/x", 1)?, file("b/x", 1)?);

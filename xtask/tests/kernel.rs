@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 use xtask::cache::Cache;
@@ -552,4 +552,67 @@ fn cleaning_a_name_removes_its_kernel() {
     kernel::clean(&h, &["tiny".to_owned()]).unwrap();
     assert!(!kernel.dir.exists());
     assert!(bench.at_hand(&record).is_none());
+}
+
+/// The harness itself, in the workspace of a bench, with channels that nobody reads any more.
+fn unread(bench: &Bench, arguments: &[&str]) -> Option<i32> {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
+        .args(arguments)
+        .env("SNAPTRACE_WORKSPACE", bench.folder.path())
+        .env("SNAPTRACE_CACHE", bench.path("cache"))
+        .current_dir(bench.folder.path())
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer);
+    command.status().unwrap().code()
+}
+
+#[test]
+fn a_build_that_nobody_listens_to_goes_on() {
+    let bench = Bench::new();
+    let record = bench.record_without_mirrors();
+    let tree = bench.path("tree").display().to_string();
+    assert_eq!(unread(&bench, &["kernel", "tiny", "--source", &tree]), Some(0));
+    assert!(bench.at_hand(&record).is_some());
+    let broken = bench.tree("broken", Flaw::Error).display().to_string();
+    assert_eq!(unread(&bench, &["kernel", "tiny", "--source", &broken]), Some(215));
+    let left: Vec<_> = fs::read_dir(bench.path("cache/kernels"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with('.'))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn no_command_panics_where_nobody_reads() {
+    let bench = Bench::new();
+    bench.record_without_mirrors();
+    let help = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands = help.split("Commands:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() > 12 && names.contains(&"put-back"), "{names:?}");
+    for name in names.into_iter().filter(|name| *name != "help") {
+        assert_eq!(unread(&bench, &[name, "--help"]), Some(0), "{name}");
+    }
+    for (line, code) in [
+        ("kernel --list", 0),
+        ("kernel --list --format json", 0),
+        ("faults --list", 0),
+        // What is said on standard error.
+        ("kernel nosuch", 2),
+        ("run --get x:nosuch/x -- true", 2),
+        ("test-vm --nosuch", 2),
+    ] {
+        assert_eq!(unread(&bench, &line.split(' ').collect::<Vec<_>>()), Some(code), "{line}");
+    }
+    assert_ne!(unread(&bench, &["doctor"]), Some(101));
 }

@@ -77,7 +77,8 @@ fn the_harness_imports_one_way() {
         ("cargo", ""),
         ("clock", ""),
         ("child", ""),
-        ("scratch", "child error"),
+        ("terminal", "error"),
+        ("scratch", "child error terminal"),
         ("error", "verdict"),
         ("cache", "error scratch verdict ui"),
         ("matrix", "error"),
@@ -89,10 +90,10 @@ fn the_harness_imports_one_way() {
         ("chromium", "apt cache error harness setup verdict"),
         ("initramfs", "cargo error verdict"),
         ("kernel", "apt cache child download error harness matrix setup ui verdict"),
-        ("vm", "cache child clock error setup ui verdict"),
+        ("vm", "cache child clock error setup terminal ui verdict"),
         ("suite", "*"),
         ("cli", "suite vm"),
-        ("main", "error harness kernel matrix scratch setup suite ui verdict"),
+        ("main", "error harness kernel matrix scratch setup suite terminal ui verdict"),
     ];
     let mut found = broken("xtask/src", "crate", &rules);
     found.extend(broken("xtask/src", "xtask", &rules));

@@ -7,6 +7,8 @@
 //! Debian has it. Where a kernel or trace-cmd cannot be had the
 //! trials are ignored, which is told and is not a pass.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;

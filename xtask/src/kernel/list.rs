@@ -6,6 +6,7 @@ use crate::error::{Context, Result};
 use crate::harness::Harness;
 use crate::kernel::{self, Kernel, names};
 use crate::matrix::Record;
+use crate::ui::{out, outln};
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
@@ -39,9 +40,9 @@ pub fn list(h: &Harness, json: bool) -> Result<()> {
     if json {
         let text =
             serde_json::to_string_pretty(&lines).context(|| "cannot write the list as JSON".to_owned())?;
-        println!("{text}");
+        outln!("{text}");
     } else {
-        print!("{}", table(&lines));
+        out!("{}", table(&lines));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use crate::kernel::build::{self, Job, ObjectTree};
 use crate::kernel::{self, Request, config};
 use crate::matrix::Record;
 use crate::setup;
+use crate::ui::out;
 
 /// Opens `make menuconfig` on a record's configuration and prints what was changed as a
 /// fragment. The fragments themselves stay as they are.
@@ -55,7 +56,7 @@ pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()>
         h.ui.say("nothing was changed");
     } else {
         h.ui.say("what was changed, as lines for a fragment in kernel-configs/:");
-        print!("{fragment}");
+        out!("{fragment}");
     }
     Ok(())
 }

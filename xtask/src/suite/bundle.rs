@@ -23,6 +23,8 @@ use crate::vm::console;
 pub const PAGE: &str = "failure.txt";
 /// What the guest sent, in words.
 pub const SENT: &str = "sent.txt";
+/// What was passed as standard input.
+pub const STDIN: &str = "stdin";
 /// QEMU's command line.
 pub const COMMAND: &str = "qemu-command";
 
@@ -70,7 +72,11 @@ impl Failure<'_> {
              console.log   the guest's console\n\
              qemu.log      QEMU's own words\n\
              results.bin   the frames that the guest sent\n\
-             {SENT}      the same in words\n",
+             {SENT}      the same in words\n{stdin}",
+            stdin = match self.inputs.stdin.as_str() {
+                "" => String::new(),
+                sha256 => format!("{STDIN}         what was passed as standard input, SHA-256 {sha256}\n"),
+            },
             case = self.case,
             name = kernel.name,
             verdict = self.verdict,

@@ -91,7 +91,7 @@ impl Case {
                 .context(|| format!("case {}: an open quote in `{}`", self.name, step.run))?;
             steps.push(Step { argv, expect: step.expect, fifo: true });
         }
-        Ok(Job { boot_modules: boot_modules.to_vec(), steps, get: Vec::new(), shell: false })
+        Ok(Job { boot_modules: boot_modules.to_vec(), steps, ..Job::default() })
     }
 
     /// The globs that the case gives to `-l` and `-g`: what its traces may show.

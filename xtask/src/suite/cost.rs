@@ -26,7 +26,7 @@ use super::test_vm;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
-use crate::ui::printable;
+use crate::ui::{out, outln, printable};
 use crate::verdict::Verdict;
 use crate::vm::Exactness;
 
@@ -154,12 +154,12 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
     for case in &cases {
         let table = measure(h, &guest, case)?;
         if let Some(other) = &other {
-            print!("{}", printable(&compared(&table, &measure(h, other, case)?)));
+            out!("{}", printable(&compared(&table, &measure(h, other, case)?)));
             continue;
         }
-        print!("{}", printable(&table.shown()));
+        out!("{}", printable(&table.shown()));
         let (verdict, said) = with_reviewed(h, &table, plan.update)?;
-        println!("{said}");
+        outln!("{said}");
         worst = worst.max(verdict);
     }
     Ok(worst)

@@ -26,7 +26,7 @@ use crate::ui::Ui;
 use crate::verdict::Verdict;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
 use crate::vm::memory::{self, Load, MIB};
-use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken};
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -81,6 +81,8 @@ pub struct Wish {
     pub gdb: bool,
     /// Connect the console to the terminal.
     pub interactive: bool,
+    /// Give the guest a port on which what this process reads arrives.
+    pub input: bool,
     /// Boot the bzImage where the vmlinux would do.
     pub bzimage: bool,
     /// What it is booted for, which decides on the accelerator where nobody asked for one.
@@ -108,6 +110,7 @@ impl Default for Wish {
             memory: 512,
             gdb: false,
             interactive: false,
+            input: false,
             bzimage: false,
             purpose: Purpose::default(),
             accel: None,
@@ -257,7 +260,9 @@ impl Guest {
             cpus: usual.cpus,
             memory: usual.memory.max(self.wish.memory),
             gdb: usual.gdb,
-            interactive: usual.interactive,
+            // Nobody is at this guest.
+            interactive: false,
+            input: false,
             boot: usual.boot,
             noise: usual.noise,
             ..machine
@@ -370,10 +375,10 @@ impl Guest {
     /// When the job cannot be packed.
     pub fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
         let initrd = self.initrd(job)?;
-        Ok(self.fingerprint_of(&self.machine(Path::new("")), &initrd))
+        Ok(self.fingerprint_of(&self.machine(Path::new("")), &initrd, job))
     }
 
-    fn fingerprint_of(&self, machine: &Machine, initrd: &[u8]) -> Fingerprint {
+    fn fingerprint_of(&self, machine: &Machine, initrd: &[u8], job: &Job) -> Fingerprint {
         Fingerprint {
             image: self.image_digest.clone(),
             initrd: sha256(initrd),
@@ -381,6 +386,7 @@ impl Guest {
             qemu: self.qemu.version.clone(),
             options: machine.options(&self.qemu),
             programs: self.programs_digest.clone(),
+            stdin: job.stdin.as_deref().map(sha256).unwrap_or_default(),
         }
     }
 
@@ -407,9 +413,11 @@ impl Guest {
             memory: self.wish.memory,
             gdb: self.wish.gdb,
             interactive: self.wish.interactive,
+            input: self.wish.input,
             boot,
             noise: self.wish.noise,
             dir: folder.to_path_buf(),
+            sockets: folder.to_path_buf(),
         }
     }
 
@@ -419,7 +427,7 @@ impl Guest {
         let initrd = self.initrd(job)?;
         fs::write(&machine.initrd, &initrd)
             .map_err(|e| cache::denied("cannot write", &machine.initrd, &e))?;
-        let fingerprint = self.fingerprint_of(&machine, &initrd);
+        let fingerprint = self.fingerprint_of(&machine, &initrd, job);
         Ok((machine, fingerprint))
     }
 
@@ -460,13 +468,18 @@ impl Guest {
             .verdict(Verdict::ChecksumMismatch))
     }
 
-    /// Boots with the console on the terminal.
+    /// Boots with the console on the terminal; `take` has the frames at the end.
     ///
     /// # Errors
-    /// When files cannot be written, or QEMU fails.
-    pub fn boot_interactive(&self, job: &Job, folder: &Path) -> Result<()> {
+    /// When files cannot be written, QEMU cannot be started, or the terminal is gone.
+    pub fn boot_interactive(
+        &self,
+        job: &Job,
+        folder: &Path,
+        take: &mut dyn FnMut(Frame) -> Taken,
+    ) -> Result<Left> {
         let (machine, _) = self.ready(job, folder)?;
-        vm::boot_interactive(&machine, &self.qemu)
+        vm::boot_interactive(&machine, &self.qemu, take)
     }
 
     /// QEMU as a plain command for a job, without anything watching it.

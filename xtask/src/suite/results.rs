@@ -79,6 +79,9 @@ pub struct Fingerprint {
     pub options: String,
     /// SHA-256 of our own programs in the initramfs: what of it does not come from the kernel.
     pub programs: String,
+    /// SHA-256 of what was passed as standard input, empty where nothing was.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stdin: String,
 }
 
 impl Fingerprint {
@@ -126,12 +129,13 @@ impl Fingerprint {
     }
 
     fn differing<'a>(&'a self, other: &'a Fingerprint) -> Option<(&'static str, &'a str, &'a str)> {
-        let parts: [(&str, &str, &str); 6] = [
+        let parts: [(&str, &str, &str); 7] = [
             ("kernel image", &self.image, &other.image),
             ("command line", &self.append, &other.append),
             ("QEMU", &self.qemu, &other.qemu),
             ("options of QEMU", &self.options, &other.options),
             ("guest's programs", &self.programs, &other.programs),
+            ("standard input", &self.stdin, &other.stdin),
             ("initramfs", &self.initrd, &other.initrd),
         ];
         parts.into_iter().find(|(_, one, another)| one != another)
@@ -376,6 +380,9 @@ mod tests {
         let digest = |byte: &str| Fingerprint { initrd: byte.repeat(32), ..Fingerprint::default() };
         let became = digest("ab").explain(&digest("cd")).unwrap();
         assert_eq!(became, "the initramfs (`abababababab` became `cdcdcdcdcdcd`)");
+        let typed = Fingerprint { stdin: "ab".repeat(32), ..digest("ab") };
+        assert_eq!(typed.explain(&digest("cd")).unwrap(), "the standard input (`abababababab` is gone)");
+        assert!(!serde_json::to_string(&one).unwrap().contains("stdin"));
     }
 
     #[test]

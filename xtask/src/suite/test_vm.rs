@@ -28,7 +28,7 @@ use crate::cache;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::kernel;
-use crate::ui::{Bar, printable};
+use crate::ui::{Bar, out, outln, printable};
 use crate::verdict::Verdict;
 use crate::vm::{Accel, Ended, Exactness, Taken, console};
 
@@ -197,13 +197,13 @@ fn report(
 ) -> Result<(Verdict, Tally)> {
     for column in &summary.kernels {
         if let Some(missing) = column.missing() {
-            println!("{}: {}: {}", column.kernel, missing.verdict, missing.why);
+            outln!("{}: {}: {}", column.kernel, missing.verdict, missing.why);
         }
     }
     if summary.kernels.len() > 1 {
-        print!("{}", table(summary));
+        out!("{}", table(summary));
     }
-    println!("{}", summary.tally());
+    outln!("{}", summary.tally());
     if let Some(junit) = junit {
         junit.write(summary)?;
     }
@@ -456,23 +456,23 @@ fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result
         }
         let label = format!("{} {}", stored.kernel, stored.case);
         if plan.digests {
-            println!("{}  {label}", stored.digest());
+            outln!("{}  {label}", stored.digest());
         }
         let allowed = verdict == Verdict::Drift && plan.allow_drift;
         let mut detail = String::new();
         if allowed {
-            println!("{label}: drift, allowed: {why}");
+            outln!("{label}: drift, allowed: {why}");
             detail = diff(&folder)?;
         } else if verdict == Verdict::Pass {
             let runs = if stored.runs > 1 { format!("{} equal runs, ", stored.runs) } else { String::new() };
             let took = stored.took_ms as f64 / 1000.0;
-            println!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
+            outln!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
         } else {
-            println!("{label}: {verdict}: {why}");
-            print!("{report}");
+            outln!("{label}: {verdict}: {why}");
+            out!("{report}");
             let again = format!("cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
             let shown = bundle::shown(h, &folder, &again).join("\n");
-            println!("{shown}");
+            outln!("{shown}");
             // insta has shown the diff.
             let diff = if stored.verdict == Verdict::Pass { diff(&folder)? } else { String::new() };
             detail = format!("{report}{diff}{shown}\n");
@@ -483,7 +483,7 @@ fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result
     }
     summary.save(run)?;
     for orphan in compare::orphans(h)? {
-        println!("orphan: tests/snapshots/{orphan} belongs to no case");
+        outln!("orphan: tests/snapshots/{orphan} belongs to no case");
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::run::pick;
 use super::{bundle, results, test_vm};
 use crate::error::{Error, Result};
 use crate::harness::Harness;
+use crate::ui::outln;
 use crate::verdict::Verdict;
 use crate::vm::{Taken, console as guest_console};
 
@@ -29,22 +30,22 @@ pub fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
     let mut cases = cases::load(&h.root)?;
     cases.retain(|case| case.is_for(&record));
     let cases: Vec<Case> = cases.iter().map(|case| case.on(&guest.kernel.version)).collect::<Result<_>>()?;
-    println!(
+    outln!(
         "Linux {} under QEMU {} ({}). Each scenario boots a guest of its own.",
         guest.kernel.release,
         tools.qemu.version,
         guest.accel.name()
     );
     for case in &cases {
-        println!("\n{}", style(format!("── {} {} ", case.section, case.title)).bold().cyan());
+        outln!("\n{}", style(format!("── {} {} ", case.section, case.title)).bold().cyan());
         scenario(h, &guest, case)?;
     }
-    println!("\n{} scenarios on {}. From here:", cases.len(), guest.kernel.name);
-    println!("  cargo xtask shell                         a shell in the guest, with snaptrace in it");
-    println!("  cargo xtask run -- snaptrace list -f 'vfs_*'   one command, its output, its exit status");
-    println!("  cargo xtask test-vm                       these scenarios compared with reviewed snapshots");
+    outln!("\n{} scenarios on {}. From here:", cases.len(), guest.kernel.name);
+    outln!("  cargo xtask shell                         a shell in the guest, with snaptrace in it");
+    outln!("  cargo xtask run -- snaptrace list -f 'vfs_*'   one command, its output, its exit status");
+    outln!("  cargo xtask test-vm                       these scenarios compared with reviewed snapshots");
     if guest.kernel.name != "5.4" {
-        println!(
+        outln!(
             "  cargo xtask kernel 5.4                    build the kernel of the tutorial, then tour again"
         );
     }
@@ -87,14 +88,14 @@ impl Show<'_> {
                 self.at = index as usize;
                 self.lines = 0;
                 if let Some(step) = self.case.steps.get(self.at) {
-                    println!("{}", style(format!("# {}", step.say)).dim());
-                    println!("{}", style(format!("$ {}", step.run)).bold());
+                    outln!("{}", style(format!("# {}", step.say)).dim());
+                    outln!("{}", style(format!("$ {}", step.run)).bold());
                 }
             }
             Frame::Stdout(part) | Frame::Stderr(part) => self.show(&part),
             Frame::StepEnd(status) => {
                 if self.lines > LINES {
-                    println!("… {} more lines", self.lines - LINES);
+                    outln!("… {} more lines", self.lines - LINES);
                 }
                 if let Some(step) = self.case.steps.get(self.at)
                     && status != Status::Exited(step.expect)

@@ -7,6 +7,7 @@ pub mod accel;
 pub mod console;
 pub mod memory;
 pub mod noise;
+mod relay;
 mod watch;
 
 use std::ffi::OsString;
@@ -14,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use initramfs::job::RESULTS_PORT;
+use initramfs::job::{INPUT_PORT, RESULTS_PORT};
 
 use crate::error::{Error, Result};
 use crate::setup::Qemu;
 
 pub use noise::Noise;
-pub use watch::{Cut, Ended, Taken, boot, boot_interactive};
+pub use relay::{Left, boot_interactive};
+pub use watch::{Cut, Ended, Taken, boot};
 
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +109,16 @@ pub struct Machine {
     pub gdb: bool,
     /// Connect the console to this terminal.
     pub interactive: bool,
+    /// Give the guest a port on which what this process reads arrives.
+    pub input: bool,
     /// Whether it leaves out what only takes time.
     pub boot: Boot,
     /// A source of noise let in on purpose.
     pub noise: Option<Noise>,
     /// Where the channels are kept: `console.log`, `results.bin`, `qemu.log`.
     pub dir: PathBuf,
+    /// The same folder under a name that is short enough for sockets.
+    pub sockets: PathBuf,
 }
 
 /// The most CPUs, and slots for them, that a guest may have: kernels that are built here know of no more.
@@ -227,6 +233,7 @@ impl Machine {
             initrd: "initrd".into(),
             append: String::new(),
             dir: PathBuf::new(),
+            sockets: PathBuf::new(),
             ..self.clone()
         };
         let qemu = Qemu { firmware: Vec::new(), ..qemu.clone() };
@@ -314,7 +321,7 @@ impl Machine {
     /// make runs differ: both let the host's timing into the guest.
     fn channels(&self, arguments: &mut Arguments) {
         if self.interactive {
-            arguments.pair("-chardev", "stdio,id=console,mux=on,signal=off").pair("-mon", "chardev=console");
+            arguments.pair("-chardev", chardev("socket,id=console", &self.console_socket()));
         } else {
             arguments.pair("-chardev", chardev("file,id=console", &self.console()));
         }
@@ -334,6 +341,10 @@ impl Machine {
             },
         );
         arguments.pair("-device", format!("virtserialport,chardev=results,name={RESULTS_PORT}"));
+        if self.input {
+            arguments.pair("-chardev", chardev("socket,id=input", &self.input_socket()));
+            arguments.pair("-device", format!("virtserialport,chardev=input,name={INPUT_PORT}"));
+        }
     }
 
     /// Where the console is kept.
@@ -349,6 +360,16 @@ impl Machine {
     /// Where the guest's frames pass through a socket, when noise is asked for.
     fn socket(&self) -> PathBuf {
         self.dir.join("results.socket")
+    }
+
+    /// Where the console passes through, of a machine with this terminal.
+    fn console_socket(&self) -> PathBuf {
+        self.sockets.join("console.socket")
+    }
+
+    /// Where what this process reads passes through.
+    fn input_socket(&self) -> PathBuf {
+        self.sockets.join("input.socket")
     }
 
     /// Where QEMU's own words are kept.
@@ -417,9 +438,11 @@ mod tests {
             memory: 512,
             gdb: false,
             interactive: false,
+            input: false,
             boot: Boot::Fast,
             noise: None,
             dir: "/run/one,two".into(),
+            sockets: "/run/one,two".into(),
         }
     }
 
@@ -545,9 +568,18 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_has_its_console_on_the_terminal() {
+    fn a_shell_has_its_console_on_a_socket_and_never_on_the_terminal() {
         let line = line(&Machine { interactive: true, gdb: true, ..machine() });
-        assert!(line.contains("-chardev stdio,id=console,mux=on,signal=off\n"), "{line}");
+        assert!(line.contains("-chardev socket,id=console,path=/run/one,,two/console.socket\n"), "{line}");
+        assert!(!line.contains("stdio"), "{line}");
         assert!(line.ends_with("-gdb tcp:127.0.0.1:1234\n-S"), "{line}");
+    }
+
+    #[test]
+    fn what_this_process_reads_has_a_port_of_its_own() {
+        let line = line(&Machine { input: true, icount_shift: None, ..machine() });
+        let port = "-chardev socket,id=input,path=/run/one,,two/input.socket\n\
+                    -device virtserialport,chardev=input,name=snaptrace.input";
+        assert!(line.ends_with(port), "{line}");
     }
 }

@@ -11,7 +11,7 @@ use initramfs::protocol::{Frame, Receiver, VERSION};
 use rustix::process::Signal;
 
 use super::console::{self, Sign};
-use super::{Deadlines, Machine, Noise};
+use super::{Deadlines, Machine, Noise, relay};
 use crate::cache;
 use crate::child::{self, Own};
 use crate::clock::Running;
@@ -24,7 +24,7 @@ use crate::verdict::Verdict;
 const TICK: Duration = Duration::from_millis(10);
 
 /// The most that a guest's console may say, in bytes.
-const CONSOLE_LIMIT: u64 = 64 << 20;
+pub(super) const CONSOLE_LIMIT: u64 = 64 << 20;
 /// The most that a guest may send, in bytes.
 const RESULTS_LIMIT: u64 = 4 << 30;
 
@@ -189,6 +189,11 @@ pub fn boot(
         Some(Noise::Socket) => Some(carry_over(machine)?),
         _ => None,
     };
+    let short = machine.input.then(|| relay::with_short_names(machine)).transpose()?;
+    let machine = short.as_ref().map_or(machine, |(short, _)| short);
+    if machine.input {
+        relay::feed(machine)?;
+    }
     let child = command(machine, qemu)
         .stdin_null()
         // duct applies the outermost redirection first: stdout becomes the file, stderr follows.
@@ -323,18 +328,6 @@ fn full() -> io::Error {
     io::ErrorKind::StorageFull.into()
 }
 
-/// Boots a machine whose console is this terminal, and waits until it has ended.
-///
-/// # Errors
-/// When QEMU cannot be started, or ends by itself with a failure.
-pub fn boot_interactive(machine: &Machine, qemu: &Qemu) -> Result<()> {
-    let output = command(machine, qemu).unchecked().run().map_err(|error| cannot_start(qemu, error))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(Error::new(format!("QEMU ended with {}", output.status)).verdict(Verdict::QemuFailed))
-}
-
 /// Copies what comes through the socket to the file of the results, the first of it slowly enough
 /// to hold the guest up. The rest is read at once: what a guest has written and QEMU has not yet
 /// passed on is lost when the guest powers off.
@@ -362,7 +355,7 @@ fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
     }))
 }
 
-fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
+pub(super) fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
     let mut command =
         child::mortal(duct::cmd(&qemu.program, machine.arguments(qemu)), Signal::KILL, Own::Nothing);
     if let Some(path) = &qemu.library_path {
@@ -371,7 +364,7 @@ fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
     command
 }
 
-fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
+pub(super) fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
     Error::new(format!("cannot start {}", qemu.program.display()))
         .because(error)
         .help("`cargo xtask doctor` tells what is missing")
@@ -380,7 +373,7 @@ fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
 
 /// The receiving end of the results channel.
 #[derive(Default)]
-struct Watch {
+pub(super) struct Watch {
     receiver: Receiver,
     bytes: u64,
     /// How long the guest could run so far.
@@ -392,7 +385,30 @@ struct Watch {
 }
 
 impl Watch {
-    fn read(&mut self, from: &mut File, take: &mut dyn FnMut(Frame) -> Taken) -> io::Result<Taken> {
+    /// What the results alone tell of a guest that has ended.
+    pub(super) fn ended(self) -> Ended {
+        Ended {
+            greeted: self.greeted.is_some(),
+            whole: self.receiver.ended() && self.damage.is_none(),
+            damage: self.damage,
+            fatal: self.fatal,
+            cut: None,
+            qemu_status: None,
+            qemu_said: None,
+            sign: None,
+            powered_off: false,
+            silent: false,
+            took: Duration::ZERO,
+            stopped: Duration::ZERO,
+            waited: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn read(
+        &mut self,
+        from: &mut File,
+        take: &mut dyn FnMut(Frame) -> Taken,
+    ) -> io::Result<Taken> {
         let mut buffer = vec![0; 256 << 10];
         while self.damage.is_none() {
             let count = from.read(&mut buffer)?;
@@ -530,9 +546,11 @@ mod tests {
             memory: 64,
             gdb: false,
             interactive: false,
+            input: false,
             boot: super::super::Boot::Fast,
             noise: None,
             dir: folder.into(),
+            sockets: folder.into(),
         };
         let [all, pid, text, program] = ["all", "pid", "script", "qemu"].map(|name| folder.join(name));
         let mut sent = initramfs::protocol::Sender::new(File::create(&all).unwrap());

@@ -13,6 +13,7 @@ use crate::kernel;
 use crate::matrix::Record;
 use crate::suite::guest::{Guest, Tools, Wish};
 use crate::suite::results;
+use crate::ui::outln;
 use crate::vm::{Boot, Exactness};
 
 /// Runs of each side; the median counts.
@@ -28,7 +29,7 @@ pub fn boot(h: &Harness) -> Result<()> {
     let mut measured = 0;
     for record in h.matrix()?.at_length(false) {
         let Some(kernel) = kernel::at_hand(h, record)? else {
-            println!("{}: not at hand", record.name);
+            outln!("{}: not at hand", record.name);
             continue;
         };
         measured += 1;
@@ -60,15 +61,15 @@ fn boot_of(h: &Harness, tools: &Tools, record: &Record, kernel: kernel::Kernel) 
     let worked = |took: &[Took]| median(took.iter().map(|took| took.processor).collect());
     let waited = |took: &[Took]| median(took.iter().map(|took| took.wall).collect());
     let [exact, plain, untuned, packed, bare, run] = &took;
-    println!("{} under {} ({RUNS} runs each, medians)", record.name, guests[0].accel.name());
-    println!(" processor time of QEMU");
+    outln!("{} under {} ({RUNS} runs each, medians)", record.name, guests[0].accel.name());
+    outln!(" processor time of QEMU");
     match guests[0].icount_shift() {
         Some(_) => compare("bit-exact boot", worked(exact), "the plain one's", worked(plain)),
-        None => println!("  boots are not bit-exact under {}", guests[0].accel.name()),
+        None => outln!("  boots are not bit-exact under {}", guests[0].accel.name()),
     }
     compare("plain boot", worked(plain), "an untuned one's", worked(untuned));
     compare("vmlinux, init to power off", worked(exact), "the bzImage's", worked(packed));
-    println!(" wall time");
+    outln!(" wall time");
     compare("bit-exact boot", waited(exact), "the plain one's", waited(plain));
     compare("plain boot", waited(plain), "an untuned one's", waited(untuned));
     compare("`cargo xtask run -- true`", waited(run), "the bare boot's", waited(bare));
@@ -111,7 +112,7 @@ fn children_ticks(stat: &str) -> Option<u64> {
 
 fn compare(what: &str, took: Duration, other: &str, others: Duration) {
     let ratio = took.as_secs_f64() / others.as_secs_f64();
-    println!("  {what:28} {:5.2} s: {ratio:.2} of {other} {:.2} s", took.as_secs_f64(), others.as_secs_f64());
+    outln!("  {what:28} {:5.2} s: {ratio:.2} of {other} {:.2} s", took.as_secs_f64(), others.as_secs_f64());
 }
 
 /// QEMU with the same kernel, init and options, and no harness around it: the job is packed

@@ -7,6 +7,7 @@ use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::suite::{results, run};
 use crate::trace_cmd;
+use crate::ui::outln;
 
 /// Recordings by each side; the median counts.
 const RUNS: usize = 9;
@@ -43,7 +44,7 @@ pub fn record(h: &Harness) -> Result<()> {
         }
     }
     in_guest(h, &kernel.name, CPUS, &script, &referee, &names, folder.path())?;
-    println!(
+    outln!(
         "record, {} cores, {CPUS} in the guest, {}, {BUFFER} KiB per CPU, medians of {RUNS} runs",
         cores(),
         kernel.name
@@ -60,14 +61,14 @@ pub fn record(h: &Harness) -> Result<()> {
             milliseconds.push(told.milliseconds);
             kept.push(told.kept);
         }
-        println!(
+        outln!(
             "  {who:9} {:8} events lost, {:8} recorded, {:7.2} s of CPU time with the load's",
             median(lost),
             median(kept),
             median(milliseconds) as f64 / 1e3
         );
     }
-    println!("  targets: no more events lost than trace-cmd loses, and no more CPU time");
+    outln!("  targets: no more events lost than trace-cmd loses, and no more CPU time");
     Ok(())
 }
 

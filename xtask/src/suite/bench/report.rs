@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
 use crate::suite::{results, run};
 use crate::trace_cmd::{self, TraceCmd};
+use crate::ui::outln;
 
 /// Runs of each side; the median counts.
 const RUNS: usize = 9;
@@ -63,7 +64,7 @@ pub fn report(h: &Harness) -> Result<()> {
     let (kernel, _) = run::pick(h, None)?;
     let folder = results::scratch(&h.root)?;
     let sides = Sides { snaptrace, referee, folder: folder.path().to_path_buf() };
-    println!(
+    outln!(
         "report, {} cores, {} recorded on {}, medians of {RUNS} runs",
         cores(),
         trace_cmd::VERSION,
@@ -139,9 +140,9 @@ impl Sides {
                 .because("a figure for other bytes would say nothing")
                 .help("`cargo test -p xtask --test referee` shows where reports differ"));
         }
-        println!("{}, {} records, {} CPUs recorded: the same bytes", long.name, each * times, long.cpus);
+        outln!("{}, {} records, {} CPUs recorded: the same bytes", long.name, each * times, long.cpus);
         let memory = (ours.memory / 1024, theirs.memory / 1024);
-        println!("  peak memory {} MiB beside {} MiB (at most {})", memory.0, memory.1, memory.1.max(MEMORY));
+        outln!("  peak memory {} MiB beside {} MiB (at most {})", memory.0, memory.1, memory.1.max(MEMORY));
         self.compare_wall(&file, "all cores", 20)?;
         on_one_core(|| self.compare_wall(&file, "one core", 12))
     }
@@ -153,10 +154,7 @@ impl Sides {
             theirs.push(self.measured(self.theirs(file), "theirs.txt")?.wall);
         }
         let (ours, theirs) = (median(ours).as_secs_f64(), median(theirs).as_secs_f64());
-        println!(
-            "  {on:9} {ours:7.3} s beside {theirs:7.3} s: {:5.1} times (target {target})",
-            theirs / ours
-        );
+        outln!("  {on:9} {ours:7.3} s beside {theirs:7.3} s: {:5.1} times (target {target})", theirs / ours);
         Ok(())
     }
 
@@ -177,7 +175,7 @@ impl Sides {
             theirs.push(self.measured(command, "theirs.txt")?.wall);
         }
         let (ours, theirs) = (median(ours).as_secs_f64() * 1e3, median(theirs).as_secs_f64() * 1e3);
-        println!(
+        outln!(
             "starting on a small file: {ours:.1} ms beside {theirs:.1} ms: {:.2} of it (target 0.5)",
             ours / theirs
         );

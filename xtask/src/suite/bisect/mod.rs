@@ -14,6 +14,7 @@ use std::time::Instant;
 use crate::child;
 use crate::error::{Context, Error, Result};
 use crate::harness::{Harness, WORKSPACE_VAR};
+use crate::ui::outln;
 use crate::verdict::Verdict;
 use step::{Done, Judgement, Orders, Outcome, Room};
 use worktree::{Repository, Worktree, git};
@@ -53,10 +54,10 @@ pub fn bisect(h: &Harness, plan: &Plan) -> Result<()> {
     end(h, &room, &worktree, &repository, &bad, Judgement::Bad)?;
     let found = run(h, &room, &worktree, &good, &bad)?;
     worktree.remove()?;
-    println!("first bad commit: {}", repository.title(&found)?);
-    println!("  {found}");
-    println!("  {}", repository.author(&found)?);
-    println!("how that changes what {} says:", plan.orders.case);
+    outln!("first bad commit: {}", repository.title(&found)?);
+    outln!("  {found}");
+    outln!("  {}", repository.author(&found)?);
+    outln!("how that changes what {} says:", plan.orders.case);
     differences(&room, &good, &found)
 }
 

@@ -239,7 +239,11 @@ impl Messages {
         let Some(out) = &self.out else { return Ok(()) };
         let mut out = out.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         // In one piece: a reader that sees a line sees all of it.
-        out.write_all(text.as_bytes()).context(|| "cannot write to standard output".into())
+        match out.write_all(text.as_bytes()) {
+            // A reader that stopped misses the rest; the run goes on, and its exit code stays.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => written.context(|| "cannot write to standard output".into()),
+        }
     }
 }
 

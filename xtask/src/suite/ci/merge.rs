@@ -8,7 +8,7 @@ use super::shard::Shard;
 use crate::error::{Error, Result};
 use crate::suite::summary::{Column, Summary};
 use crate::suite::table::table;
-use crate::ui::printable;
+use crate::ui::{out, outln, printable};
 use crate::verdict::Verdict;
 
 /// What to put together, and what to say of it.
@@ -37,10 +37,10 @@ pub fn run(plan: &Plan) -> Result<Verdict> {
     messages.begin(&merged, Shard::default())?;
     messages.kernels(&merged)?;
     for column in &merged.kernels {
-        print!("{}", complaints(column));
+        out!("{}", complaints(column));
     }
-    print!("{}", table(&merged));
-    println!("{}", merged.tally());
+    out!("{}", table(&merged));
+    outln!("{}", merged.tally());
     if let Some(junit) = junit {
         junit.write(&merged)?;
     }

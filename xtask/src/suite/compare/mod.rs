@@ -16,6 +16,7 @@ use crate::harness::Harness;
 use crate::matrix::Matrix;
 use crate::suite::cases::{self, Case};
 use crate::suite::results::{self, Comparison, Stored};
+use crate::ui::out;
 use crate::verdict::Verdict;
 use crate::vm::console::Neutraliser;
 use snapshots::Name;
@@ -79,7 +80,7 @@ pub fn run(h: &Harness, run: &Path, mode: Mode) -> Result<()> {
         // insta's diffs stand on both channels.
         for channel in [&output.stdout, &output.stderr] {
             // They show what guests said.
-            print!("{}", Neutraliser::default().pass(channel));
+            out!("{}", Neutraliser::default().pass(channel));
         }
     }
     Ok(())

@@ -301,6 +301,7 @@ pub(super) mod tests {
             qemu: "7.2.22".into(),
             options: "-icount shift=4,sleep=off -m 512M".into(),
             programs: "p".into(),
+            stdin: String::new(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::side_by_side;
 use super::test_vm;
 use crate::error::{Context, Error, Result};
 use crate::harness::Harness;
-use crate::ui::Bar;
+use crate::ui::{Bar, out};
 use crate::verdict::Verdict;
 use compared::{CaseDiff, Comparison, Outcome};
 use sides::{Asked, Side};
@@ -69,7 +69,7 @@ pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let cases: Vec<Case> =
         cases.into_iter().filter(|case| !plan.cases.is_empty() || of_stored(case)).collect();
     let comparison = compare(h, &cases, &sides)?;
-    print!("{}", text::text(&comparison, console::colors_enabled()));
+    out!("{}", text::text(&comparison, console::colors_enabled()));
     if let Some(html) = &plan.html {
         fs::write(html, page::page(&comparison)).context(|| format!("cannot write {}", html.display()))?;
     }

@@ -23,7 +23,7 @@ use crate::harness::Harness;
 use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
 use crate::setup;
-use crate::ui::printable;
+use crate::ui::{outln, printable};
 use crate::verdict::Verdict;
 use scene::Scene;
 use stage::Stage;
@@ -139,7 +139,7 @@ pub fn list() {
     for fault in all() {
         let quick = if fault.quick { "quick" } else { "" };
         let (word, code) = (fault.expected.word(), fault.expected.code());
-        println!("{:22} {word:18} {code:3} {:4} s  {quick:5}  {}", fault.name, fault.deadline, fault.about);
+        outln!("{:22} {word:18} {code:3} {:4} s  {quick:5}  {}", fault.name, fault.deadline, fault.about);
     }
 }
 
@@ -177,9 +177,15 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Tally> {
     let tools = Tools::get(h)?;
     ready(h, &tools, &kernels)?;
     let kernels = if plan.quick { &kernels[..kernels.len().min(1)] } else { &kernels[..] };
-    println!(
+    outln!(
         "{:22} {:12} {:18} {:18} {:>4} {:>8} {:>8}",
-        "fault", "kernel", "expected", "given", "exit", "seconds", "deadline"
+        "fault",
+        "kernel",
+        "expected",
+        "given",
+        "exit",
+        "seconds",
+        "deadline"
     );
     let mut tally = Tally::default();
     for fault in &faults {
@@ -187,7 +193,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Tally> {
             cause(h, &tools, fault, kernel, &mut tally);
         }
     }
-    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    outln!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     Ok(tally)
 }
 
@@ -255,21 +261,21 @@ fn cause(h: &Harness, tools: &Tools, fault: &Fault, target: Option<&Target>, tal
         Ok(met) => (met.given, met.code.to_string(), met.seconds, met.complaints),
         Err(error) if error.verdict_given() == Some(Verdict::Unavailable) => {
             tally.skipped += 1;
-            println!("{:22} {name:12} {:18} skipped: {error}", fault.name, fault.expected.word());
+            outln!("{:22} {name:12} {:18} skipped: {error}", fault.name, fault.expected.word());
             return;
         }
         Err(error) => {
             ("not caused".to_owned(), "-".to_owned(), before.elapsed().as_secs_f64(), vec![error.to_string()])
         }
     };
-    println!(
+    outln!(
         "{:22} {name:12} {:18} {given:18} {code:>4} {seconds:>8.1} {:>8}",
         fault.name,
         fault.expected.word(),
         fault.deadline
     );
     for complaint in &complaints {
-        println!("  {}", printable(complaint));
+        outln!("  {}", printable(complaint));
     }
     match complaints.is_empty() {
         true => tally.passed += 1,

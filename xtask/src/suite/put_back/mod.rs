@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::harness::Harness;
 use crate::kernel;
 use crate::trace_cmd;
+use crate::ui::{out, outln};
 use crate::verdict::Verdict;
 
 /// What to run.
@@ -101,7 +102,7 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
         if ended.len() == table.sides.len() {
             // Ours first, which has more commands.
             ended.sort_by_key(|outcomes| outcomes.first().is_some_and(|(side, ..)| *side == Side::Theirs));
-            print!("{}", table::text(name, table.start, &ended.concat()));
+            out!("{}", table::text(name, table.start, &ended.concat()));
         }
         Ok(())
     })?;
@@ -111,7 +112,7 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let failed =
         ours.iter().filter(|(side, cell, outcome)| !complaints(*side, cell, outcome).is_empty()).count();
     let passed = ours.len() - failed;
-    println!("\n{}\n{passed} passed, {failed} failed", table::LEGEND);
+    outln!("\n{}\n{passed} passed, {failed} failed", table::LEGEND);
     Ok(match (passed, failed) {
         (_, 1..) => Verdict::GuestFailed,
         // Where nothing of ours was run nothing is proved, nor is it of a kernel that was asked for.
