@@ -92,7 +92,7 @@ fn the_harness_imports_one_way() {
         ("kernel", "apt cache child download error harness matrix setup ui verdict"),
         ("vm", "cache child clock error setup terminal ui verdict"),
         ("suite", "*"),
-        ("cli", "suite vm"),
+        ("cli", "suite terminal vm"),
         ("main", "error harness kernel matrix scratch setup suite terminal ui verdict"),
     ];
     let mut found = broken("xtask/src", "crate", &rules);
