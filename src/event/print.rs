@@ -100,7 +100,9 @@ impl<'a> Run<'a> {
             out.extend_from_slice(if field.array { b"ARRAY[]" } else { b"0" });
             return;
         }
-        if field.array || rest {
+        // A structure is no number, whatever its type says; trace-cmd takes it for 0.
+        let number = matches!(field.size, 1 | 2 | 4 | 8);
+        if field.array || rest || !(number || as_trace_cmd) {
             let bytes = self.bytes(field);
             let text = until_nul(bytes);
             // Text or empty; zeros behind it belong to it.
@@ -116,7 +118,7 @@ impl<'a> Run<'a> {
             out.push(b']');
             return;
         }
-        let value = self.value(field);
+        let value = if number { self.value(field) } else { 0 };
         let _ = match (field.is_pointer(), field.signed, field.is_long(), field.size) {
             (true, ..) | (_, false, true, _) => write!(out, "0x{value:x}"),
             (_, true, true, 4) => write!(out, "0x{:x}", value as u32),

@@ -1,0 +1,218 @@
+//! The kernel as judge: `snaptrace report` in our own style beside the kernel's own `trace`, on the same
+//! records of as many events as a guest can be made to fire.
+//!
+//! `tests/formats/fire.sh` makes them in a guest of each reference kernel at hand (of all usual ones with
+//! `SNAPTRACE_ALL_KERNELS=1`). `agreed@KERNEL.txt` beside it lists the events that have to fire and to agree
+//! in every record, and `differing@KERNEL.txt` those that are known to differ, with the reason; ours with
+//! `-N` agrees on those of which that is said. Where a kernel cannot be had its trial is ignored, which is
+//! told and is not a pass.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use regex::Regex;
+use tempfile::TempDir;
+use xshell::Shell;
+use xtask::cache::Cache;
+use xtask::harness::Harness;
+use xtask::{initramfs, kernel};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let kernels = match kernels() {
+        Ok(kernels) => kernels,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let trials = kernels.into_iter().map(|(kernel, at_hand)| {
+        if !at_hand {
+            eprintln!("{kernel}: unavailable: not at hand, it does not judge");
+        }
+        let trial = Trial::test(format!("{kernel} judges the report"), move || judge(&kernel));
+        trial.with_ignored_flag(!at_hand)
+    });
+    let trials = trials.collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// The kernels of the matrix, each with whether it is at hand.
+fn kernels() -> xtask::error::Result<Vec<(String, bool)>> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let records = matrix.at_length(Harness::wants_all_kernels());
+    records.map(|record| Ok((record.name.clone(), kernel::at_hand(&h, record)?.is_some()))).collect()
+}
+
+/// A line of a trace: `TASK-PID [CPU] FLAGS TIME: EVENT: TEXT`.
+struct Line {
+    time: String,
+    event: String,
+    text: String,
+}
+
+/// What the two texts may differ in.
+struct Parser {
+    line: Regex,
+    /// A number as `%p` of the kernel prints it: sixteen digits; ours has none in front.
+    padded: Regex,
+    /// How long a function is, and the module it is of: no recording tells the first, and ours leaves
+    /// out the second.
+    length: Regex,
+    /// What may be a pointer, where the kernel prints another number in its place.
+    pointer: Regex,
+    hashed: bool,
+}
+
+impl Parser {
+    fn new(hashed: bool) -> Result<Parser, Failed> {
+        Ok(Parser {
+            line: Regex::new(r"^ *.+-\d+ +\[\d{3}\] +\S* +(\d+\.\d{6}): +(?:([A-Za-z0-9_]+): *|# )(.*)$")?,
+            padded: Regex::new(r"\b([0-9a-f]{16})\b")?,
+            length: Regex::new(r"(\+0x[0-9a-f]+)/0x[0-9a-f]+( \[\w+\])?")?,
+            pointer: Regex::new(r"0x[0-9a-f]{6,16}\b|\(____ptrval____\)|\(null\)")?,
+            hashed,
+        })
+    }
+
+    /// The events of a text; what follows a line without a time belongs to it.
+    fn lines(&self, text: &str) -> Vec<Line> {
+        let mut lines: Vec<Line> = Vec::new();
+        for line in text.lines() {
+            let Some(parts) = self.line.captures(line) else {
+                if let Some(last) = lines.last_mut().filter(|_| !line.starts_with('#')) {
+                    last.text = format!("{}\n{}", last.text, self.plain(line)).trim_end().to_owned();
+                }
+                continue;
+            };
+            let (mut event, mut text) = (parts.get(2).map_or("raw_data", |event| event.as_str()), &parts[3]);
+            // A mark has, in the place of its event's name, that of the function that wrote it.
+            if event == "print" {
+                (event, text) = text.split_once(": ").unwrap_or((event, text));
+            }
+            let (time, event) = (parts[1].to_owned(), event.to_owned());
+            lines.push(Line { time, event, text: self.plain(text.trim_start_matches("# ")) });
+        }
+        lines
+    }
+
+    /// A text without what the two may differ in.
+    fn plain(&self, text: &str) -> String {
+        let text = self.padded.replace_all(text.trim_end(), |found: &regex::Captures<'_>| {
+            let digits = found[1].trim_start_matches('0');
+            format!("0x{}", if digits.is_empty() { "0" } else { digits })
+        });
+        let text = self.length.replace_all(&text, "$1").replace("(nil)", "0x0");
+        match self.hashed {
+            true => self.pointer.replace_all(&text, "POINTER").into_owned(),
+            false => text,
+        }
+    }
+}
+
+/// Runs the script in a guest: the kernel's text, ours, and ours with `-N`.
+fn texts(kernel: &str) -> Result<[String; 3], Failed> {
+    let folder = TempDir::new()?;
+    let files = root().join("tests/formats");
+    let path = |name: &str| files.join(name).to_string_lossy().into_owned();
+    let get = |guest: &str, host: &str| format!("{guest}:{}", folder.path().join(host).display());
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["run", "--kernel", kernel, "--timeout", "600", "--append", "no_hash_pointers"])
+        .args(["--extra-file", &path("fire.sh"), "--extra-file", &path("ext4.img.gz")])
+        .args(["--get", &get("/tmp/kernel.txt", "kernel.txt"), "--get", &get("/tmp/judge.dat", "judge.dat")])
+        .args(["--", "sh", "/extra/fire.sh"])
+        .current_dir(root())
+        .output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("xtask run … sh /extra/fire.sh ended with {}:\n{said}", output.status).into());
+    }
+    let snaptrace = initramfs::build(&Shell::new()?, &root())?.snaptrace;
+    let report = |options: &[&str]| -> Result<String, Failed> {
+        let output = Command::new(&snaptrace)
+            .arg("report")
+            .args(options)
+            .arg(folder.path().join("judge.dat"))
+            .output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(format!("snaptrace report: {}", String::from_utf8_lossy(&output.stderr)).into()),
+        }
+    };
+    let theirs = fs::read(folder.path().join("kernel.txt"))?;
+    Ok([String::from_utf8_lossy(&theirs).into_owned(), report(&[])?, report(&["-N"])?])
+}
+
+/// What stands behind the reason of an event whose text is the kernel's with `-N`.
+const BY_FORMAT: &str = "; -N agrees";
+
+/// The events of a list beside the script, each with the reason if there is one; none where there is
+/// no list for a kernel yet.
+fn list(name: &str) -> Result<BTreeMap<String, String>, Failed> {
+    let path = root().join("tests/formats").join(name);
+    if !path.exists() {
+        return Ok(BTreeMap::new());
+    }
+    let text = fs::read_to_string(&path)?;
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let entries = lines.map(|line| line.split_once(": ").unwrap_or((line, "")));
+    Ok(entries.map(|(event, reason)| (event.to_owned(), reason.to_owned())).collect())
+}
+
+/// By event: how the first record differs, if one does.
+fn differences<'l>(theirs: &'l [Line], ours: &[Line]) -> Result<BTreeMap<&'l str, Option<String>>, Failed> {
+    // The same records in the same order, or nothing here compares what belongs together.
+    let apart = |(their, our): &(&Line, &Line)| their.time != our.time || their.event != our.event;
+    if let Some((their, our)) = theirs.iter().zip(ours).find(apart) {
+        let line = |line: &Line| format!("{}: {}: {}", line.time, line.event, line.text);
+        return Err(format!("other records\n  kernel: {}\n  ours:   {}", line(their), line(our)).into());
+    }
+    if theirs.len() != ours.len() || theirs.len() < 1000 {
+        return Err(format!("the kernel prints {} events, we {}", theirs.len(), ours.len()).into());
+    }
+    let mut events: BTreeMap<&str, Option<String>> = BTreeMap::new();
+    for (their, our) in theirs.iter().zip(ours) {
+        let first = events.entry(&their.event).or_default();
+        if first.is_none() && their.text != our.text {
+            *first = Some(format!("\n  kernel: {}\n  ours:   {}", their.text, our.text));
+        }
+    }
+    Ok(events)
+}
+
+fn judge(kernel: &str) -> Result<(), Failed> {
+    // Kernels before 5.12 always show another number than the pointer.
+    let parser = Parser::new(["5.4", "debian-5.10"].contains(&kernel))?;
+    let [theirs, ours, by_format] = texts(kernel)?.map(|text| parser.lines(&text));
+    let (events, by_format) = (differences(&theirs, &ours)?, differences(&theirs, &by_format)?);
+    let [agreed, differing] =
+        [list(&format!("agreed@{kernel}.txt"))?, list(&format!("differing@{kernel}.txt"))?];
+    let missing = agreed.keys().filter(|event| !events.contains_key(event.as_str()));
+    let mut wrong: Vec<String> = missing.map(|event| format!("{event} did not fire")).collect();
+    let mut more = Vec::new();
+    for (event, difference) in &events {
+        match (difference, differing.get(*event)) {
+            (Some(difference), None) => wrong.push(format!("{event} differs:{difference}")),
+            (Some(_), Some(reason)) if reason.ends_with(BY_FORMAT) => {
+                let difference = by_format.get(event).cloned().flatten();
+                wrong.extend(difference.map(|difference| format!("{event} differs with -N:{difference}")));
+            }
+            (None, Some(_)) => wrong.push(format!("{event} agrees: move it to agreed@{kernel}.txt")),
+            (None, None) if !agreed.contains_key(*event) => more.push(*event),
+            _ => {}
+        }
+    }
+    if !more.is_empty() {
+        eprintln!("{kernel}: add to agreed@{kernel}.txt what agreed, too:\n{}", more.join("\n"));
+    }
+    eprintln!("{kernel}: {} events fired, {} of them are to agree", events.len(), agreed.len());
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
