@@ -34,10 +34,9 @@ compares fields, COMM, CPU and TIMESTAMP with numbers and quoted texts by
 of its function. Records that one of several -F fits are shown, less those
 that one behind -v fits.
 
-Events are shown as the kernel's own trace shows them, some of the scheduler,
-of timers and of memory shorter (not with -N). One whose format cannot be
-followed is shown by its fields; 'check-events' says why. The styles of
-trace-cmd have its text, misread formats included, but not where it crashes,
+Events are shown as the kernel's own trace shows them. One whose format
+cannot be followed is shown by its fields; 'check-events' says why. The styles
+of trace-cmd have its text, misread formats included, but not where it crashes,
 shows addresses of its own memory or reads on behind the end of a record.
 
 Example:

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use super::expr::{Expr, Flags, HexDump, Op, Piece, Program, known, sign_extended, unary};
 use super::format::{Dynamic, Field};
 use super::helper::Helper;
-use super::printf::{Given, conversions};
+use super::printf::{Given, Spec, conversions};
 use super::token::{Token, tokens, unescaped};
 use crate::bytes::ByteOrder;
 
@@ -76,7 +76,32 @@ fn compile_quoted(text: &str, fields: &[Field], long_size: usize) -> Result<Prog
         };
         pieces.push(Piece::Print { spec, stars, value });
     }
+    name_probes(&mut pieces, fields);
     Ok(Program { pieces })
+}
+
+/// The kernel prints where a probe is by code of its own, whatever the format says: by the names of
+/// functions, and for a return where it goes to before where it comes from.
+fn name_probes(pieces: &mut [Piece], fields: &[Field]) {
+    let mut returns = Vec::new();
+    for (at, piece) in pieces.iter_mut().enumerate() {
+        let Piece::Print { spec, value: Expr::Field(index), .. } = piece else { continue };
+        if !spec.is_long_hex() {
+            continue;
+        }
+        let name = fields[*index].name.as_str();
+        match name {
+            "__probe_ip" | "__probe_ret_ip" => *spec = Spec::probe(true),
+            "__probe_func" => *spec = Spec::probe(false),
+            _ => continue,
+        }
+        if name != "__probe_ip" {
+            returns.push((at, name));
+        }
+    }
+    if let [(from, "__probe_func"), (to, "__probe_ret_ip")] = returns[..] {
+        pieces.swap(from, to);
+    }
 }
 
 /// An expression and its type.
@@ -541,7 +566,14 @@ impl Parser<'_> {
     /// What stands behind `REC`.
     fn record(&mut self) -> Result<Typed> {
         self.expect("->")?;
-        let Some(Token::Word(name)) = self.next() else { return Err("names no field behind REC".into()) };
+        let Some(Token::Word(mut name)) = self.next() else { return Err("names no field behind REC".into()) };
+        // The head of the record: a structure, whose members the format lists as common fields.
+        if name == "ent"
+            && let Some([Token::Op("."), Token::Word(member), ..]) = self.tokens.get(self.at..)
+        {
+            name = format!("common_{member}");
+            self.at += 2;
+        }
         if let Some(index) = self.fields.iter().position(|field| field.name == name) {
             return Ok(self.field_value(index));
         }

@@ -59,6 +59,10 @@ enum Kind {
     },
     /// `%pB`: the function that a return address lies in.
     Caller,
+    /// Where a probe is: in a function of the kernel, or at an address of a program.
+    Probe {
+        offset: bool,
+    },
     /// `%pe`: the name of an error, or a pointer.
     Error,
     /// What a pointer points at.
@@ -127,6 +131,17 @@ impl Spec {
             Kind::Behind(what) => Given::Bytes(what),
             _ => Given::Number,
         }
+    }
+
+    /// Whether it is `%lx` and nothing more.
+    pub(super) fn is_long_hex(&self) -> bool {
+        let plain = Spec { kind: Kind::Hex, size: Size::Long, of_kernel: self.of_kernel, ..Spec::default() };
+        *self == plain
+    }
+
+    /// The place of a probe, with the offset in its function if that is wanted.
+    pub(super) fn probe(offset: bool) -> Spec {
+        Spec { kind: Kind::Probe { offset }, size: Size::Long, of_kernel: true, ..Spec::default() }
     }
 
     /// `%s` of the kernel.
@@ -230,6 +245,14 @@ impl Spec {
             Kind::Nothing => return,
             Kind::Char => return self.pad(b"", &[value as u8], false, out),
             Kind::Function { offset } => return function(value, offset, context, out),
+            Kind::Probe { offset } => {
+                // The kernel is in the upper half of all addresses, programs in the lower one.
+                if cut >> (8 * context.long_size as u32 - 1) == 1 {
+                    return function(value, offset, context, out);
+                }
+                let _ = write!(out, "0x{cut:x}");
+                return;
+            }
             Kind::Caller => {
                 // The call itself stands before the address that it returns to.
                 let _ = match context.symbols.find(value.wrapping_sub(1)) {

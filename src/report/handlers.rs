@@ -66,7 +66,17 @@ pub(super) fn kernel_format(event: &Event) -> Handler {
     if binary_print { Handler::BinaryPrint } else { Handler::None }
 }
 
-/// How an event is printed otherwise.
+/// How an event is printed in our own style: as the kernel does it. That has code of its own for the events
+/// of ftrace; those that tell the names of commands are known for what they tell.
+pub(super) fn own(event: &Event) -> Handler {
+    match handler(event) {
+        told @ (Handler::SchedSwitch | Handler::SchedWakeup) => told,
+        handler if event.system == "ftrace" => handler,
+        _ => Handler::None,
+    }
+}
+
+/// How an event is printed in the styles of trace-cmd.
 pub(super) fn handler(event: &Event) -> Handler {
     match (event.system.as_str(), event.name.as_str()) {
         ("ftrace", "function") => FunctionFields::find(event).map_or(Handler::None, Handler::Function),
@@ -173,6 +183,7 @@ impl Printer<'_> {
             Handler::KernelStack => self.kernel_stack(record, event).is_some(),
             Handler::RawData => self.raw_data(record, event).is_some(),
             Handler::BinaryPrint => self.binary_print(record, event).is_some(),
+            Handler::SchedSwitch | Handler::SchedWakeup if !self.trace_cmd() => false,
             Handler::SchedSwitch => self.sched_switch(record, event).is_some(),
             Handler::SchedWakeup => self.sched_wakeup(record, event).is_some(),
             Handler::CallSite => {
@@ -246,7 +257,8 @@ impl Printer<'_> {
     fn raw_data(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
         let id = self.value(record, event, "id")?;
         let bytes = record.data.get(event.field("buf")?.offset..)?;
-        let _ = write!(self.out, "# {id:x}");
+        let buf = if self.trace_cmd() { "" } else { " buf:" };
+        let _ = write!(self.out, "# {id:x}{buf}");
         for byte in bytes {
             let _ = write!(self.out, " {byte:02x}");
         }

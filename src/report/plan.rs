@@ -46,6 +46,7 @@ impl<'r> Plan<'r> {
             {
                 handlers::kernel_format(event)
             }
+            _ if config.style == Style::Snaptrace => handlers::own(event),
             _ => handlers::handler(event),
         };
         let handlers: Vec<Handler> = reader.events().iter().map(handler).collect();
