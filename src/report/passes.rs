@@ -174,7 +174,8 @@ impl<'p> Passes<'p> {
     /// Prints all lines that are decided, or, at the end, all that there are.
     fn print(&mut self, last: bool, out: &mut (impl Write + ?Sized)) -> Result<()> {
         let failed = |cause| Error::output(&cause);
-        if !self.begun {
+        // With the first records: before them it could stand anywhere in what the command says itself.
+        if !self.begun && (last || self.holds_any()) {
             self.begun = true;
             writeln!(out, "cpus={}", self.plan.reader.cpus()).map_err(failed)?;
         }
