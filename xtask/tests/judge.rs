@@ -7,6 +7,8 @@
 //! `-N` agrees on those of which that is said. Where a kernel cannot be had its trial is ignored, which is
 //! told and is not a pass.
 
+#![allow(clippy::print_stderr, reason = "a test, whose output is read")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
