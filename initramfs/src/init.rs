@@ -24,14 +24,17 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// Path, value, reason: settings that 5.4 knows as sysctls only, not on the command line.
-const SYSCTLS: [(&str, &str); 3] = [
+/// Path, value, reason: settings for which 5.4, or any kernel, has no word on the command line.
+const SETTINGS: [(&str, &str); 4] = [
     // An RCU stall ends as a panic, with its own first sign on the console.
     ("/proc/sys/kernel/panic_on_rcu_stall", "1"),
     // So does a task that never wakes up.
     ("/proc/sys/kernel/hung_task_panic", "1"),
     // A workload under SCHED_FIFO is not put aside after 0.95 s: that would move its trace.
     ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
+    // Nor, from 6.12 on, for 50 ms of each second in which others wait, but of the longest time that the
+    // kernel takes: never, and RCU's tasks would starve while a case waits busily.
+    ("/sys/kernel/debug/sched/fair_server/cpu0/period", "4194304000"),
 ];
 
 fn main() {
@@ -52,7 +55,7 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         // Few jobs need it.
         console(&failure);
     }
-    for (path, value) in SYSCTLS {
+    for (path, value) in SETTINGS {
         // A kernel without the setting has no use for it.
         if Path::new(path).exists() {
             fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;
