@@ -352,18 +352,24 @@ impl OnTerminal {
         Ok(())
     }
 
-    /// QEMU, which the harness has started.
+    /// QEMU, which the harness has started or is about to.
     fn qemu(&self) -> Result<Pid, Failed> {
         let pid = self.child.id();
-        let mut children = String::new();
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            children += &fs::read_to_string(task?.path().join("children"))?;
-        }
         let is_qemu = |pid: &&str| {
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("qemu"))
         };
-        let found = children.split_whitespace().find(is_qemu).ok_or("there is no QEMU")?;
-        Ok(Pid::from_raw(found.parse()?).ok_or("QEMU has no pid")?)
+        let begun = Instant::now();
+        loop {
+            // A thread may end meanwhile.
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"))?.flatten();
+            let children: String =
+                tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok()).collect();
+            if let Some(found) = children.split_whitespace().find(is_qemu) {
+                return Ok(Pid::from_raw(found.parse()?).ok_or("QEMU has no pid")?);
+            }
+            demand(begun.elapsed().as_secs() < 60, "there is no QEMU", &children)?;
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 
