@@ -16,12 +16,12 @@ use std::process::ExitCode;
 use std::{env, fs, io};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use xtask::base::verdict::Verdict;
+use xtask::run::results::{self, Comparison, Stored};
 use xtask::suite::compare::normalise::{is_trace, normalise, violations};
 use xtask::suite::compare::renames;
 use xtask::suite::compare::snapshots::{self, Name};
 use xtask::suite::compare::{RESULTS_VAR, SNAPSHOTS_VAR};
-use xtask::suite::results::{self, Comparison, Stored};
-use xtask::verdict::Verdict;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();

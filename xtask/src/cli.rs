@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use xtask::suite::ci::events::Format;
-use xtask::suite::ci::shard::Shard;
-use xtask::suite::put_back::Side;
-use xtask::suite::run::Get;
+use xtask::ci::events::Format;
+use xtask::ci::shard::Shard;
+use xtask::run::single::Get;
+use xtask::selftest::put_back::Side;
 use xtask::vm::{Accel, Exactness, MOST_CPUS};
 
 /// The harness of snaptrace: kernels, virtual machines and snapshots.
@@ -94,7 +94,7 @@ pub enum Command {
     #[command(after_help = "Example: cargo xtask bisect --good A --bad B --case function ~/linux")]
     Bisect(BisectArgs),
     /// What puts the terminal back after `shell` where that was killed
-    #[command(name = xtask::terminal::KEEPER, hide = true, after_help = "Example: cargo xtask shell --help")]
+    #[command(name = xtask::base::terminal::KEEPER, hide = true, after_help = "Example: cargo xtask shell --help")]
     KeepTerminal,
     /// A step of `bisect`, which git starts
     #[command(hide = true, after_help = "Example: cargo xtask bisect --help")]
@@ -437,7 +437,7 @@ fn memory(text: &str) -> Result<u32, String> {
 mod tests {
     use clap::CommandFactory;
     use clap::error::ErrorKind;
-    use xtask::verdict::Verdict;
+    use xtask::base::verdict::Verdict;
 
     use super::*;
 

@@ -9,19 +9,23 @@ use cli::{
     Bench, BisectArgs, Cli, Command, CostArgs, DiffArgs, FaultsArgs, GuestArgs, KernelArgs, ListFormat,
     MergeArgs, PutBackArgs, ReferencesArgs, RunArgs, TestVmArgs,
 };
-use xtask::error::{Error, Result};
-use xtask::harness::Harness;
+use xtask::base::error::{Error, Result};
+use xtask::base::harness::Harness;
+use xtask::base::ui::printable;
+use xtask::base::verdict::Verdict;
+use xtask::base::{scratch, terminal, ui};
+use xtask::ci::merge;
+use xtask::commands::{doctor, test, tour};
+use xtask::explain::bisect::step::Orders;
+use xtask::explain::{bisect, cost, diff};
+use xtask::fetch::setup;
+use xtask::guest::prepared::Wish;
+use xtask::kernel::matrix::Record;
 use xtask::kernel::{self, Request};
-use xtask::matrix::Record;
-use xtask::suite::bisect::step::Orders;
-use xtask::suite::ci::merge;
+use xtask::run::test_vm::Plan;
+use xtask::run::{single, test_vm};
+use xtask::selftest::{bench, faults, put_back};
 use xtask::suite::compare::Mode;
-use xtask::suite::guest::Wish;
-use xtask::suite::test_vm::Plan;
-use xtask::suite::{bench, bisect, cost, diff, doctor, faults, put_back, run, test, test_vm, tour};
-use xtask::ui::printable;
-use xtask::verdict::Verdict;
-use xtask::{scratch, setup, terminal, ui};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -76,7 +80,7 @@ fn dispatch(cli: Cli) -> Result<u8> {
         }
         Command::Bisect(args) => bisect::bisect(&h, &bisect_plan(args)).map(|()| 0),
         Command::BisectStep { folder } => Ok(bisect::step::run(&h, &folder)),
-        Command::Shell(args) => run::shell(&h, args.kernel.clone().as_deref(), wish(args)),
+        Command::Shell(args) => single::shell(&h, args.kernel.clone().as_deref(), wish(args)),
         // Answered before anything else is set up.
         Command::KeepTerminal => Ok(0),
         Command::Test { full } => test::test(&h, full).map(verdict),
@@ -208,7 +212,7 @@ fn run_one(h: &Harness, args: RunArgs) -> Result<u8> {
     let kernel = args.guest.kernel.clone();
     let exact = args.exact.exactness();
     let wish = Wish { busybox: true, exact, ..wish(args.guest) };
-    let stdin = args.stdin.map(|file| file.map_or(run::Input::Standard, run::Input::File));
-    let plan = run::Plan { kernel, argv: args.command, get: args.get, stdin, wish, timeout: args.timeout };
-    run::run(h, &plan)
+    let stdin = args.stdin.map(|file| file.map_or(single::Input::Standard, single::Input::File));
+    let plan = single::Plan { kernel, argv: args.command, get: args.get, stdin, wish, timeout: args.timeout };
+    single::run(h, &plan)
 }

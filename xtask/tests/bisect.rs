@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use xtask::cache::Cache;
-use xtask::harness::Harness;
+use xtask::base::cache::Cache;
+use xtask::base::harness::Harness;
+use xtask::commands::test::BISECTED;
 use xtask::kernel;
-use xtask::suite::test::BISECTED;
 
 const CASE: &str = "function-graph";
 

@@ -16,12 +16,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
-use xtask::chromium;
-use xtask::harness::Harness;
-use xtask::suite::diff::compared::{Comparison, Name, compare};
-use xtask::suite::diff::page::page;
-use xtask::suite::results::{Fingerprint, Stored, StoredStep};
-use xtask::verdict::Verdict;
+use xtask::base::harness::Harness;
+use xtask::base::verdict::Verdict;
+use xtask::explain::diff::compared::{Comparison, Name, compare};
+use xtask::explain::diff::page::page;
+use xtask::fetch::chromium;
+use xtask::run::results::{Fingerprint, Stored, StoredStep};
 
 /// What the picture in README shows.
 const PICTURE: [&str; 5] = ["debian-5.10", "debian-6.12", "function-graph", "graph-depth", "call-stack"];

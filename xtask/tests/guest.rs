@@ -21,17 +21,18 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use tempfile::TempDir;
-use xtask::cache::Cache;
-use xtask::harness::Harness;
+use xtask::base::cache::Cache;
+use xtask::base::harness::Harness;
+use xtask::base::verdict::Verdict;
+use xtask::fetch::setup;
+use xtask::guest::cases;
+use xtask::guest::cases::CaseStep;
+use xtask::guest::prepared::{Guest, Tools, Wish};
 use xtask::kernel;
-use xtask::setup;
-use xtask::suite::cases::CaseStep;
-use xtask::suite::guest::{Guest, Tools, Wish};
-use xtask::suite::results::{self, Stored};
-use xtask::suite::summary::Summary;
-use xtask::suite::table::table;
-use xtask::suite::{cases, repeat, test_vm};
-use xtask::verdict::Verdict;
+use xtask::run::results::{self, Stored};
+use xtask::run::summary::Summary;
+use xtask::run::table::table;
+use xtask::run::{repeat, test_vm};
 use xtask::vm::accel::{self, Kvm, Purpose};
 use xtask::vm::{self, Accel, Boot, Exactness, Noise};
 
@@ -101,7 +102,7 @@ fn root() -> PathBuf {
 }
 
 /// The kernels by name, whether each is at hand, and whether all trials are for it.
-fn kernels_at_hand() -> xtask::error::Result<Vec<(String, bool, bool)>> {
+fn kernels_at_hand() -> xtask::base::error::Result<Vec<(String, bool, bool)>> {
     let h = Harness::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();

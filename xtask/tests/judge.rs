@@ -18,9 +18,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use regex::Regex;
 use tempfile::TempDir;
 use xshell::Shell;
-use xtask::cache::Cache;
-use xtask::harness::Harness;
-use xtask::{initramfs, kernel};
+use xtask::base::cache::Cache;
+use xtask::base::harness::Harness;
+use xtask::guest::initramfs;
+use xtask::kernel;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -47,7 +48,7 @@ fn root() -> PathBuf {
 }
 
 /// The kernels of the matrix, each with whether it is at hand.
-fn kernels() -> xtask::error::Result<Vec<(String, bool)>> {
+fn kernels() -> xtask::base::error::Result<Vec<(String, bool)>> {
     let h = Harness::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let records = matrix.at_length(Harness::wants_all_kernels());

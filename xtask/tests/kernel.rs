@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
-use xtask::cache::Cache;
-use xtask::error::Result;
-use xtask::harness::Harness;
+use xtask::base::cache::Cache;
+use xtask::base::error::Result;
+use xtask::base::harness::Harness;
+use xtask::base::verdict::Verdict;
+use xtask::kernel::matrix::Record;
 use xtask::kernel::{self, Kernel, Request};
-use xtask::matrix::Record;
-use xtask::suite::faults::server::{Reply, Seen, Server};
-use xtask::suite::faults::stand_in::{self, Flaw};
-use xtask::verdict::Verdict;
+use xtask::selftest::faults::server::{Reply, Seen, Server};
+use xtask::selftest::faults::stand_in::{self, Flaw};
 
 /// A folder with a workspace, a cache and a stand-in for Linux; all goes with it.
 struct Bench {

@@ -19,10 +19,11 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 use xshell::Shell;
-use xtask::cache::Cache;
-use xtask::harness::Harness;
-use xtask::trace_cmd::{self, TraceCmd};
-use xtask::{initramfs, kernel};
+use xtask::base::cache::Cache;
+use xtask::base::harness::Harness;
+use xtask::fetch::trace_cmd::{self, TraceCmd};
+use xtask::guest::initramfs;
+use xtask::kernel;
 
 /// Name and options of each recording by `snaptrace record`.
 const OURS: [(&str, &str); 20] = [
@@ -156,7 +157,7 @@ fn main() -> ExitCode {
 }
 
 /// What was found, or why nothing was.
-fn told<T>(found: xtask::error::Result<T>) -> Option<T> {
+fn told<T>(found: xtask::base::error::Result<T>) -> Option<T> {
     found.map_err(|error| eprintln!("unavailable: {error}")).ok()
 }
 
@@ -192,7 +193,7 @@ fn root() -> PathBuf {
 }
 
 /// The kernels of the matrix, each with whether it is at hand.
-fn kernels(h: &Harness) -> xtask::error::Result<Vec<(String, bool)>> {
+fn kernels(h: &Harness) -> xtask::base::error::Result<Vec<(String, bool)>> {
     let matrix = h.matrix()?;
     let records = matrix.at_length(Harness::wants_all_kernels());
     records.map(|record| Ok((record.name.clone(), kernel::at_hand(h, record)?.is_some()))).collect()

@@ -5,18 +5,18 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
-use crate::cache;
-use crate::download::{self, Wanted};
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
+use super::matrix::{Record, Source};
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::Bar;
+use crate::base::verdict::Verdict;
+use crate::fetch::download::{self, Wanted};
+use crate::fetch::setup;
 use crate::kernel::debian::Line;
 use crate::kernel::names::Origin;
 use crate::kernel::source::{self, Given, Tree};
 use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, Request, config, debian_source, make, modules};
-use crate::matrix::{Record, Source};
-use crate::setup;
-use crate::ui::Bar;
-use crate::verdict::Verdict;
 
 /// The compiler and linker of a build.
 #[derive(Clone, Debug)]
@@ -342,7 +342,7 @@ impl ObjectTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::Matrix;
+    use crate::kernel::matrix::Matrix;
 
     #[test]
     fn a_compiler_too_new_is_named_with_what_to_do() {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::error::{Context, Error, Result};
-use crate::verdict::Verdict;
+use crate::base::error::{Context, Error, Result};
+use crate::base::verdict::Verdict;
 
 /// A line of a fragment: a symbol and the value that it must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn every_line_of_our_fragments_has_its_reason() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
-        for path in crate::cache::read_dir(&folder).unwrap() {
+        for path in crate::base::cache::read_dir(&folder).unwrap() {
             if path.extension().is_some_and(|extension| extension == "config") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 for wanted in parse_fragment("f", &text).unwrap() {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::error::{Context, Error, Result};
+use crate::base::error::{Context, Error, Result};
 use crate::kernel::{Keyed, hex};
 
 /// How many files a thread takes at a time.

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::apt::{self, Apt, Package};
-use crate::cache;
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
+use super::matrix::Record;
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::verdict::Verdict;
+use crate::fetch::apt::{self, Apt, Package};
 use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, config, image, modules};
-use crate::matrix::Record;
-use crate::verdict::Verdict;
 
 /// A line of kernel packages.
 pub struct Line<'a> {
@@ -217,7 +217,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::Matrix;
+    use crate::kernel::matrix::Matrix;
 
     #[test]
     fn the_recorded_version_is_taken_while_a_suite_has_it() {

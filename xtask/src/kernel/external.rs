@@ -3,16 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::apt::{self, Apt, Package};
-use crate::cache;
-use crate::download;
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
+use super::matrix::{Record, Source};
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::verdict::Verdict;
+use crate::fetch::apt::{self, Apt, Package};
+use crate::fetch::download;
+use crate::fetch::setup;
 use crate::kernel::build::{self, Job, ObjectTree};
 use crate::kernel::{self, Kernel, Keyed, Request, bound, make};
-use crate::matrix::{Record, Source};
-use crate::setup;
-use crate::verdict::Verdict;
 
 /// The kind of cache entry that a built module is.
 const KIND: &str = "modules";

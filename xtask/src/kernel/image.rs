@@ -7,7 +7,7 @@
 
 use std::io::Read;
 
-use crate::error::{Context, Error, Result};
+use crate::base::error::{Context, Error, Result};
 
 const SETUP_SECTS: usize = 0x1f1;
 const HEADER_MAGIC: usize = 0x202;

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache;
-use crate::error::{Context, Result};
-use crate::harness::Harness;
+use super::matrix::Record;
+use crate::base::cache;
+use crate::base::error::{Context, Result};
+use crate::base::harness::Harness;
 use crate::kernel::build::{self, Expected, Job, ObjectTree, Toolchain};
 use crate::kernel::source::Given;
 use crate::kernel::{self, Kernel};
-use crate::matrix::Record;
 
 /// What all objects are of. There is no such note while they are built, nor after a failure.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

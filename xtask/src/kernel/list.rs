@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use crate::error::{Context, Result};
-use crate::harness::Harness;
+use super::matrix::Record;
+use crate::base::error::{Context, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::{out, outln};
 use crate::kernel::{self, Kernel, names};
-use crate::matrix::Record;
-use crate::ui::{out, outln};
 
 /// A line of the list.
 #[derive(Debug, Serialize)]

@@ -3,14 +3,14 @@
 use std::io::IsTerminal;
 use std::process::Command;
 
-use crate::cache;
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
+use super::matrix::Record;
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::out;
+use crate::fetch::setup;
 use crate::kernel::build::{self, Job, ObjectTree};
 use crate::kernel::{self, Request, config};
-use crate::matrix::Record;
-use crate::setup;
-use crate::ui::out;
 
 /// Opens `make menuconfig` on a record's configuration and prints what was changed as a
 /// fragment. The fragments themselves stay as they are.

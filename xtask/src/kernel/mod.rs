@@ -16,6 +16,7 @@ pub mod image;
 mod kept;
 mod list;
 mod make;
+pub mod matrix;
 mod menuconfig;
 mod modules;
 mod names;
@@ -32,10 +33,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::cache;
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
-use crate::matrix::{Record, Source};
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::kernel::matrix::{Record, Source};
 use names::{bind, bound};
 
 /// Part of every key: raised when entries change in form or making.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cache;
-use crate::error::{Context, Error, Result};
+use super::matrix::Record;
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::verdict::Verdict;
 use crate::kernel::image;
-use crate::matrix::Record;
-use crate::verdict::Verdict;
 
 /// The modules below a folder: name (with underscores, as `lsmod` has it) to file.
 ///

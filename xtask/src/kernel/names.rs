@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cache;
-use crate::error::{Context, Result};
-use crate::harness::Harness;
+use crate::base::cache;
+use crate::base::error::{Context, Result};
+use crate::base::harness::Harness;
 use crate::kernel::source::Given;
 use crate::kernel::{KIND, Kernel, Manifest, read_manifest};
 

@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::cache;
-use crate::download;
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
+use super::matrix::Record;
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::verdict::Verdict;
+use crate::fetch::download;
 use crate::kernel::{contents, make};
-use crate::matrix::Record;
-use crate::verdict::Verdict;
 
 /// The most that is read of a Makefile for the version at its head, in bytes.
 const MAKEFILE_LIMIT: u64 = 64 << 10;
@@ -156,7 +156,7 @@ pub fn tree(h: &Harness, record: &Record, given: &Given, scratch: &Path) -> Resu
 /// A file that moves a progress bar while it is read.
 struct Counted<'a> {
     file: File,
-    bar: &'a crate::ui::Bar,
+    bar: &'a crate::base::ui::Bar,
     done: u64,
 }
 
@@ -244,7 +244,7 @@ fn version(makefile: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::Matrix;
+    use crate::kernel::matrix::Matrix;
 
     fn record() -> Record {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");

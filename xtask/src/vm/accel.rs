@@ -15,11 +15,11 @@ use initramfs::protocol::Frame;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
-use super::{Accel, Deadlines, Exactness, Machine, Taken, boot};
-use crate::cache::Cache;
-use crate::error::{Error, Result};
-use crate::setup::Qemu;
-use crate::ui::Ui;
+use crate::base::cache::Cache;
+use crate::base::error::{Error, Result};
+use crate::base::ui::Ui;
+use crate::fetch::setup::Qemu;
+use crate::vm::{Accel, Deadlines, Exactness, Machine, Taken, boot};
 
 /// The file of the cache that holds the answers, one `key accelerator seconds` line each: the
 /// accelerator that works, and when that was found out, in seconds since 1970.

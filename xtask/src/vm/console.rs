@@ -1,7 +1,7 @@
 //! The guest's console: what the kernel said there, and what it means.
 
-use crate::ui::printable;
-use crate::verdict::Verdict;
+use crate::base::ui::printable;
+use crate::base::verdict::Verdict;
 
 /// The first sign of trouble on a console.
 #[derive(Clone, Debug, PartialEq, Eq)]

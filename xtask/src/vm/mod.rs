@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use initramfs::job::{INPUT_PORT, RESULTS_PORT};
 
-use crate::error::{Error, Result};
-use crate::setup::Qemu;
+use crate::base::error::{Error, Result};
+use crate::fetch::setup::Qemu;
 
 pub use noise::Noise;
 pub use relay::{Left, boot_interactive};

@@ -16,7 +16,7 @@ pub enum Noise {
 
 /// The options that are known to let the host in, each with the reason, in QEMU's order.
 ///
-/// `options` are those of [`super::Machine::options`].
+/// `options` are those of [`crate::vm::Machine::options`].
 pub fn suspects(options: &str) -> Vec<String> {
     let words: Vec<&str> = options.split_whitespace().collect();
     let values =

@@ -21,12 +21,12 @@ use rustix::stdio::{stdin, stdout};
 use signal_hook::consts::SIGCONT;
 
 use super::watch::{self, CONSOLE_LIMIT, Watch};
-use super::{Ended, Machine, Taken, console};
-use crate::cache;
-use crate::error::{Context, Error, Result};
-use crate::setup::Qemu;
-use crate::terminal::Raw;
-use crate::verdict::Verdict;
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::terminal::Raw;
+use crate::base::verdict::Verdict;
+use crate::fetch::setup::Qemu;
+use crate::vm::{Ended, Machine, Taken, console};
 
 /// How often QEMU's end is looked for.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };

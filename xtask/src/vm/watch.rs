@@ -11,14 +11,14 @@ use initramfs::protocol::{Frame, Receiver, VERSION};
 use rustix::process::Signal;
 
 use super::console::{self, Sign};
-use super::{Deadlines, Machine, Noise, relay};
-use crate::cache;
-use crate::child::{self, Own};
-use crate::clock::Running;
-use crate::error::{Context, Error, Result};
-use crate::setup::Qemu;
-use crate::ui::Ui;
-use crate::verdict::Verdict;
+use crate::base::cache;
+use crate::base::child::{self, Own};
+use crate::base::clock::Running;
+use crate::base::error::{Context, Error, Result};
+use crate::base::ui::Ui;
+use crate::base::verdict::Verdict;
+use crate::fetch::setup::Qemu;
+use crate::vm::{Deadlines, Machine, Noise, relay};
 
 /// How often the channels are looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -539,7 +539,7 @@ mod tests {
             image: "vmlinux".into(),
             initrd: "initrd".into(),
             append: String::new(),
-            accel: super::super::Accel::Tcg,
+            accel: crate::vm::Accel::Tcg,
             icount_shift: None,
             cpus: 1,
             max_cpus: None,
@@ -547,7 +547,7 @@ mod tests {
             gdb: false,
             interactive: false,
             input: false,
-            boot: super::super::Boot::Fast,
+            boot: crate::vm::Boot::Fast,
             noise: None,
             dir: folder.into(),
             sockets: folder.into(),

@@ -10,14 +10,14 @@ use std::process::Command;
 
 use xshell::Shell;
 
-use crate::cargo::{self, cargo};
-use crate::error::{Context, Error, Result};
-use crate::harness::Harness;
-use crate::matrix::Matrix;
-use crate::suite::cases::{self, Case};
-use crate::suite::results::{self, Comparison, Stored};
-use crate::ui::out;
-use crate::verdict::Verdict;
+use crate::base::cargo::{self, cargo};
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::out;
+use crate::base::verdict::Verdict;
+use crate::guest::cases::{self, Case};
+use crate::kernel::matrix::Matrix;
+use crate::run::results::{self, Comparison, Stored};
 use crate::vm::console::Neutraliser;
 use snapshots::Name;
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::base::error::{Error, Result};
 
 /// A function that got another name, or is gone.
 #[derive(Clone, Copy, Debug)]

@@ -1,0 +1,173 @@
+//! Errors: what was attempted on which object, why it failed, and what to do about it.
+
+use std::fmt;
+
+use super::verdict::Verdict;
+
+/// A failure with everything a person needs to act on it.
+///
+/// The message names operation and object (`cannot read /a/b`), the cause is what the
+/// system or a tool said, the help is one or more lines on what to do. A verdict, where
+/// there is one, decides the exit code of the command.
+#[derive(Debug)]
+pub struct Error(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    message: String,
+    cause: Option<String>,
+    help: Option<String>,
+    verdict: Option<Verdict>,
+    usage: bool,
+}
+
+/// The result of anything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// An error whose message names the operation and its object.
+    pub fn new(message: impl Into<String>) -> Error {
+        Error(Box::new(Parts {
+            message: message.into(),
+            cause: None,
+            help: None,
+            verdict: None,
+            usage: false,
+        }))
+    }
+
+    /// A name that is none of the known ones: these are listed, and the nearest suggested.
+    pub fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+        let nearest = known
+            .iter()
+            .map(|known| (strsim::jaro_winkler(known, name), known))
+            .filter(|(likeness, _)| *likeness > 0.75)
+            .max_by(|a, b| a.0.total_cmp(&b.0));
+        let mut error = Error::new(format!("there is no {what} {name}"));
+        error.0.usage = true;
+        if let Some((_, nearest)) = nearest {
+            error = error.help(format!("did you mean {nearest}?"));
+        }
+        error.help(format!("known: {}", known.join(", ")))
+    }
+
+    /// Adds what the system or a tool said.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Error {
+        self.0.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Adds what to do about it; further calls add further lines.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Error {
+        let help = help.into();
+        self.0.help = Some(match self.0.help.take() {
+            Some(before) => format!("{before}\n{help}"),
+            None => help,
+        });
+        self
+    }
+
+    /// Sets the verdict that this failure amounts to.
+    #[must_use]
+    pub fn verdict(mut self, verdict: Verdict) -> Error {
+        self.0.verdict = Some(verdict);
+        self
+    }
+
+    /// Makes it an error of usage: the request itself is wrong, and the exit code is 2.
+    #[must_use]
+    pub fn usage(mut self) -> Error {
+        self.0.usage = true;
+        self
+    }
+
+    /// Whether it is an error of usage.
+    pub fn is_usage(&self) -> bool {
+        self.0.usage
+    }
+
+    /// The verdict, where the failure amounts to one.
+    pub fn verdict_given(&self) -> Option<Verdict> {
+        self.0.verdict
+    }
+
+    /// Message and cause on one line, for summaries.
+    pub fn summary(&self) -> String {
+        match &self.0.cause {
+            Some(cause) => format!("{}: {}", self.0.message, cause.lines().next().unwrap_or_default()),
+            None => self.0.message.clone(),
+        }
+    }
+
+    /// The exit code of a command that ends with this error.
+    pub fn exit_code(&self) -> u8 {
+        self.0.verdict.map_or(if self.0.usage { 2 } else { 1 }, Verdict::exit_code)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.message)?;
+        if let Some(cause) = &self.0.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(help) = &self.0.help {
+            for line in help.lines() {
+                write!(f, "\n  help: {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Turns foreign errors into ours, with the operation and its object.
+pub trait Context<T> {
+    /// Names the operation and its object; called only on failure.
+    fn context(self, message: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|cause| Error::new(message()).because(cause))
+    }
+}
+
+impl<T> Context<T> for Option<T> {
+    fn context(self, message: impl FnOnce() -> String) -> Result<T> {
+        self.ok_or_else(|| Error::new(message()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_operation_cause_help() {
+        let error = Error::new("cannot read a.txt")
+            .because("permission denied")
+            .help("run as its owner")
+            .help("or copy it");
+        assert_eq!(
+            error.to_string(),
+            "cannot read a.txt: permission denied\n  help: run as its owner\n  help: or copy it"
+        );
+        assert_eq!(error.exit_code(), 1);
+        assert_eq!(error.verdict(Verdict::Panic).exit_code(), 204);
+    }
+
+    #[test]
+    fn an_unknown_name_gets_the_nearest_if_there_is_one() {
+        let error = Error::unknown("case", "function-grap", &["function-graph", "mount"]);
+        assert_eq!(
+            error.to_string(),
+            "there is no case function-grap\n  help: did you mean function-graph?\n  help: known: function-graph, mount"
+        );
+        assert_eq!(error.exit_code(), 2);
+        assert!(!Error::unknown("case", "xyz", &["mount"]).to_string().contains("did you mean"));
+    }
+}

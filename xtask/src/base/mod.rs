@@ -1,0 +1,12 @@
+//! What every other room stands on: errors, files, processes, what is printed.
+
+pub mod cache;
+pub mod cargo;
+pub mod child;
+pub mod clock;
+pub mod error;
+pub mod harness;
+pub mod scratch;
+pub mod terminal;
+pub mod ui;
+pub mod verdict;

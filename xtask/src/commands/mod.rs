@@ -1,0 +1,5 @@
+//! Commands of `cargo xtask` that put the other rooms together.
+
+pub mod doctor;
+pub mod test;
+pub mod tour;

@@ -1,0 +1,67 @@
+//! What a bisection goes by, copied when it begins: this program, the guest's programs, the
+//! configurations and the cases. Whatever is edited or built meanwhile, every commit is judged by
+//! the same.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use xshell::Shell;
+
+use crate::base::cache;
+use crate::base::error::{Context, Result};
+use crate::base::harness::Harness;
+use crate::fetch::setup;
+use crate::guest::initramfs::{self, Programs};
+use crate::guest::prepared::Tools;
+
+/// This program, also when its file was replaced since it was started.
+const SELF: &str = "/proc/self/exe";
+/// The folders of a workspace that steps read.
+const READ: [&str; 2] = ["kernel-configs", "tests/cases"];
+
+/// Copies it all into a bisection's folder; the harness returned has the copy as its workspace.
+///
+/// # Errors
+/// When the guest's programs do not build, or a file cannot be copied.
+pub fn freeze(h: &Harness, folder: &Path) -> Result<Harness> {
+    let root = folder.join("frozen");
+    cache::remove(&root)?;
+    for name in READ {
+        for file in cache::read_dir(&h.root.join(name))? {
+            copy(&file, &root.join(name).join(file.file_name().unwrap_or_default()))?;
+        }
+    }
+    let sh = Shell::new().context(|| "cannot start a shell".into())?;
+    let built = initramfs::build(&sh, &h.sources)?;
+    let kept = programs(&root);
+    for (from, to) in built.files().into_iter().zip(kept.files()) {
+        copy(from, to)?;
+    }
+    copy(Path::new(SELF), &program(&root))?;
+    Ok(Harness::new(root, h.cache.clone(), h.yes))
+}
+
+/// QEMU, and the guest's programs of the copy.
+///
+/// # Errors
+/// When there is no QEMU and none can be had.
+pub fn tools(h: &Harness) -> Result<Tools> {
+    Ok(Tools { qemu: setup::qemu(h)?, programs: programs(&h.root) })
+}
+
+/// The copy of this program.
+pub fn program(root: &Path) -> PathBuf {
+    root.join("xtask")
+}
+
+fn programs(root: &Path) -> Programs {
+    Programs::in_folder(&root.join("programs"))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder).map_err(|e| cache::denied("cannot create", folder, &e))?;
+    }
+    fs::copy(from, to).map_err(|e| cache::denied("cannot create", to, &e))?;
+    Ok(())
+}

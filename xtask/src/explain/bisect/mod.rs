@@ -1,0 +1,205 @@
+//! `cargo xtask bisect`: the commit that changed what a case says.
+//!
+//! `git bisect run` is driven in a worktree of its own, so the user's checkout stays as it is. A
+//! commit on which the case says what it says at the good end is good, one on which it says
+//! anything else is bad, and one that does not build or boot is skipped.
+
+mod frozen;
+pub mod step;
+mod worktree;
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::bisect::step::{Done, Judgement, Orders, Outcome, Room};
+use super::bisect::worktree::{Repository, Worktree, git};
+use crate::base::child;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::{Harness, WORKSPACE_VAR};
+use crate::base::ui::outln;
+use crate::base::verdict::Verdict;
+
+/// What is looked for, and where.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// A folder of the kernel's git repository.
+    pub source: PathBuf,
+    /// A revision on which the case says what it should.
+    pub good: String,
+    /// A later one on which it does not.
+    pub bad: String,
+    /// The case, and how each commit is built.
+    pub orders: Orders,
+}
+
+/// Finds the first commit on which a case says something else than at the good end, and prints it
+/// with what is different.
+///
+/// # Errors
+/// The case says the same at both ends, an end does not build or boot, skipped commits hide the
+/// one that is looked for, or git fails.
+pub fn bisect(h: &Harness, plan: &Plan) -> Result<()> {
+    let repository = Repository::open(&plan.source)?;
+    let (good, bad) = (repository.commit(&plan.good)?, repository.commit(&plan.bad)?);
+    let name = h.matrix()?.find(&plan.orders.kernel)?.name.clone();
+    let _session = h.cache.lock(&h.ui, &format!("bisect-{name}"))?;
+    // A step whose bisection was killed may still be at work.
+    drop(step::turn(h, &name)?);
+    let folder = h.cache.folder("bisect")?.join(&name);
+    let h = &frozen::freeze(h, &folder)?;
+    let room = Room::new(h, &folder, plan.orders.clone())?;
+    let worktree = worktree(h, &repository, &room, &good)?;
+    end(h, &room, &worktree, &repository, &good, Judgement::Good)?;
+    worktree.check_out(&bad)?;
+    end(h, &room, &worktree, &repository, &bad, Judgement::Bad)?;
+    let found = run(h, &room, &worktree, &good, &bad)?;
+    worktree.remove()?;
+    outln!("first bad commit: {}", repository.title(&found)?);
+    outln!("  {found}");
+    outln!("  {}", repository.author(&found)?);
+    outln!("how that changes what {} says:", plan.orders.case);
+    differences(&room, &good, &found)
+}
+
+/// A worktree with the good end checked out, and with files that are older than their objects
+/// where the object tree has them already.
+fn worktree(h: &Harness, repository: &Repository, room: &Room, good: &str) -> Result<Worktree> {
+    let known = room.kept.commit().filter(|commit| repository.has(commit));
+    let Some(known) = known else {
+        room.kept.clear()?;
+        h.ui.say("checking out the good end");
+        return repository.worktree(&room.folder, good);
+    };
+    h.ui.say("checking out what the object tree was last built from, then the good end");
+    let worktree = repository.worktree(&room.folder, &known)?;
+    worktree.age()?;
+    worktree.check_out(good)?;
+    Ok(worktree)
+}
+
+/// Tests an end, and makes sure that it can be one.
+fn end(
+    h: &Harness,
+    room: &Room,
+    worktree: &Worktree,
+    repository: &Repository,
+    commit: &str,
+    judgement: Judgement,
+) -> Result<()> {
+    let title = repository.title(commit)?;
+    h.ui.say(format!("the {judgement} end: {title}"));
+    let started = Instant::now();
+    let unfit =
+        |why: String| Error::new(format!("cannot begin with {title} as the {judgement} end")).because(why);
+    let (verdict, text) = match room.test(h, worktree.path(), commit)? {
+        Outcome::Unfit(why) => {
+            return Err(unfit(why).help("choose a commit that builds and boots"));
+        }
+        Outcome::Ran(verdict, text) => (verdict, text),
+    };
+    if judgement == Judgement::Good && verdict != Verdict::Pass {
+        return Err(unfit(format!("the case ends there with {verdict}")).verdict(verdict));
+    }
+    if let Some(good) = room.done()?.first() {
+        let path = room.said().join(room.file(Judgement::Good, &good.commit));
+        let said = std::fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+        if said == text {
+            return Err(Error::new("there is nothing to find")
+                .because("the case says the same at both ends")
+                .help("choose another case, or ends between which it changes"));
+        }
+    }
+    room.keep(judgement, commit, &text)?;
+    room.note(commit, judgement)?;
+    h.ui.say(format!("the {judgement} end: {verdict} ({} s)", started.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Lets git bisect; returns the first bad commit.
+fn run(h: &Harness, room: &Room, worktree: &Worktree, good: &str, bad: &str) -> Result<String> {
+    let folder = worktree.path();
+    git(folder, &["bisect", "start", bad, good])?;
+    let words = [
+        frozen::program(&h.root).display().to_string(),
+        "bisect-step".into(),
+        room.folder.display().to_string(),
+    ];
+    let arguments: Vec<&str> =
+        ["bisect", "run"].into_iter().chain(words.iter().map(String::as_str)).collect();
+    // Steps speak on standard error, git on standard output.
+    let command = worktree::command(folder, &arguments)
+        .env("SNAPTRACE_CACHE", h.cache.path())
+        .env(WORKSPACE_VAR, &h.root)
+        .stdout_capture()
+        .unchecked();
+    let failed = || "cannot run `git bisect run`".to_owned();
+    let (handle, _group) = child::in_group(|| command.start(), |handle| handle.pids()).context(failed)?;
+    let output = handle.wait().context(failed)?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let skipped = said.contains("'skip'ped commits left");
+        let what = if skipped { "skipped commits hide the one looked for" } else { "git stopped bisecting" };
+        return Err(Error::new(what).because(format!("\n{}", said.trim_end())));
+    }
+    told_as_judged(&git(folder, &["bisect", "log"])?, &room.done()?)?;
+    git(folder, &["rev-parse", "--verify", "refs/bisect/bad"]).map(|name| name.trim().to_owned())
+}
+
+/// Proves that what git was told is what the steps found: a step that ended in another way, by a
+/// crash for one, is no bad commit.
+fn told_as_judged(log: &str, done: &[Done]) -> Result<()> {
+    for line in log.lines() {
+        let Some((word, rest)) = line.strip_prefix("# ").and_then(|line| line.split_once(": [")) else {
+            continue;
+        };
+        let judgement = match word {
+            "good" => Judgement::Good,
+            "bad" => Judgement::Bad,
+            "skip" => Judgement::Skip,
+            _ => continue,
+        };
+        let commit = rest.split(']').next().unwrap_or_default().to_owned();
+        if !done.contains(&Done { commit: commit.clone(), judgement }) {
+            return Err(Error::new("cannot rely on this bisection")
+                .because(format!("git takes {commit} for {judgement}, which no step found")));
+        }
+    }
+    Ok(())
+}
+
+/// Shows how what the case says on a commit differs from what it says at the good end.
+fn differences(room: &Room, good: &str, bad: &str) -> Result<()> {
+    let files = [room.file(Judgement::Good, good), room.file(Judgement::Bad, bad)];
+    let names = files.map(|file: PathBuf| file.display().to_string());
+    let said = show(&room.said(), &names)?;
+    // Equal files would mean that the commit is not bad.
+    match said {
+        Some(1) => Ok(()),
+        status => Err(Error::new("cannot compare what the case says")
+            .because(format!("git diff ended with {status:?}"))),
+    }
+}
+
+fn show(folder: &Path, names: &[String; 2]) -> Result<Option<i32>> {
+    let arguments =
+        ["--no-pager", "diff", "--no-index", "--no-ext-diff", "--no-prefix", "--", &names[0], &names[1]];
+    let output = worktree::command(folder, &arguments).unchecked().run();
+    Ok(output.context(|| "cannot run `git diff`".to_owned())?.status.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn git_has_to_have_been_told_what_the_steps_found() {
+        let log = "git bisect start\n# status: waiting for both good and bad commits\n\
+            # good: [aa] one\ngit bisect good aa\n# bad: [bb] two: [x]\ngit bisect bad bb\n\
+            # first bad commit: [bb] two\n";
+        let done = |commit: &str, judgement| Done { commit: commit.to_owned(), judgement };
+        let good = done("aa", Judgement::Good);
+        told_as_judged(log, &[good.clone(), done("bb", Judgement::Bad)]).unwrap();
+        let error = told_as_judged(log, &[good, done("bb", Judgement::Skip)]).unwrap_err().to_string();
+        assert!(error.contains("git takes bb for bad, which no step found"), "{error}");
+    }
+}

@@ -1,0 +1,347 @@
+//! One commit of a bisection: built, booted with the case, and judged by what the case says.
+//!
+//! `git bisect run` starts each step as a process of its own, which finds what it is to do in the
+//! bisection's room: a folder of the cache with the object tree and what was seen so far.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::frozen;
+use super::worktree::{Repository, git};
+use crate::base::cache::{self, Lock};
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::printable;
+use crate::base::verdict::Verdict;
+use crate::guest::cases::{self, Case};
+use crate::guest::prepared::{Guest, Wish};
+use crate::kernel::Kept;
+use crate::kernel::matrix::Record;
+use crate::run::results;
+use crate::run::test_vm;
+use crate::suite::compare::normalise::normalise;
+
+/// The exit status that ends `git bisect run`, as any above 127: no word on the commit.
+const STOP: u8 = 255;
+
+/// What a bisection goes by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Orders {
+    /// The name of the kernel's record.
+    pub kernel: String,
+    /// The name of the case.
+    pub case: String,
+    /// The C compiler instead of `gcc`.
+    pub cc: Option<String>,
+}
+
+/// What a case says on a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its commands were run: the verdict, and the normalised transcript with it.
+    Ran(Verdict, String),
+    /// It does not build or does not boot, and why.
+    Unfit(String),
+}
+
+/// What git is told of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Judgement {
+    /// It says what the good end says.
+    Good,
+    /// It says something else.
+    Bad,
+    /// Nothing can be said of it.
+    Skip,
+}
+
+impl Judgement {
+    /// The exit status by which `git bisect run` is told.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Judgement::Good => 0,
+            Judgement::Bad => 1,
+            Judgement::Skip => 125,
+        }
+    }
+}
+
+impl fmt::Display for Judgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Judgement::Good => "good",
+            Judgement::Bad => "bad",
+            Judgement::Skip => "skip",
+        })
+    }
+}
+
+/// A step that was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The commit.
+    pub commit: String,
+    /// What git was told.
+    pub judgement: Judgement,
+}
+
+/// The folder of a bisection.
+pub struct Room {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The object tree in it.
+    pub kept: Kept,
+    record: Record,
+    case: Case,
+    orders: Orders,
+}
+
+impl Room {
+    /// A new bisection in a folder, in which only the object tree of an earlier one stays.
+    ///
+    /// # Errors
+    /// The kernel or the case is unknown, or something is missing that a build needs.
+    pub fn new(h: &Harness, folder: &Path, orders: Orders) -> Result<Room> {
+        let room = Room::of(h, folder, orders)?;
+        for old in [room.boots(), room.said(), room.log()] {
+            cache::remove(&old)?;
+        }
+        for new in [room.boots(), room.said()] {
+            fs::create_dir_all(&new).map_err(|e| cache::denied("cannot create", &new, &e))?;
+        }
+        let json = serde_json::to_vec_pretty(&room.orders)
+            .context(|| format!("cannot write {}", orders_of(folder).display()))?;
+        write(&orders_of(folder), &json)?;
+        Ok(room)
+    }
+
+    /// The bisection that goes on in a folder.
+    fn open(h: &Harness, folder: &Path) -> Result<Room> {
+        let path = orders_of(folder);
+        let failed = || format!("cannot read {}", path.display());
+        let orders = serde_json::from_slice(&fs::read(&path).context(failed)?).context(failed)?;
+        Room::of(h, folder, orders)
+    }
+
+    fn of(h: &Harness, folder: &Path, orders: Orders) -> Result<Room> {
+        let record = h.matrix()?.find(&orders.kernel)?.clone();
+        if record.is_ready_made() {
+            return Err(Error::new(format!("cannot bisect with {}", record.name))
+                .because("it is a ready-made package, and each step has to be built")
+                .help("--kernel takes a kernel that is built here, such as 5.4 or 6.1-src")
+                .usage());
+        }
+        let case = cases::select(cases::load(&h.root)?, std::slice::from_ref(&orders.case))?.remove(0);
+        let kept = Kept::open(h, &record, folder, orders.cc.as_deref())?;
+        Ok(Room { folder: folder.to_owned(), kept, record, case, orders })
+    }
+
+    /// Builds the sources at `source`, where `commit` is checked out, and runs the case.
+    ///
+    /// # Errors
+    /// What goes wrong beside the commit: a full disk, no QEMU.
+    pub fn test(&self, h: &Harness, source: &Path, commit: &str) -> Result<Outcome> {
+        let _lock = turn(h, &self.record.name)?;
+        let tools = frozen::tools(h)?;
+        let guest = self
+            .kept
+            .build(h, source, commit)
+            .and_then(|kernel| Guest::prepare(h, &tools, &self.record, kernel, Wish::default()));
+        let guest = match guest {
+            Ok(guest) => guest,
+            Err(error) if is_the_commits_own(&error) => return Ok(Outcome::Unfit(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        let boot = self.boots().join(commit);
+        test_vm::run_case(h, &guest, &self.case, &boot, 1)?;
+        let stored = results::load_one(&boot)?;
+        let of_the_machine =
+            matches!(stored.verdict, Verdict::QemuFailed | Verdict::LostChannel | Verdict::ConfigUnmet);
+        if stored.steps.is_empty() || of_the_machine {
+            let (verdict, why) = (stored.verdict, printable(&stored.why));
+            return Ok(Outcome::Unfit(format!("{verdict}: {why}")));
+        }
+        let mut text = printable(&normalise(&stored.transcript()));
+        if stored.verdict != Verdict::Pass {
+            text += &format!("[{}]\n", stored.verdict);
+        }
+        Ok(Outcome::Ran(stored.verdict, text))
+    }
+
+    /// Keeps what the case says on a commit, and returns the file.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn keep(&self, judgement: Judgement, commit: &str, text: &str) -> Result<PathBuf> {
+        let name = self.file(judgement, commit);
+        let path = self.said().join(&name);
+        write(&path, text.as_bytes())?;
+        Ok(name)
+    }
+
+    /// The name of the file in [`Room::said`] with what the case says on a commit.
+    pub fn file(&self, judgement: Judgement, commit: &str) -> PathBuf {
+        PathBuf::from(format!("{judgement}-{}.txt", &commit[..commit.len().min(12)]))
+    }
+
+    /// The folder of what the case says on commits.
+    pub fn said(&self) -> PathBuf {
+        self.folder.join("said")
+    }
+
+    fn boots(&self) -> PathBuf {
+        self.folder.join("boots")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("steps.jsonl")
+    }
+
+    /// The steps so far.
+    ///
+    /// # Errors
+    /// When the list cannot be read.
+    pub fn done(&self) -> Result<Vec<Done>> {
+        let path = self.log();
+        let failed = || format!("cannot read {}", path.display());
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let text = fs::read_to_string(&path).context(failed)?;
+        text.lines().map(|line| serde_json::from_str(line).context(failed)).collect()
+    }
+
+    /// Adds a step to the list.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&self, commit: &str, judgement: Judgement) -> Result<()> {
+        let path = self.log();
+        let failed = || format!("cannot write {}", path.display());
+        let done = Done { commit: commit.to_owned(), judgement };
+        let line = serde_json::to_string(&done).context(failed)?;
+        let file = File::options().create(true).append(true).open(&path);
+        file.and_then(|mut file| writeln!(file, "{line}")).context(failed)
+    }
+}
+
+/// The turn of one step at a time.
+///
+/// # Errors
+/// When the cache cannot be written.
+pub fn turn(h: &Harness, kernel: &str) -> Result<Lock> {
+    h.cache.lock(&h.ui, &format!("bisect-step-{kernel}"))
+}
+
+/// Whether an error is about what is in a commit, and not about the machine that builds it.
+fn is_the_commits_own(error: &Error) -> bool {
+    let verdict = error.verdict_given();
+    let disk_is_full = error.to_string().contains("No space left on device");
+    !disk_is_full && matches!(verdict, Some(Verdict::BuildFailed | Verdict::ConfigUnmet))
+}
+
+fn orders_of(folder: &Path) -> PathBuf {
+    folder.join("orders.json")
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(|e| cache::denied("cannot write", path, &e))
+}
+
+/// A step of `git bisect run`, in the worktree that is the current folder: the exit status that
+/// tells git what became of it.
+pub fn run(h: &Harness, folder: &Path) -> u8 {
+    match judged(h, folder) {
+        Ok(judgement) => judgement.exit_code(),
+        Err(error) => {
+            h.ui.say(format!("error: {error}"));
+            STOP
+        }
+    }
+}
+
+fn judged(h: &Harness, folder: &Path) -> Result<Judgement> {
+    let room = Room::open(h, folder)?;
+    let source = std::env::current_dir().context(|| "cannot find the current folder".to_owned())?;
+    let repository = Repository::open(&source)?;
+    let commit = repository.commit("HEAD")?;
+    let done = room.done()?;
+    let (good, number) = ends(&done)?;
+    let about = number + left(&git(&source, &["rev-list", "--bisect-vars", "--bisect"])?);
+    let title = repository.title(&commit)?;
+    h.ui.say(format!("step {number} of about {about}: {title}"));
+    let started = Instant::now();
+    let outcome = room.test(h, &source, &commit)?;
+    let reference = room.said().join(room.file(Judgement::Good, good));
+    let reference =
+        fs::read_to_string(&reference).context(|| format!("cannot read {}", reference.display()))?;
+    let (judgement, why) = match outcome {
+        Outcome::Unfit(why) => (Judgement::Skip, format!(": {why}")),
+        Outcome::Ran(_, text) if text == reference => (Judgement::Good, String::new()),
+        Outcome::Ran(_, text) => {
+            room.keep(Judgement::Bad, &commit, &text)?;
+            (Judgement::Bad, String::new())
+        }
+    };
+    room.note(&commit, judgement)?;
+    let seconds = started.elapsed().as_secs();
+    h.ui.say(format!("step {number} of about {about}: {judgement} ({seconds} s){why}"));
+    Ok(judgement)
+}
+
+/// The good end, and the number of the next step: both ends come before the first.
+fn ends(done: &[Done]) -> Result<(&str, usize)> {
+    match done {
+        [good, _bad, steps @ ..] => Ok((&good.commit, steps.len() + 1)),
+        _ => Err(Error::new("this is a part of `cargo xtask bisect`, and not for use alone").usage()),
+    }
+}
+
+/// About how many steps are left after this one, by git's own reckoning.
+fn left(vars: &str) -> usize {
+    let value = vars.lines().find_map(|line| line.strip_prefix("bisect_steps="));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn done(commit: &str, judgement: Judgement) -> Done {
+        Done { commit: commit.to_owned(), judgement }
+    }
+
+    #[test]
+    fn git_is_told_by_its_own_exit_codes() {
+        let codes = [Judgement::Good, Judgement::Bad, Judgement::Skip].map(Judgement::exit_code);
+        assert_eq!(codes, [0, 1, 125]);
+    }
+
+    #[test]
+    fn steps_are_counted_after_both_ends() {
+        let mut steps = vec![done("a", Judgement::Good)];
+        assert!(ends(&steps).is_err());
+        steps.push(done("z", Judgement::Bad));
+        assert_eq!(ends(&steps).unwrap(), ("a", 1));
+        steps.push(done("m", Judgement::Skip));
+        assert_eq!(ends(&steps).unwrap(), ("a", 2));
+        assert_eq!(left("bisect_rev='x'\nbisect_nr=5\nbisect_steps=3\n"), 3);
+        assert_eq!(left(""), 0);
+    }
+
+    #[test]
+    fn only_what_is_in_a_commit_skips_it() {
+        let error = |cause: &str| Error::new("a").because(cause);
+        assert!(is_the_commits_own(&error("b.c:1: error: no").verdict(Verdict::BuildFailed)));
+        assert!(is_the_commits_own(&error("no symbol").verdict(Verdict::ConfigUnmet)));
+        assert!(!is_the_commits_own(&error("No space left on device").verdict(Verdict::BuildFailed)));
+        assert!(!is_the_commits_own(&error("no QEMU").verdict(Verdict::Unavailable)));
+        assert!(!is_the_commits_own(&error("is Linux 5.10")));
+    }
+}

@@ -1,0 +1,586 @@
+//! `cargo xtask cost`: what the functions of a graph case cost, in instructions.
+//!
+//! On a bit-exact machine a duration is a count of instructions. Self-instructions are those of a
+//! function without the calls it makes, raw as traced and net of what the tracer takes itself:
+//! at the call's own entry and return, measured with an empty leaf, and around each call that it
+//! makes, measured by tracing a function with and without an empty leaf that it calls.
+//!
+//! A command is run again and again, and the same call of each run is looked at: its median over
+//! the runs is what it takes when no tick and no refill of a cache comes in between. The median of
+//! all calls would not do, since calls on different paths make heaps of their own, and a few ticks
+//! decide which of two heaps has the middle.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::graph::{self, Call, instructions, median};
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::{out, outln, printable};
+use crate::base::verdict::Verdict;
+use crate::guest::cases::{self, Case, CaseStep};
+use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::kernel::{self, Request};
+use crate::run::results::{self, Stored};
+use crate::run::test_vm;
+use crate::suite::compare::renames;
+use crate::vm::Exactness;
+
+/// Runs that are left out: they fill caches and allocate what later ones use.
+const COLD: usize = 8;
+/// Runs that a median needs.
+const WARM: usize = 32;
+/// The command that runs, and how often.
+const WORKLOAD: &str = "-F -c repeat 48 cat /proc/sys/kernel/ostype";
+/// What the tracer's own cost is measured with; the first that a kernel has.
+const LEAVES: [Leaf; 2] = [
+    Leaf { name: "should_failslab", parent: "__kmalloc", needs: "a kernel before 6.11" },
+    // What BPF programs may be attached to (kernel/bpf/bpf_lsm.c).
+    Leaf {
+        name: "bpf_lsm_file_open",
+        parent: "security_file_open",
+        needs: "CONFIG_BPF_LSM, and bpf among those of CONFIG_LSM",
+    },
+];
+/// Options of the traces that measure it: those of the cases.
+const QUIET: &str = "-O nofuncgraph-irqs --graph-notrace 'irq_e*' --graph-notrace '*softirq*'";
+/// Room for all runs: with debugging in the kernel a call of `__kmalloc` is a thousand calls.
+const BUFFER: &str = "trace_buf_size=32M";
+/// Columns of the longest bar.
+const BAR: f64 = 24.0;
+
+/// A function that does nothing.
+#[derive(Clone, Copy, Debug)]
+struct Leaf {
+    name: &'static str,
+    /// One that calls it in each run; by its first name.
+    parent: &'static str,
+    /// Where there is such a call.
+    needs: &'static str,
+}
+
+impl Leaf {
+    /// The one for kernels of a version, with the parent by the name it has there.
+    fn on(version: &str) -> Leaf {
+        let [first, second] = LEAVES;
+        let leaf = if renames::is_gone(first.name, version) { second } else { first };
+        Leaf { parent: renames::name_on(leaf.parent, version), ..leaf }
+    }
+}
+
+/// What to measure, and what to compare it with.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Cases by name.
+    pub cases: Vec<String>,
+    /// The kernel; the first at hand when `None`.
+    pub kernel: Option<String>,
+    /// Another kernel to compare with, instead of the reviewed table.
+    pub against: Option<String>,
+    /// Write the reviewed tables anew.
+    pub update: bool,
+    /// Words added to the kernel command line.
+    pub append: Vec<String>,
+    /// Files added to the initramfs.
+    pub extra: Vec<PathBuf>,
+}
+
+/// What the functions of a case cost on a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The case.
+    pub case: String,
+    /// The kernel's name in the matrix.
+    pub kernel: String,
+    /// Version, compiler and configuration of the kernel.
+    pub identity: String,
+    /// SHA-256 of the kernel image.
+    pub image: String,
+    /// What the tracer takes.
+    pub tracer: Tracer,
+    /// The functions, dearest first.
+    #[serde(rename = "function")]
+    pub functions: Vec<Function>,
+}
+
+/// What the tracer itself takes, in instructions per traced call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracer {
+    /// Within the call's own duration.
+    pub within: i64,
+    /// Around it, within the duration of its caller.
+    pub around: i64,
+}
+
+/// One function of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// Calls in a run: those that at least [`WARM`] runs made. A tick can keep a run from a call,
+    /// as a pending switch to another task does with `rcu_all_qs`; so calls of all runs vary.
+    pub calls: usize,
+    /// Median self-instructions as traced.
+    pub raw: i64,
+    /// Median self-instructions net of the tracer's.
+    pub net: i64,
+}
+
+/// Measures the cases and prints each table, compared with another kernel's or the reviewed one.
+///
+/// # Errors
+/// When a guest cannot be prepared or is not exact, a case is no graph case, or a trace is
+/// incomplete.
+pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
+    let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
+    for case in &cases {
+        if case.cost.is_none() {
+            return Err(Error::new(format!("cannot tell what the case {} costs", case.name))
+                .because("it has no `cost`, a command that traces a graph often enough")
+                .help("cases that have: function-graph, graph-depth"));
+        }
+    }
+    let tools = Tools::get(h)?;
+    let guest = prepare(h, &tools, plan, plan.kernel.as_deref())?;
+    let other = match &plan.against {
+        Some(name) => Some(prepare(h, &tools, plan, Some(name))?),
+        None => None,
+    };
+    let mut worst = Verdict::Pass;
+    for case in &cases {
+        let table = measure(h, &guest, case)?;
+        if let Some(other) = &other {
+            out!("{}", printable(&compared(&table, &measure(h, other, case)?)));
+            continue;
+        }
+        out!("{}", printable(&table.shown()));
+        let (verdict, said) = with_reviewed(h, &table, plan.update)?;
+        outln!("{said}");
+        worst = worst.max(verdict);
+    }
+    Ok(worst)
+}
+
+fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Result<Guest> {
+    let (record, kernel) = match name {
+        Some(name) => {
+            let record = h.matrix()?.find(name)?.clone();
+            let kernel = kernel::obtain(h, &record, &Request::default())?;
+            (record, kernel)
+        }
+        None => crate::run::single::pick(h, None)?,
+    };
+    let (mut append, extra) = (plan.append.clone(), plan.extra.clone());
+    append.push(BUFFER.into());
+    let wish = Wish { append, extra, exact: Exactness::Demanded, ..Wish::default() };
+    Guest::prepare(h, tools, &record, kernel, wish)
+}
+
+/// Runs the traces of a case in one boot and makes the table.
+///
+/// # Errors
+/// When the guest fails, or its traces do not tell enough.
+pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
+    let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
+    let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
+    let folder = results::scratch(&h.root)?;
+    let leaf = Leaf::on(&guest.kernel.version);
+    let Leaf { name, parent, .. } = leaf;
+    let alone = format!("snaptrace start -p function_graph -g {parent} -l {parent} {QUIET} {WORKLOAD}");
+    let with_leaf = alone.replace(QUIET, &format!("-l {name} {QUIET}"));
+    let own = case.cost.as_deref().unwrap_or_default();
+    let mut job = Case { steps: Vec::new(), ..case.clone() };
+    for start in [&with_leaf, &alone, own] {
+        let stats = "cat /sys/kernel/tracing/per_cpu/cpu0/stats";
+        for run in [start, "snaptrace stop", "snaptrace show", stats, "snaptrace reset"] {
+            job.steps.push(CaseStep { run: run.into(), say: String::new(), expect: 0 });
+        }
+    }
+    test_vm::run_case(h, guest, &job, folder.path(), 1)?;
+    let stored = results::load_one(folder.path())?;
+    if stored.verdict != Verdict::Pass {
+        let shown = folder.keep();
+        return Err(failed()
+            .because(&stored.why)
+            .help(format!("what the tracer takes is measured with {name}, which needs {}", leaf.needs))
+            .help(format!("everything is in {}", shown.display()))
+            .verdict(stored.verdict));
+    }
+    let trace = |at: usize| trace_of(&stored, at).map_err(|why| failed().because(why));
+    let tracer = Tracer::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), leaf, shift)
+        .map_err(|why| failed().because(why))?;
+    let functions = functions(&graph::calls(trace(2)?), tracer, shift);
+    if functions.is_empty() {
+        return Err(failed().because(format!("no function was called in {WARM} warm runs")));
+    }
+    Ok(Table {
+        case: case.name.clone(),
+        kernel: guest.kernel.name.clone(),
+        identity: stored.identity,
+        image: stored.fingerprint.image,
+        tracer,
+        functions,
+    })
+}
+
+/// The text of the trace that a group of steps shows; nothing of it may be lost.
+fn trace_of(stored: &Stored, group: usize) -> std::result::Result<&str, String> {
+    let step = |at: usize| stored.steps.get(group * 5 + at).map(|step| step.output.as_str());
+    let (Some(trace), Some(stats)) = (step(2), step(3)) else { return Err("a step is missing".into()) };
+    match stats.lines().find_map(|line| line.strip_prefix("overrun: ")) {
+        Some("0") => Ok(trace),
+        Some(lost) => Err(format!("the buffer was too small: {lost} entries were overwritten")),
+        None => Err("the buffer's statistics do not tell of its overrun".into()),
+    }
+}
+
+/// A call of a run: the function, and which of its calls.
+type Place<'a> = (&'a str, usize);
+
+/// The same call in each of the warm runs, by function and number. A run is a task of its own;
+/// the first task is the one that starts them.
+fn by_place(calls: &[Call]) -> BTreeMap<Place<'_>, Vec<&Call>> {
+    let mut runs: Vec<&str> = Vec::new();
+    let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut places: BTreeMap<Place<'_>, Vec<&Call>> = BTreeMap::new();
+    for call in calls {
+        let run = runs.iter().position(|task| *task == call.task).unwrap_or_else(|| {
+            runs.push(&call.task);
+            runs.len() - 1
+        });
+        if run <= COLD {
+            continue;
+        }
+        let count = counts.entry((&call.task, &call.function)).or_default();
+        places.entry((&call.function, *count)).or_default().push(call);
+        *count += 1;
+    }
+    places.retain(|_, calls| calls.len() >= WARM);
+    places
+}
+
+impl Tracer {
+    /// From calls of the parent with the empty leaf, and from calls of the parent alone.
+    fn measured(
+        with_leaf: &[Call],
+        alone: &[Call],
+        leaf: Leaf,
+        shift: u8,
+    ) -> std::result::Result<Tracer, String> {
+        let (with_leaf, alone) = (by_place(with_leaf), by_place(alone));
+        let duration = |calls: &[&Call]| median(calls.iter().map(|call| call.duration).collect());
+        let Leaf { name, parent, needs } = leaf;
+        let leaves = with_leaf.iter().filter(|((function, _), _)| *function == name);
+        let leaves: Vec<i64> = leaves.map(|(_, calls)| duration(calls)).collect();
+        let mut per_call = Vec::new();
+        for (place, calls) in with_leaf.iter().filter(|((function, _), _)| *function == parent) {
+            let below = median(calls.iter().map(|call| call.descendants).collect());
+            if let Some(alone) = alone.get(place)
+                && below > 0
+            {
+                per_call.push((duration(calls) - duration(alone)) / below);
+            }
+        }
+        if leaves.is_empty() || per_call.is_empty() {
+            return Err(format!(
+                "the tracer's own cost shows only in warm calls of {parent} that call {name}, of which \
+                 there are none; it needs {needs}"
+            ));
+        }
+        let within = instructions(median(leaves), shift);
+        Ok(Tracer { within, around: instructions(median(per_call), shift) - within })
+    }
+}
+
+/// The functions with enough calls, dearest first.
+fn functions(calls: &[Call], tracer: Tracer, shift: u8) -> Vec<Function> {
+    let mut by_name: BTreeMap<&str, (usize, Vec<i64>, Vec<i64>)> = BTreeMap::new();
+    for ((name, _), calls) in by_place(calls) {
+        let raw = |call: &Call| instructions(call.duration - call.in_children, shift);
+        let net = |call: &Call| raw(call) - tracer.within - tracer.around * call.children;
+        let (count, raws, nets) = by_name.entry(name).or_default();
+        *count += 1;
+        raws.push(median(calls.iter().map(|call| raw(call)).collect()));
+        nets.push(median(calls.iter().map(|call| net(call)).collect()));
+    }
+    let mut functions: Vec<Function> = by_name
+        .into_iter()
+        .map(|(name, (calls, raws, nets))| Function {
+            name: name.into(),
+            calls,
+            raw: median(raws),
+            net: median(nets),
+        })
+        .collect();
+    functions.sort_by(|a, b| b.net.cmp(&a.net).then_with(|| a.name.cmp(&b.name)));
+    functions
+}
+
+impl Table {
+    /// The table with bars.
+    pub fn shown(&self) -> String {
+        let mut out = format!("{} on {} ({})\n", self.case, self.kernel, self.identity);
+        let Tracer { within, around } = self.tracer;
+        let _ = writeln!(
+            out,
+            "self-instructions in each of a run's calls, medians of at least {WARM} warm runs; \
+             net of the tracer's {within} in a call and {around} around it"
+        );
+        let width = width(self.functions.iter().map(|function| &function.name));
+        let most = self.functions.iter().map(|function| function.net).max().unwrap_or(0);
+        let _ = writeln!(out, "{:width$} {:>7} {:>8} {:>8}", "function", "calls", "raw", "net");
+        for Function { name, calls, raw, net } in &self.functions {
+            let line = format!("{name:width$} {calls:7} {raw:8} {net:8}  {}", bar(*net, most));
+            let _ = writeln!(out, "{}", line.trim_end());
+        }
+        out
+    }
+
+    /// Where the reviewed table of a case on a kernel is kept.
+    fn path(h: &Harness, case: &str, kernel: &str) -> PathBuf {
+        h.root.join("tests/costs").join(format!("{case}@{kernel}.toml"))
+    }
+
+    fn load(path: &Path) -> Result<Option<Table>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).context(|| format!("cannot understand {}", path.display()))
+    }
+
+    fn save(&self, path: &Path) -> Result<()> {
+        let head = "# Reviewed instructions per call; written by `cargo xtask cost --update`.\n";
+        let text = toml::to_string(self).context(|| format!("cannot write {}", path.display()))?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).context(|| format!("cannot create {}", folder.display()))?;
+        }
+        fs::write(path, format!("{head}{text}")).context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+/// Compares a table with the reviewed one: exactly for the same kernel image, else in words only.
+fn with_reviewed(h: &Harness, table: &Table, update: bool) -> Result<(Verdict, String)> {
+    let path = Table::path(h, &table.case, &table.kernel);
+    if update {
+        table.save(&path)?;
+        return Ok((Verdict::Pass, "this is the reviewed table now".into()));
+    }
+    let Some(reviewed) = Table::load(&path)? else {
+        return Ok((Verdict::Pass, "nobody reviewed it: `--update` keeps it as reviewed".into()));
+    };
+    if reviewed.image != table.image {
+        let words = "reviewed on another kernel image, so this is no failure:";
+        return Ok((Verdict::Pass, format!("{words}\n{}", compared(table, &reviewed).trim_end())));
+    }
+    if (reviewed.tracer, &reviewed.functions) == (table.tracer, &table.functions) {
+        return Ok((Verdict::Pass, "as reviewed on this very kernel image".into()));
+    }
+    let words = "mismatch: it was reviewed with other figures on this very kernel image";
+    Ok((Verdict::Mismatch, format!("{words}\n{}", compared(table, &reviewed).trim_end())))
+}
+
+/// What differs between two tables of a case, largest difference first.
+fn compared(table: &Table, other: &Table) -> String {
+    let names = (&table.kernel, &other.kernel);
+    let names = match names.0 == names.1 {
+        true => (format!("{} now", names.0), "reviewed".to_string()),
+        false => (names.0.clone(), names.1.clone()),
+    };
+    let net = |table: &Table| -> BTreeMap<String, Function> {
+        table.functions.iter().map(|function| (function.name.clone(), function.clone())).collect()
+    };
+    let (ours, theirs) = (net(table), net(other));
+    let mut all: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
+    all.sort();
+    all.dedup();
+    let figure = |functions: &BTreeMap<String, Function>, name: &String| functions.get(name).cloned();
+    let mut rows: Vec<(&String, Option<Function>, Option<Function>, i64)> = Vec::new();
+    for name in &all {
+        let (one, another) = (figure(&ours, name), figure(&theirs, name));
+        if one != another {
+            let by = one.as_ref().map_or(0, |f| f.net) - another.as_ref().map_or(0, |f| f.net);
+            rows.push((name, one, another, by));
+        }
+    }
+    rows.sort_by_key(|(name, .., by)| (-by.abs(), (*name).clone()));
+    let mut out = format!("{}: {} against {}, net self-instructions\n", table.case, names.0, names.1);
+    let width = width(rows.iter().map(|(name, ..)| *name));
+    let columns = names.0.len().max(names.1.len()).max(8);
+    let most = rows.iter().map(|row| row.3.abs()).max().unwrap_or(0);
+    if !rows.is_empty() {
+        let _ = writeln!(out, "{:width$} {:>columns$} {:>columns$} {:>8}", "function", names.0, names.1, "");
+    }
+    for (name, one, another, by) in &rows {
+        let cell = |function: &Option<Function>| function.as_ref().map_or("-".into(), |f| f.net.to_string());
+        let change = match (one, another) {
+            (Some(_), None) => "new".into(),
+            (None, Some(_)) => "gone".into(),
+            (Some(_), Some(before)) if before.net > 0 => {
+                format!("{:+.0} %", *by as f64 / before.net as f64 * 100.0)
+            }
+            _ => format!("{by:+}"),
+        };
+        let calls = one.as_ref().zip(another.as_ref()).map(|(now, before)| (now.calls, before.calls));
+        let (one, another) = (cell(one), cell(another));
+        let mut line =
+            format!("{name:width$} {one:>columns$} {another:>columns$} {change:>8}  {}", bar(by.abs(), most));
+        if let Some((now, before)) = calls.filter(|(now, before)| now != before) {
+            let _ = write!(line, " ({now} calls in a run, {before} there)");
+        }
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    let _ = writeln!(out, "{} functions cost the same", all.len() - rows.len());
+    out
+}
+
+fn width<'a>(names: impl Iterator<Item = &'a String>) -> usize {
+    names.map(String::len).max().unwrap_or(0).max("function".len())
+}
+
+fn bar(value: i64, most: i64) -> String {
+    let columns = if most > 0 { (value.max(0) as f64 / most as f64 * BAR).round() } else { 0.0 };
+    "█".repeat(columns as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACER: Tracer = Tracer { within: 20, around: 5 };
+
+    /// The same calls in as many runs; those of the first task start the others.
+    fn runs(count: usize, each: &[(&str, i64, i64, i64)]) -> Vec<Call> {
+        let mut calls = Vec::new();
+        for task in 0..=count {
+            for (function, duration, in_children, children) in each {
+                calls.push(Call {
+                    task: task.to_string(),
+                    function: function.to_string(),
+                    duration: *duration,
+                    in_children: *in_children,
+                    children: *children,
+                    descendants: *children,
+                });
+            }
+        }
+        calls
+    }
+
+    #[test]
+    fn net_is_raw_without_what_the_tracer_takes() {
+        // 100 instructions of 16 ns, 40 of them said to be in two calls.
+        let found = functions(&runs(COLD + WARM, &[("f", 1600, 640, 2)]), TRACER, 4);
+        assert_eq!(found, [Function { name: "f".into(), calls: 1, raw: 60, net: 30 }]);
+    }
+
+    #[test]
+    fn too_few_warm_runs_make_no_median() {
+        assert_eq!(functions(&runs(COLD + WARM - 1, &[("f", 16, 0, 0)]), TRACER, 4), []);
+    }
+
+    #[test]
+    fn ticks_move_nothing_even_between_two_paths() {
+        let each = [("f", 1600, 0, 0), ("f", 3200, 0, 0)];
+        let calm = runs(COLD + WARM, &each);
+        let mut ticked = calm.clone();
+        for at in [40, 41, 50, 60] {
+            ticked[at].duration += 1_000_000;
+        }
+        assert_eq!(functions(&ticked, TRACER, 4), functions(&calm, TRACER, 4));
+        assert_eq!(functions(&calm, TRACER, 4)[0].calls, 2);
+    }
+
+    #[test]
+    fn a_call_that_a_tick_prevents_moves_nothing() {
+        let calm = runs(COLD + WARM + 8, &[("f", 1600, 0, 0), ("g", 320, 0, 0)]);
+        let mut prevented = calm.clone();
+        let last = prevented.iter().rposition(|call| call.function == "g").unwrap();
+        prevented.remove(last);
+        assert_eq!(functions(&prevented, TRACER, 4), functions(&calm, TRACER, 4));
+    }
+
+    #[test]
+    fn the_tracers_cost_comes_from_an_empty_leaf_and_from_tracing_less() {
+        let leaf = Leaf::on("6.1.176-1");
+        let with_leaf = runs(COLD + WARM, &[(leaf.name, 320, 0, 0), (leaf.parent, 16 * 200, 0, 4)]);
+        let alone = runs(COLD + WARM, &[(leaf.parent, 16 * 100, 0, 0)]);
+        // Four calls take 100 instructions more when traced: 25 each, 20 of them within.
+        assert_eq!(Tracer::measured(&with_leaf, &alone, leaf, 4), Ok(TRACER));
+        let why = Tracer::measured(&alone, &alone, leaf, 4).unwrap_err();
+        assert!(why.contains("that call should_failslab, of which there are none"), "{why}");
+    }
+
+    #[test]
+    fn a_kernel_is_measured_with_a_leaf_that_it_has() {
+        let on = |version| (Leaf::on(version).parent, Leaf::on(version).name);
+        assert_eq!(on("5.4.302"), ("__kmalloc", "should_failslab"));
+        assert_eq!(on("6.10.1"), ("__kmalloc_noprof", "should_failslab"));
+        assert_eq!(on("6.12.117-1"), ("security_file_open", "bpf_lsm_file_open"));
+    }
+
+    fn table(kernel: &str, functions: &[(&str, i64)]) -> Table {
+        let functions = functions
+            .iter()
+            .map(|(name, net)| Function { name: name.to_string(), calls: 40, raw: net + 20, net: *net })
+            .collect();
+        Table {
+            case: "c".into(),
+            kernel: kernel.into(),
+            identity: "5.4.302, gcc 12".into(),
+            image: kernel.into(),
+            tracer: TRACER,
+            functions,
+        }
+    }
+
+    #[test]
+    fn a_table_has_bars() {
+        insta::assert_snapshot!(table("5.4", &[("__kmalloc", 80), ("f", 40), ("g", 0)]).shown(), @"
+        c on 5.4 (5.4.302, gcc 12)
+        self-instructions in each of a run's calls, medians of at least 32 warm runs; net of the tracer's 20 in a call and 5 around it
+        function    calls      raw      net
+        __kmalloc      40      100       80  ████████████████████████
+        f              40       60       40  ████████████
+        g              40       20        0
+        ");
+    }
+
+    #[test]
+    fn two_tables_show_what_differs() {
+        let one = table("a", &[("__kmalloc", 90), ("check", 200), ("f", 40), ("g", 5)]);
+        let mut other = table("b", &[("__kmalloc", 60), ("f", 40), ("g", 5), ("old", 1)]);
+        other.functions[2].calls = 39;
+        insta::assert_snapshot!(compared(&one, &other), @"
+        c: a against b, net self-instructions
+        function         a        b         
+        check          200        -      new  ████████████████████████
+        __kmalloc       90       60    +50 %  ████
+        old              -        1     gone
+        g                5        5     +0 %   (40 calls in a run, 39 there)
+        1 functions cost the same
+        ");
+    }
+
+    #[test]
+    fn a_reviewed_table_is_demanded_of_the_same_image_only() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = crate::base::cache::Cache::at(root.path().join("cache"));
+        let h = Harness::new(root.path().into(), cache, false);
+        let reviewed = table("k", &[("f", 40)]);
+        assert_eq!(with_reviewed(&h, &reviewed, false).unwrap().0, Verdict::Pass);
+        with_reviewed(&h, &reviewed, true).unwrap();
+        let (verdict, said) = with_reviewed(&h, &reviewed, false).unwrap();
+        assert_eq!((verdict, said.as_str()), (Verdict::Pass, "as reviewed on this very kernel image"));
+        let mut dearer = table("k", &[("f", 50)]);
+        assert_eq!(with_reviewed(&h, &dearer, false).unwrap().0, Verdict::Mismatch);
+        dearer.image = "another".into();
+        let (verdict, said) = with_reviewed(&h, &dearer, false).unwrap();
+        assert_eq!(verdict, Verdict::Pass);
+        assert!(said.contains("k now against reviewed") && said.contains("+25 %"), "{said}");
+    }
+}

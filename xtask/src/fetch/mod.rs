@@ -1,0 +1,7 @@
+//! What comes from elsewhere: downloads, packages, and the tools unpacked from them.
+
+pub mod apt;
+pub mod chromium;
+pub mod download;
+pub mod setup;
+pub mod trace_cmd;

@@ -1,0 +1,5 @@
+//! What goes into a guest: its programs, its kernel, and the cases that it runs.
+
+pub mod cases;
+pub mod initramfs;
+pub mod prepared;

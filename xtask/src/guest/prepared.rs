@@ -1,0 +1,548 @@
+//! A kernel made ready to boot: image, accelerator, initramfs. Only here kernel, initramfs
+//! and VM come together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use flate2::read::GzDecoder;
+use initramfs::Job;
+use initramfs::protocol::{Frame, Hello};
+use xshell::Shell;
+
+use super::cases::Case;
+use super::initramfs::{Archive, Programs, build};
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::Ui;
+use crate::base::verdict::Verdict;
+use crate::fetch::download;
+use crate::fetch::setup::{self, Qemu};
+use crate::kernel::matrix::Record;
+use crate::kernel::{self, Kernel, Keyed};
+use crate::run::bundle;
+use crate::run::results::{self, Fingerprint, sha256};
+use crate::vm::accel::{self, Choice, Kvm, Purpose};
+use crate::vm::memory::{self, Load, MIB};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken};
+
+/// The largest `/proc/config.gz` that is read, unpacked.
+const CONFIG_LIMIT: u64 = 4 << 20;
+
+/// What a guest needs besides kernel and initramfs to do anything, in MiB; for the advice only.
+const SPARE: u64 = 24;
+
+/// The variable that names another program to put into guests as `snaptrace` than the one built here:
+/// an older one, or one that is broken on purpose.
+pub const TRACER_VAR: &str = "SNAPTRACE_TRACER";
+
+/// What is the same for every kernel: QEMU and the guest's programs.
+pub struct Tools {
+    /// QEMU.
+    pub qemu: Qemu,
+    /// The guest's programs.
+    pub programs: Programs,
+}
+
+impl Tools {
+    /// Finds or gets QEMU and builds the guest's programs.
+    ///
+    /// # Errors
+    /// When either cannot be had.
+    pub fn get(h: &Harness) -> Result<Tools> {
+        let sh = Shell::new().context(|| "cannot start a shell".into())?;
+        let mut programs = build(&sh, &h.sources)?;
+        if let Some(other) = std::env::var_os(TRACER_VAR).filter(|path| !path.is_empty()) {
+            programs.snaptrace = other.into();
+            h.ui.say(format!("guests have {} as their tracer", programs.snaptrace.display()));
+        }
+        Ok(Tools { qemu: setup::qemu(h)?, programs })
+    }
+}
+
+/// How a guest is to differ from the usual one.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Words added to the kernel command line.
+    pub append: Vec<String>,
+    /// Host files to put into the guest's `/extra`.
+    pub extra: Vec<PathBuf>,
+    /// Put a busybox into the guest.
+    pub busybox: bool,
+    /// CPUs; more than one ends bit-exactness.
+    pub cpus: u32,
+    /// Slots for CPUs, the empty ones included; none is empty when `None`.
+    pub max_cpus: Option<u32>,
+    /// MiB of memory.
+    pub memory: u32,
+    /// Wait for a debugger.
+    pub gdb: bool,
+    /// Connect the console to the terminal.
+    pub interactive: bool,
+    /// Give the guest a port on which what this process reads arrives.
+    pub input: bool,
+    /// Boot the bzImage where the vmlinux would do.
+    pub bzimage: bool,
+    /// What it is booted for, which decides on the accelerator where nobody asked for one.
+    pub purpose: Purpose,
+    /// What executes the instructions, if somebody asked for it.
+    pub accel: Option<Accel>,
+    /// Whether the run is to be bit-exact.
+    pub exact: Exactness,
+    /// Whether the boot leaves out what only takes time.
+    pub boot: Boot,
+    /// A source of noise let in on purpose, for tests.
+    pub noise: Option<Noise>,
+    /// Seconds until init has to have started; what the accelerator usually takes when `None`.
+    pub boot_timeout: Option<u64>,
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish {
+            append: Vec::new(),
+            extra: Vec::new(),
+            busybox: false,
+            cpus: 1,
+            max_cpus: None,
+            memory: 512,
+            gdb: false,
+            interactive: false,
+            input: false,
+            bzimage: false,
+            purpose: Purpose::default(),
+            accel: None,
+            exact: Exactness::default(),
+            boot: Boot::default(),
+            noise: None,
+            boot_timeout: None,
+        }
+    }
+}
+
+/// One kernel, ready to boot as often as wished.
+#[derive(Clone)]
+pub struct Guest {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// What executes its instructions.
+    pub accel: Accel,
+    record: Record,
+    qemu: Qemu,
+    ui: Ui,
+    base: Arc<Vec<u8>>,
+    image_digest: String,
+    programs_digest: String,
+    wish: Wish,
+}
+
+/// A digest of our programs and the user's files, with their names.
+fn digest_of(files: &[PathBuf], archive: &Archive) -> Result<String> {
+    let mut digest = Keyed::new();
+    for file in files {
+        let bytes = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
+        digest.add(file.file_name().unwrap_or_default().as_encoded_bytes(), bytes);
+    }
+    for (name, bytes) in archive.extra() {
+        digest.add(name, bytes);
+    }
+    Ok(digest.finish())
+}
+
+/// What makes one processor boot faster was seen to stall a second one.
+fn boot_of(wish: &Wish) -> Boot {
+    if wish.cpus == 1 { wish.boot } else { Boot::Untuned }
+}
+
+/// Checks that a guest's memory can hold the kernel and the initramfs.
+fn check_memory(kernel: &Kernel, config: &str, wish: &Wish, initrd: u64, unpacked: u64) -> Result<()> {
+    // Of an image that is none nothing is known; its boot tells.
+    let Some(image) = memory::segments(&kernel.vmlinux) else { return Ok(()) };
+    let tmpfs = config.lines().any(|line| line == "CONFIG_TMPFS=y");
+    let needed = Load { kernel: image, initrd, unpacked, tmpfs }.needed();
+    if needed <= u64::from(wish.memory) * MIB {
+        return Ok(());
+    }
+    let mib = |bytes: u64| bytes.div_ceil(MIB);
+    Err(Error::new(format!("{}M of memory are too little for {}", wish.memory, kernel.name))
+        .because(format!(
+            "the kernel reaches up to {}M, the initramfs has {}M, and unpacked as much again",
+            mib(image.end),
+            mib(initrd)
+        ))
+        .help(format!("give it more: --memory {}M", (mib(needed) + SPARE).next_multiple_of(32)))
+        .verdict(Verdict::OutOfMemory))
+}
+
+impl Guest {
+    /// Packs the initramfs, checks the configuration and proves the accelerator.
+    ///
+    /// # Errors
+    /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
+    pub fn prepare(h: &Harness, tools: &Tools, record: &Record, kernel: Kernel, wish: Wish) -> Result<Guest> {
+        Machine::check_cpus(wish.cpus, wish.max_cpus)?;
+        if wish.exact == Exactness::Demanded {
+            // What is wrong in any case is said before anything is done.
+            let accel = wish.accel.unwrap_or(Accel::Tcg);
+            Machine::can_be_exact(accel, wish.cpus, wish.gdb, wish.interactive)?;
+        }
+        let config = fs::read_to_string(&kernel.config)
+            .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
+        kernel::config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
+        vm::check_command_line(
+            boot_of(&wish),
+            &kernel::config::command_line(&config),
+            &record.append,
+            &wish.append,
+        )?;
+        let modules = [&record.boot_modules[..], &record.case_modules[..]].concat();
+        let mut archive = Archive::base(&tools.programs, &kernel.modules, &modules)?;
+        let Programs { init, workload, snaptrace, .. } = &tools.programs;
+        let mut ours = vec![init.clone(), workload.clone(), snaptrace.clone()];
+        if wish.busybox {
+            let busybox = setup::busybox(h)?;
+            archive.add("bin/busybox", &busybox)?;
+            ours.push(busybox);
+        }
+        for file in &wish.extra {
+            archive.add_extra(file, u64::from(wish.memory) * MIB)?;
+        }
+        let base = archive.pack()?;
+        check_memory(&kernel, &config, &wish, base.len() as u64, archive.unpacked())?;
+        let mut guest = Guest {
+            accel: Accel::Tcg,
+            record: record.clone(),
+            qemu: tools.qemu.clone(),
+            ui: h.ui.clone(),
+            base: Arc::new(base),
+            programs_digest: digest_of(&ours, &archive)?,
+            image_digest: kernel.vmlinux_sha256.clone(),
+            wish,
+            kernel,
+        };
+        if guest.wish.bzimage {
+            let path = &guest.kernel.bzimage;
+            guest.image_digest =
+                sha256(&fs::read(path).context(|| format!("cannot read {}", path.display()))?);
+        }
+        guest.accel = guest.prove_accelerator(h)?;
+        if guest.wish.exact == Exactness::Demanded {
+            guest.can_be_exact()?;
+        }
+        Ok(guest)
+    }
+
+    fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
+        let Wish { accel, purpose, exact, gdb, .. } = self.wish;
+        Choice::of(accel, purpose, exact, gdb).settle(|| {
+            let folder = results::scratch(&h.root)?;
+            accel::proved(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
+        })
+    }
+
+    /// Boots this guest under KVM, whatever is remembered of that, and says what came of it.
+    ///
+    /// # Errors
+    /// When files cannot be written or QEMU cannot be started.
+    pub fn prove_kvm(&self, h: &Harness) -> Result<(Kvm, String)> {
+        let folder = results::scratch(&h.root)?;
+        accel::prove(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
+    }
+
+    /// The machine as it would be without most wishes: what is proved by it holds for others, too.
+    fn usual(&self, folder: &Path) -> Result<Machine> {
+        let (machine, _) = self.ready(&self.job(), folder)?;
+        let usual = Wish::default();
+        Ok(Machine {
+            append: vm::command_line(usual.boot, &self.record.append, &usual.append),
+            cpus: usual.cpus,
+            memory: usual.memory.max(self.wish.memory),
+            gdb: usual.gdb,
+            // Nobody is at this guest.
+            interactive: false,
+            input: false,
+            boot: usual.boot,
+            noise: usual.noise,
+            ..machine
+        })
+    }
+
+    /// What to say after a run that took long, where another accelerator would have been faster.
+    ///
+    /// # Errors
+    /// The cache cannot be read.
+    pub fn advice(&self, h: &Harness, took: Duration) -> Result<Option<String>> {
+        // Who waits for a debugger, or asked for TCG, knows why it takes long.
+        if self.accel == Accel::Kvm || self.wish.accel.is_some() || self.wish.gdb {
+            return Ok(None);
+        }
+        Ok(accel::advice(took, &accel::known(&self.qemu, &h.cache)?))
+    }
+
+    fn can_be_exact(&self) -> Result<()> {
+        Machine::can_be_exact(self.accel, self.wish.cpus, self.wish.gdb, self.wish.interactive)
+    }
+
+    /// The shift of the instruction-count clock, where the guest has one.
+    pub fn icount_shift(&self) -> Option<u8> {
+        let exact = self.wish.exact != Exactness::Off && self.can_be_exact().is_ok();
+        exact.then_some(self.record.icount_shift)
+    }
+
+    /// The guest with the CPUs that a case asks for.
+    ///
+    /// # Errors
+    /// A bit-exact run is demanded, and the case's machine cannot have one.
+    pub fn for_case(&self, case: &Case) -> Result<Guest> {
+        let mut guest = self.clone();
+        guest.wish.cpus = case.cpus.unwrap_or(self.wish.cpus);
+        guest.wish.max_cpus = case.max_cpus.or(self.wish.max_cpus);
+        if guest.wish.exact == Exactness::Demanded {
+            guest
+                .can_be_exact()
+                .map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
+        }
+        Ok(guest)
+    }
+
+    /// Whether a busybox was put into the guest.
+    pub fn has_busybox(&self) -> bool {
+        self.wish.busybox
+    }
+
+    /// A job that starts with the modules this kernel's results port needs.
+    pub fn job(&self) -> Job {
+        Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() }
+    }
+
+    /// How long it may take to boot, and then for a job that takes `job` on real hardware.
+    pub fn deadlines(&self, job: Option<Duration>) -> Deadlines {
+        let usual = Deadlines::of(self.accel, job);
+        Deadlines { boot: self.wish.boot_timeout.map_or(usual.boot, Duration::from_secs), ..usual }
+    }
+
+    /// The options of `run` and `test-vm` that make this guest.
+    pub fn options(&self) -> Vec<String> {
+        let usual = Wish::default();
+        let mut words = vec!["--kernel".to_owned(), self.kernel.name.clone()];
+        let mut pair = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
+        for word in &self.wish.append {
+            // A word may begin with a dash of its own.
+            pair("--append", word.clone());
+        }
+        for file in &self.wish.extra {
+            pair("--extra-file", file.display().to_string());
+        }
+        if self.wish.cpus != usual.cpus {
+            pair("--cpus", self.wish.cpus.to_string());
+        }
+        if let Some(slots) = self.wish.max_cpus {
+            pair("--max-cpus", slots.to_string());
+        }
+        if self.wish.memory != usual.memory {
+            pair("--memory", format!("{}M", self.wish.memory));
+        }
+        if let Some(accel) = self.wish.accel {
+            pair("--accel", accel.name().to_owned());
+        }
+        if let Some(seconds) = self.wish.boot_timeout {
+            pair("--boot-timeout", seconds.to_string());
+        }
+        match self.wish.exact {
+            Exactness::WherePossible => {}
+            Exactness::Demanded => words.push("--exact".to_owned()),
+            Exactness::Off => words.push("--no-exact".to_owned()),
+        }
+        words
+    }
+
+    /// What a reviewer of snapshots has to have seen: version, compiler's major, configuration.
+    ///
+    /// # Errors
+    /// When the configuration cannot be read.
+    pub fn identity(&self) -> Result<String> {
+        let config = &self.kernel.config;
+        let bytes = fs::read(config).context(|| format!("cannot read {}", config.display()))?;
+        let compiler = self.kernel.compiler.split('.').next().unwrap_or_default();
+        Ok(format!("{}, {compiler}, config {}", self.kernel.version, &sha256(&bytes)[..12]))
+    }
+
+    /// The inputs of a boot with a job, without booting.
+    ///
+    /// # Errors
+    /// When the job cannot be packed.
+    pub fn fingerprint(&self, job: &Job) -> Result<Fingerprint> {
+        let initrd = self.initrd(job)?;
+        Ok(self.fingerprint_of(&self.machine(Path::new("")), &initrd, job))
+    }
+
+    fn fingerprint_of(&self, machine: &Machine, initrd: &[u8], job: &Job) -> Fingerprint {
+        Fingerprint {
+            image: self.image_digest.clone(),
+            initrd: sha256(initrd),
+            append: machine.append.clone(),
+            qemu: self.qemu.version.clone(),
+            options: machine.options(&self.qemu),
+            programs: self.programs_digest.clone(),
+            stdin: job.stdin.as_deref().map(sha256).unwrap_or_default(),
+        }
+    }
+
+    fn initrd(&self, job: &Job) -> Result<Vec<u8>> {
+        Ok([&self.base[..], &Archive::job(job)?.pack()?].concat())
+    }
+
+    fn machine(&self, folder: &Path) -> Machine {
+        let mut words = self.wish.append.clone();
+        if self.wish.noise == Some(Noise::HostTime) {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            words.push(format!("noise={}", now.as_nanos()));
+        }
+        let boot = boot_of(&self.wish);
+        let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
+        Machine {
+            image: image.clone(),
+            initrd: folder.join("initrd"),
+            append: vm::command_line(boot, &self.record.append, &words),
+            accel: self.accel,
+            icount_shift: self.icount_shift(),
+            cpus: self.wish.cpus,
+            max_cpus: self.wish.max_cpus,
+            memory: self.wish.memory,
+            gdb: self.wish.gdb,
+            interactive: self.wish.interactive,
+            input: self.wish.input,
+            boot,
+            noise: self.wish.noise,
+            dir: folder.to_path_buf(),
+            sockets: folder.to_path_buf(),
+        }
+    }
+
+    /// A machine for a job, its initramfs written, and the inputs it will run with.
+    fn ready(&self, job: &Job, folder: &Path) -> Result<(Machine, Fingerprint)> {
+        let machine = self.machine(folder);
+        let initrd = self.initrd(job)?;
+        fs::write(&machine.initrd, &initrd)
+            .map_err(|e| cache::denied("cannot write", &machine.initrd, &e))?;
+        let fingerprint = self.fingerprint_of(&machine, &initrd, job);
+        Ok((machine, fingerprint))
+    }
+
+    /// Boots with a job; the channels are kept in `folder`, QEMU's command line beside them.
+    /// Returns how it ended, and the inputs it ran with.
+    ///
+    /// # Errors
+    /// When files cannot be written or QEMU cannot be started.
+    pub fn boot(
+        &self,
+        job: &Job,
+        folder: &Path,
+        deadlines: Deadlines,
+        take: &mut dyn FnMut(Frame) -> Taken,
+    ) -> Result<(Ended, Fingerprint)> {
+        let (machine, fingerprint) = self.ready(job, folder)?;
+        self.note_command(&machine)?;
+        let ended = vm::boot(&machine, &self.qemu, deadlines, &self.ui, take)?;
+        if !ended.greeted {
+            self.check_image(&machine)?;
+        }
+        Ok((ended, fingerprint))
+    }
+
+    /// Compares the image with the digest that it had when it came into the cache. It costs too
+    /// much before each boot, but no guest is blamed for an image that is not its own.
+    fn check_image(&self, machine: &Machine) -> Result<()> {
+        let found = download::digest(&machine.image)?;
+        if found == self.image_digest {
+            return Ok(());
+        }
+        let name = &self.kernel.name;
+        Err(Error::new(format!("the kernel image {} is damaged", machine.image.display()))
+            .because(format!("\n    expected SHA-256 {}\n    found    SHA-256 {found}", self.image_digest))
+            .help(format!(
+                "`cargo xtask kernel --clean {name}` removes it, `cargo xtask kernel {name}` renews it"
+            ))
+            .verdict(Verdict::ChecksumMismatch))
+    }
+
+    /// Boots with the console on the terminal; `take` has the frames at the end.
+    ///
+    /// # Errors
+    /// When files cannot be written, QEMU cannot be started, or the terminal is gone.
+    pub fn boot_interactive(
+        &self,
+        job: &Job,
+        folder: &Path,
+        take: &mut dyn FnMut(Frame) -> Taken,
+    ) -> Result<Left> {
+        let (machine, _) = self.ready(job, folder)?;
+        vm::boot_interactive(&machine, &self.qemu, take)
+    }
+
+    /// QEMU as a plain command for a job, without anything watching it.
+    ///
+    /// # Errors
+    /// When files cannot be written.
+    pub fn bare_command(&self, job: &Job, folder: &Path) -> Result<std::process::Command> {
+        let (machine, _) = self.ready(job, folder)?;
+        let mut command = std::process::Command::new(&self.qemu.program);
+        command.args(machine.arguments(&self.qemu));
+        if let Some(path) = &self.qemu.library_path {
+            command.env("LD_LIBRARY_PATH", path);
+        }
+        Ok(command)
+    }
+
+    fn note_command(&self, machine: &Machine) -> Result<()> {
+        let mut words = Vec::new();
+        if let Some(path) = &self.qemu.library_path {
+            words.push(format!("LD_LIBRARY_PATH={path}"));
+        }
+        words.push(self.qemu.program.display().to_string());
+        for word in machine.arguments(&self.qemu) {
+            let word = word.to_string_lossy().into_owned();
+            words.push(shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or(word));
+        }
+        let path = machine.dir.join(bundle::COMMAND);
+        fs::write(&path, words.join(" ") + "\n").map_err(|e| cache::denied("cannot write", &path, &e))
+    }
+
+    /// The proof repeated in the guest: the configuration it runs with, and its tracers.
+    ///
+    /// `config` is `/proc/config.gz`, empty for a kernel that has none.
+    ///
+    /// # Errors
+    /// `config-unmet`, naming what is missing.
+    pub fn prove(&self, h: &Harness, hello: &Hello, config: &[u8]) -> Result<()> {
+        let unmet = |what: String| Error::new(what).verdict(Verdict::ConfigUnmet);
+        if hello.release != self.kernel.release {
+            return Err(unmet(format!(
+                "the guest runs {} where {} was booted",
+                hello.release, self.kernel.release
+            )));
+        }
+        for tracer in ["function", "function_graph", "nop"] {
+            if !hello.tracers.iter().any(|has| has == tracer) {
+                return Err(unmet(format!("the guest's available_tracers lack {tracer}"))
+                    .help(format!("they are: {}", hello.tracers.join(" "))));
+            }
+        }
+        if config.is_empty() {
+            // Debian builds without IKCONFIG; its package's config file was checked instead.
+            return match self.record.is_ready_made() {
+                true => Ok(()),
+                false => Err(unmet("the guest has no /proc/config.gz".into())),
+            };
+        }
+        let mut text = String::new();
+        let read = std::io::Read::read_to_string(
+            &mut std::io::Read::take(GzDecoder::new(config), CONFIG_LIMIT),
+            &mut text,
+        );
+        read.context(|| "cannot unpack the guest's /proc/config.gz".into())?;
+        kernel::config::prove(&kernel::wanted_symbols(h, &self.record)?, &text)
+    }
+}

@@ -1,0 +1,11 @@
+//! Cases and single commands run in guests, judged, stored and summed up.
+
+pub mod bundle;
+pub mod kernels;
+pub mod repeat;
+pub mod results;
+pub mod side_by_side;
+pub mod single;
+pub mod summary;
+pub mod table;
+pub mod test_vm;

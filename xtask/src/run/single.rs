@@ -1,0 +1,569 @@
+//! `cargo xtask run` and `shell`: one command, or a terminal, in a guest.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use initramfs::protocol::{Frame, Status};
+use initramfs::{Job, Step};
+use rustix::fs::{FileType, SeekFrom, fstat, seek};
+use tempfile::NamedTempFile;
+
+use super::bundle::{self, Failure};
+use super::results;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::verdict::Verdict;
+use crate::base::{cache, terminal};
+use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::kernel::matrix::Record;
+use crate::kernel::{self, Request};
+use crate::vm::accel::Purpose;
+use crate::vm::{Accel, Deadlines, Exactness, Left, Machine, Taken, console};
+
+/// A file to bring out of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Get {
+    /// Its path in the guest.
+    pub guest: String,
+    /// Where it goes on the host.
+    pub host: PathBuf,
+}
+
+impl Get {
+    /// The folder on the host that it goes to.
+    fn folder(&self) -> &Path {
+        match self.host.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        }
+    }
+
+    /// Finds out before a run whether the file can be written after it.
+    fn check(&self) -> Result<()> {
+        let failed = |error: io::Error| {
+            Error::new(format!("cannot write {} for `--get`", self.host.display()))
+                .because(error)
+                .help("`--get GUEST_FILE:HOST_FILE` names a file in a folder that is there")
+                .usage()
+        };
+        tempfile::tempfile_in(self.folder()).map_err(failed)?;
+        if self.host.is_dir() { Err(failed(io::ErrorKind::IsADirectory.into())) } else { Ok(()) }
+    }
+}
+
+impl std::str::FromStr for Get {
+    type Err = String;
+
+    /// `GUEST_FILE[:HOST_FILE]`; without the second part, the same name in the current folder.
+    fn from_str(text: &str) -> Result<Get, String> {
+        let (guest, host) = match text.split_once(':') {
+            Some((guest, host)) => (guest, PathBuf::from(host)),
+            None => {
+                let name = Path::new(text).file_name();
+                (text, PathBuf::from(name.ok_or_else(|| format!("{text} names no file"))?))
+            }
+        };
+        if guest.is_empty() || host.as_os_str().is_empty() {
+            return Err(format!("{text} is not GUEST_FILE[:HOST_FILE]"));
+        }
+        Ok(Get { guest: guest.into(), host })
+    }
+}
+
+/// What a command in a guest reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Our own standard input.
+    Standard,
+    /// A file.
+    File(PathBuf),
+}
+
+impl Input {
+    /// The most that is passed on, in bytes: it lies in the guest's memory.
+    const LIMIT: u64 = 64 << 20;
+    /// How long its end is waited for in silence.
+    const SILENCE: Duration = Duration::from_secs(2);
+
+    fn name(&self) -> String {
+        match self {
+            Input::Standard => "standard input".into(),
+            Input::File(path) => path.display().to_string(),
+        }
+    }
+
+    /// Reads it to its end; what that waits for is said when it takes long.
+    fn read(&self, say: &dyn Fn(String)) -> Result<Vec<u8>> {
+        let name = self.name();
+        let (sender, receiver) = mpsc::channel();
+        let this = self.clone();
+        // In a thread: opening a named pipe waits as reading does.
+        thread::spawn(move || {
+            let read = |from: &mut dyn Read| {
+                let mut bytes = Vec::new();
+                from.take(Input::LIMIT + 1).read_to_end(&mut bytes).map(|_| bytes)
+            };
+            let bytes = match this {
+                Input::Standard => read(&mut io::stdin()),
+                Input::File(path) => File::open(path).and_then(|mut file| read(&mut file)),
+            };
+            // Nobody waits any more where this process is about to end.
+            let _ = sender.send(bytes);
+        });
+        let gone = || Error::new(format!("cannot read {name}"));
+        let bytes = match receiver.recv_timeout(Input::SILENCE) {
+            Err(RecvTimeoutError::Timeout) => {
+                let terminal = *self == Input::Standard && io::stdin().is_terminal();
+                let how = if terminal { "; Ctrl-D on a line of its own ends it" } else { "" };
+                say(format!("waiting for the end of {name}, which is read before the boot{how}"));
+                receiver.recv().map_err(|_| gone())?
+            }
+            received => received.map_err(|_| gone())?,
+        };
+        let bytes = bytes.context(|| format!("cannot read {name}"))?;
+        if bytes.len() as u64 > Input::LIMIT {
+            return Err(Error::new(format!("cannot pass on {name}: it is larger than 64 MiB"))
+                .help("`--extra-file FILE` puts a file of any size into the guest's /extra")
+                .usage());
+        }
+        Ok(bytes)
+    }
+}
+
+/// Whether our standard input has something that nobody is going to read.
+fn input_waits() -> bool {
+    let stdin = rustix::stdio::stdin();
+    let Ok(about) = fstat(stdin) else { return false };
+    match FileType::from_raw_mode(about.st_mode) {
+        FileType::RegularFile => {
+            let at = seek(stdin, SeekFrom::Current(0)).unwrap_or(0);
+            u64::try_from(about.st_size).is_ok_and(|size| size > at)
+        }
+        FileType::Fifo | FileType::Socket => rustix::io::ioctl_fionread(stdin).is_ok_and(|count| count > 0),
+        _ => false,
+    }
+}
+
+/// One command for a guest.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The kernel; the first that can be had when `None`.
+    pub kernel: Option<String>,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Files to bring out afterwards.
+    pub get: Vec<Get>,
+    /// What the command reads; nothing when `None`.
+    pub stdin: Option<Input>,
+    /// How the guest differs from the usual one.
+    pub wish: Wish,
+    /// Seconds the command may take; no limit when `None`.
+    pub timeout: Option<u64>,
+}
+
+/// Runs a command in a guest; its output goes to ours as it comes.
+///
+/// Returns the exit status: the command's own, or that of the verdict on a guest that did
+/// not survive it.
+///
+/// # Errors
+/// When the guest cannot be prepared, or a file cannot be brought out.
+pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
+    Machine::check_cpus(plan.wish.cpus, plan.wish.max_cpus)?;
+    for get in &plan.get {
+        get.check()?;
+    }
+    let stdin = plan.stdin.as_ref().map(|input| input.read(&|line| h.ui.say(line))).transpose()?;
+    let tools = Tools::get(h)?;
+    let (record, kernel) = pick(h, plan.kernel.as_deref())?;
+    let wish = Wish { purpose: Purpose::Work, ..plan.wish.clone() };
+    let guest = Guest::prepare(h, &tools, &record, kernel, wish)?;
+    if guest.accel == Accel::Kvm {
+        h.ui.say(format!("{}: kvm, not exact", guest.kernel.name));
+    }
+    let step = Step { argv: plan.argv.clone(), ..Step::default() };
+    let get = plan.get.iter().map(|get| get.guest.clone()).collect();
+    let job = Job { steps: vec![step], get, stdin, ..guest.job() };
+    let scratch = results::scratch(&h.root)?;
+    let folder = results::of_case(scratch.path(), &guest.kernel.name, "run")?;
+    let mut output = Output::new(&plan.get);
+    // The user's own limit is not scaled to the accelerator.
+    let job_limit = plan.timeout.map(Duration::from_secs);
+    let mut deadlines = Deadlines { job: job_limit, ..guest.deadlines(None) };
+    if plan.wish.gdb {
+        h.ui.say(WAITING);
+        deadlines.boot = Duration::MAX;
+    }
+    let mut unread = Unread { told: plan.stdin.is_some() };
+    unread.tell(h);
+    let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
+    // Whoever writes to us may have been slower than we were.
+    unread.tell(h);
+    let advice = guest.advice(h, ended.took)?;
+    if let Err((verdict, why)) = ended.judge() {
+        let stdin = folder.join(bundle::STDIN);
+        if let Some(bytes) = &job.stdin {
+            fs::write(&stdin, bytes).map_err(|e| cache::denied("cannot write", &stdin, &e))?;
+        }
+        let again = again(&guest, plan, &stdin);
+        let failure =
+            Failure { case: "run", guest: &guest, inputs: &inputs, verdict, why: &why, again: &again };
+        failure.write(&folder)?;
+        scratch.keep();
+        h.ui.say(format!("{verdict}: {why}"));
+        for line in failure.shown(h, &folder).into_iter().chain(advice) {
+            h.ui.say(line);
+        }
+        return Ok(verdict.exit_code());
+    }
+    if let Some(advice) = advice {
+        h.ui.say(advice);
+    }
+    output.finish(h, &plan.argv[0])
+}
+
+/// What is said while a guest waits for a debugger.
+const WAITING: &str = "waiting for a debugger: gdb -ex 'target remote 127.0.0.1:1234'";
+
+/// Whether it was said that standard input is not passed on.
+struct Unread {
+    told: bool,
+}
+
+impl Unread {
+    fn tell(&mut self, h: &Harness) {
+        if !self.told && input_waits() {
+            self.told = true;
+            h.ui.say("standard input is not passed on; `run -i` does");
+        }
+    }
+}
+
+/// The command line that does it again.
+fn again(guest: &Guest, plan: &Plan, stdin: &Path) -> String {
+    let mut options = bundle::quoted(&guest.options());
+    if plan.stdin.is_some() {
+        // From anywhere, and whatever has become of the original.
+        options += &format!(" --stdin={}", bundle::quoted(&[stdin.display().to_string()]));
+    }
+    let mut words = Vec::new();
+    for get in &plan.get {
+        words.extend(["--get".to_owned(), format!("{}:{}", get.guest, get.host.display())]);
+    }
+    if let Some(seconds) = plan.timeout {
+        words.extend(["--timeout".to_owned(), seconds.to_string()]);
+    }
+    words.push("--".to_owned());
+    words.extend(plan.argv.iter().cloned());
+    format!("cargo xtask run {options} {}", bundle::quoted(&words))
+}
+
+/// Opens a shell in a guest: on this terminal, or, where standard input is none, one that carries out
+/// what it reads there. Returns its exit status, or that of the verdict on a guest that did not survive
+/// it.
+///
+/// # Errors
+/// When the guest cannot be prepared, or the terminal is gone.
+pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<u8> {
+    Machine::check_cpus(wish.cpus, wish.max_cpus)?;
+    let terminal = io::stdin().is_terminal();
+    let tools = Tools::get(h)?;
+    let (record, kernel) = pick(h, kernel)?;
+    // What people and pipes say comes when it comes: neither guest is bit-exact.
+    let exact = Exactness::Off;
+    let purpose = Purpose::Work;
+    let wish = Wish { busybox: true, interactive: terminal, input: !terminal, exact, purpose, ..wish };
+    let guest = Guest::prepare(h, &tools, &record, kernel, wish.clone())?;
+    let how = match terminal {
+        true => "`exit` powers off, Ctrl-A X ends QEMU at once, Ctrl-A Ctrl-A is one Ctrl-A",
+        false => "it ends with standard input",
+    };
+    let under = match guest.accel {
+        Accel::Kvm => "kvm, not exact",
+        Accel::Tcg => "tcg",
+    };
+    h.ui.say(format!("{} under {under}; {how}", guest.kernel.release));
+    if wish.gdb {
+        h.ui.say(WAITING);
+    }
+    let scratch = results::scratch(&h.root)?;
+    let folder = scratch.path();
+    let mut output = Output::new(&[]);
+    let take = &mut |frame| output.take(frame);
+    let ended = if terminal {
+        let job = Job { shell: true, size: terminal::size(), ..guest.job() };
+        match guest.boot_interactive(&job, folder, take)? {
+            Left::Ended(ended) => *ended,
+            Left::Escaped => {
+                h.ui.say("\nended by Ctrl-A X");
+                return Ok(0);
+            }
+        }
+    } else {
+        let step = Step { argv: vec![SHELL.into()], ..Step::default() };
+        let job = Job { steps: vec![step], input: true, ..guest.job() };
+        let usual = guest.deadlines(None);
+        let boot = if wish.gdb { Duration::MAX } else { usual.boot };
+        guest.boot(&job, folder, Deadlines { boot, ..usual }, take)?.0
+    };
+    if let Err((verdict, why)) = ended.judge() {
+        h.ui.say(format!("{verdict}: {why}"));
+        return Ok(verdict.exit_code());
+    }
+    output.finish(h, SHELL)
+}
+
+/// The program that reads commands from standard input.
+const SHELL: &str = "sh";
+
+/// The kernel asked for, else the first of the matrix at hand, else the first that can be had;
+/// references come first.
+///
+/// # Errors
+/// When the name is unknown, or no kernel can be had.
+pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)> {
+    let matrix = h.matrix()?;
+    if let Some(name) = name {
+        let record = matrix.find(name)?;
+        return Ok((record.clone(), kernel::obtain(h, record, &Request::default())?));
+    }
+    let mut records: Vec<&Record> = matrix.usual().collect();
+    records.sort_by_key(|record| !record.reference);
+    for record in &records {
+        if let Some(kernel) = kernel::at_hand(h, record)? {
+            return Ok(((*record).clone(), kernel));
+        }
+    }
+    // Ready-made packages first: they take a minute, a build takes ten.
+    records.sort_by_key(|record| !record.is_ready_made());
+    let mut said = Vec::new();
+    for record in records {
+        match kernel::obtain(h, record, &Request::default()) {
+            Ok(kernel) => return Ok((record.clone(), kernel)),
+            Err(error) => said.push(format!("{}: {error}", record.name)),
+        }
+    }
+    Err(Error::new("no kernel can be had").because(said.join("\n")).verdict(Verdict::Unavailable))
+}
+
+/// Where the frames of a single command go.
+struct Output<'a> {
+    stdout: Channel,
+    stderr: Channel,
+    status: Option<Status>,
+    files: Files<'a>,
+    failure: Option<Error>,
+}
+
+impl<'a> Output<'a> {
+    fn new(get: &'a [Get]) -> Output<'a> {
+        let (stdout, stderr) = (Channel::of(&io::stdout()), Channel::of(&io::stderr()));
+        Output { stdout, stderr, status: None, files: Files::new(get), failure: None }
+    }
+
+    /// The command's own status. What could not be brought out is told, and is the status of a command
+    /// that succeeded.
+    fn finish(self, h: &Harness, program: &str) -> Result<u8> {
+        let Some(status) = self.status else {
+            return Err(Error::new("the guest ended in order, but did not tell the command's status")
+                .verdict(Verdict::LostChannel));
+        };
+        if let Status::NotStarted(errno) = status {
+            let why = io::Error::from_raw_os_error(errno);
+            h.ui.say(format!("cannot start {program} in the guest: {why}"));
+        }
+        let failure = self.failure.or(self.files.finish().err());
+        match (status.code() as u8, failure) {
+            (0, Some(failure)) => Err(failure),
+            (code, failure) => {
+                if let Some(failure) = failure {
+                    h.ui.say(format!("error: {failure}"));
+                }
+                Ok(code)
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame) -> Taken {
+        let done = match frame {
+            Frame::Stdout(part) => self.stdout.pass(&mut io::stdout(), &part),
+            Frame::Stderr(part) => self.stderr.pass(&mut io::stderr(), &part),
+            Frame::StepEnd(status) => {
+                self.status = Some(status);
+                Ok(())
+            }
+            Frame::FileStart(name) => self.files.start(&name),
+            Frame::FileData(part) => self.files.data(&part),
+            Frame::FileError(why) => self.files.error(&why),
+            _ => Ok(()),
+        };
+        if let (Err(error), None) = (done, &self.failure) {
+            self.failure = Some(error);
+        }
+        Taken::More
+    }
+}
+
+/// A channel of the command on its way to ours: as it is, but neutralised on a terminal.
+struct Channel(Option<console::Neutraliser>);
+
+impl Channel {
+    fn of(to: &dyn IsTerminal) -> Channel {
+        Channel(to.is_terminal().then(console::Neutraliser::default))
+    }
+
+    fn pass(&mut self, to: &mut dyn Write, part: &[u8]) -> Result<()> {
+        match &mut self.0 {
+            Some(neutraliser) => write_out(to, neutraliser.pass(part).as_bytes()),
+            None => write_out(to, part),
+        }
+    }
+}
+
+/// Whoever reads our output may stop reading; the command goes on all the same.
+fn write_out(to: &mut dyn Write, part: &[u8]) -> Result<()> {
+    match to.write_all(part).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::new("cannot write the guest's output").because(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Files on their way out of the guest: written aside, renamed when whole.
+struct Files<'a> {
+    wanted: &'a [Get],
+    started: usize,
+    current: Option<NamedTempFile>,
+    failed: Vec<String>,
+}
+
+impl<'a> Files<'a> {
+    fn new(wanted: &'a [Get]) -> Files<'a> {
+        Files { wanted, started: 0, current: None, failed: Vec::new() }
+    }
+
+    /// The guest sends the files in the order they were asked for; it cannot choose a place.
+    fn start(&mut self, name: &str) -> Result<()> {
+        self.settle()?;
+        let Some(get) = self.wanted.get(self.started).filter(|get| get.guest == name) else {
+            return Err(Error::new("the guest sent a file that nobody asked for"));
+        };
+        self.started += 1;
+        let folder = get.folder();
+        // As any new file of the user's: the umask takes away from these permissions.
+        let usual = Permissions::from_mode(0o666);
+        let file = tempfile::Builder::new().permissions(usual).tempfile_in(folder);
+        self.current = Some(file.context(|| format!("cannot write into {}", folder.display()))?);
+        Ok(())
+    }
+
+    fn data(&mut self, part: &[u8]) -> Result<()> {
+        let Some(file) = &mut self.current else {
+            return Err(Error::new("the guest sent data without a file"));
+        };
+        file.write_all(part).context(|| "cannot write a file from the guest".into())
+    }
+
+    fn error(&mut self, why: &str) -> Result<()> {
+        self.current = None;
+        if let Some(get) = self.started.checked_sub(1).and_then(|at| self.wanted.get(at)) {
+            self.failed.push(format!("{}: {}", get.guest, console::neutralise(why)));
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        if let (Some(file), Some(get)) =
+            (self.current.take(), self.started.checked_sub(1).map(|at| &self.wanted[at]))
+        {
+            file.persist(&get.host).context(|| format!("cannot write {}", get.host.display()))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.settle()?;
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new("cannot bring files out of the guest").because(self.failed.join(", ")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_to_get_has_a_place_on_the_host() {
+        let get = |text: &str| text.parse::<Get>();
+        assert_eq!(
+            get("/tmp/out.dat").unwrap(),
+            Get { guest: "/tmp/out.dat".into(), host: "out.dat".into() }
+        );
+        assert_eq!(get("out.dat:a/b.dat").unwrap(), Get { guest: "out.dat".into(), host: "a/b.dat".into() });
+        assert!(get(":x").is_err());
+        assert!(get("x:").is_err());
+        assert!(get("/").is_err());
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_is_found_before_the_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |host: PathBuf| Get { guest: "a".into(), host }.check();
+        assert!(check(folder.path().join("out")).is_ok());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(check(folder.path().join("nosuch/out")).unwrap_err().to_string().contains("No such file"));
+        assert!(check(folder.path().to_owned()).unwrap_err().to_string().contains("directory"));
+    }
+
+    #[test]
+    fn input_is_bounded_before_it_is_passed_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        let quiet = |line: String| panic!("{line}");
+        let read = || Input::File(path.clone()).read(&quiet);
+        assert!(read().unwrap_err().to_string().contains("cannot read "));
+        File::create(&path).unwrap().set_len(Input::LIMIT).unwrap();
+        assert_eq!(read().unwrap().len() as u64, Input::LIMIT);
+        File::create(&path).unwrap().set_len(Input::LIMIT + 1).unwrap();
+        assert!(read().unwrap_err().to_string().contains("larger than 64 MiB"));
+        // A file without an end has no length that could tell.
+        let endless = Input::File("/dev/zero".into()).read(&quiet);
+        assert!(endless.unwrap_err().to_string().contains("larger than 64 MiB"));
+    }
+
+    #[test]
+    fn the_guest_does_not_choose_where_files_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = [Get { guest: "a".into(), host: folder.path().join("out") }];
+        let mut files = Files::new(&wanted);
+        assert!(files.start("../../etc/passwd").is_err());
+        files.start("a").unwrap();
+        files.data(b"one").unwrap();
+        assert!(!folder.path().join("out").exists());
+        files.finish().unwrap();
+        assert_eq!(fs::read(folder.path().join("out")).unwrap(), b"one");
+        let usual = folder.path().join("usual");
+        fs::write(&usual, "").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&folder.path().join("out")), mode(&usual));
+    }
+
+    #[test]
+    fn a_file_the_guest_cannot_read_is_an_error_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let wanted = [Get { guest: "a".into(), host: folder.path().join("out") }];
+        let mut files = Files::new(&wanted);
+        files.start("a").unwrap();
+        files.error("No such file or directory").unwrap();
+        assert!(files.finish().unwrap_err().to_string().contains("a: No such file"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

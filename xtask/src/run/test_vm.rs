@@ -1,0 +1,504 @@
+//! `cargo xtask test-vm`: every case on every kernel, one boot each, compared with snapshots.
+//!
+//! One boot per case costs a second or two and buys that a case which kills the kernel costs
+//! only itself, and that choosing cases does not change what a case sees.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use initramfs::protocol::{Frame, Hello, Status};
+
+use super::bundle::{self, Failure};
+use super::kernels;
+use super::repeat::{self, Load, Raw};
+use super::results::{self, Comparison, Stored, StoredStep};
+use super::side_by_side;
+use super::summary::{Machine, Outcome, Ran, Summary, Tally};
+use super::table::table;
+use crate::base::cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::{Bar, out, outln, printable};
+use crate::base::verdict::Verdict;
+use crate::ci::events::{Event, Format, Messages};
+use crate::ci::junit::Junit;
+use crate::ci::same_tree;
+use crate::ci::shard::Shard;
+use crate::guest::cases::{self, Case};
+use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::kernel;
+use crate::suite::compare::{self, Mode, renames};
+use crate::vm::{Accel, Ended, Exactness, Taken, console};
+
+/// The most that a case's commands may print, in bytes.
+const OUTPUT_LIMIT: usize = 64 << 20;
+/// What each frame counts towards it, beside what it holds.
+const FRAME_COST: usize = 64;
+/// The most that a summary keeps of a failure's details, in bytes.
+const DETAIL_LIMIT: usize = 64 << 10;
+
+/// What to test, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Cases by name; all when empty.
+    pub cases: Vec<String>,
+    /// Kernels by name; those at hand, and Debian's, when empty.
+    pub kernels: Vec<String>,
+    /// Build the kernels that are not at hand, too.
+    pub all: bool,
+    /// The part of the run that is this machine's.
+    pub shard: Shard,
+    /// A JUnit file to write.
+    pub junit: Option<PathBuf>,
+    /// Whom standard output is for.
+    pub format: Format,
+    /// Words added to the kernel command line.
+    pub append: Vec<String>,
+    /// Files added to the initramfs.
+    pub extra: Vec<PathBuf>,
+    /// What becomes of a difference.
+    pub mode: Mode,
+    /// Let differences pass on kernels nobody reviewed, while the invariants hold.
+    pub allow_drift: bool,
+    /// Print the digest of each case's raw transcript.
+    pub digests: bool,
+    /// What executes the guests' instructions; TCG when `None`.
+    pub accel: Option<Accel>,
+    /// Whether runs are to be bit-exact.
+    pub exact: Exactness,
+    /// Runs of each case that have to be the same byte for byte; one run when `None`.
+    pub repeat: Option<u32>,
+    /// Keep every core of the host busy meanwhile.
+    pub load: bool,
+    /// Seconds until init has to have started; what the accelerator usually takes when `None`.
+    pub boot_timeout: Option<u64>,
+}
+
+impl Plan {
+    fn wish(&self) -> Wish {
+        // A repetition proves nothing unless it can succeed.
+        let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
+        let (append, extra) = (self.append.clone(), self.extra.clone());
+        Wish { append, extra, accel: self.accel, exact, boot_timeout: self.boot_timeout, ..Wish::default() }
+    }
+
+    /// Whether a stored result is one of those asked for.
+    fn includes(&self, stored: &Stored) -> bool {
+        self.cases.is_empty() || self.cases.contains(&stored.case)
+    }
+}
+
+/// Runs the plan and says what became of it.
+///
+/// Returns the worst verdict; a kernel that is unavailable counts only when asked for by name.
+///
+/// # Errors
+/// When QEMU, the guest's programs or the cases cannot be had, or there is nothing to run.
+pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
+    if plan.mode != Mode::Check && plan.accel == Some(Accel::Kvm) {
+        return Err(not_under_kvm("results").help("leave out `--accel kvm`").usage());
+    }
+    let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
+    let chosen = kernels::chosen(h, &plan.kernels)?;
+    let mut summary = Summary::plan(&chosen, &cases, plan.shard)?;
+    let messages = Messages::open(plan.format)?;
+    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
+    messages.begin(&summary, plan.shard)?;
+    let tools = Tools::get(h)?;
+    summary.tree = digest_of_tree(h, &tools, plan)?;
+    let pairs = summary.named(&summary.pairs(plan.shard));
+    let mut wanted = chosen;
+    wanted.retain(|(record, _)| pairs.iter().any(|(kernel, _)| *kernel == record.name));
+    let mut guests = Vec::new();
+    for ((record, _), kernel) in wanted.iter().zip(kernels::obtain(h, &wanted, plan.all)?) {
+        match kernel.and_then(|kernel| Guest::prepare(h, &tools, record, kernel, plan.wish())) {
+            Ok(guest) => {
+                summary.is_ready(&record.name, machine(&guest)?);
+                guests.push(guest);
+            }
+            Err(error) if error.is_usage() => return Err(error),
+            Err(error) => {
+                for (_, case) in pairs.iter().filter(|(kernel, _)| *kernel == record.name) {
+                    summary.note(&record.name, case, Outcome::without_kernel(&error));
+                }
+            }
+        }
+    }
+    messages.kernels(&summary)?;
+    let run = new_run(&h.root)?;
+    summary.save(&run)?;
+    let work = work(&guests, &cases, &pairs);
+    let load = plan.load.then(Load::start);
+    run_all(h, &guests, &work, &run, plan.repeat.unwrap_or(1), &messages)?;
+    drop(load);
+    finish(h, &run, plan, &mut summary)?;
+    report(h, &run, &summary, junit, &messages)
+}
+
+/// What is made under KVM is made by the host's clock, and is no measure for others.
+fn not_under_kvm(what: &str) -> Error {
+    Error::new(format!("cannot accept {what} as snapshots"))
+        .because("under KVM no run is exact, and none speaks for another machine")
+}
+
+/// What all parts of a run have to share.
+fn digest_of_tree(h: &Harness, tools: &Tools, plan: &Plan) -> Result<String> {
+    let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
+    let mut paths = vec![h.root.join("tests/cases"), compare::snapshots(h), h.configs()];
+    paths.extend(programs.into_iter().chain(&plan.extra).cloned());
+    let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
+    let accel = plan.accel.unwrap_or(Accel::Tcg).name().to_owned();
+    same_tree::digest(&paths, &[words, accel])
+}
+
+/// A guest's kernel as a summary has it.
+fn machine(guest: &Guest) -> Result<Machine> {
+    Ok(Machine {
+        release: guest.kernel.release.clone(),
+        version: guest.kernel.version.clone(),
+        accel: guest.accel.name().to_owned(),
+        inputs: guest.fingerprint(&guest.job())?,
+    })
+}
+
+/// Compares the last run's stored results again, without a VM.
+///
+/// # Errors
+/// When there are none.
+pub fn compare_again(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
+    let latest = results::folder(&h.root).join("latest");
+    let run = fs::canonicalize(&latest).map_err(|error| {
+        Error::new(format!("cannot find stored results at {}", latest.display()))
+            .because(error)
+            .help("`cargo xtask test-vm` makes them")
+    })?;
+    let mut summary = Summary::load(&run)?;
+    let messages = Messages::open(plan.format)?;
+    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
+    if plan.mode != Mode::Check {
+        refuse_others(h, &run, plan)?;
+    }
+    finish(h, &run, plan, &mut summary)?;
+    let summary = summary.only(&plan.cases);
+    messages.begin(&summary, summary.shard)?;
+    messages.kernels(&summary)?;
+    report(h, &run, &summary, junit, &messages)
+}
+
+/// Says what a run came to: what could not be had, the table, the sum, and the files.
+fn report(
+    h: &Harness,
+    run: &Path,
+    summary: &Summary,
+    junit: Option<Junit>,
+    messages: &Messages,
+) -> Result<(Verdict, Tally)> {
+    for column in &summary.kernels {
+        if let Some(missing) = column.missing() {
+            outln!("{}: {}: {}", column.kernel, missing.verdict, missing.why);
+        }
+    }
+    if summary.kernels.len() > 1 {
+        out!("{}", table(summary));
+    }
+    outln!("{}", summary.tally());
+    if let Some(junit) = junit {
+        junit.write(summary)?;
+    }
+    messages.finish(summary, Some(run.strip_prefix(&h.root).unwrap_or(run)))?;
+    Ok((summary.verdict(), summary.tally()))
+}
+
+/// Refuses to accept results that this tree would not make: somebody may have changed the
+/// tracer, a case or a kernel since.
+fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
+    let tools = Tools::get(h)?;
+    let cases = cases::load(&h.root)?;
+    let matrix = h.matrix()?;
+    let mut guests: Vec<Guest> = Vec::new();
+    for (_, stored) in results::load(run)? {
+        if !plan.includes(&stored) {
+            continue;
+        }
+        if stored.fingerprint.is_under_kvm() {
+            let what = format!("the stored result of {} on {}", stored.case, stored.kernel);
+            return Err(not_under_kvm(&what).help("`cargo xtask test-vm` runs the cases under TCG"));
+        }
+        let other = |what: &str| {
+            Error::new(format!("cannot accept the stored result of {} on {}", stored.case, stored.kernel))
+                .because(format!("it was made with another {what} than this tree has"))
+                .help("`cargo xtask test-vm` runs the cases anew")
+        };
+        if !guests.iter().any(|guest| guest.kernel.name == stored.kernel) {
+            let record = matrix.find(&stored.kernel)?;
+            let kernel = kernel::at_hand(h, record)?.ok_or_else(|| other("kernel"))?;
+            guests.push(Guest::prepare(h, &tools, record, kernel, Wish::default())?);
+        }
+        let guest = guests.iter().find(|guest| guest.kernel.name == stored.kernel);
+        let case = cases.iter().find(|case| case.name == stored.case);
+        let (Some(guest), Some(case)) = (guest, case) else { return Err(other("case")) };
+        let job = case.on(&guest.kernel.version)?.job(&guest.job().boot_modules)?;
+        let now = guest.for_case(case)?.fingerprint(&job)?;
+        if let Some(what) = now.difference(&stored.fingerprint) {
+            return Err(other(what));
+        }
+    }
+    Ok(())
+}
+
+/// A folder for a new run, which `latest` points to.
+fn new_run(root: &Path) -> Result<PathBuf> {
+    let run = results::new_run(root)?;
+    let failed = || format!("cannot make {} the latest run", run.display());
+    // A link made aside and renamed is never missing, even with two commands at once.
+    let aside = run.join(".latest");
+    symlink(run.file_name().unwrap_or_default(), &aside).context(failed)?;
+    fs::rename(&aside, results::folder(root).join("latest")).context(failed)?;
+    Ok(run)
+}
+
+/// What is to be run: guest, by its place, and case, the guests in turns, so that all of them get
+/// on at the same time.
+fn work<'a>(guests: &[Guest], cases: &'a [Case], pairs: &[(String, String)]) -> Vec<(usize, &'a Case)> {
+    let mut work = Vec::new();
+    for case in cases {
+        for (at, guest) in guests.iter().enumerate() {
+            if pairs.iter().any(|(kernel, name)| *kernel == guest.kernel.name && *name == case.name) {
+                work.push((at, case));
+            }
+        }
+    }
+    work
+}
+
+/// Runs cases on guests, as many at once as cores and memory allow.
+fn run_all(
+    h: &Harness,
+    guests: &[Guest],
+    work: &[(usize, &Case)],
+    run: &Path,
+    times: u32,
+    messages: &Messages,
+) -> Result<()> {
+    for guest in guests {
+        let shift =
+            guest.icount_shift().map_or("not exact".into(), |shift| format!("bit-exact, shift {shift}"));
+        h.ui.say(format!(
+            "{}: {} under {}, {shift}",
+            guest.kernel.name,
+            guest.kernel.version,
+            guest.accel.name()
+        ));
+        for note in &guest.kernel.notes {
+            h.ui.say(format!("{}: {note}", guest.kernel.name));
+        }
+    }
+    let width = guests.iter().map(|guest| guest.kernel.name.len()).max().unwrap_or(0);
+    let bar = |(at, guest): (usize, &Guest)| {
+        let count = work.iter().filter(|(guest, _)| *guest == at).count();
+        h.ui.bar(&format!("{:width$}", guest.kernel.name), Some(count as u64))
+    };
+    let bars: Vec<Bar> = guests.iter().enumerate().map(bar).collect();
+    let at_once = side_by_side::guests_at_once(Wish::default().memory);
+    side_by_side::each(work, at_once, |(at, case)| {
+        let (guest, kernel) = (&guests[*at], guests[*at].kernel.name.as_str());
+        messages.tell(&Event::CaseStarted { kernel, case: &case.name })?;
+        let folder = results::of_case(run, kernel, &case.name)?;
+        run_case(h, guest, case, &folder, times)?;
+        bars[*at].inc(1);
+        let stored = results::load_one(&folder)?;
+        let seconds = stored.took_ms as f64 / 1000.0;
+        messages.tell(&Event::CaseRan { kernel, case: &case.name, ended: stored.verdict, seconds })
+    })
+}
+
+/// What a guest sent while a case ran.
+#[derive(Default)]
+struct Collected {
+    hello: Hello,
+    config: Vec<u8>,
+    steps: Vec<(Vec<u8>, Vec<u8>, Option<Status>)>,
+    bytes: usize,
+}
+
+impl Collected {
+    fn take(&mut self, frame: Frame) -> Taken {
+        // Even an empty frame takes some room here.
+        self.bytes += FRAME_COST;
+        match (frame, self.steps.last_mut()) {
+            (Frame::Hello(hello), _) => self.hello = hello,
+            (Frame::Config(part), _) => {
+                self.bytes += part.len();
+                self.config.extend_from_slice(&part);
+            }
+            (Frame::StepStart(_), _) => self.steps.push((Vec::new(), Vec::new(), None)),
+            (Frame::Stdout(part), Some((stdout, _, _))) => {
+                self.bytes += part.len();
+                stdout.extend_from_slice(&part);
+            }
+            (Frame::Stderr(part), Some((_, stderr, _))) => {
+                self.bytes += part.len();
+                stderr.extend_from_slice(&part);
+            }
+            (Frame::StepEnd(status), Some((_, _, ended))) => *ended = Some(status),
+            _ => {}
+        }
+        if self.bytes > OUTPUT_LIMIT { Taken::TooMuch } else { Taken::More }
+    }
+}
+
+/// Runs a case `times` times; the result of the first run is stored in `folder`, with what came
+/// of the others.
+///
+/// # Errors
+/// When files cannot be read or written, or QEMU cannot be started.
+pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| cache::denied("cannot create", folder, &e))?;
+    let case = &case.on(&guest.kernel.version)?;
+    let own = &guest.for_case(case)?;
+    let mut stored = attempt(h, own, case, folder)?;
+    if stored.verdict == Verdict::Pass {
+        repeat::prove(&mut stored, folder, times, &|beside| attempt(h, own, case, beside))?;
+    }
+    stored.save(folder)?;
+    if stored.verdict != Verdict::Pass {
+        let (inputs, verdict, why) = (&stored.fingerprint, stored.verdict, stored.why.as_str());
+        Failure { case: &case.name, guest, inputs, verdict, why, again: &again(guest, case) }
+            .write(folder)?;
+    }
+    if stored.verdict == Verdict::Pass {
+        // A bundle is for failures; the initramfs is the only large part of it.
+        let initrd = folder.join("initrd");
+        fs::remove_file(&initrd).context(|| format!("cannot remove {}", initrd.display()))?;
+    }
+    Ok(())
+}
+
+/// The command line that runs a case again.
+pub fn again(guest: &Guest, case: &Case) -> String {
+    format!("cargo xtask test-vm {} {}", bundle::quoted(&guest.options()), case.name)
+}
+
+/// One boot with a case.
+fn attempt(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<Stored> {
+    let job = case.job(&guest.job().boot_modules)?;
+    let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
+    let mut collected = Collected::default();
+    let (ended, fingerprint) = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
+    let (verdict, why) = judge(h, guest, case, &ended, &collected);
+    let mut steps = Vec::new();
+    for (step, (stdout, stderr, status)) in case.steps.iter().zip(&collected.steps) {
+        let mut output = String::from_utf8_lossy(stdout).into_owned();
+        output.push_str(&String::from_utf8_lossy(stderr));
+        steps.push(StoredStep { command: step.run.clone(), output, status: status.map(Status::code) });
+    }
+    Ok(Stored {
+        case: case.name.clone(),
+        kernel: guest.kernel.name.clone(),
+        identity: guest.identity()?,
+        verdict,
+        why,
+        steps,
+        filters: case.filters(),
+        fingerprint,
+        took_ms: ended.took.as_millis() as u64,
+        runs: 1,
+    })
+}
+
+fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Collected) -> (Verdict, String) {
+    if let Err(failure) = ended.judge() {
+        return failure;
+    }
+    if let Err(error) = guest.prove(h, &collected.hello, &collected.config) {
+        return (error.verdict_given().unwrap_or(Verdict::ConfigUnmet), error.to_string());
+    }
+    for (step, (_, stderr, status)) in case.steps.iter().zip(&collected.steps) {
+        let Some(status) = status else {
+            return (Verdict::GuestFailed, format!("`{}` did not end", step.run));
+        };
+        if *status != Status::Exited(step.expect) {
+            let said = String::from_utf8_lossy(stderr);
+            let said = console::neutralise(said.lines().next().unwrap_or_default());
+            let renamed = renames::explained_on(&said, &guest.kernel.version);
+            let said = [vec![said], renamed].concat().join("; ");
+            return (Verdict::GuestFailed, format!("`{}` ended with {status}: {said}", step.run));
+        }
+    }
+    if collected.steps.len() < case.steps.len() {
+        return (Verdict::GuestFailed, "not all commands were run".into());
+    }
+    (Verdict::Pass, String::new())
+}
+
+/// Compares a run with the snapshots, prints a line per case and notes what became of each.
+fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result<()> {
+    compare::run(h, run, plan.mode)?;
+    for (folder, stored) in results::load(run)? {
+        if !plan.includes(&stored) {
+            continue;
+        }
+        let (mut verdict, why) = compare::verdict_of(&folder, &stored)?;
+        // It may have words of the guest in it.
+        let mut why = printable(&why);
+        let mut report = repeat::report(&folder);
+        let mut raw = "raw output too".to_string();
+        if verdict == Verdict::Pass {
+            match repeat::with_earlier(run, &folder, &stored)? {
+                Raw::Same => {}
+                Raw::NotCompared(because) => raw = format!("not the raw output: {because}"),
+                Raw::Differs(difference) => {
+                    (verdict, why, report) = (Verdict::NotRepeatable, difference.what, difference.report);
+                }
+            }
+        }
+        let label = format!("{} {}", stored.kernel, stored.case);
+        if plan.digests {
+            outln!("{}  {label}", stored.digest());
+        }
+        let allowed = verdict == Verdict::Drift && plan.allow_drift;
+        let mut detail = String::new();
+        if allowed {
+            outln!("{label}: drift, allowed: {why}");
+            detail = diff(&folder)?;
+        } else if verdict == Verdict::Pass {
+            let runs = if stored.runs > 1 { format!("{} equal runs, ", stored.runs) } else { String::new() };
+            let took = stored.took_ms as f64 / 1000.0;
+            outln!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
+        } else {
+            outln!("{label}: {verdict}: {why}");
+            out!("{report}");
+            let again = format!("cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
+            let shown = bundle::shown(h, &folder, &again).join("\n");
+            outln!("{shown}");
+            // insta has shown the diff.
+            let diff = if stored.verdict == Verdict::Pass { diff(&folder)? } else { String::new() };
+            detail = format!("{report}{diff}{shown}\n");
+        }
+        let ran = Ran { took_ms: stored.took_ms, digest: stored.digest(), runs: stored.runs };
+        let detail = bounded(detail);
+        summary.note(&stored.kernel, &stored.case, Outcome { verdict, why, detail, allowed, ran: Some(ran) });
+    }
+    summary.save(run)?;
+    for orphan in compare::orphans(h)? {
+        outln!("orphan: tests/snapshots/{orphan} belongs to no case");
+    }
+    Ok(())
+}
+
+/// How a result differs from its snapshot, made safe for a terminal.
+fn diff(folder: &Path) -> Result<String> {
+    Ok(printable(&Comparison::load(folder)?.diff))
+}
+
+/// A text cut to what a summary keeps.
+fn bounded(mut text: String) -> String {
+    if text.len() > DETAIL_LIMIT {
+        let end = (0..=DETAIL_LIMIT).rev().find(|at| text.is_char_boundary(*at));
+        text.truncate(end.unwrap_or(0));
+        text.push_str("\n[and more]\n");
+    }
+    text
+}

@@ -1,0 +1,64 @@
+//! A process measured: wall time, CPU time, and the most memory it had.
+
+use std::io;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use crate::base::error::{Context, Error, Result};
+
+/// What a process took.
+#[derive(Clone, Copy, Debug)]
+pub struct Usage {
+    /// From start to end.
+    pub wall: Duration,
+    /// The peak of its resident memory, in KiB; not less than this process had when starting it.
+    pub memory: u64,
+}
+
+/// Runs a command to its end, which has to be a success.
+///
+/// # Errors
+/// It cannot be started or fails.
+pub fn run(command: &mut Command) -> Result<Usage> {
+    let shown = format!("{command:?}");
+    let started = Instant::now();
+    let child = command.spawn().context(|| format!("cannot start {shown}"))?;
+    let (status, memory) = wait(&child).context(|| format!("cannot wait for {shown}"))?;
+    let wall = started.elapsed();
+    if status != 0 {
+        return Err(Error::new(format!("{shown} failed")).because(format!("its wait status is {status}")));
+    }
+    Ok(Usage { wall, memory })
+}
+
+/// Waits for a child by itself: only `wait4` tells what this one process took.
+fn wait(child: &Child) -> io::Result<(i32, u64)> {
+    let mut status = 0;
+    // SAFETY: all-zero bytes are a valid `rusage`, which consists of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to variables of this function, and the process is a child
+        // that nobody else waits for.
+        let waited = unsafe { libc::wait4(child.id() as i32, &mut status, 0, &mut usage) };
+        if waited >= 0 {
+            return Ok((status, usage.ru_maxrss as u64));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_measured_and_its_failure_told() {
+        let usage = run(&mut Command::new("true")).unwrap();
+        assert!(usage.memory > 0);
+        let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        assert!(error.contains("exit 3"), "{error}");
+    }
+}

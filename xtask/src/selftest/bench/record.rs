@@ -1,0 +1,121 @@
+//! `cargo xtask bench record`: `snaptrace record` beside `trace-cmd record`, in a guest.
+
+use std::fs;
+
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::outln;
+use crate::fetch::trace_cmd;
+use crate::run::{results, single};
+use crate::selftest::bench::{cores, in_guest, median};
+
+/// Recordings by each side; the median counts.
+const RUNS: usize = 9;
+const CPUS: u32 = 2;
+/// Size of each CPU's buffer in KiB: small enough that a slow reader loses events.
+const BUFFER: u32 = 64;
+/// What is recorded, by both.
+const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
+
+/// Records the same load in turn by both, with the same buffers.
+///
+/// # Errors
+/// Guest or trace-cmd cannot be had, or a recording fails.
+pub fn record(h: &Harness) -> Result<()> {
+    let referee = trace_cmd::get(h)?;
+    let (kernel, _) = single::pick(h, None)?;
+    let folder = results::scratch(&h.root)?;
+    let mut script = String::from(
+        "cat > /tmp/load <<'END'\n#!/bin/sh\n\
+         for cpu in 1 2; do ls -lR /proc/self/ > /dev/null 2>&1 & done\nwait\nEND\n\
+         chmod 755 /tmp/load\n",
+    );
+    let mut names = Vec::new();
+    for run in 0..RUNS {
+        for (side, program) in [("ours", "snaptrace"), ("theirs", "$trace_cmd")] {
+            let name = format!("{side}-{run}.log");
+            script += &format!(
+                "time -f 'cpu %U %S' {program} record -q -b {BUFFER} {OPTIONS} -o /tmp/a.dat /tmp/load \
+                 > /tmp/{name} 2>&1 || {{ cat /tmp/{name} >&2; exit 1; }}\n\
+                 snaptrace report --stat /tmp/a.dat >> /tmp/{name}\n\
+                 snaptrace report -R /tmp/a.dat | tail -n +2 | grep -c -v '^CPU:' >> /tmp/{name}\n"
+            );
+            names.push(name);
+        }
+    }
+    in_guest(h, &kernel.name, CPUS, &script, &referee, &names, folder.path())?;
+    outln!(
+        "record, {} cores, {CPUS} in the guest, {}, {BUFFER} KiB per CPU, medians of {RUNS} runs",
+        cores(),
+        kernel.name
+    );
+    for (side, who) in [("ours", "snaptrace"), ("theirs", "trace-cmd")] {
+        let (mut lost, mut milliseconds, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for run in 0..RUNS {
+            let path = folder.path().join(format!("{side}-{run}.log"));
+            let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+            let told = Told::read(&text).ok_or_else(|| {
+                Error::new(format!("cannot tell what {who} took")).because(text.trim().to_string())
+            })?;
+            lost.push(told.lost);
+            milliseconds.push(told.milliseconds);
+            kept.push(told.kept);
+        }
+        outln!(
+            "  {who:9} {:8} events lost, {:8} recorded, {:7.2} s of CPU time with the load's",
+            median(lost),
+            median(kept),
+            median(milliseconds) as f64 / 1e3
+        );
+    }
+    outln!("  targets: no more events lost than trace-cmd loses, and no more CPU time");
+    Ok(())
+}
+
+/// What the log of a recording tells.
+#[derive(Debug, PartialEq, Eq)]
+struct Told {
+    lost: u64,
+    milliseconds: u64,
+    kept: u64,
+}
+
+impl Told {
+    /// `cpu 0.10 0.52`, the statistics that the recording has of each CPU's buffer, and the number
+    /// of lines of its report. What a recorder says itself is not taken: trace-cmd is silent about
+    /// losses when it is to be quiet.
+    fn read(log: &str) -> Option<Told> {
+        let lost_as = ["overrun: ", "commit overrun: ", "dropped events: "];
+        let mut lost = Vec::new();
+        for line in log.lines() {
+            if let Some(count) = lost_as.iter().find_map(|name| line.strip_prefix(name)) {
+                lost.push(count.trim().parse::<u64>().ok()?);
+            }
+        }
+        if lost.is_empty() {
+            return None;
+        }
+        let times = log.lines().find_map(|line| line.strip_prefix("cpu "))?;
+        let mut seconds = 0.0;
+        for time in times.split_whitespace() {
+            seconds += time.parse::<f64>().ok()?;
+        }
+        let kept = log.lines().last()?.trim().parse().ok()?;
+        Some(Told { lost: lost.iter().sum(), milliseconds: (seconds * 1e3).round() as u64, kept })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_tells_losses_and_times() {
+        let log = "cpu 0.10 0.52\nCPU: 0\nentries: 7\noverrun: 30\ncommit overrun: 10\n\
+                   dropped events: 2\nread events: 400\n412\n";
+        assert_eq!(Told::read(log), Some(Told { lost: 42, milliseconds: 620, kept: 412 }));
+        assert_eq!(Told::read("cpu 0.10 0.52\n412\n"), None);
+        assert_eq!(Told::read("overrun: 1\n412\n"), None);
+        assert_eq!(Told::read("overrun: 1\ncpu 1.0 x\n412\n"), None);
+    }
+}

@@ -1,0 +1,316 @@
+//! Faults around a guest: in QEMU, the accelerator, the image and the initramfs.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::scene::{Act, Killed, Mount, Scene};
+use super::stage::{Stage, demand};
+use crate::base::error::{Context, Error, Result};
+use crate::base::verdict::Verdict;
+use crate::run::results::sha256;
+use crate::selftest::faults::{Expected, Fault, On, by_scene};
+
+/// QEMU with an option that it does not know.
+const WITH_AN_UNKNOWN_OPTION: &str = r#"
+LD_LIBRARY_PATH=$FAULT_LIBRARIES
+export LD_LIBRARY_PATH
+[ "$1" != --version ] || exec "$FAULT_QEMU" --version
+exec "$FAULT_QEMU" "$@" -no-such-option
+"#;
+
+/// A QEMU from before all that the harness asks of one.
+const OLD: &str = "echo 'QEMU emulator version 5.2.0 (stand-in)'";
+
+/// QEMU whose guests never get anywhere under KVM.
+const HANGS_UNDER_KVM: &str = r#"
+case " $* " in
+*" -accel kvm "*) exec sleep 600 ;;
+esac
+LD_LIBRARY_PATH=$FAULT_LIBRARIES
+export LD_LIBRARY_PATH
+[ "$1" != --version ] || exec "$FAULT_QEMU" --version
+for folder in $FAULT_FIRMWARE; do set -- -L "$folder" "$@"; done
+exec "$FAULT_QEMU" "$@"
+"#;
+
+/// No package can be fetched.
+const NO_APT: &str = "echo 'E: Failed to fetch: the network is unreachable' >&2; exit 100";
+
+/// The faults around a guest.
+pub fn faults() -> Vec<Fault> {
+    let fault = by_scene(On::OneKernel);
+    let verdict = Expected::Verdict;
+    vec![
+        fault(
+            "qemu-missing",
+            "There is no QEMU, and none can be fetched.",
+            verdict(Verdict::QemuFailed),
+            10,
+            true,
+            qemu_missing,
+        ),
+        fault(
+            "qemu-too-old",
+            "QEMU is too old, and no other can be fetched.",
+            verdict(Verdict::QemuFailed),
+            10,
+            true,
+            qemu_too_old,
+        ),
+        fault(
+            "qemu-refuses",
+            "QEMU refuses an option.",
+            verdict(Verdict::QemuFailed),
+            10,
+            true,
+            qemu_refuses,
+        ),
+        fault(
+            "qemu-killed",
+            "QEMU is killed while the guest runs.",
+            verdict(Verdict::QemuFailed),
+            20,
+            false,
+            qemu_killed,
+        ),
+        fault(
+            "accelerator-hangs",
+            "KVM opens, but its guests hang: they are emulated instead.",
+            verdict(Verdict::Pass),
+            40,
+            false,
+            accelerator_hangs,
+        ),
+        fault(
+            "image-random",
+            "The kernel's image is random bytes.",
+            verdict(Verdict::ChecksumMismatch),
+            30,
+            false,
+            image_random,
+        ),
+        fault(
+            "image-no-kernel",
+            "The kernel's image is random bytes, and its digest is theirs.",
+            verdict(Verdict::QemuFailed),
+            20,
+            false,
+            image_no_kernel,
+        ),
+        fault(
+            "initramfs-too-large",
+            "The initramfs is larger than the guest's memory.",
+            verdict(Verdict::OutOfMemory),
+            10,
+            false,
+            initramfs_too_large,
+        ),
+        fault(
+            "full-disk-initramfs",
+            "The disk is full when the initramfs is written.",
+            Expected::Error,
+            20,
+            false,
+            full_disk_initramfs,
+        ),
+        fault(
+            "full-disk-results",
+            "The disk is full when the guest sends its results.",
+            Expected::Error,
+            40,
+            false,
+            full_disk_results,
+        ),
+        fault(
+            "read-only-cache",
+            "The cache holds everything and cannot be written.",
+            verdict(Verdict::Pass),
+            20,
+            false,
+            read_only_cache,
+        ),
+        fault(
+            "interrupted-guest",
+            "Ctrl-C while a guest runs.",
+            Expected::Signal("SIGINT", 2),
+            20,
+            false,
+            |stage| disturbed(stage, Act::Interrupt),
+        ),
+        fault(
+            "terminated-guest",
+            "SIGTERM while a guest runs.",
+            Expected::Signal("SIGTERM", 15),
+            20,
+            true,
+            |stage| disturbed(stage, Act::Terminate),
+        ),
+        fault(
+            "killed-guest",
+            "SIGKILL while a guest runs, and a usual run after it.",
+            verdict(Verdict::Pass),
+            20,
+            false,
+            killed,
+        ),
+    ]
+}
+
+/// `run`, with the guest's program of faults, as it is on machines without KVM.
+fn run(stage: &Stage<'_>, options: &[&str], command: &[&str]) -> Result<Scene> {
+    run_where_it_may(stage, &[&["--accel", "tcg"], options].concat(), command)
+}
+
+/// The same, under whatever accelerator this machine has.
+fn run_where_it_may(stage: &Stage<'_>, options: &[&str], command: &[&str]) -> Result<Scene> {
+    let kernel = stage.kernel()?;
+    let program = stage.tools.programs.fault.display().to_string();
+    let usual = ["run", "--kernel", kernel, "--extra-file", &program];
+    Ok(Scene::of([&usual[..], options, &["--"], command].concat()))
+}
+
+fn run_true(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_guests()?;
+    run(stage, &[], &["/extra/fault", "nothing"])
+}
+
+/// A cache with kernels and without tools, on a machine that fetches nothing.
+fn without_tools(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_cache(&["kernels", "names"])?;
+    for name in ["apt-get", "apt-cache"] {
+        stage.with_program(name, NO_APT)?;
+    }
+    Ok(run(stage, &[], &["/extra/fault", "nothing"])?.saying(["apt-get install --no-remove qemu-system-x86"]))
+}
+
+fn qemu_missing(stage: &Stage<'_>) -> Result<Scene> {
+    if which::which("qemu-system-x86_64").is_ok() {
+        return Err(Error::new("this machine has a QEMU of its own").verdict(Verdict::Unavailable));
+    }
+    without_tools(stage)
+}
+
+fn qemu_too_old(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_program("qemu-system-x86_64", OLD)?;
+    Ok(without_tools(stage)?.saying(["own QEMU 5.2.0 is too old"]))
+}
+
+fn qemu_refuses(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_program("qemu-system-x86_64", WITH_AN_UNKNOWN_OPTION)?;
+    let scene = run_true(stage)?.saying(["no-such-option: invalid option"]);
+    Ok(Scene { bundle: Some("run"), ..scene })
+}
+
+fn qemu_killed(stage: &Stage<'_>) -> Result<Scene> {
+    let scene = forever(stage)?.with_act(Act::KillQemu, |stage| stage.guest_has_greeted());
+    Ok(Scene { bundle: Some("run"), ..scene }.saying(["a signal ended QEMU"]))
+}
+
+fn forever(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_guests()?;
+    run(stage, &[], &["/extra/fault", "forever"])
+}
+
+fn accelerator_hangs(stage: &Stage<'_>) -> Result<Scene> {
+    let opens = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
+    if let Err(error) = opens {
+        return Err(Error::new("/dev/kvm does not open")
+            .because(error)
+            .help("only where it does can it hang")
+            .verdict(Verdict::Unavailable));
+    }
+    stage.with_program("qemu-system-x86_64", HANGS_UNDER_KVM)?;
+    stage.with_guests()?;
+    let scene = run_where_it_may(stage, &[], &["/extra/fault", "nothing"])?
+        .saying(["accelerator: tcg (tried KVM: boot-timeout"]);
+    // What was found out before must not be known.
+    stage.cache().forget("accelerators")?;
+    Ok(scene)
+}
+
+/// A cache whose kernel has random bytes for an image; `honest` has its digest in the manifest.
+fn random_image(stage: &Stage<'_>, honest: bool) -> Result<Scene> {
+    stage.with_cache(&["tools"])?;
+    let (record, kernel) = stage.target()?;
+    let failed = |path: &Path| format!("cannot prepare {}", path.display());
+    let folder = stage.cache().folder("kernels")?.join("random");
+    fs::create_dir(&folder).context(|| failed(&folder))?;
+    for name in ["bzImage", "config", "modules"] {
+        let path = folder.join(name);
+        symlink(kernel.dir.join(name), &path).context(|| failed(&path))?;
+    }
+    let mut bytes = vec![0; 4 << 20];
+    let path = folder.join("vmlinux");
+    let random = fs::File::open("/dev/urandom").and_then(|mut from| from.read_exact(&mut bytes));
+    random.and_then(|()| fs::write(&path, &bytes)).context(|| failed(&path))?;
+    let path = kernel.dir.join("kernel.json");
+    let mut manifest = fs::read_to_string(&path).context(|| failed(&path))?;
+    if honest {
+        manifest = manifest.replace(&kernel.vmlinux_sha256, &sha256(&bytes));
+    }
+    let path = folder.join("kernel.json");
+    fs::write(&path, manifest).context(|| failed(&path))?;
+    stage.cache().store(&format!("names/{}", record.name), "random\n")?;
+    run(stage, &["--boot-timeout", "15"], &["/extra/fault", "nothing"])
+}
+
+fn image_random(stage: &Stage<'_>) -> Result<Scene> {
+    Ok(random_image(stage, false)?.saying(["SHA-256", "cargo xtask kernel"]))
+}
+
+fn image_no_kernel(stage: &Stage<'_>) -> Result<Scene> {
+    random_image(stage, true)
+}
+
+fn initramfs_too_large(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_guests()?;
+    let large = stage.path("large");
+    fs::File::create(&large)
+        .and_then(|file| file.set_len(80 << 20))
+        .context(|| format!("cannot create {}", large.display()))?;
+    let large = large.display().to_string();
+    let options = ["--memory", "128M", "--extra-file", &large];
+    // It is said before anything boots.
+    let scene = run(stage, &options, &["/extra/fault", "nothing"])?.checked(nothing_is_left);
+    Ok(scene.saying(["128M of memory are too little", "help: give it more: --memory "]))
+}
+
+fn on_small_disk(stage: &Stage<'_>, kib: u64, command: &[&str]) -> Result<Scene> {
+    stage.with_guests()?;
+    let mount = Mount::Small { at: stage.results(), kib };
+    let scene = run(stage, &[], command)?.with_mount(mount);
+    Ok(scene.saying(["help: free some space"]))
+}
+
+fn full_disk_initramfs(stage: &Stage<'_>) -> Result<Scene> {
+    on_small_disk(stage, 1 << 10, &["/extra/fault", "nothing"])
+}
+
+/// Room for the initramfs and a little more.
+fn full_disk_results(stage: &Stage<'_>) -> Result<Scene> {
+    on_small_disk(stage, 24 << 10, &["/extra/fault", "flood"])
+}
+
+fn read_only_cache(stage: &Stage<'_>) -> Result<Scene> {
+    let scene = run_true(stage)?;
+    Ok(scene.with_mount(Mount::ReadOnly { at: stage.path("cache") }))
+}
+
+/// Nothing of a run that was ended is in the folder of results.
+fn nothing_is_left(stage: &Stage<'_>, _: &str) -> Result<()> {
+    let left = crate::base::cache::read_dir(&stage.results())?;
+    demand(left.is_empty(), format!("left in the folder of results: {left:?}"))
+}
+
+fn disturbed(stage: &Stage<'_>, act: Act) -> Result<Scene> {
+    Ok(forever(stage)?.with_act(act, |stage| stage.guest_has_greeted()).checked(nothing_is_left))
+}
+
+fn killed(stage: &Stage<'_>) -> Result<Scene> {
+    let arguments = forever(stage)?.arguments;
+    let scene = run(stage, &[], &["/extra/fault", "nothing"])?.checked(nothing_is_left);
+    let killed = Killed { arguments, when: Box::new(|stage| stage.guest_has_greeted()) };
+    Ok(Scene { killed: Some(killed), ..scene })
+}

@@ -1,0 +1,303 @@
+//! Faults before there is a guest: downloads, apt, configuration, build, disk and cache, on a
+//! stand-in for Linux that a local server has.
+
+use std::fs;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::scene::{Act, Killed, Mount, Scene};
+use super::server::{Reply, Seen, Server};
+use super::stage::{Stage, demand};
+use super::stand_in::{self, Flaw};
+use crate::base::error::{Context, Result};
+use crate::base::verdict::Verdict;
+use crate::run::results::sha256;
+use crate::selftest::faults::{Expected, Fault, On, by_scene};
+
+/// apt behind a proxy that nobody listens at.
+const APT_WITHOUT_NETWORK: &str = r#"
+exec "$FAULT_APT" -o Acquire::http::Proxy=http://127.0.0.1:1 -o Acquire::https::Proxy=http://127.0.0.1:1 "$@"
+"#;
+
+/// The faults before there is a guest.
+pub fn faults() -> Vec<Fault> {
+    let fault = by_scene(On::NoKernel);
+    let verdict = Expected::Verdict;
+    let (interrupt, terminate) = (Expected::Signal("SIGINT", 2), Expected::Signal("SIGTERM", 15));
+    vec![
+        fault(
+            "download-cut",
+            "A mirror cuts the transfer half-way, and again.",
+            verdict(Verdict::Unavailable),
+            10,
+            false,
+            download_cut,
+        ),
+        fault(
+            "download-corrupted",
+            "A mirror sends a byte that is another.",
+            verdict(Verdict::ChecksumMismatch),
+            10,
+            true,
+            download_corrupted,
+        ),
+        fault("download-404", "No mirror has the file.", verdict(Verdict::Unavailable), 10, true, |stage| {
+            Ok(tiny(stage, Flaw::None, |_, _, _| Reply::not_found())?.saying(["404 Not Found"]))
+        }),
+        fault(
+            "download-slow",
+            "A mirror sends a byte a second, without end.",
+            verdict(Verdict::Unavailable),
+            25,
+            false,
+            download_slow,
+        ),
+        fault(
+            "download-silent",
+            "A mirror stops sending half-way, and keeps the connection open.",
+            verdict(Verdict::Unavailable),
+            25,
+            false,
+            download_silent,
+        ),
+        fault("apt-fails", "apt reaches no archive.", verdict(Verdict::Unavailable), 60, false, apt_fails),
+        fault(
+            "symbol-dropped",
+            "Kconfig drops a symbol that is asked for.",
+            verdict(Verdict::ConfigUnmet),
+            10,
+            true,
+            |stage| Ok(tiny_at_hand(stage, Flaw::DropsPci)?.saying(["CONFIG_PCI=y", "depends on HAS_BUS"])),
+        ),
+        fault(
+            "compile-error",
+            "A file of the kernel does not compile.",
+            verdict(Verdict::BuildFailed),
+            10,
+            true,
+            |stage| {
+                Ok(tiny_at_hand(stage, Flaw::Error)?
+                    .saying(["a.c:1: error: no such thing", "the full log is"]))
+            },
+        ),
+        fault(
+            "full-disk-download",
+            "The disk is full during a download.",
+            Expected::Error,
+            10,
+            true,
+            |stage| on_small_disk(stage, Flaw::None, 100),
+        ),
+        fault(
+            "full-disk-unpack",
+            "The disk is full when the tarball is unpacked.",
+            Expected::Error,
+            10,
+            false,
+            |stage| on_small_disk(stage, Flaw::None, 300),
+        ),
+        fault(
+            "full-disk-build",
+            "The disk is full during a build.",
+            verdict(Verdict::BuildFailed),
+            10,
+            false,
+            |stage| on_small_disk(stage, Flaw::Large, 2048),
+        ),
+        fault(
+            "read-only-empty-cache",
+            "The cache is empty and cannot be written.",
+            Expected::Error,
+            10,
+            false,
+            read_only_cache,
+        ),
+        fault(
+            "two-at-once",
+            "Two commands build the same kernel at the same time.",
+            verdict(Verdict::Pass),
+            20,
+            true,
+            two_at_once,
+        ),
+        fault("interrupted-download", "Ctrl-C during a download.", interrupt, 10, false, |stage| {
+            during_download(stage, Act::Interrupt)
+        }),
+        fault("terminated-download", "SIGTERM during a download.", terminate, 10, false, |stage| {
+            during_download(stage, Act::Terminate)
+        }),
+        fault(
+            "killed-download",
+            "SIGKILL during a download, and a usual run after it.",
+            verdict(Verdict::Pass),
+            10,
+            false,
+            killed_download,
+        ),
+        fault("interrupted-build", "Ctrl-C during a build.", interrupt, 10, false, |stage| {
+            during_build(stage, Act::Interrupt)
+        }),
+        fault("terminated-build", "SIGTERM during a build.", terminate, 10, true, |stage| {
+            during_build(stage, Act::Terminate)
+        }),
+        fault(
+            "killed-build",
+            "SIGKILL during a build, and a usual run after it.",
+            verdict(Verdict::Pass),
+            10,
+            false,
+            killed_build,
+        ),
+    ]
+}
+
+/// `kernel tiny`, with a server that replies as it is told to; the tarball is given to it.
+fn tiny(
+    stage: &Stage<'_>,
+    flaw: Flaw,
+    reply: impl Fn(usize, &Seen, &[u8]) -> Reply + Send + Sync + 'static,
+) -> Result<Scene> {
+    Ok(tiny_with_server(stage, flaw, reply)?.0)
+}
+
+fn tiny_with_server(
+    stage: &Stage<'_>,
+    flaw: Flaw,
+    reply: impl Fn(usize, &Seen, &[u8]) -> Reply + Send + Sync + 'static,
+) -> Result<(Scene, Rc<Server>)> {
+    let tree = stage.path("tree");
+    stand_in::tree(&tree, &stage.path("builds"), flaw)?;
+    let tarball = stand_in::tarball(&tree)?;
+    let digest = sha256(&tarball);
+    let server = Server::start(move |number, seen| reply(number, seen, &tarball))?;
+    stand_in::matrix(&stage.path("work/kernel-configs"), &digest, &[&server.address])?;
+    Ok((Scene::of(["kernel", "tiny"]), Rc::new(server)))
+}
+
+/// `kernel tiny`, with a mirror that has everything.
+fn tiny_at_hand(stage: &Stage<'_>, flaw: Flaw) -> Result<Scene> {
+    tiny(stage, flaw, |_, _, tarball| Reply::whole(tarball))
+}
+
+fn builds(stage: &Stage<'_>) -> usize {
+    fs::read_to_string(stage.path("builds")).map_or(0, |text| text.lines().count())
+}
+
+/// Nothing was taken for a download, and nothing was built.
+fn nothing_was_made(stage: &Stage<'_>, _: &str) -> Result<()> {
+    demand(!stage.path("cache/downloads/linux.tar.xz").exists(), "a file that nobody verified got its name")?;
+    demand(builds(stage) == 0, "something was built of it")
+}
+
+fn download_cut(stage: &Stage<'_>) -> Result<Scene> {
+    let scene = tiny(stage, Flaw::None, |number, _, tarball| match number {
+        0 => Reply::cut(tarball, tarball.len() / 2),
+        _ => Reply::new("206 Partial Content", "", 0, b""),
+    })?;
+    Ok(scene.saying(["cannot download linux.tar.xz"]).checked(nothing_was_made))
+}
+
+fn download_corrupted(stage: &Stage<'_>) -> Result<Scene> {
+    let scene = tiny(stage, Flaw::None, |_, _, tarball| {
+        let mut other = tarball.to_vec();
+        other[tarball.len() / 2] ^= 1;
+        Reply::whole(&other)
+    })?;
+    Ok(scene.saying(["expected SHA-256", "set aside"]).checked(nothing_was_made))
+}
+
+fn download_slow(stage: &Stage<'_>) -> Result<Scene> {
+    let scene =
+        tiny(stage, Flaw::None, |_, _, tarball| Reply::whole(tarball).slowly(200, Duration::from_secs(1)))?;
+    Ok(scene.saying(["it is too slow"]).checked(nothing_was_made))
+}
+
+fn download_silent(stage: &Stage<'_>) -> Result<Scene> {
+    let scene = tiny(stage, Flaw::None, |_, _, tarball| {
+        Reply::whole(tarball).slowly(40_000, Duration::from_secs(3600))
+    })?;
+    Ok(scene.saying(["it is too slow"]).checked(nothing_was_made))
+}
+
+fn apt_fails(stage: &Stage<'_>) -> Result<Scene> {
+    stage.with_configs()?;
+    let apt = which::which("apt-get").context(|| "there is no apt-get".into());
+    let apt = apt.map_err(|error| error.verdict(Verdict::Unavailable))?;
+    stage.with_program("apt-get", APT_WITHOUT_NETWORK)?;
+    let matrix = stage.h.matrix()?;
+    let record = matrix.records().iter().find(|record| record.is_ready_made());
+    let record = record.context(|| "no kernel comes from apt".to_owned())?;
+    let scene = Scene::of(["kernel", &record.name]).with_env("FAULT_APT", apt);
+    Ok(scene.saying(["cannot fetch the package index", "/etc/apt"]))
+}
+
+fn on_small_disk(stage: &Stage<'_>, flaw: Flaw, kib: u64) -> Result<Scene> {
+    let mount = Mount::Small { at: stage.path("cache"), kib };
+    Ok(tiny_at_hand(stage, flaw)?.with_mount(mount).saying(["No space left", "help: free some space"]))
+}
+
+fn read_only_cache(stage: &Stage<'_>) -> Result<Scene> {
+    let mount = Mount::ReadOnly { at: stage.path("cache") };
+    Ok(tiny_at_hand(stage, Flaw::None)?
+        .with_mount(mount)
+        .saying(["Read-only file system", "SNAPTRACE_CACHE"]))
+}
+
+fn two_at_once(stage: &Stage<'_>) -> Result<Scene> {
+    let (scene, server) = tiny_with_server(stage, Flaw::None, |_, _, tarball| Reply::whole(tarball))?;
+    let scene = Scene { twice: true, ..scene };
+    Ok(scene.checked(move |stage, _| {
+        let (builds, requests) = (builds(stage), server.seen().len());
+        demand(builds == 1 && requests == 1, format!("{builds} builds and {requests} downloads"))
+    }))
+}
+
+/// A mirror whose first reply stops half-way.
+fn stops_first(number: usize, seen: &Seen, tarball: &[u8]) -> Reply {
+    match (number, seen.from) {
+        (0, _) => Reply::whole(tarball).slowly(100_000, Duration::from_secs(3600)),
+        (_, Some(from)) => Reply::rest(tarball, from),
+        (_, None) => Reply::whole(tarball),
+    }
+}
+
+fn has_begun_to_download(stage: &Stage<'_>) -> bool {
+    let partial = stage.path("cache/downloads/linux.tar.xz.partial");
+    fs::metadata(partial).is_ok_and(|about| about.len() > 0)
+}
+
+fn has_begun_to_build(stage: &Stage<'_>) -> bool {
+    builds(stage) > 0
+}
+
+fn during_download(stage: &Stage<'_>, act: Act) -> Result<Scene> {
+    Ok(tiny(stage, Flaw::None, stops_first)?.with_act(act, has_begun_to_download).checked(nothing_was_made))
+}
+
+fn during_build(stage: &Stage<'_>, act: Act) -> Result<Scene> {
+    let scene = tiny_at_hand(stage, Flaw::Slow)?.with_act(act, has_begun_to_build);
+    Ok(scene.checked(|stage, _| {
+        let entries = stage.path("cache/names/tiny").exists();
+        demand(!entries, "half a build was taken for a kernel")
+    }))
+}
+
+fn killed_download(stage: &Stage<'_>) -> Result<Scene> {
+    let (scene, server) = tiny_with_server(stage, Flaw::None, stops_first)?;
+    let killed = Killed { arguments: scene.arguments.clone(), when: Box::new(has_begun_to_download) };
+    let scene = Scene { killed: Some(killed), ..scene };
+    Ok(scene.checked(move |_, _| {
+        let resumed = server.seen().last().is_some_and(|seen| seen.from.is_some());
+        demand(resumed, "the transfer was not resumed where it was")
+    }))
+}
+
+fn killed_build(stage: &Stage<'_>) -> Result<Scene> {
+    let scene = tiny_at_hand(stage, Flaw::Slow)?;
+    let killed = Killed { arguments: scene.arguments.clone(), when: Box::new(has_begun_to_build) };
+    let scene = Scene { killed: Some(killed), ..scene };
+    Ok(scene.checked(|stage, _| {
+        let left = crate::base::cache::read_dir(&stage.path("cache/build"))?;
+        demand(left.is_empty(), format!("left of the first build: {left:?}"))
+    }))
+}

@@ -1,0 +1,177 @@
+//! Where a fault takes place: a workspace, a cache, programs and temporary files of its own.
+
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::Target;
+use crate::base::cache::Cache;
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::scratch::Scratch;
+use crate::guest::prepared::Tools;
+use crate::kernel;
+use crate::run::results;
+
+/// A folder with everything a command of the harness reads and writes.
+pub struct Stage<'a> {
+    /// The harness that causes the fault; its own cache is only read.
+    pub h: &'a Harness,
+    /// QEMU and the guest's programs.
+    pub tools: &'a Tools,
+    target: Option<&'a Target>,
+    folder: Scratch,
+}
+
+impl<'a> Stage<'a> {
+    /// An empty stage.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(h: &'a Harness, tools: &'a Tools, target: Option<&'a Target>) -> Result<Stage<'a>> {
+        let folder = Scratch::new(&Harness::target_of(&h.root).join("faults"), "stage-")?;
+        let stage = Stage { h, tools, target, folder };
+        for name in ["bin", "cache", "tmp", "work/tests/cases", "work/tests/snapshots", "work/target/vm"] {
+            let path = stage.path(name);
+            fs::create_dir_all(&path).context(|| format!("cannot create {}", path.display()))?;
+        }
+        Ok(stage)
+    }
+
+    /// A path in the stage.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The kernel of the fault.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn target(&self) -> Result<&'a Target> {
+        self.target.context(|| "this fault has no kernel".to_owned())
+    }
+
+    /// The name of the fault's kernel.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn kernel(&self) -> Result<&'a str> {
+        Ok(&self.target()?.0.name)
+    }
+
+    /// The workspace.
+    pub fn workspace(&self) -> PathBuf {
+        self.path("work")
+    }
+
+    /// The cache.
+    pub fn cache(&self) -> Cache {
+        Cache::at(self.path("cache"))
+    }
+
+    /// Where runs and bundles go.
+    pub fn results(&self) -> PathBuf {
+        results::folder(&self.workspace())
+    }
+
+    /// Whatever a guest has sent so far, in any run, has come.
+    pub fn guest_has_greeted(&self) -> bool {
+        let files = walkdir::WalkDir::new(self.results()).into_iter().flatten();
+        let mut results = files.filter(|file| file.file_name() == "results.bin");
+        results.any(|file| file.metadata().is_ok_and(|about| about.len() > 0))
+    }
+
+    /// Lets the stage have the kernels' real configurations.
+    ///
+    /// # Errors
+    /// When the link cannot be made.
+    pub fn with_configs(&self) -> Result<()> {
+        link(&self.h.configs(), &self.path("work/kernel-configs"))
+    }
+
+    /// Lets the stage have kernels of the real cache, and `parts` of what else is there.
+    ///
+    /// # Errors
+    /// When the cache cannot be filled.
+    pub fn with_cache(&self, parts: &[&str]) -> Result<()> {
+        self.with_configs()?;
+        // The folder of locks marks it as a cache.
+        self.cache().folder("locks")?;
+        for part in parts {
+            let from = self.h.cache.path().join(part);
+            if from.exists() {
+                link(&from, &self.path("cache").join(part))?;
+            }
+        }
+        // Written to, so a copy.
+        if let Some(remembered) = self.h.cache.load("accelerators")? {
+            self.cache().store("accelerators", &remembered)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that a guest needs, as it is when nothing is wrong.
+    ///
+    /// # Errors
+    /// When the cache cannot be filled.
+    pub fn with_guests(&self) -> Result<()> {
+        self.with_cache(&["kernels", "names", "tools"])
+    }
+
+    /// Puts a program, a shell script, before all others; it finds QEMU as `$FAULT_QEMU`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn with_program(&self, name: &str, script: &str) -> Result<()> {
+        let path = self.path("bin").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n"))
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o755)))
+            .context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// The module of the faults that only the kernel can cause.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn module(&self) -> Result<PathBuf> {
+        let (record, kernel) = self.target()?;
+        kernel::module(self.h, record, kernel, &self.h.sources.join("tests/fault-module"), "fault")
+    }
+
+    /// The variables of every command.
+    pub fn env(&self) -> Vec<(&'static str, OsString)> {
+        let qemu = &self.tools.qemu;
+        let usual = std::env::var_os("PATH").unwrap_or_default();
+        let mut path = self.path("bin").into_os_string();
+        path.push(":");
+        path.push(usual);
+        let firmware: Vec<String> = qemu.firmware.iter().map(|folder| folder.display().to_string()).collect();
+        vec![
+            ("SNAPTRACE_CACHE", self.path("cache").into()),
+            (crate::base::harness::WORKSPACE_VAR, self.workspace().into()),
+            ("TMPDIR", self.path("tmp").into()),
+            ("PATH", path),
+            ("FAULT_QEMU", qemu.program.clone().into()),
+            ("FAULT_LIBRARIES", qemu.library_path.clone().unwrap_or_default().into()),
+            ("FAULT_FIRMWARE", firmware.join(" ").into()),
+        ]
+    }
+
+    /// Keeps the stage, so that people can look at it.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
+    }
+}
+
+fn link(from: &Path, to: &Path) -> Result<()> {
+    symlink(from, to).context(|| format!("cannot link {} to {}", to.display(), from.display()))
+}
+
+/// What a condition amounts to: nothing, or an error that says what does not hold.
+///
+/// # Errors
+/// The condition does not hold.
+pub fn demand(holds: bool, what: impl Into<String>) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::new(what)) }
+}

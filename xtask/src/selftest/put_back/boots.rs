@@ -1,0 +1,231 @@
+//! Cells run in guests: those that leave everything as it was share one.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use initramfs::protocol::Frame;
+use initramfs::{Job, Step};
+
+use super::cells::{Cell, Side, Start};
+use super::control_files::{self, EXEMPT, State};
+use crate::base::error::{Context, Error, Result};
+use crate::base::harness::Harness;
+use crate::base::verdict::Verdict;
+use crate::fetch::trace_cmd::TraceCmd;
+use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::kernel::Kernel;
+use crate::kernel::matrix::Record;
+use crate::run::results;
+use crate::vm::{Deadlines, Taken};
+
+const SCRIPT: &str = include_str!("guest.sh");
+/// A guest may take that long for a cell, and for the starting state.
+const SECONDS_PER_CELL: u64 = 60;
+/// The most output of one step: twice what the control files hold.
+const MOST: usize = 4 << 20;
+
+/// What became of a cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The exit status.
+    pub code: Option<i32>,
+    /// It did not end by itself in time.
+    pub hung: bool,
+    /// The same command ran a second time meanwhile.
+    pub second_runs: bool,
+    /// Bytes of the recorded file.
+    pub file: u64,
+    /// The first lines of its standard error.
+    pub said: Vec<String>,
+    /// The control files before and afterwards.
+    pub before: Arc<State>,
+    /// The same one when nothing differs.
+    pub after: Arc<State>,
+}
+
+/// A kernel made ready, with the guest's script, and trace-cmd if there is one.
+///
+/// # Errors
+/// The guest cannot be prepared.
+pub fn prepare(
+    h: &Harness,
+    tools: &Tools,
+    record: &Record,
+    kernel: Kernel,
+    referee: Option<&TraceCmd>,
+) -> Result<Guest> {
+    let folder = results::scratch(&h.root)?;
+    let exempt: String = EXEMPT.iter().map(|(pattern, _)| format!("{pattern}\n")).collect();
+    let mut extra = Vec::new();
+    for (name, text) in [("put-back.sh", SCRIPT), ("exempt", &exempt)] {
+        let path = folder.path().join(name);
+        fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
+        extra.push(path);
+    }
+    extra.extend(referee.map(TraceCmd::files).transpose()?.into_iter().flatten());
+    Guest::prepare(h, tools, record, kernel, Wish { busybox: true, extra, ..Wish::default() })
+}
+
+/// Runs cells of one starting state by a side, those that it has, and hands each outcome to `take`.
+///
+/// A cell that leaves a difference is the last one of its guest.
+///
+/// # Errors
+/// A guest does not survive, or shows control files that are not known here.
+pub fn run(
+    h: &Harness,
+    guest: &Guest,
+    side: Side,
+    start: Start,
+    cells: &[Cell],
+    take: &mut dyn FnMut(Cell, Outcome),
+) -> Result<()> {
+    let mut left: VecDeque<Cell> = cells.iter().filter(|cell| cell.words(side).is_some()).copied().collect();
+    let what = format!("{}, {}, {}", guest.kernel.name, start.name(), side.name());
+    let all = left.len();
+    let bar = h.ui.bar(&what, Some(all as u64));
+    while !left.is_empty() {
+        let before = all - left.len();
+        let mut told = |ended: usize| bar.set((before + ended) as u64);
+        for outcome in boot(h, guest, side, start, left.make_contiguous(), &mut told)? {
+            if let Some(cell) = left.pop_front() {
+                take(cell, outcome);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Boots a guest and gives the outcomes of the first cells, at least one. Meanwhile `told` is told how
+/// many have ended.
+fn boot(
+    h: &Harness,
+    guest: &Guest,
+    side: Side,
+    start: Start,
+    cells: &[Cell],
+    told: &mut dyn FnMut(usize),
+) -> Result<Vec<Outcome>> {
+    let script = ["sh", "/extra/put-back.sh"];
+    let step = |words: &[&str]| Step {
+        argv: script.iter().chain(words).map(ToString::to_string).collect(),
+        ..Step::default()
+    };
+    let mut steps = vec![step(&["begin", start.name()])];
+    for cell in cells {
+        let words = cell.words(side).unwrap_or_default();
+        steps.push(step(&[&["cell", cell.end.action()], words.as_slice()].concat()));
+    }
+    let limit = Duration::from_secs(SECONDS_PER_CELL * (1 + cells.len() as u64));
+    let job = Job { steps, ..guest.job() };
+    let folder = results::scratch(&h.root)?;
+    let mut shown = Shown { steps: Vec::new() };
+    let deadlines = Deadlines::of(guest.accel, Some(limit));
+    let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| {
+        let taken = shown.take(frame);
+        // The first step makes the starting state, the last one runs.
+        told(shown.steps.len().saturating_sub(2));
+        taken
+    })?;
+    let failed = |why: String, verdict| {
+        Err(Error::new(format!("the guest of {} came to no good end", guest.kernel.name))
+            .because(why)
+            .verdict(verdict))
+    };
+    if let Err((verdict, why)) = ended.judge() {
+        let at = shown.steps.len().checked_sub(2).and_then(|at| cells.get(at));
+        let at = at.map_or("the starting state".to_owned(), Cell::to_string);
+        let kept = folder.keep();
+        return failed(format!("{at}: {why}; everything is in {}", kept.display()), verdict);
+    }
+    let mut texts = shown.steps.iter().map(|text| String::from_utf8_lossy(text));
+    let before = texts.next().unwrap_or_default();
+    if let Some(line) = before.lines().find(|line| line.starts_with("cannot ") || line.starts_with("grep: "))
+    {
+        return failed(format!("its starting state cannot be made: {line}"), Verdict::GuestFailed);
+    }
+    let before = Arc::new(control_files::parse(&before));
+    let unknown = control_files::unknown(&before);
+    if !unknown.is_empty() {
+        return failed(format!("control files that are not known here: {unknown:?}"), Verdict::GuestFailed);
+    }
+    let outcomes: Option<Vec<Outcome>> = texts.map(|text| parse(&text, &before)).collect();
+    match outcomes {
+        Some(outcomes) if !outcomes.is_empty() => Ok(outcomes),
+        _ => failed("a cell was not told to its end".to_owned(), Verdict::GuestFailed),
+    }
+}
+
+/// What the steps show, one after the other.
+struct Shown {
+    steps: Vec<Vec<u8>>,
+}
+
+impl Shown {
+    fn take(&mut self, frame: Frame) -> Taken {
+        match frame {
+            Frame::StepStart(_) => self.steps.push(Vec::new()),
+            Frame::Stdout(part) => {
+                if let Some(step) = self.steps.last_mut() {
+                    step.extend_from_slice(&part);
+                    if step.len() > MOST {
+                        return Taken::TooMuch;
+                    }
+                }
+            }
+            // The script's own complaints.
+            Frame::Stderr(part) => {
+                // Without a standard error there is nobody to tell.
+                let _ = std::io::stderr().write_all(&part);
+            }
+            _ => {}
+        }
+        Taken::More
+    }
+}
+
+/// Reads what the script tells of a cell; `None` when it is not all there.
+fn parse(text: &str, before: &Arc<State>) -> Option<Outcome> {
+    let mut outcome = Outcome { before: before.clone(), after: before.clone(), ..Outcome::default() };
+    let mut rest = text;
+    loop {
+        let line;
+        (line, rest) = rest.split_once('\n')?;
+        match line.split_once(' ').unwrap_or((line, "")) {
+            ("hung", _) => outcome.hung = true,
+            ("code", code) => outcome.code = code.parse().ok(),
+            ("second", second) => outcome.second_runs = second.parse::<i32>().map_or(true, |code| code == 0),
+            ("file", size) => outcome.file = size.parse().ok()?,
+            ("said", said) => outcome.said.push(said.to_owned()),
+            ("same", _) => return Some(outcome),
+            ("state", _) => {
+                outcome.after = Arc::new(control_files::parse(rest));
+                return Some(outcome);
+            }
+            _ => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_script_tells_is_read_to_its_end() {
+        let before = Arc::new(control_files::parse("tracing_on:1\n"));
+        let told = parse("second 1\ncode 143\nfile 70\nsaid a b\nsame\n", &before).unwrap();
+        assert_eq!((told.code, told.second_runs, told.file), (Some(143), false, 70));
+        assert_eq!(told.said, ["a b"]);
+        assert_eq!(told.after["tracing_on"], ["1"]);
+        let told = parse("hung\nsecond runs\ncode 137\nstate\ntracing_on:0\n", &before).unwrap();
+        assert!(told.hung && told.second_runs);
+        assert_eq!(told.after["tracing_on"], ["0"]);
+        for cut in ["", "code 1\n", "code 1\nsame", "what\nsame\n"] {
+            assert_eq!(parse(cut, &before), None, "{cut:?}");
+        }
+    }
+}

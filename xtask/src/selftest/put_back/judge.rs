@@ -1,0 +1,108 @@
+//! A cell's outcome against what is promised of it; pure.
+
+use super::boots::Outcome;
+use super::cells::Cell;
+use super::control_files::{Difference, differences, is_of};
+use super::forms::Change;
+
+/// The differences that the cell's command was not asked for.
+pub fn unwanted(cell: &Cell, outcome: &Outcome) -> Vec<Difference> {
+    let mut found = differences(&outcome.before, &outcome.after);
+    found.retain(|difference| !cell.changes().iter().any(|change| is_about(change, &difference.file)));
+    found
+}
+
+/// Whether a change is about a file; all are about the top instance.
+fn is_about(change: &Change, file: &str) -> bool {
+    !file.starts_with("instances/") && is_of(change.file, file)
+}
+
+/// What a cell of ours has to be reproached with.
+pub fn complaints(cell: &Cell, outcome: &Outcome) -> Vec<String> {
+    let mut complaints = Vec::new();
+    if outcome.hung {
+        complaints.push("it did not end".to_owned());
+    }
+    if outcome.code != Some(cell.code()) {
+        let code = outcome.code.map_or("no status".to_owned(), |code| code.to_string());
+        complaints.push(format!("{code} in place of {}: {}", cell.code(), outcome.said.join(" / ")));
+    }
+    if cell.leaves_file() != (outcome.file > 0) {
+        complaints.push(format!("the recorded file has {} bytes", outcome.file));
+    }
+    if outcome.second_runs {
+        complaints.push("a second one was not refused".to_owned());
+    }
+    for Difference { file, before, after } in unwanted(cell, outcome) {
+        complaints.push(format!("{file} holds {after:?} where it held {before:?}"));
+    }
+    for change in cell.changes() {
+        complaints.extend(change.holds.and_then(|holds| missing(change, holds, outcome)));
+    }
+    complaints
+}
+
+/// A file that does not hold what the command was asked for.
+fn missing(change: &Change, holds: &str, outcome: &Outcome) -> Option<String> {
+    let mut files = outcome.after.iter().filter(|(file, _)| is_about(change, file)).peekable();
+    if holds.is_empty() {
+        return files.next().map(|(file, lines)| format!("{file} holds {lines:?} and ought to be empty"));
+    }
+    if files.peek().is_none() {
+        return Some(format!("{} is empty and ought to hold {holds:?}", change.file));
+    }
+    let mut wrong = files.filter(|(_, lines)| !lines.iter().any(|line| line.contains(holds)));
+    wrong.next().map(|(file, lines)| format!("{file} holds {lines:?} in place of {holds:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::selftest::put_back::{cells, control_files};
+
+    fn cell(name: &str) -> Cell {
+        cells::all().into_iter().find(|cell| cell.to_string() == name).unwrap()
+    }
+
+    fn outcome(code: i32, file: u64, after: &str) -> Outcome {
+        Outcome {
+            code: Some(code),
+            file,
+            before: Arc::new(control_files::parse("tracing_on:1\ninstances/mine/tracing_on:1\n")),
+            after: Arc::new(control_files::parse(after)),
+            ..Outcome::default()
+        }
+    }
+
+    const SAME: &str = "tracing_on:1\ninstances/mine/tracing_on:1\n";
+    const OFF: &str = "tracing_on:0\ninstances/mine/tracing_on:1\n";
+
+    #[test]
+    fn whatever_differs_is_a_complaint() {
+        let record = cell("record-graph/TERM/in-use");
+        assert_eq!(complaints(&record, &outcome(143, 9, SAME)), Vec::<String>::new());
+        for wrong in [
+            outcome(0, 9, SAME),
+            outcome(143, 0, SAME),
+            outcome(143, 9, OFF),
+            outcome(143, 9, "tracing_on:1\n"),
+            outcome(143, 9, &format!("{SAME}options/raw:1\n")),
+            Outcome { second_runs: true, ..outcome(143, 9, SAME) },
+            Outcome { hung: true, ..outcome(143, 9, SAME) },
+            Outcome { code: None, ..outcome(143, 9, SAME) },
+        ] {
+            assert_eq!(complaints(&record, &wrong).len(), 1, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_has_to_be_there_and_nothing_else() {
+        let stop = cell("stop/success/pristine");
+        assert_eq!(complaints(&stop, &outcome(0, 0, OFF)), Vec::<String>::new());
+        assert_eq!(complaints(&stop, &outcome(0, 0, SAME)).len(), 1, "it did nothing");
+        assert_eq!(complaints(&stop, &outcome(0, 0, "instances/mine/tracing_on:1\n")).len(), 1);
+        assert_eq!(complaints(&stop, &outcome(0, 0, &OFF.replace(":1", ":0"))).len(), 1);
+    }
+}

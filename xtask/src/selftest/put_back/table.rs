@@ -1,0 +1,99 @@
+//! The table as text; pure.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::boots::Outcome;
+use super::cells::{Cell, End, Side, Start};
+use super::control_files::Difference;
+use super::judge::{complaints, unwanted};
+
+/// What the marks mean.
+pub const LEGEND: &str = "\
+= all as before, or as asked for; N control files are not; hung: it did not end;
+wrong: all as before, but not what else is promised";
+
+/// A row for each command and side, a column for each way to end.
+pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, Outcome)]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for (_, cell, _) in results {
+        if !names.contains(&cell.form.name) {
+            names.push(cell.form.name);
+        }
+    }
+    if names.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{:27}", format!("{kernel}, {}", start.name()));
+    for end in End::ALL {
+        // A string takes all that is written to it.
+        let _ = write!(text, "{:>8}", end.name());
+    }
+    text.push('\n');
+    for name in names {
+        let of_name = results.iter().filter(|(_, cell, _)| cell.form.name == name);
+        let mut head = name;
+        for side in [Side::Ours, Side::Theirs] {
+            let row: Vec<_> = of_name.clone().filter(|(of, ..)| *of == side).collect();
+            if row.is_empty() {
+                continue;
+            }
+            let mut line = format!("{head:17}{:10}", side.name());
+            head = "";
+            for end in End::ALL {
+                let found = row.iter().find(|(_, cell, _)| cell.end == end);
+                let mark = found.map_or(String::new(), |(_, cell, outcome)| mark(side, cell, outcome));
+                let _ = write!(line, "{mark:>8}");
+            }
+            text += line.trim_end();
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn mark(side: Side, cell: &Cell, outcome: &Outcome) -> String {
+    let unwanted = unwanted(cell, outcome);
+    // An instance that came or went counts once.
+    let files: BTreeSet<&str> = unwanted.iter().map(|of| instance(of).unwrap_or(&of.file)).collect();
+    match files.len() {
+        _ if outcome.hung => "hung".to_owned(),
+        0 if side == Side::Ours && !complaints(cell, outcome).is_empty() => "wrong".to_owned(),
+        0 => "=".to_owned(),
+        count => count.to_string(),
+    }
+}
+
+/// The instance of a file that was not there before, or is not there afterwards.
+fn instance(difference: &Difference) -> Option<&str> {
+    let end = "instances/".len() + difference.file.strip_prefix("instances/")?.find('/')?;
+    (difference.before.is_empty() || difference.after.is_empty()).then(|| &difference.file[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::selftest::put_back::{cells, control_files};
+
+    #[test]
+    fn a_row_for_each_side() {
+        let cell = |name: &str| cells::all().into_iter().find(|cell| cell.to_string() == name).unwrap();
+        let same = Outcome { code: Some(0), ..Outcome::default() };
+        let changed = Arc::new(control_files::parse(
+            "set_event:a:b
+",
+        ));
+        let results = [
+            (Side::Ours, cell("trace/success/pristine"), same.clone()),
+            (Side::Ours, cell("trace/TERM/pristine"), same.clone()),
+            (Side::Theirs, cell("trace/TERM/pristine"), Outcome { after: changed, ..same }),
+        ];
+        let text = text("5.4", Start::Pristine, &results);
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("5.4, pristine") && lines[1].ends_with("twice"), "{text}");
+        assert_eq!(lines[2].split_whitespace().collect::<Vec<_>>(), ["trace", "snaptrace", "=", "wrong"]);
+        assert_eq!(lines[3].split_whitespace().collect::<Vec<_>>(), ["trace-cmd", "1"]);
+    }
+}
