@@ -1,154 +1,105 @@
-//! The tree against ARCHITECTURE.md: every source file is named there, and imports go one way.
+//! The rules of ARCHITECTURE.md, held against the code: who imports whom, no circle between files, what
+//! each file says of itself, and what the pure rooms leave alone.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
+
+#[path = "layout/imports.rs"]
+mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use imports::Crate;
 use regex::Regex;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// The Rust files below a folder, relative to it, with their text.
-fn sources(folder: &str) -> BTreeMap<String, String> {
-    let folder = root().join(folder);
-    walkdir::WalkDir::new(&folder)
-        .into_iter()
-        .map(|entry| entry.unwrap().into_path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
-        .map(|path| {
-            let name = path.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
-            (name, fs::read_to_string(&path).unwrap())
-        })
-        .collect()
+/// The crates of the workspace: the folder of each, and its name.
+const CRATES: [(&str, &str); 3] =
+    [("src", "snaptrace"), ("xtask/src", "xtask"), ("initramfs/src", "initramfs")];
+
+/// The crates of the workspace with their folders.
+fn crates() -> Vec<(&'static str, Crate)> {
+    CRATES.into_iter().map(|(folder, name)| (folder, Crate::read(&root().join(folder), name))).collect()
 }
 
-/// The rooms of a crate that a file uses outside its tests.
-fn imports(text: &str, krate: &str) -> BTreeSet<String> {
-    let code = text.split("#[cfg(test)]").next().unwrap();
-    let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let code = code.join("\n");
-    let single = Regex::new(&format!(r"\b{krate}::([a-z_]+)")).unwrap();
-    let group = Regex::new(&format!(r"(?s)\b{krate}::\{{(.*?)\}};")).unwrap();
-    let nested = Regex::new(r"\{[^{}]*\}").unwrap();
-    let first = Regex::new(r"(?:^|,)\s*([a-z_]+)").unwrap();
-    let mut found: BTreeSet<String> = single.captures_iter(&code).map(|found| found[1].to_string()).collect();
-    for inside in group.captures_iter(&code) {
-        let flat = nested.replace_all(&inside[1], "");
-        found.extend(first.captures_iter(&flat).map(|found| found[1].to_string()));
-    }
-    found
-}
-
-/// The room of a file: its folder, or its own name.
+/// The room of a file: its folder below the crate's, or the file itself.
 fn room(file: &str) -> &str {
     file.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
-/// What the files of a folder import beyond what a room may; `*` is everything.
-fn broken(folder: &str, krate: &str, rules: &[(&str, &str)]) -> Vec<String> {
-    let rules: BTreeMap<&str, &str> = rules.iter().copied().collect();
-    let mut broken = Vec::new();
-    for (file, text) in sources(folder) {
-        let room = room(&file);
-        let Some(allowed) = rules.get(room) else {
-            broken.push(format!("{folder}/{file}: no rule says what {room} may import"));
-            continue;
-        };
-        let allowed: Vec<&str> = allowed.split(' ').collect();
-        for import in imports(&text, krate) {
-            if import != room && !allowed.contains(&import.as_str()) && !allowed.contains(&"*") {
-                broken.push(format!("{folder}/{file}: {room} may not import {import}"));
+/// The rooms of a crate by ARCHITECTURE.md, each with those that it imports.
+fn rules(page: &str, folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let heading = format!("`{folder}/`");
+    let section = page.split("\n## ").find(|section| section.lines().next().unwrap().contains(&heading));
+    let section = section.unwrap_or_else(|| panic!("ARCHITECTURE.md has no section on {folder}"));
+    let words = |cell: &str| cell.split(' ').map(|word| word.trim_matches('`').to_owned()).collect();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [room, _, imports] = cells[..] else { panic!("not three cells: {row}") };
+        let imports: BTreeSet<String> = if imports == "–" { BTreeSet::new() } else { words(imports) };
+        (room.trim_matches('`').trim_end_matches('/').to_owned(), imports)
+    })
+    .collect()
+}
+
+#[test]
+fn rooms_import_what_the_page_says_and_no_more() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut wrong = Vec::new();
+    for (folder, krate) in crates() {
+        let rules = rules(&page, folder);
+        let mut used: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for (file, imports) in krate.imports() {
+            let from = room(file);
+            let used = used.entry(from).or_default();
+            for import in imports.into_iter().filter(|import| room(import) != from) {
+                used.insert(room(import));
+                if rules.get(from).is_some_and(|allowed| !allowed.contains(room(import))) {
+                    wrong.push(format!("{folder}/{file} imports {folder}/{import}"));
+                }
+            }
+        }
+        for (room, used) in &used {
+            let Some(allowed) = rules.get(*room) else {
+                wrong.push(format!("{folder}: the page does not name {room}, which imports {used:?}"));
+                continue;
+            };
+            let unused: Vec<&String> = allowed.iter().filter(|room| !used.contains(room.as_str())).collect();
+            if !unused.is_empty() {
+                wrong.push(format!("{folder}: {room} does not import {unused:?}, which the page says"));
+            }
+        }
+        let gone = rules.keys().filter(|room| !used.contains_key(room.as_str()));
+        wrong.extend(gone.map(|room| format!("{folder}: the page names {room}, which is not there")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut circles = Vec::new();
+    for (folder, krate) in crates() {
+        circles.extend(krate.circles().iter().map(|circle| format!("{folder}: {}", circle.join(", "))));
+    }
+    assert!(circles.is_empty(), "{}", circles.join("\n"));
+}
+
+#[test]
+fn every_file_begins_with_what_it_is_for() {
+    let mut silent = Vec::new();
+    for folder in CRATES.map(|(folder, _)| folder).into_iter().chain(["tests", "xtask/tests", "fuzz"]) {
+        for (file, text) in Crate::read(&root().join(folder), "").files() {
+            if !file.starts_with("target/") && !text.starts_with("//! ") {
+                silent.push(format!("{folder}/{file}"));
             }
         }
     }
-    broken
-}
-
-#[test]
-fn the_harness_imports_one_way() {
-    let rules = [
-        ("lib", ""),
-        ("verdict", ""),
-        ("ui", ""),
-        ("cargo", ""),
-        ("clock", ""),
-        ("child", ""),
-        ("terminal", "error"),
-        ("scratch", "child error terminal"),
-        ("error", "verdict"),
-        ("cache", "error scratch verdict ui"),
-        ("matrix", "error"),
-        ("harness", "cache cargo error matrix ui"),
-        ("download", "cache clock error harness ui verdict"),
-        ("apt", "cache child error harness ui verdict"),
-        ("trace_cmd", "apt cache error harness verdict"),
-        ("setup", "apt cache error harness matrix trace_cmd ui verdict"),
-        ("chromium", "apt cache error harness setup verdict"),
-        ("initramfs", "cargo error verdict"),
-        ("kernel", "apt cache child download error harness matrix setup ui verdict"),
-        ("vm", "cache child clock error setup terminal ui verdict"),
-        ("suite", "*"),
-        ("cli", "suite terminal vm"),
-        ("main", "error harness kernel matrix scratch setup suite terminal ui verdict"),
-    ];
-    let mut found = broken("xtask/src", "crate", &rules);
-    found.extend(broken("xtask/src", "xtask", &rules));
-    assert_eq!(found, Vec::<String>::new());
-}
-
-#[test]
-fn the_tracer_imports_one_way() {
-    let rules = [
-        ("lib", ""),
-        ("error", ""),
-        ("filter", "error"),
-        ("bytes", ""),
-        ("event", "bytes error filter"),
-        ("ring_buffer", "bytes error"),
-        ("trace_dat", "bytes error event ring_buffer"),
-        ("dump", "bytes error trace_dat"),
-        ("sub_buffer", "bytes ring_buffer"),
-        ("split", "error ring_buffer sub_buffer trace_dat"),
-        ("hist", "error event trace_dat"),
-        ("profile", "error event ring_buffer trace_dat"),
-        ("check_events", "event trace_dat"),
-        ("report", "bytes error event ring_buffer trace_dat"),
-        ("recording", "error trace_dat"),
-        ("tracefs", "error"),
-        ("command", "error"),
-        ("options", "error filter tracefs"),
-        ("tracers", "error filter tracefs"),
-        ("filter_files", "error filter tracefs"),
-        ("check", "error tracefs tracers"),
-        ("control", "error filter_files options tracefs"),
-        ("list", "bytes error event filter metadata options tracefs tracers"),
-        ("stat", "drain error filter_files options tracefs"),
-        ("start", "command error events filter filter_files journal options session tracefs tracers"),
-        ("events", "error filter tracefs"),
-        ("journal", "error tracefs"),
-        ("session", "error journal tracefs"),
-        ("date", "error journal session tracefs"),
-        ("output", "drain error metadata trace_dat tracefs"),
-        ("drain", "error tracefs"),
-        ("metadata", "error trace_dat tracefs"),
-        ("progress", "output tracefs"),
-        ("record", "command date drain error events journal metadata output progress session start tracefs"),
-        ("live", "command error journal record session start tracefs"),
-        ("trace", "error live start tracefs"),
-        ("stream", "drain error events live metadata output report start trace_dat tracefs"),
-        ("extract", "drain error journal metadata output record session snapshot tracefs"),
-        ("snapshot", "drain error tracefs"),
-        ("set", "command error session start tracefs"),
-        ("cli", "*"),
-        ("main", "cli"),
-    ];
-    let mut found = broken("src", "crate", &rules);
-    found.extend(broken("src", "snaptrace", &rules));
-    assert_eq!(found, Vec::<String>::new());
+    assert!(silent.is_empty(), "without a first line of `//!`: {silent:?}");
 }
 
 #[test]
@@ -185,39 +136,43 @@ fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
     }
 }
 
+/// Rooms and files that get bytes and give values: no file, clock, environment or process.
+const PURE: [&str; 15] = [
+    "initramfs/src/protocol.rs",
+    "src/bytes.rs",
+    "src/dump.rs",
+    "src/event/",
+    "src/filter.rs",
+    "src/report/",
+    "src/ring_buffer.rs",
+    "src/split.rs",
+    "src/sub_buffer.rs",
+    "src/trace_dat/",
+    "xtask/src/explain/diff/align.rs",
+    "xtask/src/explain/diff/compared.rs",
+    "xtask/src/explain/diff/text.rs",
+    "xtask/src/explain/diff/tree.rs",
+    "xtask/src/explain/graph.rs",
+];
+
 #[test]
 fn the_pure_rooms_touch_nothing() {
-    let suite = ["graph", "compare/normalise", "compare/renames", "compare/snapshots"];
-    let mut files: Vec<PathBuf> =
-        suite.iter().map(|file| root().join(format!("xtask/src/suite/{file}.rs"))).collect();
-    files.push(root().join("initramfs/src/protocol.rs"));
-    files.extend(
-        ["align", "compared", "page", "text", "tree"]
-            .map(|room| root().join(format!("xtask/src/suite/diff/{room}.rs"))),
-    );
-    let pure =
-        ["bytes", "dump", "event", "filter", "report", "ring_buffer", "split", "sub_buffer", "trace_dat"];
-    files.extend(
-        sources("src")
-            .into_keys()
-            .filter(|file| pure.contains(&room(file)))
-            .map(|file| root().join("src").join(file)),
-    );
-    for file in files {
-        let text = fs::read_to_string(&file).unwrap();
-        let file = file.display();
-        let code = text.split("#[cfg(test)]").next().unwrap();
+    let mut seen = BTreeSet::new();
+    for (file, code) in product_code() {
+        let Some(room) = PURE.iter().find(|room| file.starts_with(**room)) else { continue };
+        seen.insert(*room);
         for forbidden in ["std::fs", "std::env", "std::time", "std::process", "unsafe"] {
             assert!(!code.contains(forbidden), "{file} uses {forbidden}");
         }
     }
+    assert_eq!(seen, BTreeSet::from(PURE), "a pure room is not there");
 }
 
-/// The code of the harness and the tracer, without tests and comments, by file.
+/// The code of all crates, without tests and comments, by file.
 fn product_code() -> Vec<(String, String)> {
     let mut all = Vec::new();
-    for folder in ["src", "initramfs/src", "xtask/src"] {
-        for (file, text) in sources(folder) {
+    for (folder, krate) in crates() {
+        for (file, text) in krate.files() {
             let code = text.split("#[cfg(test)]").next().unwrap();
             let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             all.push((format!("{folder}/{file}"), code.join("\n")));
@@ -234,54 +189,64 @@ fn no_command_line_is_put_together_for_a_shell() {
         given.extend(shell.captures_iter(&code).map(|found| format!("{file}: {}", found[4].trim())));
     }
     // One constant, whose arguments are passed beside it.
-    assert_eq!(given.into_iter().collect::<Vec<_>>(), ["xtask/src/suite/faults/carry_out.rs: IN_NAMESPACE"]);
+    assert_eq!(
+        given.into_iter().collect::<Vec<_>>(),
+        ["xtask/src/selftest/faults/carry_out.rs: IN_NAMESPACE"]
+    );
 }
 
 #[test]
 fn temporary_folders_are_private_and_go_with_their_process() {
     for (file, code) in product_code().iter().filter(|(file, _)| file.starts_with("xtask/")) {
-        let own = file == "xtask/src/scratch.rs";
+        let own = file == "xtask/src/base/scratch.rs";
         assert!(own || !code.contains("tempdir"), "{file} makes a temporary folder that is not `scratch`");
         assert!(!code.contains("temp_dir()"), "{file} uses the folder that all share");
     }
 }
 
-/// The files that the tree in ARCHITECTURE.md names, with their folders.
-fn named_files(page: &str) -> BTreeSet<String> {
-    let tree = page.split("## The tree").nth(1).unwrap().split("```").nth(1).unwrap();
-    let mut folders: Vec<String> = Vec::new();
-    let mut files = BTreeSet::new();
-    for line in tree.lines().filter(|line| !line.trim().is_empty()) {
-        let depth = (line.len() - line.trim_start().len()) / 2;
-        let name = line.split_whitespace().next().unwrap();
-        folders.truncate(depth);
-        if name.ends_with('/') {
-            folders.push(name.to_string());
-        } else if name.ends_with(".rs") {
-            files.insert(format!("{}{name}", folders.concat()));
-        }
-    }
-    files
+#[test]
+fn imports_are_read_from_use_code_and_macros_and_not_from_tests() {
+    let top = "//! Top.\nuse crate::{cache::Cache, vm::{Machine, console::{self, text}}};\n\
+               // crate::unused\n#[cfg(test)]\nmod tests { use crate::only_in_tests::Sample; }\n";
+    let machine = "fn start(ui: crate::ui::Ui) { say!(\"{}\", super::cache::size()); crate::run() }\n\
+                   mod inner { fn f() { super::super::cache::g() } }\n#[cfg(test)]\nuse crate::a::{b};\nmod console;\n\
+                   fn of_a_child() { console::text(); other::text() }";
+    let krate = Crate::of(
+        "xtask",
+        &[
+            ("lib.rs", "pub use cache::Cache;"),
+            ("main.rs", "use xtask::vm::Machine;"),
+            ("top.rs", top),
+            ("cache.rs", ""),
+            ("ui.rs", ""),
+            ("only_in_tests.rs", ""),
+            ("unused.rs", ""),
+            ("a.rs", "use super::vm; use std::fs;"),
+            ("vm/mod.rs", machine),
+            ("vm/console.rs", ""),
+        ],
+    );
+    let imports = krate.imports();
+    let of = |file: &str| imports[file].iter().copied().collect::<Vec<_>>();
+    assert_eq!(of("lib.rs"), ["cache.rs"]);
+    assert_eq!(of("main.rs"), ["vm/mod.rs"]);
+    assert_eq!(of("top.rs"), ["cache.rs", "vm/console.rs", "vm/mod.rs"]);
+    assert_eq!(of("vm/mod.rs"), ["cache.rs", "lib.rs", "ui.rs", "vm/console.rs"]);
+    assert_eq!(of("a.rs"), ["vm/mod.rs"]);
+    assert_eq!(krate.circles(), Vec::<Vec<&str>>::new());
 }
 
 #[test]
-fn the_page_names_every_source_file_and_no_other() {
-    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let mut there = BTreeSet::new();
-    for folder in ["src", "initramfs/src", "xtask/src", "xtask/tests", "tests", "fuzz/src", "fuzz/targets"] {
-        there.extend(sources(folder).into_keys().map(|file| format!("{folder}/{file}")));
-    }
-    let named = named_files(&page);
-    let missing: Vec<&String> = there.difference(&named).collect();
-    let stale: Vec<&String> = named.difference(&there).collect();
-    assert!(missing.is_empty(), "not in ARCHITECTURE.md: {missing:?}");
-    assert!(stale.is_empty(), "only in ARCHITECTURE.md: {stale:?}");
-}
-
-#[test]
-fn a_wrong_import_is_found() {
-    let text = "use crate::{\n    cache::Cache,\n    vm::{Machine, Ended},\n};\nuse crate::error::Error;\n\
-                // crate::suite\n#[cfg(test)]\nmod tests { use crate::main; }\n";
-    let found: Vec<String> = imports(text, "crate").into_iter().collect();
-    assert_eq!(found, ["cache", "error", "vm"]);
+fn a_circle_is_found_wherever_it_is() {
+    let files = [
+        ("one.rs", "use crate::two::Two;"),
+        ("two.rs", "fn two() -> crate::three::Three { todo!() }"),
+        ("three.rs", "use super::one::One;"),
+        ("above.rs", "use crate::one::One;"),
+        ("room/mod.rs", "mod part;\npub use part::Part;\npub struct Face;"),
+        ("room/part.rs", "use super::Face;"),
+    ];
+    let krate = Crate::of("made_up", &files);
+    let circles = krate.circles();
+    assert_eq!(circles, [vec!["one.rs", "three.rs", "two.rs"], vec!["room/mod.rs", "room/part.rs"]]);
 }

@@ -5,7 +5,13 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
+use super::debian::Line;
+use super::entry::{self, KIND, Kernel, Manifest};
+use super::key::{self, Keyed};
 use super::matrix::{Record, Source};
+use super::names::Origin;
+use super::source::{self, Given, Tree};
+use super::{compiler, config, debian_source, fragments, make, modules, names};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
@@ -13,10 +19,15 @@ use crate::base::ui::Bar;
 use crate::base::verdict::Verdict;
 use crate::fetch::download::{self, Wanted};
 use crate::fetch::setup;
-use crate::kernel::debian::Line;
-use crate::kernel::names::Origin;
-use crate::kernel::source::{self, Given, Tree};
-use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, Request, config, debian_source, make, modules};
+
+/// How a kernel is to be obtained, beyond its record.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// A local source tree or tarball instead of the record's own.
+    pub source: Option<PathBuf>,
+    /// The C compiler of the build instead of `gcc`.
+    pub cc: Option<String>,
+}
 
 /// The compiler and linker of a build.
 #[derive(Clone, Debug)]
@@ -31,8 +42,8 @@ pub struct Toolchain {
 
 /// Gets a kernel that is built here, from the cache if the same was built before.
 pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel> {
-    let inputs = kernel::record_digest(h, record)?;
-    let bound = kernel::bound(h, &record.name)?;
+    let inputs = key::record_digest(h, record)?;
+    let bound = names::bound(h, &record.name)?;
     if let Some((dir, manifest)) = &bound
         && request.source.is_none()
         && request.cc.is_none()
@@ -44,7 +55,7 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
     let last = bound.map(|(_, manifest)| manifest);
     let given = given(h, record, request, last.as_ref())?;
     let (key, dir) = entry(h, record, &given, request.cc.as_deref(), last.as_ref())?;
-    kernel::bind(h, &record.name, &key, dir, Some(&Origin::of(&given)))
+    names::bind(h, &record.name, &key, dir, Some(&Origin::of(&given)))
 }
 
 /// Builds a local tree or tarball with a record's configuration. The record's name goes on
@@ -53,7 +64,7 @@ pub fn apart(h: &Harness, record: &Record, path: &Path) -> Result<Kernel> {
     make::takes(h.cache.path())?;
     let given = source::local(h, record, path)?;
     let (_, dir) = entry(h, record, &given, None, None)?;
-    let manifest = Manifest { provenance: given.provenance.clone(), ..kernel::read_manifest(&dir)? };
+    let manifest = Manifest { provenance: given.provenance.clone(), ..entry::read_manifest(&dir)? };
     let file = given.path.file_name().unwrap_or_default().to_string_lossy();
     let name = file.split(".tar").next().unwrap_or_default().trim_start_matches('.');
     Ok(Kernel::new(&format!("{name}@{}", &given.digest[..7]), dir, manifest))
@@ -67,7 +78,7 @@ fn entry(
     cc: Option<&str>,
     last: Option<&Manifest>,
 ) -> Result<(String, PathBuf)> {
-    let inputs = kernel::record_digest(h, record)?;
+    let inputs = key::record_digest(h, record)?;
     let tools = toolchain(h, record, cc)?;
     let mut key = Keyed::new();
     key.add("record", &inputs);
@@ -90,7 +101,7 @@ fn entry(
         let manifest = objects.keep(&job, &inputs, dir)?;
         given.check_unchanged()?;
         fs::copy(&log, dir.join("build.log")).map_err(|e| cache::denied("cannot copy", &log, &e))?;
-        kernel::write_manifest(dir, &manifest)?;
+        entry::write_manifest(dir, &manifest)?;
         cache::remove(&log)?;
         cache::remove(&scratch)
     })?;
@@ -169,7 +180,7 @@ pub fn toolchain(h: &Harness, record: &Record, cc: Option<&str>) -> Result<Toolc
 }
 
 fn check_gcc(record: &Record, tools: &Toolchain, max: u32) -> Result<()> {
-    let name = kernel::compiler(&tools.compiler);
+    let name = compiler::short_name(&tools.compiler);
     match gcc_major(&name) {
         Some(major) if major > max => Err(Error::new(format!("{name} cannot build Linux {}", record.line))
             .because(format!("gcc up to {max} can: newer ones take another C for granted"))
@@ -224,7 +235,7 @@ pub fn compile(
 ) -> Result<ObjectTree> {
     let what = format!("building Linux {}", objects.tree.version);
     let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
-    h.ui.say(format!("{what} with {}, -j{jobs}", kernel::compiler(&job.tools.compiler)));
+    h.ui.say(format!("{what} with {}, -j{jobs}", compiler::short_name(&job.tools.compiler)));
     let estimated = expected.as_ref().is_some_and(|expected| expected.estimated);
     let what = if estimated { format!("{what} (total estimated)") } else { what };
     let bar = h.ui.bar(&what, expected.map(|expected| expected.files));
@@ -253,7 +264,7 @@ impl ObjectTree {
         make::takes(&tree.path)?;
         let objects = ObjectTree { tree, path, cc: tools.cc.clone(), log: log.to_owned(), steps: 0 };
         objects.make(&["tinyconfig"], None)?;
-        let wanted = kernel::wanted_symbols(h, record)?;
+        let wanted = fragments::wanted_symbols(h, record)?;
         let file = objects.path.join(".config");
         let text = config::apply(&objects.config()?, &wanted);
         fs::write(&file, text).map_err(|e| cache::denied("cannot write", &file, &e))?;
@@ -328,7 +339,7 @@ impl ObjectTree {
         Ok(Manifest {
             release: release.trim().to_owned(),
             version: self.tree.version.clone(),
-            compiler: kernel::compiler(&job.tools.compiler),
+            compiler: compiler::short_name(&job.tools.compiler),
             vmlinux_sha256: download::digest(&dir.join("vmlinux"))?,
             provenance: job.given.provenance.clone(),
             notes: job.given.notes.clone(),

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::key::{Keyed, hex};
 use crate::base::error::{Context, Error, Result};
-use crate::kernel::{Keyed, hex};
 
 /// How many files a thread takes at a time.
 const SHARE: usize = 64;

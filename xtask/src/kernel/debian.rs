@@ -3,13 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::entry::{self, KIND, Kernel, Manifest};
+use super::key::{self, Keyed};
 use super::matrix::Record;
+use super::{compiler, config, fragments, image, modules, names};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::fetch::apt::{self, Apt, Package};
-use crate::kernel::{self, KIND, Kernel, Keyed, Manifest, config, image, modules};
 
 /// A line of kernel packages.
 pub struct Line<'a> {
@@ -25,12 +27,12 @@ pub struct Line<'a> {
 
 /// Gets a ready-made kernel, from the cache if what the record asks for is there.
 pub fn obtain(h: &Harness, record: &Record, line: &Line<'_>) -> Result<Kernel> {
-    let inputs = kernel::record_digest(h, record)?;
+    let inputs = key::record_digest(h, record)?;
     if let Some(kernel) = current(h, record, &inputs)? {
         return Ok(kernel);
     }
     let fetched = fetch(h, record, line, &inputs);
-    fetched.or_else(|error| match kernel::at_hand(h, record) {
+    fetched.or_else(|error| match names::at_hand(h, record) {
         // Better an older kernel that says so than none at all.
         Ok(Some(mut kernel)) if error.verdict_given() == Some(Verdict::Unavailable) => {
             kernel.notes.push(format!("{} could not be renewed: {}", record.name, error.summary()));
@@ -41,7 +43,7 @@ pub fn obtain(h: &Harness, record: &Record, line: &Line<'_>) -> Result<Kernel> {
 }
 
 fn current(h: &Harness, record: &Record, inputs: &str) -> Result<Option<Kernel>> {
-    let bound = kernel::bound(h, &record.name)?;
+    let bound = names::bound(h, &record.name)?;
     let current = bound.filter(|(_, manifest)| manifest.record == inputs);
     Ok(current.map(|(dir, manifest)| Kernel::new(&record.name, dir, manifest)))
 }
@@ -84,9 +86,9 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
             source: None,
             build_steps: None,
         };
-        kernel::write_manifest(dir, &manifest)
+        entry::write_manifest(dir, &manifest)
     })?;
-    kernel::bind(h, &record.name, &key, dir, None)
+    names::bind(h, &record.name, &key, dir, None)
 }
 
 /// The package to take, apt on the suite that has it, and what there is to say of it.
@@ -171,15 +173,15 @@ fn arrange(h: &Harness, record: &Record, package: &Package, unpacked: &Path, dir
     let path = files.config;
     let config = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
     write(&dir.join("config"), config.as_bytes())?;
-    config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
+    config::prove(&fragments::wanted_symbols(h, record)?, &config)?;
     let compiler = config::string(&config, "CC_VERSION_TEXT").map_or_else(
         || Err(Error::new(format!("{} does not name its compiler", path.display()))),
-        |line| Ok(kernel::compiler(line)),
+        |line| Ok(compiler::short_name(line)),
     )?;
 
     let available = modules::index(&files.modules)?;
     modules::collect(record, &available, &dir.join("modules"))?;
-    Ok(Image { release: files.release, compiler, vmlinux_sha256: kernel::sha256(&vmlinux) })
+    Ok(Image { release: files.release, compiler, vmlinux_sha256: key::sha256(&vmlinux) })
 }
 
 /// Where the packages of a kernel have its files.

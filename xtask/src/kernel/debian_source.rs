@@ -3,15 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::debian::{self, Line};
+use super::key::Keyed;
 use super::matrix::Record;
+use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::fetch::apt;
 use crate::fetch::download;
-use crate::kernel::Keyed;
-use crate::kernel::debian::{self, Line};
-use crate::kernel::source::Given;
 
 /// The kind of cache entry that a package's tarball is.
 const KIND: &str = "sources";

@@ -3,7 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::build::Request;
+use super::build::{self, Job, ObjectTree};
+use super::entry::Kernel;
+use super::key::Keyed;
 use super::matrix::{Record, Source};
+use super::names::bound;
+use super::{compiler, make};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
@@ -11,8 +17,6 @@ use crate::base::verdict::Verdict;
 use crate::fetch::apt::{self, Apt, Package};
 use crate::fetch::download;
 use crate::fetch::setup;
-use crate::kernel::build::{self, Job, ObjectTree};
-use crate::kernel::{self, Kernel, Keyed, Request, bound, make};
 
 /// The kind of cache entry that a built module is.
 const KIND: &str = "modules";
@@ -75,7 +79,7 @@ fn by_headers(
 ) -> Result<()> {
     setup::need_packages(h, "building a module", &setup::BUILD_TOOLS)?;
     let tools = build::toolchain(h, record, None)?;
-    check_host(kernel, &kernel::compiler(&tools.compiler))?;
+    check_host(kernel, &compiler::short_name(&tools.compiler))?;
     let names = header_packages(&kernel.release)?;
     let (apt, packages) = headers_of(h, kernel, &record.source.suites(), &names)?;
     let unpacked = work.join("headers");

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::make;
 use crate::base::ui::printable;
-use crate::kernel::make;
 
 /// The most lines that are shown; the log has them all.
 const SHOWN: usize = 6;

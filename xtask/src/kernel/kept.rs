@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::build::{self, Expected, Job, ObjectTree, Toolchain};
+use super::entry::Kernel;
+use super::key;
 use super::matrix::Record;
+use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
 use crate::base::harness::Harness;
-use crate::kernel::build::{self, Expected, Job, ObjectTree, Toolchain};
-use crate::kernel::source::Given;
-use crate::kernel::{self, Kernel};
 
 /// What all objects are of. There is no such note while they are built, nor after a failure.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +84,7 @@ impl Kept {
         let dir = self.folder.join("kernel");
         cache::remove(&dir)?;
         fs::create_dir_all(&dir).map_err(|e| cache::denied("cannot create", &dir, &e))?;
-        let manifest = objects.keep(&job, &kernel::record_digest(h, record)?, &dir)?;
+        let manifest = objects.keep(&job, &key::record_digest(h, record)?, &dir)?;
         let note = serde_json::to_vec_pretty(&self.built(commit))
             .context(|| format!("cannot write {}", self.note().display()))?;
         fs::write(self.note(), note).map_err(|e| cache::denied("cannot write", &self.note(), &e))?;

@@ -2,11 +2,12 @@
 
 use serde::Serialize;
 
+use super::entry::Kernel;
 use super::matrix::Record;
+use super::names;
 use crate::base::error::{Context, Result};
 use crate::base::harness::Harness;
 use crate::base::ui::{out, outln};
-use crate::kernel::{self, Kernel, names};
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
@@ -35,7 +36,7 @@ pub fn list(h: &Harness, json: bool) -> Result<()> {
     let matrix = h.matrix()?;
     let mut lines = Vec::new();
     for record in matrix.records() {
-        lines.push(Line::new(record, kernel::at_hand(h, record)?)?);
+        lines.push(Line::new(record, names::at_hand(h, record)?)?);
     }
     if json {
         let text =

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use super::failure;
 use crate::base::cache;
 use crate::base::child::{self, Own};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{Bar, printable};
 use crate::base::verdict::Verdict;
-use crate::kernel::failure;
 
 /// What make, or the shell that it runs for each file, reads as something else than itself.
 const NOT_IN_PATHS: &str = ":#$%\\'\"`;&|<>()[]*?";

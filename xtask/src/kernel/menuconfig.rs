@@ -3,14 +3,15 @@
 use std::io::IsTerminal;
 use std::process::Command;
 
+use super::build::Request;
+use super::build::{self, Job, ObjectTree};
 use super::matrix::Record;
+use super::{config, names};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::ui::out;
 use crate::fetch::setup;
-use crate::kernel::build::{self, Job, ObjectTree};
-use crate::kernel::{self, Request, config};
 
 /// Opens `make menuconfig` on a record's configuration and prints what was changed as a
 /// fragment. The fragments themselves stay as they are.
@@ -32,7 +33,7 @@ pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()>
     }
     let ncurses = [("/usr/include/ncurses.h", "libncurses-dev")];
     setup::need_packages(h, "the configuration menu", &ncurses)?;
-    let last = kernel::bound(h, &record.name)?.map(|(_, manifest)| manifest);
+    let last = names::bound(h, &record.name)?.map(|(_, manifest)| manifest);
     let given = build::given(h, record, request, last.as_ref())?;
     let tools = build::toolchain(h, record, request.cc.as_deref())?;
 

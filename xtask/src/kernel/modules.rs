@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::image;
 use super::matrix::Record;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
-use crate::kernel::image;
 
 /// The modules below a folder: name (with underscores, as `lsmod` has it) to file.
 ///

@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::{KIND, Kernel, Manifest, read_manifest};
+use super::key;
+use super::matrix::Record;
+use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
 use crate::base::harness::Harness;
-use crate::kernel::source::Given;
-use crate::kernel::{KIND, Kernel, Manifest, read_manifest};
 
 /// What a name was given to build from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,4 +97,23 @@ fn key_of(text: &str) -> &str {
 
 fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))
+}
+
+/// The kernel that a record's name stands for in the cache, if there is one. Uses no network
+/// and writes nothing.
+///
+/// # Errors
+/// The cache entry is damaged, or the config fragments cannot be read.
+pub fn at_hand(h: &Harness, record: &Record) -> Result<Option<Kernel>> {
+    let Some((dir, manifest)) = bound(h, &record.name)? else { return Ok(None) };
+    let current = manifest.record == key::record_digest(h, record)?;
+    let mut kernel = Kernel::new(&record.name, dir, manifest);
+    if !current {
+        kernel.notes.push(format!(
+            "{name} was made with other settings than kernel-configs/ has now; \
+             `cargo xtask kernel {name}` renews it",
+            name = record.name
+        ));
+    }
+    Ok(Some(kernel))
 }

@@ -5,12 +5,12 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::matrix::Record;
+use super::{contents, make};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::fetch::download;
-use crate::kernel::{contents, make};
 
 /// The most that is read of a Makefile for the version at its head, in bytes.
 const MAKEFILE_LIMIT: u64 = 64 << 10;

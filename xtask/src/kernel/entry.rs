@@ -1,0 +1,97 @@
+//! A kernel in the cache: the folder of its entry, and what the entry says of itself.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::cache;
+use crate::base::error::{Context, Result};
+
+/// The kind of cache entry that a kernel is.
+pub const KIND: &str = "kernels";
+const MANIFEST: &str = "kernel.json";
+
+/// A kernel in the cache, complete and ready to boot.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The record's name.
+    pub name: String,
+    /// What `uname -r` says, such as `5.4.286` or `6.1.0-50-cloud-amd64`.
+    pub release: String,
+    /// The version of the source or package, such as `5.4.286` or `6.1.176-1`.
+    pub version: String,
+    /// Compiler and its version, such as `gcc 12.2.0`.
+    pub compiler: String,
+    /// The cache entry's folder.
+    pub dir: PathBuf,
+    /// The ELF image, which boots through PVH.
+    pub vmlinux: PathBuf,
+    /// The compressed image with its own decompressor.
+    pub bzimage: PathBuf,
+    /// The configuration it was built with.
+    pub config: PathBuf,
+    /// Modules, uncompressed and flat: `<name>.ko`, the name as `lsmod` has it.
+    pub modules: PathBuf,
+    /// SHA-256 of `vmlinux`, in hexadecimal.
+    pub vmlinux_sha256: String,
+    /// Where it came from, in one sentence.
+    pub provenance: String,
+    /// What the user should know about it, a line each.
+    pub notes: Vec<String>,
+}
+
+/// What an entry says of itself; paths are the entry's own file names.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    pub release: String,
+    pub version: String,
+    pub compiler: String,
+    pub vmlinux_sha256: String,
+    pub provenance: String,
+    pub notes: Vec<String>,
+    /// [`record_digest`] of the record that it was made for.
+    pub record: String,
+    /// The tree or tarball that it was built from, if a user gave one: built from again when the
+    /// fragments change. It belongs to the name ([`names`]); entries of the first harness have it, too.
+    #[serde(default, skip_serializing)]
+    pub source: Option<PathBuf>,
+    /// How many files the build made.
+    pub build_steps: Option<u64>,
+}
+
+impl Kernel {
+    /// Of the cache entry in `dir`, under a name.
+    pub fn new(name: &str, dir: PathBuf, manifest: Manifest) -> Kernel {
+        Kernel {
+            name: name.to_owned(),
+            release: manifest.release,
+            version: manifest.version,
+            compiler: manifest.compiler,
+            vmlinux: dir.join("vmlinux"),
+            bzimage: dir.join("bzImage"),
+            config: dir.join("config"),
+            modules: dir.join("modules"),
+            vmlinux_sha256: manifest.vmlinux_sha256,
+            provenance: manifest.provenance,
+            notes: manifest.notes,
+            dir,
+        }
+    }
+}
+
+pub fn read_manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join(MANIFEST);
+    let damaged = || format!("cannot read the cached kernel {}", dir.display());
+    let text = fs::read(&path).context(damaged)?;
+    serde_json::from_slice(&text)
+        .context(damaged)
+        .map_err(|error| error.help("remove it with `cargo xtask kernel --clean`"))
+}
+
+/// Writes an entry's manifest, once everything else is in it.
+pub fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let path = dir.join(MANIFEST);
+    let text = serde_json::to_vec_pretty(manifest).context(|| format!("cannot write {}", path.display()))?;
+    fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))
+}

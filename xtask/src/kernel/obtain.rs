@@ -1,0 +1,61 @@
+//! Kernels by the records of the matrix: obtained, looked up in the cache, and their sources.
+
+use std::path::{Path, PathBuf};
+
+use super::build::{self, Request};
+use super::entry::Kernel;
+use super::matrix::{Record, Source};
+use super::{debian, source};
+use crate::base::error::{Error, Result};
+use crate::base::harness::Harness;
+
+/// Gets the kernel of a record, from the cache if it is there.
+///
+/// # Errors
+/// The kernel cannot be had (verdict `unavailable`), has another digest than the pinned one,
+/// does not build, or lacks a symbol or module that the record asks for.
+pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel> {
+    match &record.source {
+        Source::Debian { package, with, version, .. } => {
+            if request.source.is_some() || request.cc.is_some() {
+                return Err(Error::new(format!("cannot build {}", record.name))
+                    .because("it is a ready-made package of Debian")
+                    .help("--source and --cc go with kernels that are built here, such as 5.4"));
+            }
+            let suites = record.source.suites();
+            debian::obtain(h, record, &debian::Line { suites, pattern: package, with, version })
+        }
+        Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(h, record, request),
+    }
+}
+
+/// Builds a local tree or tarball as the kernel of the matrix that fits its version. Names of the
+/// matrix go on standing for what they stood for; this kernel is named after its source.
+///
+/// Returns the record that it was built as, too.
+///
+/// # Errors
+/// It is no kernel tree, or of no line that is built here, or does not build.
+pub fn of_source(h: &Harness, path: &Path) -> Result<(Record, Kernel)> {
+    let version = source::version_of(h, path)?;
+    let record = h.matrix()?.for_source(&version)?.clone();
+    let kernel = build::apart(h, &record, path)?;
+    Ok((record, kernel))
+}
+
+/// Fetches a record's own source, so that [`unpack`] finds it.
+///
+/// # Errors
+/// It cannot be had (verdict `unavailable`), or the record has none.
+pub fn fetch_source(h: &Harness, record: &Record) -> Result<()> {
+    build::given(h, record, &Request::default(), None).map(drop)
+}
+
+/// Unpacks a record's own source into a folder, and returns the tree's top.
+///
+/// # Errors
+/// The source cannot be had (verdict `unavailable`), or is no kernel tree of the record's line.
+pub fn unpack(h: &Harness, record: &Record, into: &Path) -> Result<PathBuf> {
+    let given = build::given(h, record, &Request::default(), None)?;
+    Ok(source::tree(h, record, &given, into)?.path)
+}
