@@ -22,11 +22,13 @@ use crate::fetch::download;
 use crate::fetch::setup::{self, Qemu};
 use crate::kernel::matrix::Record;
 use crate::kernel::{self, Kernel, Keyed};
-use crate::run::bundle;
 use crate::run::results::{self, Fingerprint, sha256};
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
 use crate::vm::memory::{self, Load, MIB};
 use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken};
+
+/// The file that keeps QEMU's command line, beside the channels.
+pub const COMMAND: &str = "qemu-command";
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -506,7 +508,7 @@ impl Guest {
             let word = word.to_string_lossy().into_owned();
             words.push(shlex::try_quote(&word).map(|word| word.into_owned()).unwrap_or(word));
         }
-        let path = machine.dir.join(bundle::COMMAND);
+        let path = machine.dir.join(COMMAND);
         fs::write(&path, words.join(" ") + "\n").map_err(|e| cache::denied("cannot write", &path, &e))
     }
 

@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::make;
 use crate::base::ui::printable;
 
 /// The most lines that are shown; the log has them all.
@@ -112,7 +111,7 @@ fn kind(line: &str) -> Line {
         };
     }
     let line = line.trim_end();
-    if line.trim_matches(['*', ' ', '\t', '^', '~']).is_empty() || make::is_step(line.as_bytes()) {
+    if line.trim_matches(['*', ' ', '\t', '^', '~']).is_empty() || is_step(line.as_bytes()) {
         return Line::Chatter;
     }
     if BESIDE.is_match(line) {
@@ -177,6 +176,14 @@ pub fn help(causes: &[String]) -> Option<String> {
     let program = program.rsplit([' ', ':']).next().filter(|word| !word.is_empty() && !word.contains('/'))?;
     let is_program = program.chars().all(|c| c.is_ascii_alphanumeric() || "-_+".contains(c));
     is_program.then(|| format!("install {program}"))
+}
+
+/// Whether a line of kbuild's says that a file is made: `  CC      kernel/fork.o`, also with
+/// `[M]` between.
+pub fn is_step(line: &[u8]) -> bool {
+    let Some(rest) = line.strip_prefix(b"  ") else { return false };
+    let length = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte)).count();
+    length >= 2 && rest.get(length) == Some(&b' ')
 }
 
 #[cfg(test)]

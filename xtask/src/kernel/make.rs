@@ -71,7 +71,7 @@ pub fn run(what: &str, arguments: &[String], targets: &[&str], log: &Path, bar: 
     let mut steps = 0;
     for line in BufReader::new(&reader).split(b'\n') {
         let mut line = line.context(failed)?;
-        steps += u64::from(is_step(&line));
+        steps += u64::from(failure::is_step(&line));
         line.push(b'\n');
         file.write_all(&line).map_err(|e| cache::denied("cannot write", log, &e))?;
         if let Some(bar) = bar {
@@ -101,14 +101,6 @@ fn failure(what: &str, targets: &[&str], log: &Path, before: u64, status: &str) 
     error.help(format!("the full log is {}", log.display())).verdict(Verdict::BuildFailed)
 }
 
-/// Whether a line of kbuild's says that a file is made: `  CC      kernel/fork.o`, also with
-/// `[M]` between.
-pub fn is_step(line: &[u8]) -> bool {
-    let Some(rest) = line.strip_prefix(b"  ") else { return false };
-    let length = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte)).count();
-    length >= 2 && rest.get(length) == Some(&b' ')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +109,7 @@ mod tests {
     fn steps_are_kbuilds_lines() {
         let log = "make[1]: Entering directory\n  CC      kernel/fork.o\n  CC [M]  fs/ext4/acl.o\n  \
                    HOSTLD  scripts/kconfig/conf\n  a sentence\n  X y\nscripts/x.c: note\n";
-        assert_eq!(log.lines().filter(|line| is_step(line.as_bytes())).count(), 3);
+        assert_eq!(log.lines().filter(|line| failure::is_step(line.as_bytes())).count(), 3);
     }
 
     #[test]

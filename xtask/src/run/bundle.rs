@@ -16,7 +16,7 @@ use crate::base::error::{Context, Result};
 use crate::base::harness::Harness;
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
-use crate::guest::prepared::Guest;
+use crate::guest::prepared::{COMMAND, Guest};
 use crate::vm::console;
 
 /// The page for people.
@@ -25,8 +25,6 @@ pub const PAGE: &str = "failure.txt";
 pub const SENT: &str = "sent.txt";
 /// What was passed as standard input.
 pub const STDIN: &str = "stdin";
-/// QEMU's command line.
-pub const COMMAND: &str = "qemu-command";
 
 /// Lines of console, and of QEMU's own words, that are shown.
 const SHOWN_LINES: usize = 8;

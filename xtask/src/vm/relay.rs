@@ -1,12 +1,9 @@
-//! A guest with somebody at it: its console on this terminal, or its input from what this process
-//! reads. QEMU itself has neither; it talks to sockets, and what stands here passes on.
+//! A guest with its console on this terminal. QEMU has not the terminal itself: it talks to a socket, and
+//! this process passes on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,19 +11,20 @@ use std::time::{Duration, Instant};
 
 use initramfs::protocol::Frame;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::stdio::{stdin, stdout};
 use signal_hook::consts::SIGCONT;
 
-use super::watch::{self, CONSOLE_LIMIT, Watch};
+use super::console;
+use super::input::{listen, with_short_names};
+use super::machine::Machine;
+use super::watch::{self, CONSOLE_LIMIT, Ended, Taken, Watch};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::terminal::Raw;
 use crate::base::verdict::Verdict;
 use crate::fetch::setup::Qemu;
-use crate::vm::{Ended, Machine, Taken, console};
 
 /// How often QEMU's end is looked for.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
@@ -41,43 +39,6 @@ pub enum Left {
     Ended(Box<Ended>),
     /// By `Ctrl-A X`.
     Escaped,
-}
-
-/// A machine whose sockets have short names: a socket's address holds 108 bytes, which a folder's path
-/// may exceed. The descriptor has to live as long as QEMU connects.
-pub(super) fn with_short_names(machine: &Machine) -> Result<(Machine, OwnedFd)> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(&machine.dir, flags, Mode::empty())
-        .context(|| format!("cannot open {}", machine.dir.display()))?;
-    let short = format!("/proc/{}/fd/{}", std::process::id(), folder.as_raw_fd());
-    Ok((Machine { sockets: short.into(), ..machine.clone() }, folder))
-}
-
-fn listen(path: &Path) -> Result<UnixListener> {
-    UnixListener::bind(path).context(|| format!("cannot listen on {}", path.display()))
-}
-
-/// Passes standard input on to a guest's port for it, as fast as the guest reads it. Nothing waits for
-/// it: a guest ends when it wants to.
-pub(super) fn feed(machine: &Machine) -> Result<()> {
-    let listener = listen(&machine.input_socket())?;
-    thread::spawn(move || -> io::Result<()> {
-        let (mut guest, _) = listener.accept()?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match rustix::io::read(stdin(), &mut buffer[..]) {
-                Ok(0) | Err(Errno::IO) => break,
-                Ok(count) => guest.write_all(&buffer[..count])?,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // QEMU passes the end on behind all that it has not read yet. It would drop that if the socket
-        // were closed both ways, so it is left to QEMU to do so.
-        guest.shutdown(Shutdown::Write)?;
-        io::copy(&mut guest, &mut io::sink()).map(drop)
-    });
-    Ok(())
 }
 
 /// Boots a machine whose console is this terminal, and waits until it has ended; `take` has its frames

@@ -11,6 +11,9 @@ use initramfs::protocol::{Frame, Receiver, VERSION};
 use rustix::process::Signal;
 
 use super::console::{self, Sign};
+use super::input;
+use super::machine::{Deadlines, Machine};
+use super::noise::Noise;
 use crate::base::cache;
 use crate::base::child::{self, Own};
 use crate::base::clock::Running;
@@ -18,7 +21,6 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::ui::Ui;
 use crate::base::verdict::Verdict;
 use crate::fetch::setup::Qemu;
-use crate::vm::{Deadlines, Machine, Noise, relay};
 
 /// How often the channels are looked at.
 const TICK: Duration = Duration::from_millis(10);
@@ -189,10 +191,10 @@ pub fn boot(
         Some(Noise::Socket) => Some(carry_over(machine)?),
         _ => None,
     };
-    let short = machine.input.then(|| relay::with_short_names(machine)).transpose()?;
+    let short = machine.input.then(|| input::with_short_names(machine)).transpose()?;
     let machine = short.as_ref().map_or(machine, |(short, _)| short);
     if machine.input {
-        relay::feed(machine)?;
+        input::feed(machine)?;
     }
     let child = command(machine, qemu)
         .stdin_null()

@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use initramfs::{Job, Step};
 
-use super::median;
+use super::measure::median;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::ui::outln;

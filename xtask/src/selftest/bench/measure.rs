@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::{Child, Command};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::error::{Context, Error, Result};
@@ -50,6 +51,17 @@ fn wait(child: &Child) -> io::Result<(i32, u64)> {
     }
 }
 
+/// The value in the middle.
+pub fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// How many cores the measurements have.
+pub fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |count| count.get())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +72,11 @@ mod tests {
         assert!(usage.memory > 0);
         let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err().to_string();
         assert!(error.contains("exit 3"), "{error}");
+    }
+
+    #[test]
+    fn the_median_is_the_middle_one() {
+        assert_eq!(median(vec![3, 1, 2]), 2);
+        assert_eq!(median(vec![5, 1, 4, 9, 2]), 4);
     }
 }

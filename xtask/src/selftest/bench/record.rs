@@ -2,12 +2,13 @@
 
 use std::fs;
 
+use super::measure::{cores, median};
+use super::programs::in_guest;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::ui::outln;
 use crate::fetch::trace_cmd;
 use crate::run::{results, single};
-use crate::selftest::bench::{cores, in_guest, median};
 
 /// Recordings by each side; the median counts.
 const RUNS: usize = 9;

@@ -9,13 +9,13 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use sha2::{Digest, Sha256};
 
 use super::long::repeat;
-use super::measure::{self, Usage};
+use super::measure::{self, Usage, cores, median};
+use super::programs::{in_guest, release_build};
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::ui::outln;
 use crate::fetch::trace_cmd::{self, TraceCmd};
 use crate::run::{results, single};
-use crate::selftest::bench::{cores, in_guest, median, release_build};
 
 /// Runs of each side; the median counts.
 const RUNS: usize = 9;

@@ -5,12 +5,12 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use super::fault::{Expected, Fault, On, by_scene};
 use super::scene::{Act, Killed, Mount, Scene};
 use super::stage::{Stage, demand};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::run::results::sha256;
-use crate::selftest::faults::{Expected, Fault, On, by_scene};
 
 /// QEMU with an option that it does not know.
 const WITH_AN_UNKNOWN_OPTION: &str = r#"

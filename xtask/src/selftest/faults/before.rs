@@ -5,6 +5,7 @@ use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::fault::{Expected, Fault, On, by_scene};
 use super::scene::{Act, Killed, Mount, Scene};
 use super::server::{Reply, Seen, Server};
 use super::stage::{Stage, demand};
@@ -12,7 +13,6 @@ use super::stand_in::{self, Flaw};
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
 use crate::run::results::sha256;
-use crate::selftest::faults::{Expected, Fault, On, by_scene};
 
 /// apt behind a proxy that nobody listens at.
 const APT_WITHOUT_NETWORK: &str = r#"

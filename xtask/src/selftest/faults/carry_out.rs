@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
+use super::fault::{Expected, Fault, GRACE};
 use super::leftovers;
 use super::scene::{Act, Mount, Scene, When};
 use super::stage::Stage;
@@ -16,8 +17,8 @@ use crate::base::child::{self, Own};
 use crate::base::clock;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::guest::prepared::COMMAND;
 use crate::run::bundle;
-use crate::selftest::faults::{Expected, Fault, GRACE};
 
 /// How often a running command is looked at.
 const TICK: Duration = Duration::from_millis(20);
@@ -145,7 +146,7 @@ fn bundle_lacks(stage: &Stage<'_>, fault: &Fault, case: &str, said: &str) -> Vec
     let again = format!("cargo xtask {}", if case == "run" { "run" } else { "test-vm" });
     let (verdict, release, digest) = (fault.expected.word(), &kernel.release, &kernel.vmlinux_sha256);
     demand(bundle::PAGE, &[verdict, release, digest, &again, &kernel.name]);
-    demand(bundle::COMMAND, &["-kernel", "console.log", "results.bin"]);
+    demand(COMMAND, &["-kernel", "console.log", "results.bin"]);
     for name in ["console.log", "results.bin", "qemu.log", bundle::SENT, "initrd"] {
         demand(name, &[]);
     }

@@ -2,29 +2,11 @@
 
 use std::fs;
 
+use super::fault::{Cause, Expected, Fault, InGuest, On};
 use super::scene::Scene;
 use super::stage::Stage;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
-use crate::selftest::faults::{Cause, Expected, Fault, On};
-
-/// A fault that a command in the guest causes.
-pub struct InGuest {
-    /// The command, or the kind of fault that the module causes.
-    pub run: &'static str,
-    /// Words for the kernel command line.
-    pub append: &'static [&'static str],
-    /// Whether the module is needed.
-    pub module: bool,
-    /// The first kernel on which it can be caused; any when `None`.
-    pub since: Option<(u32, u32)>,
-    /// Seconds that the case may take on real hardware.
-    pub limit: u64,
-    /// What stands in QEMU's place, a shell script; QEMU itself when `None`.
-    pub qemu: Option<&'static str>,
-    /// What the command has to say.
-    pub says: &'static [&'static str],
-}
 
 const USUAL: InGuest =
     InGuest { run: "", append: &[], module: false, since: None, limit: 30, qemu: None, says: &[] };

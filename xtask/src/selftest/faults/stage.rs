@@ -5,14 +5,17 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::Target;
 use crate::base::cache::Cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::harness::Harness;
 use crate::base::scratch::Scratch;
 use crate::guest::prepared::Tools;
-use crate::kernel;
+use crate::kernel::matrix::Record;
+use crate::kernel::{self, Kernel};
 use crate::run::results;
+
+/// A kernel that faults are caused on, with its record.
+pub type Target = (Record, Kernel);
 
 /// A folder with everything a command of the harness reads and writes.
 pub struct Stage<'a> {

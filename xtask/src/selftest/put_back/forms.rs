@@ -1,6 +1,6 @@
 //! The commands in their forms: what each is given, and what it may leave changed; pure.
 
-use super::cells::End;
+use super::ends::End;
 
 /// Where what was traced goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ pub use super::put_back::cells::Side;
 mod boots;
 mod cells;
 mod control_files;
+mod ends;
 mod forms;
 mod judge;
 mod table;

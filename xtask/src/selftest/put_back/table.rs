@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::boots::Outcome;
-use super::cells::{Cell, End, Side, Start};
+use super::cells::{Cell, Side, Start};
 use super::control_files::Difference;
+use super::ends::End;
 use super::judge::{complaints, unwanted};
 
 /// What the marks mean.

@@ -1,0 +1,112 @@
+//! Faults as records: what happens, what is due, and how each is caused.
+
+use super::scene::Scene;
+use super::stage::Stage;
+use crate::base::error::Result;
+use crate::base::verdict::Verdict;
+
+/// How much longer than its deadline a fault may take, in seconds.
+pub const GRACE: f64 = 2.0;
+
+/// What a command has to end with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// A verdict, with its exit code.
+    Verdict(Verdict),
+    /// A plain error: exit code 1.
+    Error,
+    /// The end by a signal, as a shell gives it: 128 and its number.
+    Signal(&'static str, i32),
+}
+
+impl Expected {
+    /// The word in the table.
+    pub fn word(self) -> &'static str {
+        match self {
+            Expected::Verdict(verdict) => verdict.name(),
+            Expected::Error => "error",
+            Expected::Signal(name, _) => name,
+        }
+    }
+
+    /// The exit code, as a shell gives it.
+    pub fn code(self) -> i32 {
+        match self {
+            Expected::Verdict(verdict) => i32::from(verdict.exit_code()),
+            Expected::Error => 1,
+            Expected::Signal(_, number) => 128 + number,
+        }
+    }
+}
+
+/// A fault, and what the harness has to make of it.
+pub struct Fault {
+    /// Its name.
+    pub name: &'static str,
+    /// What happens, in one sentence.
+    pub about: &'static str,
+    /// What the command has to end with.
+    pub expected: Expected,
+    /// Seconds within which it has to have ended.
+    pub deadline: u64,
+    /// Whether it is one of those that `cargo xtask test` causes.
+    pub quick: bool,
+    /// Which kernels it is caused on.
+    pub on: On,
+    /// How it is caused.
+    pub cause: Cause,
+}
+
+/// Which kernels a fault is caused on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Each of them: it happens in the guest.
+    EveryKernel,
+    /// One of them: it happens around the guest.
+    OneKernel,
+    /// None: it happens before there is a guest.
+    NoKernel,
+}
+
+/// How a fault is caused.
+pub enum Cause {
+    /// By a command in the guest.
+    InGuest(InGuest),
+    /// By a scene made for it.
+    Scene(MakeScene),
+}
+
+/// Makes a scene of a stage that was set up for it.
+pub type MakeScene = fn(&Stage<'_>) -> Result<Scene>;
+
+/// A maker of faults that are caused by a scene: of a name, a sentence, what is due, a deadline,
+/// whether it is quick, and the scene.
+pub fn by_scene(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeScene) -> Fault {
+    move |name, about, expected, deadline, quick, make| Fault {
+        name,
+        about,
+        expected,
+        deadline,
+        quick,
+        on,
+        cause: Cause::Scene(make),
+    }
+}
+
+/// A fault that a command in the guest causes.
+pub struct InGuest {
+    /// The command, or the kind of fault that the module causes.
+    pub run: &'static str,
+    /// Words for the kernel command line.
+    pub append: &'static [&'static str],
+    /// Whether the module is needed.
+    pub module: bool,
+    /// The first kernel on which it can be caused; any when `None`.
+    pub since: Option<(u32, u32)>,
+    /// Seconds that the case may take on real hardware.
+    pub limit: u64,
+    /// What stands in QEMU's place, a shell script; QEMU itself when `None`.
+    pub qemu: Option<&'static str>,
+    /// What the command has to say.
+    pub says: &'static [&'static str],
+}

@@ -1,0 +1,215 @@
+//! Faults caused one after another, and the table of what became of them.
+
+use std::time::Instant;
+
+use super::fault::{Cause, Fault, On};
+use super::stage::{Stage, Target};
+use super::{around, before, carry_out, guest};
+use crate::base::error::{Error, Result};
+use crate::base::harness::Harness;
+use crate::base::ui::{outln, printable};
+use crate::base::verdict::Verdict;
+use crate::fetch::setup;
+use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::kernel;
+
+/// What to cause.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// Faults by name; all when empty.
+    pub names: Vec<String>,
+    /// Kernels by name; the references at hand when empty.
+    pub kernels: Vec<String>,
+    /// All usual kernels at hand, and not only the references.
+    pub all_kernels: bool,
+    /// Only those that take little time, on one kernel.
+    pub quick: bool,
+}
+
+/// All faults, in the order in which they are caused.
+pub fn all() -> Vec<Fault> {
+    [guest::faults(), around::faults(), before::faults()].into_iter().flatten().collect()
+}
+
+/// Prints what is known and what each fault has to end with.
+pub fn list() {
+    for fault in all() {
+        let quick = if fault.quick { "quick" } else { "" };
+        let (word, code) = (fault.expected.word(), fault.expected.code());
+        outln!("{:22} {word:18} {code:3} {:4} s  {quick:5}  {}", fault.name, fault.deadline, fault.about);
+    }
+}
+
+/// How many faults were met how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Those that ended as they have to.
+    pub passed: usize,
+    /// Those that did not.
+    pub failed: usize,
+    /// Those that could not be caused here.
+    pub skipped: usize,
+}
+
+impl Tally {
+    /// The exit code: 0 when all agree, 1 when one does not, that of `unavailable` when nothing
+    /// was caused, or something that was asked for by name was not.
+    pub fn exit_code(self, by_name: bool) -> u8 {
+        match self {
+            Tally { failed: 1.., .. } => 1,
+            Tally { passed: 0, .. } => Verdict::Unavailable.exit_code(),
+            Tally { skipped: 1.., .. } if by_name => Verdict::Unavailable.exit_code(),
+            _ => 0,
+        }
+    }
+}
+
+/// Causes the faults of a plan, one after another, and prints the table.
+///
+/// # Errors
+/// A name is unknown, or QEMU or the guest's programs cannot be had.
+pub fn run(h: &Harness, plan: &Plan) -> Result<Tally> {
+    let faults = chosen(&plan.names, plan.quick)?;
+    let kernels = kernels(h, plan)?;
+    let tools = Tools::get(h)?;
+    ready(h, &tools, &kernels)?;
+    let kernels = if plan.quick { &kernels[..kernels.len().min(1)] } else { &kernels[..] };
+    outln!(
+        "{:22} {:12} {:18} {:18} {:>4} {:>8} {:>8}",
+        "fault",
+        "kernel",
+        "expected",
+        "given",
+        "exit",
+        "seconds",
+        "deadline"
+    );
+    let mut tally = Tally::default();
+    for fault in &faults {
+        for kernel in targets(fault.on, kernels) {
+            cause(h, &tools, fault, kernel, &mut tally);
+        }
+    }
+    outln!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    Ok(tally)
+}
+
+fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
+    let mut faults = all();
+    for name in names {
+        if !faults.iter().any(|fault| fault.name == *name) {
+            let known: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+            return Err(Error::unknown("fault", name, &known));
+        }
+    }
+    faults.retain(|fault| names.is_empty() || names.iter().any(|name| name == fault.name));
+    faults.retain(|fault| !quick || fault.quick);
+    Ok(faults)
+}
+
+/// The kernels to cause faults on: those named, else those at hand, ready-made ones first.
+fn kernels(h: &Harness, plan: &Plan) -> Result<Vec<Target>> {
+    let matrix = h.matrix()?;
+    let mut kernels = Vec::new();
+    let named = !plan.kernels.is_empty();
+    for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
+        match kernel::at_hand(h, record)? {
+            Some(kernel) => kernels.push((record.clone(), kernel)),
+            None if named => kernels.push((record.clone(), kernel::obtain(h, record, &Default::default())?)),
+            None => h.ui.say(format!("{}: unavailable: not at hand, no fault is caused on it", record.name)),
+        }
+    }
+    kernels.sort_by_key(|(record, _)| !record.is_ready_made());
+    Ok(kernels)
+}
+
+/// Has at hand what faults take for granted, so that none of them waits for it.
+fn ready(h: &Harness, tools: &Tools, kernels: &[Target]) -> Result<()> {
+    setup::busybox(h)?;
+    if let Some((record, kernel)) = kernels.first() {
+        Guest::prepare(h, tools, record, kernel.clone(), Wish::default())?;
+    }
+    Ok(())
+}
+
+/// The kernels that a fault is caused on, `None` for none.
+fn targets(on: On, kernels: &[Target]) -> Vec<Option<&Target>> {
+    match on {
+        On::EveryKernel => kernels.iter().map(Some).collect(),
+        On::OneKernel => kernels.first().map(Some).into_iter().collect(),
+        On::NoKernel => vec![None],
+    }
+}
+
+/// Causes one fault and prints its line.
+fn cause(h: &Harness, tools: &Tools, fault: &Fault, target: Option<&Target>, tally: &mut Tally) {
+    let name = target.map_or("-", |(record, _)| record.name.as_str());
+    let before = Instant::now();
+    let met = Stage::new(h, tools, target).and_then(|stage| {
+        let scene = match &fault.cause {
+            Cause::InGuest(in_guest) => in_guest.scene(&stage, fault)?,
+            Cause::Scene(make) => make(&stage)?,
+        };
+        carry_out::carry_out(stage, scene, fault)
+    });
+    let (given, code, seconds, complaints) = match met {
+        Ok(met) => (met.given, met.code.to_string(), met.seconds, met.complaints),
+        Err(error) if error.verdict_given() == Some(Verdict::Unavailable) => {
+            tally.skipped += 1;
+            outln!("{:22} {name:12} {:18} skipped: {error}", fault.name, fault.expected.word());
+            return;
+        }
+        Err(error) => {
+            ("not caused".to_owned(), "-".to_owned(), before.elapsed().as_secs_f64(), vec![error.to_string()])
+        }
+    };
+    outln!(
+        "{:22} {name:12} {:18} {given:18} {code:>4} {seconds:>8.1} {:>8}",
+        fault.name,
+        fault.expected.word(),
+        fault.deadline
+    );
+    for complaint in &complaints {
+        outln!("  {}", printable(complaint));
+    }
+    match complaints.is_empty() {
+        true => tally.passed += 1,
+        false => tally.failed += 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_have_names_of_their_own_and_a_sentence_each() {
+        let faults = all();
+        let mut names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), faults.len());
+        assert!(faults.len() >= 38, "{}", faults.len());
+        for fault in &faults {
+            assert!(fault.about.ends_with('.') && fault.deadline > 0, "{}", fault.name);
+        }
+        let quick = faults.iter().filter(|fault| fault.quick).count();
+        assert!((10..=16).contains(&quick), "{quick}");
+    }
+
+    #[test]
+    fn a_skipped_fault_is_no_pass() {
+        let tally = |passed, failed, skipped| Tally { passed, failed, skipped };
+        assert_eq!(tally(3, 0, 0).exit_code(true), 0);
+        assert_eq!(tally(3, 0, 1).exit_code(false), 0);
+        assert_eq!(tally(3, 0, 1).exit_code(true), Verdict::Unavailable.exit_code());
+        assert_eq!(tally(0, 0, 1).exit_code(false), Verdict::Unavailable.exit_code());
+        assert_eq!(tally(3, 1, 1).exit_code(false), 1);
+    }
+
+    #[test]
+    fn an_unknown_fault_names_the_nearest() {
+        let error = chosen(&["panik".into()], false).err().unwrap().to_string();
+        assert!(error.contains("did you mean panic?"), "{error}");
+    }
+}
