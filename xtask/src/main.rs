@@ -10,7 +10,6 @@ use cli::{
     MergeArgs, PutBackArgs, ReferencesArgs, RunArgs, TestVmArgs,
 };
 use xtask::base::error::{Error, Result};
-use xtask::base::harness::Harness;
 use xtask::base::ui::printable;
 use xtask::base::verdict::Verdict;
 use xtask::base::{scratch, terminal, ui};
@@ -20,8 +19,9 @@ use xtask::explain::bisect::step::Orders;
 use xtask::explain::{bisect, cost, diff};
 use xtask::fetch::setup;
 use xtask::guest::prepared::Wish;
-use xtask::kernel::matrix::Record;
+use xtask::harness::Harness;
 use xtask::kernel::{self, Request};
+use xtask::matrix::Record;
 use xtask::run::test_vm::Plan;
 use xtask::run::{single, test_vm};
 use xtask::selftest::{bench, faults, put_back};

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use xtask::base::cache::Cache;
-use xtask::base::harness::Harness;
 use xtask::commands::test::BISECTED;
+use xtask::harness::Harness;
 use xtask::kernel;
 
 const CASE: &str = "function-graph";

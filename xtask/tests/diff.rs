@@ -16,11 +16,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
-use xtask::base::harness::Harness;
 use xtask::base::verdict::Verdict;
 use xtask::explain::diff::compared::{Comparison, Name, compare};
 use xtask::explain::diff::page::page;
 use xtask::fetch::chromium;
+use xtask::harness::Harness;
 use xtask::run::results::{Fingerprint, Stored, StoredStep};
 
 /// What the picture in README shows.

@@ -19,8 +19,8 @@ use regex::Regex;
 use tempfile::TempDir;
 use xshell::Shell;
 use xtask::base::cache::Cache;
-use xtask::base::harness::Harness;
 use xtask::guest::initramfs;
+use xtask::harness::Harness;
 use xtask::kernel;
 
 fn main() -> ExitCode {

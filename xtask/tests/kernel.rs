@@ -11,10 +11,10 @@ use std::process::{Command, Stdio};
 use sha2::{Digest, Sha256};
 use xtask::base::cache::Cache;
 use xtask::base::error::Result;
-use xtask::base::harness::Harness;
 use xtask::base::verdict::Verdict;
-use xtask::kernel::matrix::Record;
+use xtask::harness::Harness;
 use xtask::kernel::{self, Kernel, Request};
+use xtask::matrix::Record;
 use xtask::selftest::faults::server::{Reply, Seen, Server};
 use xtask::selftest::faults::stand_in::{self, Flaw};
 

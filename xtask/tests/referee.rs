@@ -20,9 +20,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tempfile::TempDir;
 use xshell::Shell;
 use xtask::base::cache::Cache;
-use xtask::base::harness::Harness;
 use xtask::fetch::trace_cmd::{self, TraceCmd};
 use xtask::guest::initramfs;
+use xtask::harness::Harness;
 use xtask::kernel;
 
 /// Name and options of each recording by `snaptrace record`.

@@ -5,7 +5,6 @@ pub mod cargo;
 pub mod child;
 pub mod clock;
 pub mod error;
-pub mod harness;
 pub mod scratch;
 pub mod terminal;
 pub mod ui;

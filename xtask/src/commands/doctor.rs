@@ -3,10 +3,10 @@
 use xshell::Shell;
 
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
 use crate::fetch::setup::{self, Qemu};
 use crate::guest::initramfs::build;
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::kernel;
 use crate::vm::accel::{self, Kvm};
 

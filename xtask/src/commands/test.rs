@@ -8,12 +8,12 @@ use xshell::Shell;
 
 use crate::base::cargo::cargo;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::{ALL_KERNELS_VAR, Harness};
 use crate::base::verdict::Verdict;
 use crate::fetch::chromium;
 use crate::fetch::setup;
 use crate::fetch::trace_cmd;
 use crate::guest::prepared::Tools;
+use crate::harness::{ALL_KERNELS_VAR, Harness};
 use crate::kernel::{self, Request};
 use crate::run::summary::Tally;
 use crate::run::test_vm::{self, Plan};

@@ -7,11 +7,11 @@ use console::style;
 use initramfs::protocol::{Frame, Status};
 
 use crate::base::error::{Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
 use crate::guest::cases::{self, Case};
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::run::single::pick;
 use crate::run::{bundle, results, test_vm};
 use crate::vm::{Taken, console as guest_console};

@@ -19,11 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::{self, Call, instructions, median};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::{out, outln, printable};
 use crate::base::verdict::Verdict;
 use crate::guest::cases::{self, Case, CaseStep};
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::run::results::{self, Stored};
 use crate::run::test_vm;

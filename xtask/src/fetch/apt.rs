@@ -14,8 +14,8 @@ use rustix::process::Signal;
 use crate::base::cache::{self, Lock};
 use crate::base::child::{self, Own};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
+use crate::harness::Harness;
 
 /// Where Debian's archive keys lie on a Debian machine.
 const KEYRINGS: [&str; 2] =

@@ -7,8 +7,8 @@ use super::apt::{self, Apt};
 use super::setup;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
+use crate::harness::Harness;
 
 /// The package: Chromium without what draws windows.
 const PACKAGE: &str = "chromium-headless-shell";

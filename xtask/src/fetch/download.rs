@@ -14,8 +14,8 @@ use ureq::{Agent, Body};
 use crate::base::cache;
 use crate::base::clock::{Running, Stops};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
+use crate::harness::Harness;
 
 /// Base addresses that replace a record's mirrors, separated by white space.
 pub const MIRRORS_VAR: &str = "SNAPTRACE_MIRRORS";

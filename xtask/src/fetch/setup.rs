@@ -14,10 +14,10 @@ use super::apt::{self, Apt};
 use super::trace_cmd;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::{err, outln};
 use crate::base::verdict::Verdict;
-use crate::kernel::matrix::Record;
+use crate::harness::Harness;
+use crate::matrix::Record;
 
 /// The kind of cache entry that a privately unpacked tool is.
 const KIND: &str = "tools";

@@ -12,8 +12,8 @@ use std::process::Command;
 use super::apt::{self, Apt};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
+use crate::harness::Harness;
 
 /// The version whose text `snaptrace report --style trace-cmd-3.1` prints.
 pub const VERSION: &str = "3.1.6";

@@ -7,7 +7,7 @@ use initramfs::{Job, Step};
 use serde::Deserialize;
 
 use crate::base::error::{Context, Error, Result};
-use crate::kernel::matrix::Record;
+use crate::matrix::Record;
 use crate::suite::compare::renames;
 use crate::vm::Machine;
 

@@ -8,17 +8,17 @@ use xshell::{Shell, cmd};
 use super::debian::Line;
 use super::entry::{self, KIND, Kernel, Manifest};
 use super::key::{self, Keyed};
-use super::matrix::{Record, Source};
 use super::names::Origin;
 use super::source::{self, Given, Tree};
-use super::{compiler, config, debian_source, fragments, make, modules, names};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::Bar;
 use crate::base::verdict::Verdict;
 use crate::fetch::download::{self, Wanted};
 use crate::fetch::setup;
+use crate::harness::Harness;
+use crate::kernel::{compiler, config, debian_source, fragments, make, modules, names};
+use crate::matrix::{Record, Source};
 
 /// How a kernel is to be obtained, beyond its record.
 #[derive(Clone, Debug, Default)]
@@ -353,7 +353,7 @@ impl ObjectTree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::matrix::Matrix;
+    use crate::matrix::Matrix;
 
     #[test]
     fn a_compiler_too_new_is_named_with_what_to_do() {

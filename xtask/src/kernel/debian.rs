@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::entry::{self, KIND, Kernel, Manifest};
 use super::key::{self, Keyed};
-use super::matrix::Record;
-use super::{compiler, config, fragments, image, modules, names};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::fetch::apt::{self, Apt, Package};
+use crate::harness::Harness;
+use crate::kernel::{compiler, config, fragments, image, modules, names};
+use crate::matrix::Record;
 
 /// A line of kernel packages.
 pub struct Line<'a> {
@@ -219,7 +219,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::matrix::Matrix;
+    use crate::matrix::Matrix;
 
     #[test]
     fn the_recorded_version_is_taken_while_a_suite_has_it() {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use super::debian::{self, Line};
 use super::key::Keyed;
-use super::matrix::Record;
 use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::fetch::apt;
 use crate::fetch::download;
+use crate::harness::Harness;
+use crate::matrix::Record;
 
 /// The kind of cache entry that a package's tarball is.
 const KIND: &str = "sources";

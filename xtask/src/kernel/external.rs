@@ -7,16 +7,16 @@ use super::build::Request;
 use super::build::{self, Job, ObjectTree};
 use super::entry::Kernel;
 use super::key::Keyed;
-use super::matrix::{Record, Source};
 use super::names::bound;
-use super::{compiler, make};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::fetch::apt::{self, Apt, Package};
 use crate::fetch::download;
 use crate::fetch::setup;
+use crate::harness::Harness;
+use crate::kernel::{compiler, make};
+use crate::matrix::{Record, Source};
 
 /// The kind of cache entry that a built module is.
 const KIND: &str = "modules";

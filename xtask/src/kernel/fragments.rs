@@ -3,9 +3,9 @@
 use std::fs;
 
 use super::config;
-use super::matrix::Record;
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
+use crate::harness::Harness;
+use crate::matrix::Record;
 
 /// The fragments of a record, each with its file name.
 pub fn of(h: &Harness, record: &Record) -> Result<Vec<(String, String)>> {

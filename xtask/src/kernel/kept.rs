@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use super::build::{self, Expected, Job, ObjectTree, Toolchain};
 use super::entry::Kernel;
 use super::key;
-use super::matrix::Record;
 use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
+use crate::harness::Harness;
+use crate::matrix::Record;
 
 /// What all objects are of. There is no such note while they are built, nor after a failure.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,9 +3,9 @@
 use sha2::{Digest, Sha256};
 
 use super::fragments;
-use super::matrix::{Record, Source};
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
+use crate::harness::Harness;
+use crate::matrix::{Record, Source};
 
 /// Part of every key: raised when entries change in form or making.
 pub const FORMAT: u32 = 1;

@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::entry::Kernel;
-use super::matrix::Record;
 use super::names;
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::{out, outln};
+use crate::harness::Harness;
+use crate::matrix::Record;
 
 /// A line of the list.
 #[derive(Debug, Serialize)]

@@ -5,13 +5,13 @@ use std::process::Command;
 
 use super::build::Request;
 use super::build::{self, Job, ObjectTree};
-use super::matrix::Record;
-use super::{config, names};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::out;
 use crate::fetch::setup;
+use crate::harness::Harness;
+use crate::kernel::{config, names};
+use crate::matrix::Record;
 
 /// Opens `make menuconfig` on a record's configuration and prints what was changed as a
 /// fragment. The fragments themselves stay as they are.

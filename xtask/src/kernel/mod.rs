@@ -20,7 +20,6 @@ mod kept;
 mod key;
 mod list;
 mod make;
-pub mod matrix;
 mod menuconfig;
 mod modules;
 mod names;

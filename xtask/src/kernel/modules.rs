@@ -5,10 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::image;
-use super::matrix::Record;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::matrix::Record;
 
 /// The modules below a folder: name (with underscores, as `lsmod` has it) to file.
 ///

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::{KIND, Kernel, Manifest, read_manifest};
 use super::key;
-use super::matrix::Record;
 use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
+use crate::harness::Harness;
+use crate::matrix::Record;
 
 /// What a name was given to build from.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::build::{self, Request};
 use super::entry::Kernel;
-use super::matrix::{Record, Source};
-use super::{debian, source};
 use crate::base::error::{Error, Result};
-use crate::base::harness::Harness;
+use crate::harness::Harness;
+use crate::kernel::{debian, source};
+use crate::matrix::{Record, Source};
 
 /// Gets the kernel of a record, from the cache if it is there.
 ///

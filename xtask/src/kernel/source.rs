@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use super::matrix::Record;
-use super::{contents, make};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::fetch::download;
+use crate::harness::Harness;
+use crate::kernel::{contents, make};
+use crate::matrix::Record;
 
 /// The most that is read of a Makefile for the version at its head, in bytes.
 const MAKEFILE_LIMIT: u64 = 64 << 10;
@@ -244,7 +244,7 @@ fn version(makefile: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::matrix::Matrix;
+    use crate::matrix::Matrix;
 
     fn record() -> Record {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");

@@ -13,10 +13,10 @@ use initramfs::protocol::{Frame, Receiver};
 use super::results::Fingerprint;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
 use crate::guest::prepared::{COMMAND, Guest};
+use crate::harness::Harness;
 use crate::vm::console;
 
 /// The page for people.

@@ -4,10 +4,10 @@ use std::sync::Mutex;
 
 use super::side_by_side;
 use crate::base::error::{Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
-use crate::kernel::matrix::Record;
+use crate::harness::Harness;
 use crate::kernel::{self, Kernel, Request};
+use crate::matrix::Record;
 
 /// The kernels to test, each with whether it was asked for by name. Without a name these are
 /// all but those that are taken by name only.

@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::scratch::Scratch;
 use crate::base::verdict::Verdict;
+use crate::harness::Harness;
 
 /// Folders kept under `target/vm`.
 const KEPT: usize = 24;

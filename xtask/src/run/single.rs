@@ -16,12 +16,12 @@ use tempfile::NamedTempFile;
 use super::bundle::{self, Failure};
 use super::results;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::base::{cache, terminal};
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::kernel::matrix::Record;
+use crate::harness::Harness;
 use crate::kernel::{self, Request};
+use crate::matrix::Record;
 use crate::vm::accel::Purpose;
 use crate::vm::{Accel, Deadlines, Exactness, Left, Machine, Taken, console};
 

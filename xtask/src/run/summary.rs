@@ -15,7 +15,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::ci::shard::Shard;
 use crate::guest::cases::Case;
-use crate::kernel::matrix::Record;
+use crate::matrix::Record;
 
 /// The file's name in a run's folder.
 pub const FILE: &str = "run.json";

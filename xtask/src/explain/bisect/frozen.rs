@@ -9,10 +9,10 @@ use xshell::Shell;
 
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::base::harness::Harness;
 use crate::fetch::setup;
 use crate::guest::initramfs::{self, Programs};
 use crate::guest::prepared::Tools;
+use crate::harness::Harness;
 
 /// This program, also when its file was replaced since it was started.
 const SELF: &str = "/proc/self/exe";

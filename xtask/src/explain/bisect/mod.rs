@@ -15,9 +15,9 @@ use super::bisect::step::{Done, Judgement, Orders, Outcome, Room};
 use super::bisect::worktree::{Repository, Worktree, git};
 use crate::base::child;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::{Harness, WORKSPACE_VAR};
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
+use crate::harness::{Harness, WORKSPACE_VAR};
 
 /// What is looked for, and where.
 #[derive(Clone, Debug)]

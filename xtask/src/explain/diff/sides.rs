@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use super::compared::Name;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::guest::cases::Case;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::kernel::matrix::Record;
+use crate::harness::Harness;
 use crate::kernel::{self, Request};
+use crate::matrix::Record;
 use crate::run::results::{self, Stored};
 use crate::vm::{Accel, Exactness};
 

@@ -8,11 +8,11 @@ use initramfs::{Job, Step};
 
 use super::measure::median;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::outln;
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::kernel;
-use crate::kernel::matrix::Record;
+use crate::matrix::Record;
 use crate::run::results;
 use crate::vm::{Boot, Exactness};
 

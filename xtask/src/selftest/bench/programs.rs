@@ -9,8 +9,8 @@ use xshell::Shell;
 
 use crate::base::cargo::{cargo, target_dir};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::fetch::trace_cmd::TraceCmd;
+use crate::harness::Harness;
 
 /// The tracer as people build it: optimised, for this host.
 pub fn release_build(h: &Harness) -> Result<PathBuf> {

@@ -5,9 +5,9 @@ use std::fs;
 use super::measure::{cores, median};
 use super::programs::in_guest;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::outln;
 use crate::fetch::trace_cmd;
+use crate::harness::Harness;
 use crate::run::{results, single};
 
 /// Recordings by each side; the median counts.

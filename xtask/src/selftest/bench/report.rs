@@ -12,9 +12,9 @@ use super::long::repeat;
 use super::measure::{self, Usage, cores, median};
 use super::programs::{in_guest, release_build};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::outln;
 use crate::fetch::trace_cmd::{self, TraceCmd};
+use crate::harness::Harness;
 use crate::run::{results, single};
 
 /// Runs of each side; the median counts.

@@ -4,14 +4,14 @@ use std::time::Instant;
 
 use super::fault::{Cause, Fault, On};
 use super::stage::{Stage, Target};
-use super::{around, before, carry_out, guest};
 use crate::base::error::{Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::{outln, printable};
 use crate::base::verdict::Verdict;
 use crate::fetch::setup;
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::kernel;
+use crate::selftest::faults::{around, before, carry_out, guest};
 
 /// What to cause.
 #[derive(Clone, Debug, Default)]

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use crate::base::cache::Cache;
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::scratch::Scratch;
 use crate::guest::prepared::Tools;
-use crate::kernel::matrix::Record;
+use crate::harness::Harness;
 use crate::kernel::{self, Kernel};
+use crate::matrix::Record;
 use crate::run::results;
 
 /// A kernel that faults are caused on, with its record.
@@ -152,7 +152,7 @@ impl<'a> Stage<'a> {
         let firmware: Vec<String> = qemu.firmware.iter().map(|folder| folder.display().to_string()).collect();
         vec![
             ("SNAPTRACE_CACHE", self.path("cache").into()),
-            (crate::base::harness::WORKSPACE_VAR, self.workspace().into()),
+            (crate::harness::WORKSPACE_VAR, self.workspace().into()),
             ("TMPDIR", self.path("tmp").into()),
             ("PATH", path),
             ("FAULT_QEMU", qemu.program.clone().into()),

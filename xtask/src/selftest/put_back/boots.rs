@@ -12,12 +12,12 @@ use initramfs::{Job, Step};
 use super::cells::{Cell, Side, Start};
 use super::control_files::{self, EXEMPT, State};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::verdict::Verdict;
 use crate::fetch::trace_cmd::TraceCmd;
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::kernel::Kernel;
-use crate::kernel::matrix::Record;
+use crate::matrix::Record;
 use crate::run::results;
 use crate::vm::{Deadlines, Taken};
 

@@ -19,11 +19,11 @@ use std::sync::{Mutex, PoisonError};
 use super::put_back::boots::Outcome;
 use super::put_back::cells::{Cell, Start};
 use crate::base::error::{Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::{out, outln};
 use crate::base::verdict::Verdict;
 use crate::fetch::trace_cmd;
 use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::harness::Harness;
 use crate::kernel;
 use crate::run::side_by_side;
 

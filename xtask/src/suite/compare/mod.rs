@@ -12,11 +12,11 @@ use xshell::Shell;
 
 use crate::base::cargo::{self, cargo};
 use crate::base::error::{Context, Error, Result};
-use crate::base::harness::Harness;
 use crate::base::ui::out;
 use crate::base::verdict::Verdict;
 use crate::guest::cases::{self, Case};
-use crate::kernel::matrix::Matrix;
+use crate::harness::Harness;
+use crate::matrix::Matrix;
 use crate::run::results::{self, Comparison, Stored};
 use crate::vm::console::Neutraliser;
 use snapshots::Name;

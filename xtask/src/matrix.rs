@@ -266,7 +266,7 @@ impl Matrix {
 mod tests {
     use super::*;
 
-    const FILE: &str = include_str!("../../../kernel-configs/kernels.toml");
+    const FILE: &str = include_str!("../../kernel-configs/kernels.toml");
 
     #[test]
     fn the_matrix_is_understood_and_its_fragments_are_there() {
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn the_record_in_the_readme_is_all_that_a_kernel_takes() {
-        let readme = include_str!("../../../README.md");
+        let readme = include_str!("../../README.md");
         let record = readme.split("```toml").nth(1).unwrap().split("```").next().unwrap();
         let matrix = Matrix::parse(&format!("{FILE}\n{record}"), "f").unwrap();
         let added = matrix.records().last().unwrap();

@@ -3,11 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::cache::Cache;
-use super::cargo;
-use super::error::Result;
-use super::ui::Ui;
-use crate::kernel::matrix::Matrix;
+use crate::base::cache::Cache;
+use crate::base::cargo;
+use crate::base::error::Result;
+use crate::base::ui::Ui;
+use crate::matrix::Matrix;
 
 /// The variable that names another workspace than the sources: a folder with `kernel-configs/`,
 /// `tests/cases/` and `tests/snapshots/`, in which results go to `target/vm/`.
