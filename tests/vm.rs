@@ -17,6 +17,7 @@ use std::{env, fs, io};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use xtask::base::verdict::Verdict;
+use xtask::guest::folders;
 use xtask::run::results::{self, Comparison, Stored};
 use xtask::suite::compare::normalise::{is_trace, normalise, violations};
 use xtask::suite::compare::renames;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf();
     let run =
-        env::var_os(RESULTS_VAR).map(PathBuf::from).unwrap_or_else(|| results::folder(&root).join("latest"));
+        env::var_os(RESULTS_VAR).map(PathBuf::from).unwrap_or_else(|| folders::folder(&root).join("latest"));
     let stored = match results::load(&run) {
         Ok(stored) => stored,
         Err(error) => {

@@ -20,8 +20,9 @@ use xtask::base::verdict::Verdict;
 use xtask::explain::diff::compared::{Comparison, Name, compare};
 use xtask::explain::diff::page::page;
 use xtask::fetch::chromium;
+use xtask::guest::fingerprint::Fingerprint;
 use xtask::harness::Harness;
-use xtask::run::results::{Fingerprint, Stored, StoredStep};
+use xtask::run::results::{Stored, StoredStep};
 
 /// What the picture in README shows.
 const PICTURE: [&str; 5] = ["debian-5.10", "debian-6.12", "function-graph", "graph-depth", "call-stack"];

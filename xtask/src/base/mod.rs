@@ -4,6 +4,7 @@ pub mod cache;
 pub mod cargo;
 pub mod child;
 pub mod clock;
+pub mod digest;
 pub mod error;
 pub mod scratch;
 pub mod terminal;

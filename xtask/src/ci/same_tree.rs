@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::base::digest::Keyed;
 use crate::base::error::{Context, Result};
-use crate::kernel::Keyed;
 
 /// SHA-256 over the named files and all files in the named folders, by their bytes and their names
 /// there; where they lie does not count. `words` are what else does.

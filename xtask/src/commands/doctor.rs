@@ -3,11 +3,12 @@
 use xshell::Shell;
 
 use crate::base::error::{Context, Result};
-use crate::fetch::setup::{self, Qemu};
+use crate::fetch::setup;
 use crate::guest::initramfs::build;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel;
+use crate::vm::Qemu;
 use crate::vm::accel::{self, Kvm};
 
 /// Prints what is there and what is missing, and whether a first run can work. Obtains nothing.

@@ -10,6 +10,7 @@ use crate::base::error::{Error, Result};
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
 use crate::guest::cases::{self, Case};
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::run::single::pick;
@@ -54,7 +55,7 @@ pub fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
 
 fn scenario(h: &Harness, guest: &Guest, case: &Case) -> Result<()> {
     let job = case.job(&guest.job().boot_modules)?;
-    let scratch = results::scratch(&h.root)?;
+    let scratch = folders::scratch(&h.root)?;
     let folder = results::of_case(scratch.path(), &guest.kernel.name, &case.name)?;
     let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
     let mut show = Show { case, at: 0, lines: 0, failed: None };

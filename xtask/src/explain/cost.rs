@@ -22,6 +22,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{out, outln, printable};
 use crate::base::verdict::Verdict;
 use crate::guest::cases::{self, Case, CaseStep};
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
@@ -187,7 +188,7 @@ fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Resul
 pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
     let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
-    let folder = results::scratch(&h.root)?;
+    let folder = folders::scratch(&h.root)?;
     let leaf = Leaf::on(&guest.kernel.version);
     let Leaf { name, parent, .. } = leaf;
     let alone = format!("snaptrace start -p function_graph -g {parent} -l {parent} {QUIET} {WORKLOAD}");

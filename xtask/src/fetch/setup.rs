@@ -18,6 +18,7 @@ use crate::base::ui::{err, outln};
 use crate::base::verdict::Verdict;
 use crate::harness::Harness;
 use crate::matrix::Record;
+use crate::vm::Qemu;
 
 /// The kind of cache entry that a privately unpacked tool is.
 const KIND: &str = "tools";
@@ -37,19 +38,6 @@ pub fn build_tools(record: &Record) -> Vec<(&str, &str)> {
     let Some(building) = record.source.building() else { return Vec::new() };
     let own = building.tools.iter().map(|(command, package)| (command.as_str(), package.as_str()));
     BUILD_TOOLS.into_iter().chain(own).collect()
-}
-
-/// A QEMU that runs here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Qemu {
-    /// The program.
-    pub program: PathBuf,
-    /// `LD_LIBRARY_PATH` for it, where it was unpacked privately.
-    pub library_path: Option<String>,
-    /// Folders for `-L`, where it was unpacked privately.
-    pub firmware: Vec<PathBuf>,
-    /// Its version, such as `7.2.22`.
-    pub version: String,
 }
 
 /// The host's QEMU, else one unpacked privately from Debian's packages.

@@ -1,5 +1,7 @@
 //! What goes into a guest: its programs, its kernel, and the cases that it runs.
 
 pub mod cases;
+pub mod fingerprint;
+pub mod folders;
 pub mod initramfs;
 pub mod prepared;

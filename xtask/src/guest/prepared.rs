@@ -12,17 +12,20 @@ use initramfs::protocol::{Frame, Hello};
 use xshell::Shell;
 
 use super::cases::Case;
+use super::fingerprint::Fingerprint;
+use super::folders;
 use super::initramfs::{Archive, Programs, build};
 use crate::base::cache;
+use crate::base::digest::{Keyed, sha256};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::Ui;
 use crate::base::verdict::Verdict;
 use crate::fetch::download;
-use crate::fetch::setup::{self, Qemu};
+use crate::fetch::setup;
 use crate::harness::Harness;
-use crate::kernel::{self, Kernel, Keyed};
+use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
-use crate::run::results::{self, Fingerprint, sha256};
+use crate::vm::Qemu;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
 use crate::vm::memory::{self, Load, MIB};
 use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken};
@@ -239,7 +242,7 @@ impl Guest {
     fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
         let Wish { accel, purpose, exact, gdb, .. } = self.wish;
         Choice::of(accel, purpose, exact, gdb).settle(|| {
-            let folder = results::scratch(&h.root)?;
+            let folder = folders::scratch(&h.root)?;
             accel::proved(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
         })
     }
@@ -249,7 +252,7 @@ impl Guest {
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.
     pub fn prove_kvm(&self, h: &Harness) -> Result<(Kvm, String)> {
-        let folder = results::scratch(&h.root)?;
+        let folder = folders::scratch(&h.root)?;
         accel::prove(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
     }
 

@@ -7,10 +7,11 @@ use xshell::{Shell, cmd};
 
 use super::debian::Line;
 use super::entry::{self, KIND, Kernel, Manifest};
-use super::key::{self, Keyed};
+use super::key;
 use super::names::Origin;
 use super::source::{self, Given, Tree};
 use crate::base::cache;
+use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::Bar;
 use crate::base::verdict::Verdict;

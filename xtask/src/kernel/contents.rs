@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::key::{Keyed, hex};
+use crate::base::digest::{Keyed, hex};
 use crate::base::error::{Context, Error, Result};
 
 /// How many files a thread takes at a time.

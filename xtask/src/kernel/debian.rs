@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::entry::{self, KIND, Kernel, Manifest};
-use super::key::{self, Keyed};
+use super::key;
 use crate::base::cache;
+use crate::base::digest;
+use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::fetch::apt::{self, Apt, Package};
@@ -181,7 +183,7 @@ fn arrange(h: &Harness, record: &Record, package: &Package, unpacked: &Path, dir
 
     let available = modules::index(&files.modules)?;
     modules::collect(record, &available, &dir.join("modules"))?;
-    Ok(Image { release: files.release, compiler, vmlinux_sha256: key::sha256(&vmlinux) })
+    Ok(Image { release: files.release, compiler, vmlinux_sha256: digest::sha256(&vmlinux) })
 }
 
 /// Where the packages of a kernel have its files.

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::debian::{self, Line};
-use super::key::Keyed;
 use super::source::Given;
 use crate::base::cache;
+use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::fetch::apt;
 use crate::fetch::download;

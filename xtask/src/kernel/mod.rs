@@ -31,7 +31,6 @@ pub use entry::Kernel;
 pub use external::module;
 pub use fragments::wanted_symbols;
 pub use kept::Kept;
-pub use key::Keyed;
 pub use list::{clean, list};
 pub use menuconfig::menuconfig;
 pub use names::at_hand;

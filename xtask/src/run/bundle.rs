@@ -10,11 +10,11 @@ use std::path::Path;
 
 use initramfs::protocol::{Frame, Receiver};
 
-use super::results::Fingerprint;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
+use crate::guest::fingerprint::Fingerprint;
 use crate::guest::prepared::{COMMAND, Guest};
 use crate::harness::Harness;
 use crate::vm::console;

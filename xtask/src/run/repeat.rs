@@ -261,7 +261,8 @@ impl Drop for Load {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::results::{Fingerprint, StoredStep};
+    use crate::guest::fingerprint::Fingerprint;
+    use crate::run::results::StoredStep;
 
     const EXACT: &str = "-cpu qemu64 -smp 1 -icount shift=4,sleep=off -rtc base=2020-01-01,clock=vm";
 

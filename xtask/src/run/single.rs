@@ -18,6 +18,7 @@ use super::results;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::base::{cache, terminal};
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
@@ -189,7 +190,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
     let step = Step { argv: plan.argv.clone(), ..Step::default() };
     let get = plan.get.iter().map(|get| get.guest.clone()).collect();
     let job = Job { steps: vec![step], get, stdin, ..guest.job() };
-    let scratch = results::scratch(&h.root)?;
+    let scratch = folders::scratch(&h.root)?;
     let folder = results::of_case(scratch.path(), &guest.kernel.name, "run")?;
     let mut output = Output::new(&plan.get);
     // The user's own limit is not scaled to the accelerator.
@@ -291,7 +292,7 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<u8> {
     if wish.gdb {
         h.ui.say(WAITING);
     }
-    let scratch = results::scratch(&h.root)?;
+    let scratch = folders::scratch(&h.root)?;
     let folder = scratch.path();
     let mut output = Output::new(&[]);
     let take = &mut |frame| output.take(frame);

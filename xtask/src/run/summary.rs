@@ -9,12 +9,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::results::Fingerprint;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::ci::shard::Shard;
 use crate::guest::cases::Case;
+use crate::guest::fingerprint::Fingerprint;
 use crate::matrix::Record;
 
 /// The file's name in a run's folder.

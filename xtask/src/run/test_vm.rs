@@ -26,6 +26,7 @@ use crate::ci::junit::Junit;
 use crate::ci::same_tree;
 use crate::ci::shard::Shard;
 use crate::guest::cases::{self, Case};
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel;
@@ -168,7 +169,7 @@ fn machine(guest: &Guest) -> Result<Machine> {
 /// # Errors
 /// When there are none.
 pub fn compare_again(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
-    let latest = results::folder(&h.root).join("latest");
+    let latest = folders::folder(&h.root).join("latest");
     let run = fs::canonicalize(&latest).map_err(|error| {
         Error::new(format!("cannot find stored results at {}", latest.display()))
             .because(error)
@@ -255,7 +256,7 @@ fn new_run(root: &Path) -> Result<PathBuf> {
     // A link made aside and renamed is never missing, even with two commands at once.
     let aside = run.join(".latest");
     symlink(run.file_name().unwrap_or_default(), &aside).context(failed)?;
-    fs::rename(&aside, results::folder(root).join("latest")).context(failed)?;
+    fs::rename(&aside, folders::folder(root).join("latest")).context(failed)?;
     Ok(run)
 }
 

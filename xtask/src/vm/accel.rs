@@ -16,11 +16,11 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::machine::{Accel, Deadlines, Exactness, Machine};
+use super::qemu::Qemu;
 use super::watch::{Taken, boot};
 use crate::base::cache::Cache;
 use crate::base::error::{Error, Result};
 use crate::base::ui::Ui;
-use crate::fetch::setup::Qemu;
 
 /// The file of the cache that holds the answers, one `key accelerator seconds` line each: the
 /// accelerator that works, and when that was found out, in seconds since 1970.

@@ -19,12 +19,12 @@ use signal_hook::consts::SIGCONT;
 use super::console;
 use super::input::{listen, with_short_names};
 use super::machine::Machine;
+use super::qemu::Qemu;
 use super::watch::{self, CONSOLE_LIMIT, Ended, Taken, Watch};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::terminal::Raw;
 use crate::base::verdict::Verdict;
-use crate::fetch::setup::Qemu;
 
 /// How often QEMU's end is looked for.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };

@@ -14,13 +14,13 @@ use super::console::{self, Sign};
 use super::input;
 use super::machine::{Deadlines, Machine};
 use super::noise::Noise;
+use super::qemu::Qemu;
 use crate::base::cache;
 use crate::base::child::{self, Own};
 use crate::base::clock::Running;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::Ui;
 use crate::base::verdict::Verdict;
-use crate::fetch::setup::Qemu;
 
 /// How often the channels are looked at.
 const TICK: Duration = Duration::from_millis(10);

@@ -9,9 +9,9 @@ use rustix::process::Signal;
 
 use crate::base::cache;
 use crate::base::child::{self, Own};
+use crate::base::digest::sha256;
 use crate::base::error::{Context, Error, Result};
 use crate::base::scratch::Doomed;
-use crate::run::results::sha256;
 
 /// The date of files that count as older than any object: the first second of 2000.
 const OLD: Timespec = Timespec { tv_sec: 946_684_800, tv_nsec: 0 };

@@ -5,7 +5,8 @@ use similar::{ChangeTag, TextDiff};
 use super::align::{self, Row, Tally};
 use super::tree::{self, Shape};
 use crate::base::verdict::Verdict;
-use crate::run::results::{Fingerprint, Stored, StoredStep};
+use crate::guest::fingerprint::Fingerprint;
+use crate::run::results::{Stored, StoredStep};
 use crate::suite::compare::normalise::normalise;
 
 /// Unchanged lines shown around those that changed.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::compared::Name;
 use crate::base::error::{Context, Error, Result};
 use crate::guest::cases::Case;
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel::{self, Request};
@@ -42,7 +43,7 @@ pub fn find(h: &Harness, word: &str) -> Result<Asked> {
         return Ok(Asked::Kernel(Box::new(record.clone())));
     }
     let path = PathBuf::from(word);
-    for folder in [results::folder(&h.root).join(word), path.clone()] {
+    for folder in [folders::folder(&h.root).join(word), path.clone()] {
         if let Some(stored) = stored(&folder)? {
             return Ok(Asked::Stored(stored));
         }

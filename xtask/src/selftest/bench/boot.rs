@@ -9,11 +9,11 @@ use initramfs::{Job, Step};
 use super::measure::median;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel;
 use crate::matrix::Record;
-use crate::run::results;
 use crate::vm::{Boot, Exactness};
 
 /// Runs of each side; the median counts.
@@ -118,7 +118,7 @@ fn compare(what: &str, took: Duration, other: &str, others: Duration) {
 /// QEMU with the same kernel, init and options, and no harness around it: the job is packed
 /// beforehand, and nothing watches the channels.
 fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Took> {
-    let folder = results::scratch(&h.root)?;
+    let folder = folders::scratch(&h.root)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
     let steps = if argv.is_empty() { Vec::new() } else { vec![Step { argv, ..Step::default() }] };
     let job = Job { steps, ..guest.job() };

@@ -7,8 +7,9 @@ use super::programs::in_guest;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
 use crate::fetch::trace_cmd;
+use crate::guest::folders;
 use crate::harness::Harness;
-use crate::run::{results, single};
+use crate::run::single;
 
 /// Recordings by each side; the median counts.
 const RUNS: usize = 9;
@@ -25,7 +26,7 @@ const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 pub fn record(h: &Harness) -> Result<()> {
     let referee = trace_cmd::get(h)?;
     let (kernel, _) = single::pick(h, None)?;
-    let folder = results::scratch(&h.root)?;
+    let folder = folders::scratch(&h.root)?;
     let mut script = String::from(
         "cat > /tmp/load <<'END'\n#!/bin/sh\n\
          for cpu in 1 2; do ls -lR /proc/self/ > /dev/null 2>&1 & done\nwait\nEND\n\

@@ -14,8 +14,9 @@ use super::programs::{in_guest, release_build};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
 use crate::fetch::trace_cmd::{self, TraceCmd};
+use crate::guest::folders;
 use crate::harness::Harness;
-use crate::run::{results, single};
+use crate::run::single;
 
 /// Runs of each side; the median counts.
 const RUNS: usize = 9;
@@ -62,7 +63,7 @@ pub fn report(h: &Harness) -> Result<()> {
     let referee = trace_cmd::get(h)?;
     let snaptrace = release_build(h)?;
     let (kernel, _) = single::pick(h, None)?;
-    let folder = results::scratch(&h.root)?;
+    let folder = folders::scratch(&h.root)?;
     let sides = Sides { snaptrace, referee, folder: folder.path().to_path_buf() };
     outln!(
         "report, {} cores, {} recorded on {}, medians of {RUNS} runs",

@@ -8,9 +8,9 @@ use std::path::Path;
 use super::fault::{Expected, Fault, On, by_scene};
 use super::scene::{Act, Killed, Mount, Scene};
 use super::stage::{Stage, demand};
+use crate::base::digest::sha256;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
-use crate::run::results::sha256;
 
 /// QEMU with an option that it does not know.
 const WITH_AN_UNKNOWN_OPTION: &str = r#"
@@ -40,7 +40,7 @@ const NO_APT: &str = "echo 'E: Failed to fetch: the network is unreachable' >&2;
 
 /// The faults around a guest.
 pub fn faults() -> Vec<Fault> {
-    let fault = by_scene(On::OneKernel);
+    let fault = by_scene(On::One);
     let verdict = Expected::Verdict;
     vec![
         fault(

@@ -10,9 +10,9 @@ use super::scene::{Act, Killed, Mount, Scene};
 use super::server::{Reply, Seen, Server};
 use super::stage::{Stage, demand};
 use super::stand_in::{self, Flaw};
+use crate::base::digest::sha256;
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
-use crate::run::results::sha256;
 
 /// apt behind a proxy that nobody listens at.
 const APT_WITHOUT_NETWORK: &str = r#"
@@ -21,7 +21,7 @@ exec "$FAULT_APT" -o Acquire::http::Proxy=http://127.0.0.1:1 -o Acquire::https::
 
 /// The faults before there is a guest.
 pub fn faults() -> Vec<Fault> {
-    let fault = by_scene(On::NoKernel);
+    let fault = by_scene(On::None);
     let verdict = Expected::Verdict;
     let (interrupt, terminate) = (Expected::Signal("SIGINT", 2), Expected::Signal("SIGTERM", 15));
     vec![

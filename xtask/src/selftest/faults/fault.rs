@@ -61,11 +61,11 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
     /// Each of them: it happens in the guest.
-    EveryKernel,
+    Every,
     /// One of them: it happens around the guest.
-    OneKernel,
+    One,
     /// None: it happens before there is a guest.
-    NoKernel,
+    None,
 }
 
 /// How a fault is caused.

@@ -48,7 +48,7 @@ pub fn faults() -> Vec<Fault> {
         expected: Expected::Verdict(verdict),
         deadline,
         quick,
-        on: On::EveryKernel,
+        on: On::Every,
         cause: Cause::InGuest(in_guest),
     };
     let run = |run| InGuest { run, ..USUAL };

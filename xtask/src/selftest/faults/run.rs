@@ -135,9 +135,9 @@ fn ready(h: &Harness, tools: &Tools, kernels: &[Target]) -> Result<()> {
 /// The kernels that a fault is caused on, `None` for none.
 fn targets(on: On, kernels: &[Target]) -> Vec<Option<&Target>> {
     match on {
-        On::EveryKernel => kernels.iter().map(Some).collect(),
-        On::OneKernel => kernels.first().map(Some).into_iter().collect(),
-        On::NoKernel => vec![None],
+        On::Every => kernels.iter().map(Some).collect(),
+        On::One => kernels.first().map(Some).into_iter().collect(),
+        On::None => vec![None],
     }
 }
 

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use crate::base::cache::Cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::scratch::Scratch;
+use crate::guest::folders;
 use crate::guest::prepared::Tools;
 use crate::harness::Harness;
 use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
-use crate::run::results;
 
 /// A kernel that faults are caused on, with its record.
 pub type Target = (Record, Kernel);
@@ -75,7 +75,7 @@ impl<'a> Stage<'a> {
 
     /// Where runs and bundles go.
     pub fn results(&self) -> PathBuf {
-        results::folder(&self.workspace())
+        folders::folder(&self.workspace())
     }
 
     /// Whatever a guest has sent so far, in any run, has come.

@@ -14,11 +14,11 @@ use super::control_files::{self, EXEMPT, State};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::fetch::trace_cmd::TraceCmd;
+use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel::Kernel;
 use crate::matrix::Record;
-use crate::run::results;
 use crate::vm::{Deadlines, Taken};
 
 const SCRIPT: &str = include_str!("guest.sh");
@@ -57,7 +57,7 @@ pub fn prepare(
     kernel: Kernel,
     referee: Option<&TraceCmd>,
 ) -> Result<Guest> {
-    let folder = results::scratch(&h.root)?;
+    let folder = folders::scratch(&h.root)?;
     let exempt: String = EXEMPT.iter().map(|(pattern, _)| format!("{pattern}\n")).collect();
     let mut extra = Vec::new();
     for (name, text) in [("put-back.sh", SCRIPT), ("exempt", &exempt)] {
@@ -121,7 +121,7 @@ fn boot(
     }
     let limit = Duration::from_secs(SECONDS_PER_CELL * (1 + cells.len() as u64));
     let job = Job { steps, ..guest.job() };
-    let folder = results::scratch(&h.root)?;
+    let folder = folders::scratch(&h.root)?;
     let mut shown = Shown { steps: Vec::new() };
     let deadlines = Deadlines::of(guest.accel, Some(limit));
     let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| {
