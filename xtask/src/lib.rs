@@ -9,5 +9,5 @@ pub mod guest;
 pub mod kernel;
 pub mod run;
 pub mod selftest;
-pub mod suite;
+pub mod snapshots;
 pub mod vm;

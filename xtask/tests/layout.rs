@@ -77,6 +77,7 @@ fn the_harness_imports_one_way() {
         ("cargo", ""),
         ("clock", ""),
         ("child", ""),
+        ("control", ""),
         ("terminal", "error"),
         ("scratch", "child error terminal"),
         ("error", "verdict"),
@@ -84,16 +85,17 @@ fn the_harness_imports_one_way() {
         ("matrix", "error"),
         ("harness", "cache cargo error matrix ui"),
         ("download", "cache clock error harness ui verdict"),
-        ("apt", "cache child error harness ui verdict"),
+        ("apt", "cache child control error harness ui verdict"),
         ("trace_cmd", "apt cache error harness verdict"),
-        ("setup", "apt cache error harness matrix trace_cmd ui verdict"),
+        ("setup", "apt cache control error harness matrix trace_cmd ui verdict"),
         ("chromium", "apt cache error harness setup verdict"),
         ("initramfs", "cargo error verdict"),
         ("kernel", "apt cache child download error harness matrix setup ui verdict"),
         ("vm", "cache child clock error setup terminal ui verdict"),
+        ("snapshots", "error ui verdict"),
         ("suite", "*"),
         ("cli", "suite terminal vm"),
-        ("main", "error harness kernel matrix scratch setup suite terminal ui verdict"),
+        ("main", "error harness kernel matrix scratch setup snapshots suite terminal ui verdict"),
     ];
     let mut found = broken("xtask/src", "crate", &rules);
     found.extend(broken("xtask/src", "xtask", &rules));
@@ -187,9 +189,11 @@ fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
 
 #[test]
 fn the_pure_rooms_touch_nothing() {
-    let suite = ["graph", "compare/normalise", "compare/renames", "compare/snapshots"];
-    let mut files: Vec<PathBuf> =
-        suite.iter().map(|file| root().join(format!("xtask/src/suite/{file}.rs"))).collect();
+    let mut files = vec![root().join("xtask/src/suite/graph.rs"), root().join("xtask/src/control.rs")];
+    files.extend(
+        ["difference", "invariants", "lines", "names", "redact", "renames"]
+            .map(|file| root().join(format!("xtask/src/snapshots/{file}.rs"))),
+    );
     files.push(root().join("initramfs/src/protocol.rs"));
     files.extend(
         ["align", "compared", "page", "text", "tree"]
@@ -235,6 +239,18 @@ fn no_command_line_is_put_together_for_a_shell() {
     }
     // One constant, whose arguments are passed beside it.
     assert_eq!(given.into_iter().collect::<Vec<_>>(), ["xtask/src/suite/faults/carry_out.rs: IN_NAMESPACE"]);
+}
+
+#[test]
+fn only_the_command_test_runs_the_tests_of_this_repository() {
+    let cargo_test = Regex::new(r#"args?\(\[?"test"|\["test",|\bINSTA_"#).unwrap();
+    let found: Vec<String> = product_code()
+        .into_iter()
+        .filter(|(_, code)| cargo_test.is_match(code))
+        .map(|(file, _)| file)
+        .collect();
+    // `cargo xtask test`, whose purpose it is.
+    assert_eq!(found, ["xtask/src/suite/test.rs"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::kernel::{self, Request};
 use crate::run::results::{self, Stored};
 use crate::run::test_vm;
-use crate::suite::compare::renames;
+use crate::snapshots::renames;
 use crate::vm::Exactness;
 
 /// Runs that are left out: they fill caches and allocate what later ones use.

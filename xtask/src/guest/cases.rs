@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::base::error::{Context, Error, Result};
 use crate::kernel::matrix::Record;
-use crate::suite::compare::renames;
+use crate::snapshots::renames;
 use crate::vm::Machine;
 
 /// One case.
