@@ -197,6 +197,9 @@ pub struct TestVmArgs {
     /// Work on the results of the last run, without a guest
     #[arg(long, conflicts_with_all = ["kernels", "all", "shard", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
     pub stored: bool,
+    /// Another folder of snapshots than tests/snapshots
+    #[arg(long, value_name = "FOLDER")]
+    pub snapshots: Option<PathBuf>,
     /// Let differences pass on kernels that nobody reviewed
     #[arg(long)]
     pub allow_drift: bool,

@@ -11,5 +11,5 @@ pub mod kernel;
 pub mod matrix;
 pub mod run;
 pub mod selftest;
-pub mod suite;
+pub mod snapshots;
 pub mod vm;

@@ -25,7 +25,7 @@ use xtask::matrix::Record;
 use xtask::run::test_vm::Plan;
 use xtask::run::{single, test_vm};
 use xtask::selftest::{bench, faults, put_back};
-use xtask::suite::compare::Mode;
+use xtask::snapshots::compare::Mode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -167,6 +167,7 @@ fn plan(args: TestVmArgs) -> Plan {
         format: args.output.message_format,
         append: args.append,
         extra: args.extra_file,
+        snapshots: args.snapshots,
         mode,
         allow_drift: args.allow_drift,
         digests: args.digests,

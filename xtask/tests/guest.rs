@@ -521,9 +521,9 @@ fn against_with(
     variables: &[(&str, &str)],
 ) -> Result<String, Failed> {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .args(["test-vm", "function"])
+        .args(["test-vm", "function", "--snapshots"])
+        .arg(snapshots)
         .args(arguments)
-        .env("SNAPTRACE_SNAPSHOTS", snapshots)
         .envs(variables.iter().copied())
         .current_dir(root())
         .output()?;
@@ -542,7 +542,12 @@ fn edited_snapshot(kernel: &str) -> Result<(), Failed> {
     let has =
         |sign: char, words: &str| stdout.lines().any(|line| line.contains(sign) && line.contains(words));
     demand(has('-', " <-somebody_else"), "no old line", &stdout)?;
-    demand(has('+', " <-load_elf_phdrs"), "no new line", &stdout)
+    demand(has('+', " <-load_elf_phdrs"), "no new line", &stdout)?;
+    let accept = format!("cargo xtask test-vm --stored --snapshots {} --update", snapshots.path().display());
+    demand(stdout.contains(&format!("  accept: {accept} function\n")), "no word on what to type", &stdout)?;
+    let machinery = ["panicked", "assertion", "running 1 test", "insta", "RUST_BACKTRACE"];
+    let word = machinery.iter().find(|word| stdout.contains(**word));
+    demand(word.is_none(), "words of a test's machinery", &stdout)
 }
 
 /// The same difference on a kernel that nobody reviewed is drift, and passes only when allowed.
@@ -602,6 +607,7 @@ fn missing_snapshot(kernel: &str) -> Result<(), Failed> {
     fs::write(&reviewed, forgotten)?;
     let stdout = against(200, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
     demand(stdout.contains("function: mismatch: there is no snapshot function@"), "no verdict", &stdout)?;
+    demand(stdout.lines().any(|line| line == "  $ snaptrace reset"), "the text is not shown", &stdout)?;
     // TOML quotes a key that has a dot in it.
     let own = [format!("\n{kernel:?} ="), format!("\n{kernel} =")];
     fs::write(&reviewed, own.iter().fold(all, |all, key| all.replace(key, "\nanother =")))?;

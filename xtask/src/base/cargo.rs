@@ -1,4 +1,8 @@
 //! Cargo, called from a program that cargo itself runs.
+//!
+//! By `xshell`: its `Shell` has the folder that commands run in, so that the process' own stays as it is, and
+//! its errors and `to_string` show a command as a person would type it. What is watched or ended while it
+//! runs is started by `duct`: see `child.rs`.
 
 use std::env;
 use std::ffi::OsString;

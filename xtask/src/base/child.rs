@@ -1,4 +1,13 @@
 //! Child processes that do not outlive this one.
+//!
+//! Who starts a process by what, in the whole harness:
+//!
+//! - `xshell` runs cargo and rustc, and asks compilers for their version: commands one after another that a
+//!   person may repeat by hand, whose failure ends ours. The head of `cargo.rs` says how.
+//! - `duct` runs what is watched while it goes on, with deadlines, channels captured or ended by us: QEMU,
+//!   make, apt, git in a bisection. Such a child is [`mortal`].
+//! - `std::process::Command` is for the rest: a short question (`dpkg --compare-versions`), a terminal that is
+//!   lent (`make menuconfig`, cargo-insta), a child that is measured, or has a session ([`make_mortal`]).
 
 use std::io;
 use std::os::unix::process::CommandExt;

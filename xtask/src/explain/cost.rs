@@ -25,10 +25,10 @@ use crate::guest::cases::{self, Case, CaseStep};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
+use crate::kernel::renames;
 use crate::kernel::{self, Request};
 use crate::run::results::{self, Stored};
 use crate::run::test_vm;
-use crate::suite::compare::renames;
 use crate::vm::Exactness;
 
 /// Runs that are left out: they fill caches and allocate what later ones use.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::control::{self, Paragraph};
 use crate::base::cache::{self, Lock};
 use crate::base::child::{self, Own};
 use crate::base::error::{Context, Error, Result};
@@ -370,10 +371,8 @@ fn acquire_options() -> Result<String> {
 /// Reads `apt-cache show`; paragraphs without a name, version, size or digest are left out, as are
 /// those whose name or version is none by Debian's rules: they become names of files and arguments.
 pub fn parse_packages(text: &str) -> Vec<Package> {
-    let paragraph = |text: &str| {
-        let field = |name: &str| {
-            text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim()))
-        };
+    let package = |paragraph: Paragraph<'_>| {
+        let field = |name: &str| paragraph.field(name);
         Some(Package {
             name: field("Package").filter(|name| is_made_of(name, "+-."))?.to_owned(),
             version: field("Version").filter(|version| is_made_of(version, "+-.~:"))?.to_owned(),
@@ -382,7 +381,7 @@ pub fn parse_packages(text: &str) -> Vec<Package> {
             sha256: field("SHA256")?.to_owned(),
         })
     };
-    text.split("\n\n").filter_map(paragraph).collect()
+    control::paragraphs(text).filter_map(package).collect()
 }
 
 /// Whether a word begins with a letter or digit, and holds besides them only these signs.

@@ -2,6 +2,7 @@
 
 pub mod apt;
 pub mod chromium;
+pub mod control;
 pub mod download;
 pub mod setup;
 pub mod trace_cmd;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{self, Apt};
+use super::control::{self, Paragraph};
 use super::trace_cmd;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
@@ -134,33 +135,29 @@ pub fn installed_without(prefix: &str) -> Result<String> {
 
 /// A dpkg status without some packages and those that depend on them, directly or not.
 fn without(status: &str, unwanted: impl Fn(&str) -> bool) -> String {
-    let mut kept: Vec<&str> = status.split("\n\n").filter(|text| !text.trim().is_empty()).collect();
-    let mut gone: Vec<String> = Vec::new();
+    let mut kept: Vec<Paragraph<'_>> = control::paragraphs(status).collect();
+    let mut gone: Vec<&str> = Vec::new();
     loop {
-        let (stay, go): (Vec<&str>, Vec<&str>) = kept.into_iter().partition(|paragraph| {
-            let name = field(paragraph, "Package").unwrap_or_default();
-            !unwanted(name) && !depends_on(paragraph, &gone)
+        let (stay, go): (Vec<_>, Vec<_>) = kept.into_iter().partition(|paragraph| {
+            let name = paragraph.field("Package").unwrap_or_default();
+            !unwanted(name) && !depends_on(*paragraph, &gone)
         });
         kept = stay;
         if go.is_empty() {
             break;
         }
-        gone.extend(go.iter().filter_map(|text| field(text, "Package")).map(str::to_owned));
+        gone.extend(go.iter().filter_map(|paragraph| paragraph.field("Package")));
     }
-    kept.iter().map(|paragraph| format!("{}\n\n", paragraph.trim_end())).collect()
+    kept.iter().map(|paragraph| format!("{}\n\n", paragraph.text())).collect()
 }
 
-fn depends_on(paragraph: &str, gone: &[String]) -> bool {
-    let lists = ["Depends", "Pre-Depends"].map(|name| field(paragraph, name).unwrap_or_default());
+fn depends_on(paragraph: Paragraph<'_>, gone: &[&str]) -> bool {
+    let lists = ["Depends", "Pre-Depends"].map(|name| paragraph.field(name).unwrap_or_default());
     let mut names = lists.iter().flat_map(|list| list.split([',', '|'])).map(|one| {
         let name = one.trim().split([' ', '(']).next().unwrap_or_default();
         name.split(':').next().unwrap_or_default()
     });
-    names.any(|name| gone.iter().any(|gone| gone == name))
-}
-
-fn field<'a>(paragraph: &'a str, name: &str) -> Option<&'a str> {
-    paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+    names.any(|name| gone.contains(&name))
 }
 
 /// A static busybox: the host's, else one from Debian's packages.

@@ -7,8 +7,8 @@ use initramfs::{Job, Step};
 use serde::Deserialize;
 
 use crate::base::error::{Context, Error, Result};
+use crate::kernel::renames;
 use crate::matrix::Record;
-use crate::suite::compare::renames;
 use crate::vm::Machine;
 
 /// One case.

@@ -24,6 +24,7 @@ mod menuconfig;
 mod modules;
 mod names;
 mod obtain;
+pub mod renames;
 mod source;
 
 pub use build::Request;

@@ -1,6 +1,7 @@
 //! Cases and single commands run in guests, judged, stored and summed up.
 
 pub mod bundle;
+pub mod compare;
 pub mod kernels;
 pub mod repeat;
 pub mod results;

@@ -13,7 +13,7 @@ use std::{fs, thread};
 use super::results::{self, Stored};
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
-use crate::suite::compare::normalise::normalise;
+use crate::snapshots::redact::redacted;
 use crate::vm::{console, noise};
 
 /// Lines shown before the first difference.
@@ -62,8 +62,7 @@ impl Difference {
             }
             (None, None) => return Ok(None),
         };
-        for source in likely(inputs, &one.stored.fingerprint.options, normalise(&text) == normalise(&others))
-        {
+        for source in likely(inputs, &one.stored.fingerprint.options, redacted(&text) == redacted(&others)) {
             let _ = writeln!(report, "  likely source: {source}");
         }
         Ok(Some(Difference { what, report }))

@@ -16,6 +16,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::guest::fingerprint::Fingerprint;
 use crate::guest::folders;
+use crate::snapshots::compare::Said;
 
 /// What a case did on a kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,6 +76,18 @@ impl Stored {
             }
         }
         out
+    }
+
+    /// What is compared with a snapshot.
+    pub fn said(&self) -> Said<'_> {
+        Said {
+            case: &self.case,
+            kernel: &self.kernel,
+            identity: &self.identity,
+            transcript: self.transcript(),
+            outputs: self.steps.iter().map(|step| step.output.as_str()).collect(),
+            filters: &self.filters,
+        }
     }
 
     /// SHA-256 of the raw transcript.
@@ -173,16 +186,6 @@ impl Comparison {
         let path = folder.join(Comparison::FILE);
         let json = serde_json::to_vec(self).context(|| "cannot write a comparison as JSON".into())?;
         fs::write(&path, json).context(|| format!("cannot write {}", path.display()))
-    }
-
-    /// Reads it from the case's folder.
-    ///
-    /// # Errors
-    /// When there is none: a result that was not compared has no verdict.
-    pub fn load(folder: &Path) -> Result<Comparison> {
-        let path = folder.join(Comparison::FILE);
-        let bytes = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_slice(&bytes).context(|| format!("cannot read {}", path.display()))
     }
 }
 

@@ -11,9 +11,10 @@ use std::time::Duration;
 use initramfs::protocol::{Frame, Hello, Status};
 
 use super::bundle::{self, Failure};
+use super::compare;
 use super::kernels;
 use super::repeat::{self, Load, Raw};
-use super::results::{self, Comparison, Stored, StoredStep};
+use super::results::{self, Stored, StoredStep};
 use super::side_by_side;
 use super::summary::{Machine, Outcome, Ran, Summary, Tally};
 use super::table::table;
@@ -30,7 +31,10 @@ use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
 use crate::harness::Harness;
 use crate::kernel;
-use crate::suite::compare::{self, Mode, renames};
+use crate::kernel::renames;
+use crate::snapshots::compare::{Compared, Mode};
+use crate::snapshots::difference::what_to_type;
+use crate::snapshots::store::Store;
 use crate::vm::{Accel, Ended, Exactness, Taken, console};
 
 /// The most that a case's commands may print, in bytes.
@@ -59,6 +63,8 @@ pub struct Plan {
     pub append: Vec<String>,
     /// Files added to the initramfs.
     pub extra: Vec<PathBuf>,
+    /// The folder of snapshots; `tests/snapshots` when `None`.
+    pub snapshots: Option<PathBuf>,
     /// What becomes of a difference.
     pub mode: Mode,
     /// Let differences pass on kernels nobody reviewed, while the invariants hold.
@@ -83,6 +89,29 @@ impl Plan {
         let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
         let (append, extra) = (self.append.clone(), self.extra.clone());
         Wish { append, extra, accel: self.accel, exact, boot_timeout: self.boot_timeout, ..Wish::default() }
+    }
+
+    fn store(&self, h: &Harness) -> Store {
+        Store::new(self.snapshots.clone().unwrap_or_else(|| h.root.join("tests/snapshots")))
+    }
+
+    /// The options by which a later command finds the same snapshots.
+    fn options(&self) -> String {
+        let folder = self.snapshots.as_ref().map(|folder| folder.display().to_string());
+        folder
+            .map(|folder| format!(" {}", bundle::quoted(&["--snapshots".into(), folder])))
+            .unwrap_or_default()
+    }
+
+    /// The command that accepts all differences of the cases asked for.
+    fn accepting(&self) -> String {
+        let words = [vec!["--update".to_owned()], self.cases.clone()].concat();
+        format!("cargo xtask test-vm --stored{} {}", self.options(), bundle::quoted(&words))
+    }
+
+    /// Whether the results could be accepted: they are those of the tree and of no other inputs.
+    fn can_accept(&self) -> bool {
+        self.accel != Some(Accel::Kvm) && self.append.is_empty() && self.extra.is_empty()
     }
 
     /// Whether a stored result is one of those asked for.
@@ -147,7 +176,7 @@ fn not_under_kvm(what: &str) -> Error {
 /// What all parts of a run have to share.
 fn digest_of_tree(h: &Harness, tools: &Tools, plan: &Plan) -> Result<String> {
     let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
-    let mut paths = vec![h.root.join("tests/cases"), compare::snapshots(h), h.configs()];
+    let mut paths = vec![h.root.join("tests/cases"), plan.store(h).folder().to_path_buf(), h.configs()];
     paths.extend(programs.into_iter().chain(&plan.extra).cloned());
     let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
     let accel = plan.accel.unwrap_or(Accel::Tcg).name().to_owned();
@@ -436,62 +465,83 @@ fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Col
 
 /// Compares a run with the snapshots, prints a line per case and notes what became of each.
 fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result<()> {
-    compare::run(h, run, plan.mode)?;
-    for (folder, stored) in results::load(run)? {
-        if !plan.includes(&stored) {
-            continue;
-        }
-        let (mut verdict, why) = compare::verdict_of(&folder, &stored)?;
-        // It may have words of the guest in it.
-        let mut why = printable(&why);
-        let mut report = repeat::report(&folder);
-        let mut raw = "raw output too".to_string();
-        if verdict == Verdict::Pass {
-            match repeat::with_earlier(run, &folder, &stored)? {
-                Raw::Same => {}
-                Raw::NotCompared(because) => raw = format!("not the raw output: {because}"),
-                Raw::Differs(difference) => {
-                    (verdict, why, report) = (Verdict::NotRepeatable, difference.what, difference.report);
-                }
-            }
-        }
-        let label = format!("{} {}", stored.kernel, stored.case);
+    let store = plan.store(h);
+    let mut results = results::load(run)?;
+    results.retain(|(_, stored)| plan.includes(stored));
+    let compared = compare::run(&store, &results, plan.mode, &plan.accepting())?;
+    for ((folder, stored), compared) in results.iter().zip(&compared) {
         if plan.digests {
-            outln!("{}  {label}", stored.digest());
+            outln!("{}  {} {}", stored.digest(), stored.kernel, stored.case);
         }
-        let allowed = verdict == Verdict::Drift && plan.allow_drift;
-        let mut detail = String::new();
-        if allowed {
-            outln!("{label}: drift, allowed: {why}");
-            detail = diff(&folder)?;
-        } else if verdict == Verdict::Pass {
-            let runs = if stored.runs > 1 { format!("{} equal runs, ", stored.runs) } else { String::new() };
-            let took = stored.took_ms as f64 / 1000.0;
-            outln!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
-        } else {
-            outln!("{label}: {verdict}: {why}");
-            out!("{report}");
-            let again = format!("cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
-            let shown = bundle::shown(h, &folder, &again).join("\n");
-            outln!("{shown}");
-            // insta has shown the diff.
-            let diff = if stored.verdict == Verdict::Pass { diff(&folder)? } else { String::new() };
-            detail = format!("{report}{diff}{shown}\n");
+        if let Some(accepted) = compared.as_ref().filter(|compared| compared.is_accepted()) {
+            let file = accepted.held.as_ref().map(|name| store.path(name)).unwrap_or_default();
+            let file = file.strip_prefix(&h.root).unwrap_or(&file).display();
+            outln!("{} {}: accepted as {file}", stored.kernel, stored.case);
+            out!("{}", accepted.shown());
         }
-        let ran = Ran { took_ms: stored.took_ms, digest: stored.digest(), runs: stored.runs };
-        let detail = bounded(detail);
-        summary.note(&stored.kernel, &stored.case, Outcome { verdict, why, detail, allowed, ran: Some(ran) });
+        let outcome = outcome(h, run, plan, folder, stored, compared.as_ref())?;
+        summary.note(&stored.kernel, &stored.case, outcome);
     }
     summary.save(run)?;
-    for orphan in compare::orphans(h)? {
-        outln!("orphan: tests/snapshots/{orphan} belongs to no case");
+    for orphan in compare::orphans(&store, &cases::load(&h.root)?, &h.matrix()?)? {
+        let orphan = orphan.strip_prefix(&h.root).unwrap_or(&orphan);
+        outln!("orphan: {} belongs to no case", orphan.display());
     }
     Ok(())
 }
 
-/// How a result differs from its snapshot, made safe for a terminal.
-fn diff(folder: &Path) -> Result<String> {
-    Ok(printable(&Comparison::load(folder)?.diff))
+/// What a result came to, which is printed.
+fn outcome(
+    h: &Harness,
+    run: &Path,
+    plan: &Plan,
+    folder: &Path,
+    stored: &Stored,
+    compared: Option<&Compared>,
+) -> Result<Outcome> {
+    let (verdict, why) = match compared {
+        Some(compared) => (compared.verdict, &compared.why),
+        None => (stored.verdict, &stored.why),
+    };
+    // It may have words of the guest in it.
+    let (mut verdict, mut why) = (verdict, printable(why));
+    let mut report = repeat::report(folder);
+    let mut raw = "raw output too".to_string();
+    if verdict == Verdict::Pass {
+        match repeat::with_earlier(run, folder, stored)? {
+            Raw::Same => {}
+            Raw::NotCompared(because) => raw = format!("not the raw output: {because}"),
+            Raw::Differs(difference) => {
+                (verdict, why, report) = (Verdict::NotRepeatable, difference.what, difference.report);
+            }
+        }
+    }
+    let differs = compared.filter(|compared| compared.verdict != Verdict::Pass);
+    let diff = differs.map(|compared| printable(&compared.diff())).unwrap_or_default();
+    let text = differs.map(Compared::shown).unwrap_or_default();
+    let label = format!("{} {}", stored.kernel, stored.case);
+    let allowed = verdict == Verdict::Drift && plan.allow_drift;
+    let mut detail = String::new();
+    if allowed {
+        outln!("{label}: drift, allowed: {why}");
+        out!("{text}");
+        detail = diff;
+    } else if verdict == Verdict::Pass {
+        let runs = if stored.runs > 1 { format!("{} equal runs, ", stored.runs) } else { String::new() };
+        let took = stored.took_ms as f64 / 1000.0;
+        outln!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
+    } else {
+        let again = format!("cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
+        let shown = bundle::shown(h, folder, &again).join("\n");
+        outln!("{label}: {verdict}: {why}");
+        outln!("{report}{text}{shown}");
+        if differs.is_some() && plan.can_accept() {
+            out!("{}", what_to_type(&stored.case, &plan.options()));
+        }
+        detail = format!("{report}{diff}{shown}\n");
+    }
+    let ran = Ran { took_ms: stored.took_ms, digest: stored.digest(), runs: stored.runs };
+    Ok(Outcome { verdict, why, detail: bounded(detail), allowed, ran: Some(ran) })
 }
 
 /// A text cut to what a summary keeps.
@@ -502,4 +552,56 @@ fn bounded(mut text: String) -> String {
         text.push_str("\n[and more]\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::cache::Cache;
+    use crate::guest::fingerprint::Fingerprint;
+
+    #[test]
+    fn an_update_of_named_cases_leaves_the_others_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
+        let h = Harness::new(sources, Cache::at(folder.path().join("cache")), false);
+        let run = folder.path().join("vm/1");
+        for case in ["mount", "list"] {
+            let step = StoredStep { command: "true".into(), output: String::new(), status: Some(0) };
+            let stored = Stored {
+                case: case.into(),
+                kernel: "5.4".into(),
+                identity: "5.4.1".into(),
+                verdict: Verdict::Pass,
+                why: String::new(),
+                steps: vec![step],
+                filters: Vec::new(),
+                fingerprint: Fingerprint::default(),
+                took_ms: 1,
+                runs: 1,
+            };
+            stored.save(&results::of_case(&run, "5.4", case).unwrap()).unwrap();
+        }
+        let snapshots = folder.path().join("snapshots");
+        let cases = vec!["mount".to_owned()];
+        let plan = Plan { cases, mode: Mode::Update, snapshots: Some(snapshots.clone()), ..Plan::default() };
+        finish(&h, &run, &plan, &mut Summary::default()).unwrap();
+        let text = fs::read_to_string(snapshots.join("mount@5.4.snap")).unwrap();
+        assert_eq!(text, "---\nsource: xtask/../tests/vm.rs\n---\n$ true\n");
+        assert!(!snapshots.join("list@5.4.snap").exists());
+        assert!(run.join("5.4/mount/comparison.json").exists());
+    }
+
+    #[test]
+    fn what_to_type_names_the_snapshots_and_the_cases() {
+        let plan = Plan {
+            cases: vec!["mount".into(), "list".into()],
+            snapshots: Some("a b".into()),
+            ..Plan::default()
+        };
+        assert_eq!(plan.accepting(), "cargo xtask test-vm --stored --snapshots 'a b' --update mount list");
+        assert_eq!(Plan::default().accepting(), "cargo xtask test-vm --stored --update");
+        assert!(Plan::default().can_accept());
+        assert!(!Plan { append: vec!["quiet".into()], ..Plan::default() }.can_accept());
+    }
 }

@@ -24,7 +24,7 @@ use crate::kernel::Kept;
 use crate::matrix::Record;
 use crate::run::results;
 use crate::run::test_vm;
-use crate::suite::compare::normalise::normalise;
+use crate::snapshots::redact::redacted;
 
 /// The exit status that ends `git bisect run`, as any above 127: no word on the commit.
 const STOP: u8 = 255;
@@ -43,7 +43,7 @@ pub struct Orders {
 /// What a case says on a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Its commands were run: the verdict, and the normalised transcript with it.
+    /// Its commands were run: the verdict, and the redacted transcript with it.
     Ran(Verdict, String),
     /// It does not build or does not boot, and why.
     Unfit(String),
@@ -167,7 +167,7 @@ impl Room {
             let (verdict, why) = (stored.verdict, printable(&stored.why));
             return Ok(Outcome::Unfit(format!("{verdict}: {why}")));
         }
-        let mut text = printable(&normalise(&stored.transcript()));
+        let mut text = printable(&redacted(&stored.transcript()));
         if stored.verdict != Verdict::Pass {
             text += &format!("[{}]\n", stored.verdict);
         }

@@ -6,7 +6,7 @@ use std::iter;
 use std::ops::AddAssign;
 
 use super::tree::{Node, Shape};
-use crate::suite::compare::renames::{self, Known};
+use crate::kernel::renames::{self, Known};
 
 /// How alike the names of two functions that call the same have to be for a guess, from 0 to 1.
 const ALIKE: f64 = 0.7;

@@ -7,7 +7,7 @@ use super::tree::{self, Shape};
 use crate::base::verdict::Verdict;
 use crate::guest::fingerprint::Fingerprint;
 use crate::run::results::{Stored, StoredStep};
-use crate::suite::compare::normalise::normalise;
+use crate::snapshots::redact::redacted;
 
 /// Unchanged lines shown around those that changed.
 const CONTEXT: usize = 2;
@@ -72,7 +72,7 @@ pub enum Body {
     Same,
     /// Two traces, as trees.
     Tree(Shape, Vec<Row>),
-    /// Any other text, normalised: the lines that changed, and some around them.
+    /// Any other text, redacted: the lines that changed, and some around them.
     Lines(Vec<Line>),
 }
 
@@ -201,7 +201,7 @@ fn compare_step(old: &StoredStep, new: &StoredStep, shifts: [Option<u8>; 2]) -> 
     StepDiff { old_command, command: new.command.clone(), body }
 }
 
-/// What a command said and how it ended, normalised.
+/// What a command said and how it ended, redacted.
 fn text(step: &StoredStep) -> String {
     let status = match step.status {
         Some(0) => String::new(),
@@ -209,7 +209,7 @@ fn text(step: &StoredStep) -> String {
         None => "[did not end]\n".to_owned(),
     };
     let newline = if step.output.is_empty() || step.output.ends_with('\n') { "" } else { "\n" };
-    normalise(&format!("{}{newline}{status}", step.output))
+    redacted(&format!("{}{newline}{status}", step.output))
 }
 
 /// The difference of two texts.

@@ -92,7 +92,7 @@ pub fn resolved(text: &str, version: &str) -> Result<String> {
             return wrong(format!("{OPEN} is not closed by }}"));
         };
         if !RENAMES.iter().any(|rename| rename.old == name && rename.new.is_some()) {
-            return wrong(format!("xtask/src/suite/compare/renames.rs knows no other name of {name}"));
+            return wrong(format!("xtask/src/kernel/renames.rs knows no other name of {name}"));
         }
         out.push_str(before);
         out.push_str(name_on(name, version));

@@ -1,0 +1,345 @@
+//! What cases say, compared with their snapshots: passed, accepted or left to be reviewed.
+
+use std::collections::BTreeSet;
+
+use super::difference::Difference;
+use super::invariants::{is_trace, violations};
+use super::names::{self, Name};
+use super::redact::redacted;
+use super::reviewed::Reviewed;
+use super::store::Store;
+use crate::base::error::Result;
+use crate::base::verdict::Verdict;
+use crate::kernel::renames;
+
+/// What becomes of a difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// It is a failure.
+    #[default]
+    Check,
+    /// It is kept as the new snapshot of that kernel.
+    Update,
+    /// It is left pending, and a failure until it is accepted.
+    Review,
+}
+
+/// What a case said on a kernel.
+#[derive(Clone, Debug)]
+pub struct Said<'a> {
+    /// The case.
+    pub case: &'a str,
+    /// The kernel.
+    pub kernel: &'a str,
+    /// What a reviewer has to have seen for a difference to be a mismatch.
+    pub identity: &'a str,
+    /// All its commands and what they printed.
+    pub transcript: String,
+    /// What each command printed.
+    pub outputs: Vec<&'a str>,
+    /// The globs of functions that its traces may show.
+    pub filters: &'a [String],
+}
+
+impl Said<'_> {
+    /// The snapshot of this kernel alone. It is the only one that is written: another would speak for
+    /// kernels that were not run.
+    pub fn own(&self) -> Name {
+        Name::own(self.case, self.kernel)
+    }
+}
+
+/// What a comparison came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compared {
+    /// `pass`, `drift` or `mismatch`.
+    pub verdict: Verdict,
+    /// One sentence on it, empty for a pass.
+    pub why: String,
+    /// What the case said, without what must vary.
+    pub text: String,
+    /// The snapshot that holds for the kernel.
+    pub held: Option<Name>,
+    /// How the text differs from it, also where that was accepted.
+    pub difference: Option<Difference>,
+}
+
+impl Compared {
+    /// The difference as a diff, not yet made safe for a terminal; empty where there is none.
+    pub fn diff(&self) -> String {
+        self.difference.as_ref().map(Difference::diff).unwrap_or_default()
+    }
+
+    /// What a terminal shows of the difference; empty where there is none.
+    pub fn shown(&self) -> String {
+        self.difference.as_ref().map(Difference::shown).unwrap_or_default()
+    }
+
+    /// Whether a difference was accepted.
+    pub fn is_accepted(&self) -> bool {
+        self.verdict == Verdict::Pass && self.difference.is_some()
+    }
+}
+
+/// Compares what cases said, and does with each difference what the mode says.
+///
+/// # Errors
+/// When snapshots, or the list of what was reviewed, cannot be read or written.
+pub fn compare(store: &Store, said: &[Said<'_>], mode: Mode) -> Result<Vec<Compared>> {
+    let reviewed = Reviewed::load(store.folder())?;
+    let mut all = Vec::new();
+    for said in said {
+        let mut compared = check(store, &reviewed, said)?;
+        match (&compared.difference, mode) {
+            (None, _) => {
+                store.withdraw(&said.own());
+                compared.held.iter().for_each(|name| store.withdraw(name));
+            }
+            (Some(_), Mode::Check) => {}
+            (Some(_), Mode::Update) => {
+                store.keep(&said.own(), &compared.text)?;
+                (compared.verdict, compared.why) = (Verdict::Pass, String::new());
+            }
+            (Some(_), Mode::Review) => store.leave_pending(&said.own(), &compared.text)?,
+        }
+        all.push(compared);
+    }
+    if mode == Mode::Update {
+        settle(store, reviewed, &said.iter().collect::<Vec<_>>())?;
+        let names = store.names()?;
+        for (said, compared) in said.iter().zip(&mut all) {
+            compared.held = names::holding(&names, said.case, said.kernel).cloned();
+        }
+    }
+    Ok(all)
+}
+
+/// Compares again what was left pending. What was accepted meanwhile counts as reviewed.
+///
+/// # Errors
+/// As for [`compare`].
+pub fn compare_reviewed(store: &Store, said: &[Said<'_>], before: &[Compared]) -> Result<Vec<Compared>> {
+    let after = compare(store, said, Mode::Check)?;
+    let pairs = said.iter().zip(before.iter().zip(&after));
+    let accepted =
+        pairs.filter(|(_, (before, after))| before.difference.is_some() && after.difference.is_none());
+    let accepted: Vec<&Said<'_>> = accepted.map(|(said, _)| said).collect();
+    settle(store, Reviewed::load(store.folder())?, &accepted)?;
+    Ok(after)
+}
+
+/// Compares one text with its snapshot. Nothing is written.
+///
+/// # Errors
+/// When a snapshot cannot be read.
+pub fn check(store: &Store, reviewed: &Reviewed, said: &Said<'_>) -> Result<Compared> {
+    let text = redacted(&said.transcript);
+    let names = store.names()?;
+    let held = names::holding(&names, said.case, said.kernel);
+    let like = match held {
+        Some(held) => Some(held),
+        None => store.nearest(&names, said.case, &text)?,
+    };
+    let old = like.map(|name| store.text(name)).transpose()?.unwrap_or_default();
+    let held = held.cloned();
+    if held.is_some() && old.trim_end() == text.trim_end() {
+        return Ok(Compared { verdict: Verdict::Pass, why: String::new(), text, held, difference: None });
+    }
+    let what = match &held {
+        Some(name) => format!("the transcript differs from snapshot {}", name.stem()),
+        None => format!("there is no snapshot {}", said.own().stem()),
+    };
+    let what = [vec![what], renames::explained(&old, &text)].concat().join("; ");
+    let (verdict, why) = judge(reviewed, said, &what);
+    let difference = Difference { like: like.cloned(), old, kernel: said.kernel.into(), new: text.clone() };
+    Ok(Compared { verdict, why, text, held, difference: Some(difference) })
+}
+
+/// A difference is drift on a kernel that nobody reviewed, while what must hold anywhere holds.
+///
+/// A kernel of which other cases were reviewed is not such a one: there a case without a snapshot
+/// is a case that was forgotten.
+fn judge(reviewed: &Reviewed, said: &Said<'_>, what: &str) -> (Verdict, String) {
+    let about = match reviewed.identity(said.case, said.kernel) {
+        Some(known) if known == said.identity => return (Verdict::Mismatch, what.into()),
+        Some(known) => format!("it was reviewed on {known}"),
+        None if reviewed.knows(said.kernel) => return (Verdict::Mismatch, what.into()),
+        None => format!("nobody reviewed {}", said.kernel),
+    };
+    let traces = said.outputs.iter().filter(|output| is_trace(output));
+    match traces.flat_map(|output| violations(output, said.filters)).next() {
+        Some(broken) => (Verdict::Mismatch, format!("{what}, and {broken}")),
+        None => (Verdict::Drift, format!("{what}; {about}, this is {}", said.identity)),
+    }
+}
+
+/// After an update: what was updated counts as reviewed, and kernels that agree share a snapshot.
+fn settle(store: &Store, mut reviewed: Reviewed, updated: &[&Said<'_>]) -> Result<()> {
+    if updated.is_empty() {
+        return Ok(());
+    }
+    for said in updated {
+        reviewed.set(said.case, said.kernel, said.identity);
+    }
+    let cases: BTreeSet<&str> = updated.iter().map(|said| said.case).collect();
+    for case in cases {
+        store.regroup(case, reviewed.kernels(case))?;
+    }
+    reviewed.save(store.folder())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: &str = "5.4.1, gcc 12, config cd";
+
+    fn said<'a>(kernel: &'a str, transcript: &'a str) -> Said<'a> {
+        let (identity, transcript, outputs) = (IDENTITY, transcript.to_owned(), vec![transcript]);
+        Said { case: "c", kernel, identity, transcript, outputs, filters: &[] }
+    }
+
+    /// A store in which the case says `$ a` on 5.4 and on 6.1, and somebody reviewed both.
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().to_path_buf());
+        update(&store, &[said("5.4", "$ a\n"), said("6.1", "$ a\n")]);
+        (folder, store)
+    }
+
+    fn update(store: &Store, said: &[Said<'_>]) -> Vec<Compared> {
+        compare(store, said, Mode::Update).unwrap()
+    }
+
+    fn only(store: &Store, said: Said<'_>, mode: Mode) -> Compared {
+        compare(store, &[said], mode).unwrap().remove(0)
+    }
+
+    fn files(store: &Store) -> Vec<String> {
+        store.names().unwrap().iter().map(Name::file).collect()
+    }
+
+    #[test]
+    fn what_is_equal_but_for_what_must_vary_passes() {
+        let (_folder, store) = store();
+        assert_eq!(files(&store), ["c.snap"]);
+        let compared = only(&store, said("5.4", "$ a \n\n"), Mode::Check);
+        assert_eq!((compared.verdict, compared.difference), (Verdict::Pass, None));
+        let event = |time| format!("  sh-97    [000] ....  {time}: f <-g\n");
+        update(&store, &[said("5.4", &event("1.000001"))]);
+        assert_eq!(only(&store, said("5.4", &event("2.000002")), Mode::Check).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_difference_is_a_mismatch_and_nothing_is_written() {
+        let (_folder, store) = store();
+        let compared = only(&store, said("5.4", "$ b\n"), Mode::Check);
+        assert_eq!(compared.verdict, Verdict::Mismatch);
+        assert_eq!(compared.why, "the transcript differs from snapshot c");
+        let difference = compared.difference.unwrap();
+        assert_eq!(difference.shown(), "--- c.snap\n+++ 5.4\n@@ -1 +1 @@\n-$ a\n+$ b\n");
+        assert_eq!(files(&store), ["c.snap"]);
+        assert!(!store.pending(&Name::own("c", "5.4")).exists());
+    }
+
+    #[test]
+    fn a_difference_on_a_kernel_that_nobody_reviewed_is_drift_while_invariants_hold() {
+        let (_folder, store) = store();
+        let other = Said { identity: "5.4.2", ..said("5.4", "$ b\n") };
+        let compared = only(&store, other, Mode::Check);
+        assert_eq!(compared.verdict, Verdict::Drift);
+        let why =
+            format!("the transcript differs from snapshot c; it was reviewed on {IDENTITY}, this is 5.4.2");
+        assert_eq!(compared.why, why);
+        let broken = "# tracer: function\n  sh-97    [000] ....  1.000000: f <-g\n";
+        let filters = ["h".to_owned()];
+        let broken = Said { identity: "5.4.2", filters: &filters, ..said("5.4", broken) };
+        let compared = only(&store, broken, Mode::Check);
+        assert_eq!(compared.verdict, Verdict::Mismatch);
+        assert!(compared.why.ends_with(", and f is not within the filter"), "{}", compared.why);
+    }
+
+    #[test]
+    fn a_missing_snapshot_is_a_mismatch_where_other_cases_were_reviewed() {
+        let (_folder, store) = store();
+        let forgotten = |kernel| Said { case: "d", ..said(kernel, "$ a\n") };
+        let compared = only(&store, forgotten("5.4"), Mode::Check);
+        assert_eq!(compared.verdict, Verdict::Mismatch);
+        assert_eq!(compared.why, "there is no snapshot d@5.4");
+        let difference = compared.difference.unwrap();
+        assert_eq!((difference.like.clone(), difference.shown()), (None, "  $ a\n".into()));
+        let compared = only(&store, forgotten("7"), Mode::Check);
+        assert_eq!(compared.verdict, Verdict::Drift);
+        assert!(compared.why.contains("; nobody reviewed 7, "), "{}", compared.why);
+    }
+
+    #[test]
+    fn a_kernel_without_a_snapshot_is_compared_with_the_nearest() {
+        let (_folder, store) = store();
+        update(&store, &[said("5.4", "$ b\n")]);
+        assert_eq!(files(&store), ["c@5.4.snap", "c@6.1.snap"]);
+        let compared = only(&store, said("7", "$ b\nc\n"), Mode::Check);
+        assert_eq!(compared.why, format!("there is no snapshot c@7; nobody reviewed 7, this is {IDENTITY}"));
+        let shown = compared.difference.unwrap().shown();
+        assert!(shown.starts_with("--- c@5.4.snap\n+++ 7\n"), "{shown}");
+    }
+
+    #[test]
+    fn an_update_writes_a_kernels_own_snapshot_and_regroups() {
+        let (folder, store) = store();
+        store.leave_pending(&Name::own("c", "5.4"), "$ old\n").unwrap();
+        let all = update(&store, &[said("5.4", "$ b\n"), said("6.1", "$ a\n")]);
+        assert_eq!(files(&store), ["c@5.4.snap", "c@6.1.snap"]);
+        assert!(all[0].is_accepted() && all[0].held == Some(Name::own("c", "5.4")));
+        assert!(!all[1].is_accepted());
+        assert!(!store.pending(&Name::own("c", "5.4")).exists());
+        let all = update(&store, &[said("6.1", "$ b\n")]);
+        assert_eq!(files(&store), ["c.snap"]);
+        assert_eq!(all[0].held, Some(Name { case: "c".into(), kernels: Vec::new() }));
+        let reviewed = Reviewed::load(folder.path()).unwrap();
+        assert_eq!(reviewed.kernels("c").collect::<Vec<_>>(), ["5.4", "6.1"]);
+    }
+
+    #[test]
+    fn a_review_leaves_pending_what_differs_and_removes_what_no_longer_does() {
+        let (_folder, store) = store();
+        let (one, other) = (Name::own("c", "5.4"), Name::own("c", "6.1"));
+        store.leave_pending(&other, "$ earlier\n").unwrap();
+        let all = compare(&store, &[said("5.4", "$ b\n"), said("6.1", "$ a\n")], Mode::Review).unwrap();
+        assert_eq!([all[0].verdict, all[1].verdict], [Verdict::Mismatch, Verdict::Pass]);
+        assert!(store.pending(&one).exists() && !store.pending(&other).exists());
+        assert_eq!(files(&store), ["c.snap"]);
+    }
+
+    #[test]
+    fn what_insta_accepted_is_regrouped_and_counts_as_reviewed() {
+        let (folder, store) = store();
+        let now = [said("5.4", "$ b\n"), said("6.1", "$ b\n"), said("7", "$ c\n")];
+        let now = now.map(|said| Said { identity: "new", ..said });
+        let before = compare(&store, &now, Mode::Review).unwrap();
+        // Accepted on 6.1, rejected on 7, and not decided on 5.4.
+        let pending = |kernel: &str| store.pending(&Name::own("c", kernel));
+        let accepted = insta::Snapshot::from_file(&pending("6.1")).unwrap();
+        accepted.save(&store.path(&Name::own("c", "6.1"))).unwrap();
+        for kernel in ["6.1", "7"] {
+            std::fs::remove_file(pending(kernel)).unwrap();
+        }
+        let after = compare_reviewed(&store, &now, &before).unwrap();
+        let verdicts: Vec<Verdict> = after.iter().map(|compared| compared.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Drift, Verdict::Pass, Verdict::Drift]);
+        assert_eq!(files(&store), ["c@5.4.snap", "c@6.1.snap"]);
+        assert!(pending("5.4").exists());
+        let reviewed = Reviewed::load(folder.path()).unwrap();
+        assert_eq!(reviewed.identity("c", "6.1").unwrap(), "new");
+        assert_eq!(reviewed.identity("c", "5.4").unwrap(), IDENTITY);
+        assert_eq!(reviewed.identity("c", "7"), None);
+    }
+
+    #[test]
+    fn renames_explain_a_difference() {
+        let (_folder, store) = store();
+        update(&store, &[said("5.4", "=> _do_fork\n")]);
+        let compared = only(&store, said("5.4", "=> kernel_clone\n"), Mode::Check);
+        assert!(compared.why.contains("; `_do_fork` is `kernel_clone` since 5.10: "), "{}", compared.why);
+    }
+}
