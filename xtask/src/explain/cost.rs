@@ -121,7 +121,7 @@ pub struct Tracer {
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// Calls in a run: those that at least [`WARM`] runs made. A tick can keep a run from a call,
+    /// Calls in a run: those that at least 32 runs made. A tick can keep a run from a call,
     /// as a pending switch to another task does with `rcu_all_qs`; so calls of all runs vary.
     pub calls: usize,
     /// Median self-instructions as traced.

@@ -1,6 +1,6 @@
 //! `cargo xtask put-back`: is the kernel as it was, however a command ends?
 //!
-//! Each cell of [`cells`] runs in a guest: a starting state is made, the control files are read,
+//! Each cell of the table runs in a guest: a starting state is made, the control files are read,
 //! the command is run and ended, the control files are read again. What differs, and was not asked
 //! for, is a failure of the tracer. trace-cmd does the same, for comparison.
 
