@@ -79,7 +79,7 @@ const TESTS: &[(&str, Test)] = &[
     (CPUS, absent_cpus),
     ("what is not there is not polled", no_spinning),
     ("lockdown and pid namespaces are named as the cause", named_causes),
-    ("a few cells of the put-back table hold", few_cells),
+    ("a few cells of the restore table hold", few_cells),
     ("snapshots do not depend on other inputs", other_inputs),
     ("an edited snapshot is a mismatch with a diff", edited_snapshot),
     ("a difference on a kernel nobody reviewed is drift", drift),
@@ -1047,7 +1047,7 @@ fn named_causes(kernel: &str) -> Result<(), Failed> {
 
 fn few_cells(kernel: &str) -> Result<(), Failed> {
     let (stdout, stderr) =
-        expect(0, &root(), &["put-back", "--quick", "--only", "snaptrace", "--kernel", kernel])?;
+        expect(0, &root(), &["restore", "--quick", "--only", "snaptrace", "--kernel", kernel])?;
     let passed = stdout.lines().last().and_then(|line| line.strip_suffix(" passed, 0 failed"));
     let passed = passed.and_then(|count| count.parse().ok()).unwrap_or(0);
     demand(passed >= 15, "hardly any cell was run", &(stdout + &stderr))
