@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (kernel, at_hand, all) in kernels {
         if !at_hand {
-            eprintln!("{kernel}: unavailable: not at hand, its guests are not tested");
+            eprintln!("{kernel}: unavailable: not cached, its guests are not tested");
         }
         for &(name, test) in TESTS.iter().filter(|(name, _)| all || *name == CPUS) {
             let on = kernel.clone();

@@ -128,7 +128,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (kernel, at_hand) in kernels {
         if !at_hand {
-            eprintln!("{kernel}: unavailable: not at hand, its recordings are not compared");
+            eprintln!("{kernel}: unavailable: not cached, its recordings are not compared");
         }
         for cpus in [1, 2] {
             let guest = Arc::new(Guest { kernel: kernel.clone(), cpus, recordings: OnceLock::new() });

@@ -139,7 +139,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
     for case in &cases {
         if case.cost.is_none() {
-            return Err(Error::new(format!("cannot tell what the case {} costs", case.name))
+            return Err(Error::new(format!("cannot measure what the case {} costs", case.name))
                 .because("it has no `cost`, a command that traces a graph often enough")
                 .help("cases that have: function-graph, graph-depth"));
         }
@@ -185,7 +185,7 @@ fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Resul
 /// # Errors
 /// When the guest fails, or its traces do not tell enough.
 pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
-    let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
+    let failed = || Error::new(format!("cannot measure what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
     let folder = results::scratch(&h.root)?;
     let leaf = Leaf::on(&guest.kernel.version);

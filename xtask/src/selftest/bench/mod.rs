@@ -43,7 +43,7 @@ fn release_build(h: &Harness) -> Result<std::path::PathBuf> {
         .args(["build", "--locked", "--release", "--package", "snaptrace", "--target-dir"])
         .arg(&target)
         .run()
-        .context(|| "cannot build the tracer; the compiler's words stand above".into())?;
+        .context(|| "cannot build the tracer; the compiler's messages are above".into())?;
     Ok(target.join("release/snaptrace"))
 }
 
@@ -86,7 +86,7 @@ fn in_guest(
         return Ok(());
     }
     Err(Error::new(format!("the guest's part of the bench ended with {status}"))
-        .help("its own words stand above"))
+        .help("its own messages are above"))
 }
 
 #[cfg(test)]
