@@ -398,3 +398,44 @@ impl FilterArgs {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    /// Words as a shell has them, as far as the pages use one: quotes, and what ends a command.
+    fn words(text: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        for (at, part) in text.split('\'').enumerate() {
+            match at % 2 {
+                1 => words.push(part.to_owned()),
+                _ => words.extend(part.split_whitespace().map(str::to_owned)),
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn the_command_lines_of_the_pages_are_accepted() {
+        let mut count = 0;
+        for page in [include_str!("../../README.md"), include_str!("../../docs/tracer.md")] {
+            let blocks = page.split("```").skip(1).step_by(2);
+            let lines = blocks.flat_map(str::lines).filter(|line| !line.starts_with("cargo xtask"));
+            // What is said beside a command comes behind three spaces.
+            for line in lines.filter_map(|line| line.split("   ").next()) {
+                let commands = line.split([';', '|']).map(str::trim);
+                for command in commands.filter(|command| command.starts_with("snaptrace ")) {
+                    let parsed = Cli::try_parse_from(words(command));
+                    let fine =
+                        parsed.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::DisplayHelp);
+                    assert!(fine, "{command}: {}", parsed.unwrap_err());
+                    count += 1;
+                }
+            }
+        }
+        assert!(count > 20, "{count}");
+        assert!(Cli::try_parse_from(words("snaptrace start --nosuch")).is_err());
+    }
+}

@@ -1,7 +1,7 @@
 //! The programs that print formats are compiled to, and what they compute with.
 //!
-//! A print format is a printf string and its arguments. [`super::c`] compiles it as the kernel's
-//! compiler does, [`super::as_trace_cmd`] as trace-cmd reads it; [`super::print`] runs both.
+//! A print format is a printf string and its arguments. `event::c` compiles it as the kernel's
+//! compiler does, `event::as_trace_cmd` as trace-cmd reads it; [`mod@super::print`] runs both.
 
 use std::sync::OnceLock;
 

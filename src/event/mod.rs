@@ -1,7 +1,7 @@
 //! Events: format files to compiled field readers and print formats; pure.
 //!
 //! A format file says where each field of an event stands and, as a C expression, how its text is
-//! made. Both are compiled once, by [`format`] and [`expr`], and run per record by [`print`].
+//! made. Both are compiled once, by [`mod@format`] and [`expr`], and run per record by [`mod@print`].
 
 mod as_trace_cmd;
 pub mod btf;

@@ -65,7 +65,7 @@ pub enum Command {
     /// Show every scenario of the tutorial live in a guest
     #[command(after_help = "Example: cargo xtask --yes tour")]
     Tour {
-        /// The kernel; by default the first at hand, else Debian's
+        /// The kernel; by default the first cached one, else Debian's
         #[arg(long, value_name = "NAME")]
         kernel: Option<String>,
     },
@@ -75,20 +75,24 @@ pub enum Command {
     /// Run the cases in guests and compare with the snapshots
     #[command(after_help = TEST_VM_EXAMPLES)]
     TestVm(TestVmArgs),
-    /// Put the parts of a run together that --shard made
+    /// Merge the parts of a run that --shard made
     #[command(after_help = "Example: cargo xtask merge-results --junit all.xml part-1 part-2")]
     MergeResults(MergeArgs),
     /// Run a command in a guest; its output and exit status come back
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Tell what the functions of a graph case cost, in instructions
+    /// Show what the functions of a graph case cost, in instructions
     #[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
     Cost(CostArgs),
     /// Show what changed between two kernels, case by case
     #[command(after_help = DIFF_EXAMPLES)]
     Diff(DiffArgs),
-    /// Prove that every command of the tracer puts the kernel back
-    #[command(after_help = "Example: cargo xtask put-back --kernel 5.4 record-graph/KILL")]
+    /// Prove that every command of the tracer restores the kernel
+    #[command(
+        name = "restore",
+        alias = "put-back",
+        after_help = "Example: cargo xtask restore --kernel 5.4 record-graph/KILL"
+    )]
     PutBack(PutBackArgs),
     /// Find the commit that changed what a case says, with git bisect
     #[command(after_help = "Example: cargo xtask bisect --good A --bad B --case function ~/linux")]
@@ -102,20 +106,20 @@ pub enum Command {
         /// The folder of the bisection
         folder: PathBuf,
     },
-    /// Open a shell in a guest, or have it carry out what standard input says
+    /// Open a shell in a guest, or run the commands on standard input there
     #[command(after_help = SHELL_EXAMPLES)]
     Shell(GuestArgs),
     /// Run formatting, lints, host tests, the quickest faults and the cases
     #[command(after_help = "Example: cargo xtask --yes test")]
     Test {
-        /// And everything slow, on all kernels at hand: faults, the put-back table, bisect
+        /// Also everything slow, on all cached kernels: faults, restore, bisect
         #[arg(long)]
         full: bool,
     },
-    /// Cause faults and hold each against the verdict that is due
+    /// Cause faults and check that each ends with its expected verdict
     #[command(after_help = FAULT_CODES)]
     Faults(FaultsArgs),
-    /// Tell what this host lacks
+    /// Report what this host lacks
     #[command(after_help = "Example: cargo xtask doctor")]
     Doctor,
     /// Install what this host lacks
@@ -177,10 +181,10 @@ pub struct TestVmArgs {
     /// Cases by name; all when left out
     #[arg(value_name = "CASE")]
     pub cases: Vec<String>,
-    /// A kernel (repeatable); it is then a failure when it cannot be had
+    /// A kernel (repeatable); the run fails when it is unavailable
     #[arg(long = "kernel", value_name = "NAME")]
     pub kernels: Vec<String>,
-    /// Every kernel but those taken by name only, built where none is at hand
+    /// Every kernel but the -src ones; those not cached are fetched or built
     #[arg(long, conflicts_with = "kernels")]
     pub all: bool,
     /// Only part I of N of all kernels and cases (see merge-results)
@@ -188,7 +192,7 @@ pub struct TestVmArgs {
     pub shard: Shard,
     #[command(flatten)]
     pub output: OutputArgs,
-    /// Write differences as the new snapshots of the kernels run
+    /// Accept differences as the new snapshots of the kernels that ran
     #[arg(long, conflicts_with = "review")]
     pub update: bool,
     /// Show each difference and ask (needs cargo-insta)
@@ -206,15 +210,15 @@ pub struct TestVmArgs {
     /// Print the SHA-256 of each case's raw transcript
     #[arg(long)]
     pub digests: bool,
-    /// Run each case N times and prove the raw results equal
+    /// Run each case N times; all raw results have to be equal
     #[arg(long, value_name = "N", conflicts_with = "no_exact", value_parser = clap::value_parser!(u32).range(2..))]
     pub repeat: Option<u32>,
-    /// Keep every core of this host busy meanwhile
+    /// Keep every core of this host busy during the runs
     #[arg(long, requires = "repeat")]
     pub load: bool,
     #[command(flatten)]
     pub exact: ExactArgs,
-    /// tcg, the default, or kvm: nothing is exact then, nor kept as a snapshot
+    /// tcg (the default) or kvm; results under kvm become no snapshots
     #[arg(long, value_name = "NAME")]
     pub accel: Option<Accel>,
     /// A word for the kernel command line (repeatable)
@@ -223,7 +227,7 @@ pub struct TestVmArgs {
     /// A file to put into the guest's /extra (repeatable)
     #[arg(long, value_name = "FILE")]
     pub extra_file: Vec<PathBuf>,
-    /// Seconds until init has to have started
+    /// Seconds in which init has to start
     #[arg(long, value_name = "SECONDS")]
     pub boot_timeout: Option<u64>,
 }
@@ -233,7 +237,7 @@ pub struct OutputArgs {
     /// Write the results as a JUnit file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<PathBuf>,
-    /// Whom standard output is for; docs/ci.md has the formats
+    /// Format of standard output; docs/ci.md describes each
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub message_format: Format,
 }
@@ -250,10 +254,10 @@ pub struct MergeArgs {
 /// On which kernels something runs that takes long on each.
 #[derive(Debug, Args)]
 pub struct ReferencesArgs {
-    /// A kernel (repeatable); the references at hand when left out
+    /// A kernel (repeatable); the cached references when left out
     #[arg(long = "kernel", value_name = "NAME")]
     pub kernels: Vec<String>,
-    /// All usual kernels at hand, and not only the references
+    /// All cached kernels but the -src ones, not only the references
     #[arg(long, conflicts_with = "kernels")]
     pub all_kernels: bool,
 }
@@ -265,10 +269,10 @@ pub struct FaultsArgs {
     pub names: Vec<String>,
     #[command(flatten)]
     pub on: ReferencesArgs,
-    /// Only those that `test` causes, on one kernel
+    /// Only those that `test` includes, on one kernel
     #[arg(long)]
     pub quick: bool,
-    /// Show the faults, and what each has to end with
+    /// List the faults, and how each has to end
     #[arg(long, conflicts_with_all = ["kernels", "all_kernels", "quick"])]
     pub list: bool,
 }
@@ -296,13 +300,13 @@ impl ExactArgs {
 
 #[derive(Debug, Args)]
 pub struct GuestArgs {
-    /// The kernel; by default the first at hand, else Debian's
+    /// The kernel; by default the first cached one, else Debian's
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// CPUs; runs with more than one are not bit-exact
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     pub cpus: u32,
-    /// Slots for CPUs, N or more; those that are empty have a CPU that is not there
+    /// Slots for CPUs, at least N; the others stay empty, as for hotplug
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     pub max_cpus: Option<u32>,
     /// Memory, such as 512M or 2G
@@ -314,13 +318,13 @@ pub struct GuestArgs {
     /// A file to put into the guest's /extra (repeatable)
     #[arg(long, value_name = "FILE")]
     pub extra_file: Vec<PathBuf>,
-    /// Seconds until init has to have started
+    /// Seconds in which init has to start
     #[arg(long, value_name = "SECONDS")]
     pub boot_timeout: Option<u64>,
     /// Wait for a debugger on TCP port 1234
     #[arg(long)]
     pub gdb: bool,
-    /// kvm or tcg; else KVM where a boot proved it, unless --exact or --gdb
+    /// kvm or tcg; by default kvm if it works here, unless --exact or --gdb
     #[arg(long, value_name = "NAME")]
     pub accel: Option<Accel>,
 }
@@ -331,7 +335,7 @@ pub struct RunArgs {
     pub guest: GuestArgs,
     #[command(flatten)]
     pub exact: ExactArgs,
-    /// Bring a guest file out (repeatable)
+    /// Copy a file out of the guest (repeatable)
     #[arg(long, value_name = "GUEST_FILE[:HOST_FILE]")]
     pub get: Vec<Get>,
     /// Pass on standard input, or FILE (--stdin=FILE): read to its end before
@@ -366,7 +370,7 @@ pub struct CostArgs {
     /// Graph cases by name
     #[arg(value_name = "CASE", required = true)]
     pub cases: Vec<String>,
-    /// The kernel; by default the first at hand, else Debian's
+    /// The kernel; by default the first cached one, else Debian's
     #[arg(long, value_name = "NAME")]
     pub kernel: Option<String>,
     /// Compare with this kernel instead of the reviewed table
@@ -493,7 +497,14 @@ mod tests {
         let texts = [
             ("kernels.yml", include_str!("../../.github/workflows/kernels.yml"), 4),
             ("ci.md", include_str!("../../docs/ci.md"), 5),
-            ("README.md", include_str!("../../README.md"), 20),
+            ("cases.md", include_str!("../../docs/cases.md"), 10),
+            ("diffs.md", include_str!("../../docs/diffs.md"), 5),
+            ("exactness.md", include_str!("../../docs/exactness.md"), 4),
+            ("kernels.md", include_str!("../../docs/kernels.md"), 7),
+            ("tracer.md", include_str!("../../docs/tracer.md"), 0),
+            ("tests.md", include_str!("../../docs/tests.md"), 8),
+            ("README.md", include_str!("../../README.md"), 7),
+            ("CONTRIBUTING.md", include_str!("../../CONTRIBUTING.md"), 6),
         ];
         for (name, text, at_least) in texts {
             let lines = command_lines(text);
@@ -537,6 +548,26 @@ mod tests {
         assert_eq!(stdin("xtask run -i sh -s"), (Some(None), "sh -s".into()));
         assert_eq!(stdin("xtask run --stdin -- cat"), (Some(None), "cat".into()));
         assert_eq!(stdin("xtask run --stdin=a cat"), (Some(Some("a".into())), "cat".into()));
+    }
+
+    #[test]
+    fn the_old_name_of_restore_works_and_is_hidden() {
+        for name in ["restore", "put-back"] {
+            let parsed = Cli::try_parse_from(["xtask", name, "--quick"]).unwrap();
+            assert!(matches!(parsed.command, Command::PutBack(PutBackArgs { quick: true, .. })), "{name}");
+        }
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("  restore ") && !help.contains("put-back"), "{help}");
+    }
+
+    #[test]
+    fn every_page_of_docs_is_among_those_whose_command_lines_are_read() {
+        let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+        for entry in std::fs::read_dir(docs).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let read = include_str!("cli.rs").contains(&format!("docs/{name}\")"));
+            assert!(read || !name.ends_with(".md"), "{name} is not read");
+        }
     }
 
     #[test]

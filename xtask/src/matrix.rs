@@ -333,9 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn the_record_in_the_readme_is_all_that_a_kernel_takes() {
-        let readme = include_str!("../../README.md");
-        let record = readme.split("```toml").nth(1).unwrap().split("```").next().unwrap();
+    fn the_record_in_the_docs_is_all_that_a_kernel_takes() {
+        let page = include_str!("../../docs/kernels.md");
+        let record = page.split("```toml").nth(1).unwrap().split("```").next().unwrap();
         let matrix = Matrix::parse(&format!("{FILE}\n{record}"), "f").unwrap();
         let added = matrix.records().last().unwrap();
         assert!(!added.is_by_name_only() && added.is_ready_made() && !added.reference, "{added:?}");

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (kernel, at_hand, all) in kernels {
         if !at_hand {
-            eprintln!("{kernel}: unavailable: not at hand, its guests are not tested");
+            eprintln!("{kernel}: unavailable: not cached, its guests are not tested");
         }
         let of_harness = OF_HARNESS.iter().filter(|_| all && tries_harness(&kernel));
         for &(name, test) in TESTS.iter().filter(|(name, _)| all || *name == CPUS).chain(of_harness) {
@@ -79,7 +79,7 @@ const TESTS: &[(&str, Test)] = &[
     (CPUS, absent_cpus),
     ("what is not there is not polled", no_spinning),
     ("lockdown and pid namespaces are named as the cause", named_causes),
-    ("a few cells of the put-back table hold", few_cells),
+    ("a few cells of the restore table hold", few_cells),
     ("snapshots do not depend on other inputs", other_inputs),
     ("a tracer broken on purpose fails though drift is allowed", broken_tracer),
     ("equal runs of a case are proved equal", equal_runs),
@@ -1066,7 +1066,7 @@ fn named_causes(kernel: &str) -> Result<(), Failed> {
 
 fn few_cells(kernel: &str) -> Result<(), Failed> {
     let (stdout, stderr) =
-        expect(0, &root(), &["put-back", "--quick", "--only", "snaptrace", "--kernel", kernel])?;
+        expect(0, &root(), &["restore", "--quick", "--only", "snaptrace", "--kernel", kernel])?;
     let passed = stdout.lines().last().and_then(|line| line.strip_suffix(" passed, 0 failed"));
     let passed = passed.and_then(|count| count.parse().ok()).unwrap_or(0);
     demand(passed >= 15, "hardly any cell was run", &(stdout + &stderr))

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     };
     let trials = kernels.into_iter().map(|(kernel, at_hand)| {
         if !at_hand {
-            eprintln!("{kernel}: unavailable: not at hand, it does not judge");
+            eprintln!("{kernel}: unavailable: not cached, it does not judge");
         }
         let trial = Trial::test(format!("{kernel} judges the report"), move || judge(&kernel));
         trial.with_ignored_flag(!at_hand)

@@ -129,7 +129,7 @@ fn main() -> ExitCode {
     let mut trials = Vec::new();
     for (kernel, at_hand) in kernels {
         if !at_hand {
-            eprintln!("{kernel}: unavailable: not at hand, its recordings are not compared");
+            eprintln!("{kernel}: unavailable: not cached, its recordings are not compared");
         }
         let with_two = Harness::wants_all_kernels() || newest.as_ref().is_none_or(|one| *one == kernel);
         for cpus in 1..=1 + u32::from(with_two) {

@@ -1,21 +1,30 @@
-//! The workflow for CI: what GitHub would refuse or misread is found here. That its command lines
-//! are accepted is a test of cli.rs.
+//! The workflows for CI: what GitHub would refuse or misread is found here. A test of cli.rs holds
+//! that their command lines are accepted.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
 
-fn text() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows/kernels.yml");
-    fs::read_to_string(path).unwrap()
+/// The workflows, by the name of their file.
+fn workflows() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.github/workflows");
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read_to_string(path).unwrap())
+        })
+        .collect()
 }
 
-fn workflow() -> Value {
-    serde_saphyr::from_str(&text()).unwrap()
+fn parsed(name: &str) -> Value {
+    serde_saphyr::from_str(&workflows()[name]).unwrap()
 }
 
 fn steps(job: &Value) -> &Vec<Value> {
@@ -24,30 +33,60 @@ fn steps(job: &Value) -> &Vec<Value> {
 
 #[test]
 fn every_job_has_what_it_needs() {
-    let workflow = workflow();
-    let jobs = workflow["jobs"].as_object().unwrap();
-    for (name, job) in jobs {
-        assert!(job["runs-on"].is_string() && job["timeout-minutes"].is_u64(), "{name}");
-        if let Some(needed) = job["needs"].as_str() {
-            assert!(jobs.contains_key(needed), "{name} needs {needed}");
-        }
-        for step in steps(job) {
-            assert_ne!(step["uses"].is_string(), step["run"].is_string(), "{name}: {step}");
-            if let Some(action) = step["uses"].as_str() {
-                let version = action.split_once("@v").map(|(_, version)| version.parse::<u32>());
-                assert!(version.is_some_and(|version| version.is_ok()), "{action} has no version");
+    for file in workflows().keys() {
+        let workflow = parsed(file);
+        assert_eq!(workflow["name"], **file, "a workflow is called what its file is called");
+        let jobs = workflow["jobs"].as_object().unwrap();
+        for (name, job) in jobs {
+            assert!(job["runs-on"].is_string() && job["timeout-minutes"].is_u64(), "{file}: {name}");
+            if let Some(needed) = job["needs"].as_str() {
+                assert!(jobs.contains_key(needed), "{file}: {name} needs {needed}");
+            }
+            for step in steps(job) {
+                assert_ne!(step["uses"].is_string(), step["run"].is_string(), "{file}: {name}: {step}");
+                let Some(action) = step["uses"].as_str() else { continue };
+                let (action, version) = action.split_once("@v").unwrap_or((action, ""));
+                assert!(version.parse::<u32>().is_ok(), "{file}: {action} has no version");
+                // The token would stay in the checkout, where every later step can read it.
+                let checks_out = action == "actions/checkout";
+                assert!(!checks_out || step["with"]["persist-credentials"] == false, "{file}: {name}");
             }
         }
+        // The token that every job gets may read and nothing else.
+        assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{file}");
+        // `a | b` in a container's own shell succeeds with b.
+        assert_eq!(workflow["defaults"]["run"]["shell"], "bash", "{file}");
     }
-    // The token that every job gets may read and nothing else.
-    assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }));
-    // `a | b` in a container's own shell succeeds with b.
-    assert_eq!(workflow["defaults"]["run"]["shell"], "bash");
+}
+
+#[test]
+fn the_checks_are_complete_and_use_the_pinned_compiler() {
+    let workflow = parsed("checks");
+    let job = &workflow["jobs"]["checks"];
+    let scripts: Vec<&str> = steps(job).iter().filter_map(|step| step["run"].as_str()).collect();
+    for wanted in [
+        "cargo fmt --all --check",
+        "cargo clippy --locked --workspace --all-targets -- -D warnings",
+        "cargo test --locked --workspace",
+        "cargo doc --locked --workspace --no-deps",
+        "cargo deny --workspace check advisories bans licenses sources",
+        "zizmor",
+    ] {
+        assert!(scripts.iter().any(|script| script.contains(wanted)), "no step runs {wanted}");
+    }
+    let docs =
+        steps(job).iter().find(|step| step["run"].as_str().is_some_and(|run| run.contains("cargo doc")));
+    assert_eq!(docs.unwrap()["env"]["RUSTDOCFLAGS"], "-D warnings");
+    let toolchain: toml::Table = include_str!("../../rust-toolchain.toml").parse().unwrap();
+    let pinned = format!("rust:{}-bookworm", toolchain["toolchain"]["channel"].as_str().unwrap());
+    for (file, name) in [("checks", "checks"), ("kernels", "matrix"), ("kernels", "kernel")] {
+        assert_eq!(parsed(file)["jobs"][name]["container"], *pinned, "{file}: {name}");
+    }
 }
 
 #[test]
 fn the_matrix_is_the_list_of_kernels() {
-    let workflow = workflow();
+    let workflow = parsed("kernels");
     let (list, kernel) = (&workflow["jobs"]["matrix"], &workflow["jobs"]["kernel"]);
     let step = steps(list).iter().find(|step| step["id"] == "list").unwrap();
     assert!(step["run"].as_str().unwrap().contains("cargo xtask kernel --list --format json"));
@@ -61,7 +100,7 @@ fn the_matrix_is_the_list_of_kernels() {
 
 #[test]
 fn the_cache_is_kept_under_the_key_it_is_looked_for() {
-    let workflow = workflow();
+    let workflow = parsed("kernels");
     let steps = steps(&workflow["jobs"]["kernel"]);
     let of = |action: &str| {
         let uses = |step: &&Value| step["uses"].as_str().is_some_and(|uses| uses.starts_with(action));
@@ -80,17 +119,19 @@ fn the_cache_is_kept_under_the_key_it_is_looked_for() {
 #[test]
 fn no_expression_stands_in_a_script() {
     // What an expression gives would be read as part of the script; variables are not.
-    let workflow = workflow();
-    for job in workflow["jobs"].as_object().unwrap().values() {
-        for step in steps(job) {
-            assert!(!step["run"].as_str().unwrap_or_default().contains("${{"), "{step}");
+    for file in workflows().keys() {
+        for job in parsed(file)["jobs"].as_object().unwrap().values() {
+            for step in steps(job) {
+                assert!(!step["run"].as_str().unwrap_or_default().contains("${{"), "{file}: {step}");
+            }
         }
     }
 }
 
 #[test]
 fn names_in_expressions_are_known() {
-    let text = text();
+    let texts: Vec<String> = workflows().into_values().collect();
+    let text = texts.concat();
     let expression = Regex::new(r"\$\{\{(.*?)\}\}").unwrap();
     let known = [
         "github.ref",

@@ -5,12 +5,10 @@
 //! key, so that a second command waits and then uses what the first made. Readers take no
 //! lock and write nothing: a full cache works on a read-only file system.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use etcetera::BaseStrategy;
-use fs4::{FileExt, TryLockError};
 
 use super::error::{Context, Error, Result};
 use super::scratch::Doomed;
@@ -37,8 +35,15 @@ pub struct Lock(File);
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing the file releases the lock as well.
-        let _ = FileExt::unlock(&self.0);
+        let _ = self.0.unlock();
     }
+}
+
+/// The folder for caches by the XDG base directory specification, which ignores relative paths.
+fn user_cache(xdg: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
+    let usable = |path: &PathBuf| path.is_absolute();
+    let xdg = xdg.map(PathBuf::from).filter(usable);
+    xdg.or_else(|| Some(home.filter(usable)?.join(".cache")))
 }
 
 impl Cache {
@@ -50,10 +55,12 @@ impl Cache {
         let path = match std::env::var_os("SNAPTRACE_CACHE").filter(|path| !path.is_empty()) {
             Some(path) => std::path::absolute(PathBuf::from(path))
                 .context(|| "cannot make an absolute path of SNAPTRACE_CACHE".to_owned())?,
-            None => etcetera::choose_base_strategy()
-                .context(|| "cannot find the user's cache folder".to_owned())
-                .map_err(|error| error.help("set SNAPTRACE_CACHE to a folder"))?
-                .cache_dir()
+            None => user_cache(std::env::var_os("XDG_CACHE_HOME"), std::env::home_dir())
+                .ok_or_else(|| {
+                    Error::new("cannot find the user's cache folder")
+                        .because("neither XDG_CACHE_HOME nor HOME names a folder")
+                        .help("set SNAPTRACE_CACHE to a folder")
+                })?
                 .join("snaptrace"),
         };
         Ok(Cache::at(path))
@@ -121,14 +128,14 @@ impl Cache {
             .write(true)
             .open(&path)
             .map_err(|e| denied("cannot open", &path, &e))?;
-        match FileExt::try_lock(&file) {
+        match file.try_lock() {
             Ok(()) => return Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {
                 ui.say(format!("waiting for another command that works on {name}"));
             }
             Err(TryLockError::Error(e)) => return Err(denied("cannot lock", &path, &e)),
         }
-        FileExt::lock(&file).map_err(|e| denied("cannot lock", &path, &e))?;
+        file.lock().map_err(|e| denied("cannot lock", &path, &e))?;
         Ok(Lock(file))
     }
 
@@ -215,7 +222,7 @@ impl Cache {
         for path in read_dir(&folder)? {
             let file =
                 OpenOptions::new().write(true).open(&path).map_err(|e| denied("cannot open", &path, &e))?;
-            match FileExt::try_lock(&file) {
+            match file.try_lock() {
                 Ok(()) => locks.push(Lock(file)),
                 Err(_) => {
                     let name = path.file_stem().unwrap_or_default().display().to_string();
@@ -308,6 +315,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path().join("cache"));
         (folder, cache)
+    }
+
+    #[test]
+    fn the_cache_is_where_xdg_says_or_else_in_the_home_folder() {
+        let of =
+            |xdg: Option<&str>, home: Option<&str>| user_cache(xdg.map(Into::into), home.map(Into::into));
+        assert_eq!(of(Some("/x"), Some("/home/u")), Some("/x".into()));
+        for nothing in [None, Some(""), Some("x")] {
+            assert_eq!(of(nothing, Some("/home/u")), Some("/home/u/.cache".into()));
+            assert_eq!(of(nothing, Some("")), None);
+            assert_eq!(of(nothing, None), None);
+        }
     }
 
     #[test]

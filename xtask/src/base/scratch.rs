@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
 
-use fs4::FileExt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
@@ -98,14 +97,14 @@ impl Scratch {
         fs::create_dir_all(within).context(failed)?;
         // One at a time: a folder that is not locked yet must not be taken for an abandoned one.
         let turn = File::open(within).context(failed)?;
-        FileExt::lock(&turn).context(failed)?;
+        turn.lock().context(failed)?;
         sweep(within).context(failed)?;
         let mut builder = tempfile::Builder::new();
         let private = Permissions::from_mode(0o700);
         let dir = builder.prefix(prefix).permissions(private).tempdir_in(within).context(failed)?;
         let doomed = Doomed::new(dir.path());
         let alive = File::create(dir.path().join(ALIVE)).context(failed)?;
-        FileExt::lock(&alive).context(failed)?;
+        alive.lock().context(failed)?;
         Ok(Scratch { dir, _doomed: doomed, _alive: alive })
     }
 
@@ -134,7 +133,7 @@ fn sweep(within: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(within)? {
         let path = entry?.path();
         let Ok(alive) = OpenOptions::new().write(true).open(path.join(ALIVE)) else { continue };
-        if FileExt::try_lock(&alive).is_ok() {
+        if alive.try_lock().is_ok() {
             fs::remove_dir_all(&path)?;
         }
     }

@@ -38,7 +38,7 @@ pub enum Format {
 pub enum Event<'a> {
     /// What is to be run is known.
     RunStarted {
-        /// [`FORMAT`].
+        /// Raised when a field changes its meaning or goes.
         format: u32,
         /// Which part of the run it is.
         shard: Shard,

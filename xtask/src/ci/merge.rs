@@ -70,7 +70,7 @@ fn complaints(column: &Column) -> String {
 /// # Errors
 /// When they are not all the parts of one run.
 pub fn merge(parts: Vec<(String, Summary)>) -> Result<Summary> {
-    let failed = |why: String| Error::new("cannot put these results together").because(why);
+    let failed = |why: String| Error::new("cannot merge these results").because(why);
     let mut found: Vec<(String, Summary)> = Vec::new();
     for (name, part) in parts {
         if let Some((first, one)) = found.first() {

@@ -97,7 +97,7 @@ fn usual(h: &Harness, full: bool) -> Result<Verdict> {
     }
     if verdict == Verdict::Pass && referee.is_err() {
         // Reports were compared with nothing: that is no pass either.
-        h.ui.say("all else passes, but no report was compared with trace-cmd's");
+        h.ui.say("everything else passes, but no report was compared with trace-cmd's");
         return Ok(Verdict::Unavailable);
     }
     Ok(verdict)
@@ -144,7 +144,7 @@ fn page_in_a_browser(h: &Harness) -> Result<Verdict> {
 fn faults(h: &Harness, plan: &faults::Plan) -> Result<Verdict> {
     let tally = faults::run(h, plan)?;
     if tally.failed > 0 {
-        return Err(Error::new(format!("{} faults did not end as they have to", tally.failed))
+        return Err(Error::new(format!("{} faults did not end as expected", tally.failed))
             .help("alone: cargo xtask faults NAME"));
     }
     Ok(if tally.passed > 0 { Verdict::Pass } else { Verdict::Unavailable })

@@ -122,7 +122,7 @@ pub struct Tracer {
 pub struct Function {
     /// Its name.
     pub name: String,
-    /// Calls in a run: those that at least [`WARM`] runs made. A tick can keep a run from a call,
+    /// Calls in a run: those that at least 32 runs made. A tick can keep a run from a call,
     /// as a pending switch to another task does with `rcu_all_qs`; so calls of all runs vary.
     pub calls: usize,
     /// Median self-instructions as traced.
@@ -140,7 +140,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
     for case in &cases {
         if case.cost.is_none() {
-            return Err(Error::new(format!("cannot tell what the case {} costs", case.name))
+            return Err(Error::new(format!("cannot measure what the case {} costs", case.name))
                 .because("it has no `cost`, a command that traces a graph often enough")
                 .help("cases that have: function-graph, graph-depth"));
         }
@@ -186,7 +186,7 @@ fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Resul
 /// # Errors
 /// When the guest fails, or its traces do not tell enough.
 pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
-    let failed = || Error::new(format!("cannot tell what {} costs on {}", case.name, guest.kernel.name));
+    let failed = || Error::new(format!("cannot measure what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
     let folder = folders::scratch(&h.root)?;
     let leaf = Leaf::on(&guest.kernel.version);

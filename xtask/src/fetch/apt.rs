@@ -67,7 +67,7 @@ impl Apt {
             if which::which(program).is_err() {
                 return Err(Error::new(format!("cannot fetch Debian packages of {suite}"))
                     .because(format!("there is no {program} on this machine"))
-                    .help("a machine with apt is needed, such as Debian or a container of it")
+                    .help("use a machine with apt, such as Debian or a container of it")
                     .verdict(Verdict::Unavailable));
             }
         }
@@ -231,7 +231,7 @@ impl Apt {
         }
         Err(Error::new(context())
             .because(complaints(&String::from_utf8_lossy(&output.stderr), output.status))
-            .help("the network and the mirrors in /etc/apt are what apt depends on here"))
+            .help("check the network and the mirrors in /etc/apt"))
     }
 }
 

@@ -230,7 +230,7 @@ pub fn need_packages(h: &Harness, what: &str, packages: &[(&str, &str)]) -> Resu
     }
     let (things, names): (Vec<&str>, Vec<&str>) = missing.iter().copied().unzip();
     let error = |cause: String| {
-        Error::new(format!("cannot go on with {what}: {} missing", things.join(", ")))
+        Error::new(format!("cannot continue with {what}: {} missing", things.join(", ")))
             .because(cause)
             .help(format!("install with: {}", install_line(&names)))
             .verdict(Verdict::Unavailable)
@@ -289,7 +289,7 @@ fn install(h: &Harness, packages: &[&str]) -> Result<()> {
     }
     let plan = apt_get(args(true))?;
     if let Some(line) = plan.lines().find(|line| takes_away(line)) {
-        return Err(Error::new("the installation would take something away").because(line));
+        return Err(Error::new("the installation would remove packages").because(line));
     }
     h.ui.say(format!("installing {}", packages.join(", ")));
     apt_get(args(false)).map(|_| ())

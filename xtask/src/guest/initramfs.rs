@@ -88,7 +88,7 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         let existing = target_dir.ancestors().find(|path| path.exists()).unwrap_or(root);
         let error = match rustix::fs::access(existing, rustix::fs::Access::WRITE_OK) {
             Ok(()) => error
-                .help("the compiler's words stand above; a linker and static libc are in gcc and libc6-dev"),
+                .help("the compiler's messages are above; a linker and static libc are in gcc and libc6-dev"),
             Err(_) => error.help(format!(
                 "{} cannot be written: set CARGO_TARGET_DIR to a folder that you may write",
                 existing.display()
@@ -207,7 +207,7 @@ impl Archive {
         let bytes = contents(file, limit).map_err(|why| match why {
             Unfit::Unread(why) => Error::new(failed()).because(why).usage(),
             Unfit::NoFile(what) => refused(format!("it is {what}, and no file"))
-                .help("a folder goes as an archive; what comes from a device has to be copied to a file"),
+                .help("pack a folder into an archive; copy what a device gives to a file"),
             Unfit::TooLarge(size) => {
                 refused(format!("it has {size} bytes, and the guest has {limit} of memory"))
                     .help("`--memory` gives it more, such as 2G")

@@ -43,7 +43,7 @@ pub fn parse_fragment(name: &str, text: &str) -> Result<Vec<Wanted>> {
         } else {
             return Err(Error::new(format!("cannot understand line {} of {name}", number + 1))
                 .because(format!("{line:?}"))
-                .help("a fragment has `CONFIG_X=value`, `# CONFIG_X is not set` and comments"));
+                .help("a fragment consists of `CONFIG_X=value`, `# CONFIG_X is not set` and comments"));
         }
     }
     Ok(wanted)

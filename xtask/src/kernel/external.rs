@@ -106,7 +106,7 @@ fn check_host(kernel: &Kernel, compiler: &str) -> Result<()> {
         (Some(needed), Some(had)) if had < needed => {
             Err(Error::new(format!("cannot build modules for {}", kernel.name))
                 .because(format!("{} built it, and this host has {compiler}", kernel.compiler))
-                .help("a machine with that kernel's Debian release, or a later one, can")
+                .help("use a machine with that kernel's Debian release or a later one")
                 .verdict(Verdict::Unavailable))
         }
         _ => Ok(()),

@@ -50,7 +50,7 @@ impl Given {
             return Ok(());
         }
         Err(Error::new(format!("{} changed while it was built", self.path.display()))
-            .because("nobody knows which of its contents the kernel has")
+            .because("the kernel may have been built from either content")
             .help("build it again once nothing changes there, or from a git worktree of its own")
             .verdict(Verdict::BuildFailed))
     }

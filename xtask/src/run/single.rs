@@ -49,7 +49,7 @@ impl Get {
         let failed = |error: io::Error| {
             Error::new(format!("cannot write {} for `--get`", self.host.display()))
                 .because(error)
-                .help("`--get GUEST_FILE:HOST_FILE` names a file in a folder that is there")
+                .help("`--get GUEST_FILE:HOST_FILE` names a file in a folder that exists")
                 .usage()
         };
         tempfile::tempfile_in(self.folder()).map_err(failed)?;
@@ -326,7 +326,7 @@ const SHELL: &str = "sh";
 /// references come first.
 ///
 /// # Errors
-/// When the name is unknown, or no kernel can be had.
+/// When the name is unknown, or no kernel is available.
 pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)> {
     let matrix = h.matrix()?;
     if let Some(name) = name {
@@ -349,7 +349,7 @@ pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)>
             Err(error) => said.push(format!("{}: {error}", record.name)),
         }
     }
-    Err(Error::new("no kernel can be had").because(said.join("\n")).verdict(Verdict::Unavailable))
+    Err(Error::new("no kernel is available").because(said.join("\n")).verdict(Verdict::Unavailable))
 }
 
 /// Where the frames of a single command go.
@@ -371,7 +371,7 @@ impl<'a> Output<'a> {
     /// that succeeded.
     fn finish(self, h: &Harness, program: &str) -> Result<u8> {
         let Some(status) = self.status else {
-            return Err(Error::new("the guest ended in order, but did not tell the command's status")
+            return Err(Error::new("the guest powered off without the command's exit status")
                 .verdict(Verdict::LostChannel));
         };
         if let Status::NotStarted(errno) = status {

@@ -167,7 +167,7 @@ impl Summary {
         if kernels.is_empty() {
             return Err(Error::new("there is nothing to run")
                 .because("none of these cases is for any of these kernels")
-                .help("a case's file in tests/cases names the module that its kernels have to have")
+                .help("a case's file in tests/cases names the module that its kernels must have")
                 .usage());
         }
         let cases = cases.iter().map(|case| case.name.clone()).collect();

@@ -170,7 +170,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
 /// What is made under KVM is made by the host's clock, and is no measure for others.
 fn not_under_kvm(what: &str) -> Error {
     Error::new(format!("cannot accept {what} as snapshots"))
-        .because("under KVM no run is exact, and none speaks for another machine")
+        .because("runs under KVM are not exact and may differ on another machine")
 }
 
 /// What all parts of a run have to share.

@@ -1,5 +1,7 @@
 //! What a trace or a report must fulfil on any kernel, reviewed or not; pure.
 
+use regex::Regex;
+
 use super::lines::{EVENT, FRAME, GRAPH, REPORTED, REPORTED_GRAPH, SWITCH};
 
 /// Whether a command's output is a trace or a report, of which [`violations`] can be asked.
@@ -13,22 +15,22 @@ pub fn is_trace(output: &str) -> bool {
 ///
 /// `filters` are the globs of `-l` or `-g`; the result names each violation.
 pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
+    let filter = Filter::new(filters);
     if trace.starts_with("cpus=") {
-        return violations_of_report(trace, filters);
+        return violations_of_report(trace, &filter);
     }
     let mut found = Vec::new();
     let mut lines = trace.lines();
     let tracer = lines.next().and_then(|line| line.strip_prefix("# tracer: ")).unwrap_or_default();
-    let within = |function: &str| is_within(filters, function);
     let mut open = Open::default();
     for line in lines.filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         if let Some(event) = EVENT.captures(line) {
             let function = event["rest"].split(" <-").next().unwrap_or_default().trim();
-            if function != "<stack trace>" && !within(function) {
+            if function != "<stack trace>" && !filter.takes(function) {
                 found.push(format!("{function} is not within the filter"));
             }
         } else if let Some(graph) = GRAPH.captures(line) {
-            found.extend(open.violated("", &graph["call"], filters, line));
+            found.extend(open.violated("", &graph["call"], &filter, line));
         } else if !(SWITCH.is_match(line)
             || line.starts_with(" => ")
             || line.trim().chars().all(|c| c == '-'))
@@ -54,7 +56,7 @@ struct OpenCall {
 
 impl Open {
     /// What a line's call or return violates.
-    fn violated(&mut self, task: &str, text: &str, filters: &[String], line: &str) -> Option<String> {
+    fn violated(&mut self, task: &str, text: &str, filter: &Filter, line: &str) -> Option<String> {
         let call = text.trim_start();
         let indent = text.len() - call.len();
         if call.starts_with('}') {
@@ -69,7 +71,7 @@ impl Open {
             self.0.push(OpenCall { task: task.into(), indent, function: function.into() });
         }
         // What is not called by another one was asked for.
-        let astray = indent == 2 && !is_within(filters, function);
+        let astray = indent == 2 && !filter.takes(function);
         astray.then(|| format!("{function} is not within the filter"))
     }
 
@@ -80,20 +82,36 @@ impl Open {
     }
 }
 
-fn is_within(filters: &[String], function: &str) -> bool {
-    filters.is_empty() || filters.iter().any(|glob| fast_glob::glob_match(glob, function))
+/// The globs of a filter, in which `*` stands for any text and `?` for one character, as in the kernel.
+struct Filter {
+    /// Nothing was asked for in particular.
+    takes_all: bool,
+    globs: Vec<Regex>,
+}
+
+impl Filter {
+    fn new(filters: &[String]) -> Filter {
+        let pattern = |glob| format!("^{}$", regex::escape(glob).replace(r"\*", ".*").replace(r"\?", "."));
+        // A glob that is too long for a pattern matches nothing, so each function is reported.
+        let globs = filters.iter().filter_map(|glob| Regex::new(&pattern(glob)).ok()).collect();
+        Filter { takes_all: filters.is_empty(), globs }
+    }
+
+    fn takes(&self, function: &str) -> bool {
+        self.takes_all || self.globs.iter().any(|glob| glob.is_match(function))
+    }
 }
 
 /// The same of a report's lines. A stack belongs to the function above it, which is its first
 /// frame with a name.
-fn violations_of_report(report: &str, filters: &[String]) -> Vec<String> {
+fn violations_of_report(report: &str, filter: &Filter) -> Vec<String> {
     let mut found = Vec::new();
     let mut traced = "";
     let mut stack_is_open = false;
     let mut open = Open::default();
     for line in report.lines().skip(1).filter(|line| !line.is_empty()) {
         if let Some(graph) = REPORTED_GRAPH.captures(line) {
-            found.extend(open.violated(&graph["pid"], &graph["call"], filters, line));
+            found.extend(open.violated(&graph["pid"], &graph["call"], filter, line));
         } else if let Some(event) = REPORTED.captures(line) {
             if stack_is_open {
                 found.push(format!("a stack without {traced}, which was traced"));
@@ -102,7 +120,7 @@ fn violations_of_report(report: &str, filters: &[String]) -> Vec<String> {
             stack_is_open = &event["event"] == "kernel_stack";
             if &event["event"] == "function" {
                 traced = text.split(" <--").next().unwrap_or_default();
-                if !is_within(filters, traced) {
+                if !filter.takes(traced) {
                     found.push(format!("{traced} is not within the filter"));
                 }
             }
@@ -128,6 +146,15 @@ fn violations_of_report(report: &str, filters: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_takes_what_its_globs_match_from_end_to_end() {
+        let filter = |globs: &[&str]| Filter::new(&globs.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(filter(&[]).takes("kfree"));
+        let some = filter(&["vfs_*", "k?ree", "a.b"]);
+        assert!(["vfs_read", "kfree", "a.b"].iter().all(|name| some.takes(name)));
+        assert!(["do_vfs_read", "kffree", "kfree_rcu", "axb"].iter().all(|name| !some.takes(name)));
+    }
 
     #[test]
     fn every_line_of_a_real_report_is_of_a_known_form() {

@@ -369,7 +369,7 @@ pub(super) fn command(machine: &Machine, qemu: &Qemu) -> duct::Expression {
 pub(super) fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
     Error::new(format!("cannot start {}", qemu.program.display()))
         .because(error)
-        .help("`cargo xtask doctor` tells what is missing")
+        .help("`cargo xtask doctor` lists what is missing")
         .verdict(Verdict::QemuFailed)
 }
 

@@ -105,8 +105,8 @@ fn end(
         let said = std::fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
         if said == text {
             return Err(Error::new("there is nothing to find")
-                .because("the case says the same at both ends")
-                .help("choose another case, or ends between which it changes"));
+                .because("the case prints the same at both ends")
+                .help("choose another case, or revisions between which it changes"));
         }
     }
     room.keep(judgement, commit, &text)?;

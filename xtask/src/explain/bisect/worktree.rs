@@ -48,7 +48,7 @@ impl Repository {
     pub fn commit(&self, revision: &str) -> Result<String> {
         let commit = format!("{revision}^{{commit}}");
         let found = git(&self.path, &["rev-parse", "--verify", "--end-of-options", &commit]);
-        let usage = |error: Error| error.help("a tag, a branch or a commit of it is needed").usage();
+        let usage = |error: Error| error.help("give a tag, a branch or a commit of it").usage();
         found.map(|name| name.trim().to_owned()).map_err(usage)
     }
 

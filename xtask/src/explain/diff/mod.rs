@@ -50,7 +50,7 @@ pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
         let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) || html.is_dir() {
             return Err(Error::new(format!("cannot write the page {}", html.display()))
-                .because("it is a folder, or is in none that is there")
+                .because("it is a folder, or its folder does not exist")
                 .usage());
         }
     }

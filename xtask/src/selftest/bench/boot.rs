@@ -23,20 +23,20 @@ const RUNS: usize = 7;
 /// to a bare boot, and what the vmlinux saves over the bzImage.
 ///
 /// # Errors
-/// When no kernel is at hand, or a boot fails.
+/// When no kernel is cached, or a boot fails.
 pub fn boot(h: &Harness) -> Result<()> {
     let tools = Tools::get(h)?;
     let mut measured = 0;
     for record in h.matrix()?.at_length(false) {
         let Some(kernel) = kernel::at_hand(h, record)? else {
-            outln!("{}: not at hand", record.name);
+            outln!("{}: not cached", record.name);
             continue;
         };
         measured += 1;
         boot_of(h, &tools, record, kernel)?;
     }
     match measured {
-        0 => Err(Error::new("no kernel is at hand").help("`cargo xtask kernel debian-6.1` gets one")),
+        0 => Err(Error::new("no kernel is cached").help("`cargo xtask kernel debian-6.1` gets one")),
         _ => Ok(()),
     }
 }

@@ -21,7 +21,7 @@ pub fn release_build(h: &Harness) -> Result<PathBuf> {
         .args(["build", "--locked", "--release", "--package", "snaptrace", "--target-dir"])
         .arg(&target)
         .run()
-        .context(|| "cannot build the tracer; the compiler's words stand above".into())?;
+        .context(|| "cannot build the tracer; the compiler's messages are above".into())?;
     Ok(target.join("release/snaptrace"))
 }
 
@@ -64,5 +64,5 @@ pub fn in_guest(
         return Ok(());
     }
     Err(Error::new(format!("the guest's part of the bench ended with {status}"))
-        .help("its own words stand above"))
+        .help("its own messages are above"))
 }

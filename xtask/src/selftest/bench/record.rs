@@ -57,7 +57,7 @@ pub fn record(h: &Harness) -> Result<()> {
             let path = folder.path().join(format!("{side}-{run}.log"));
             let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
             let told = Told::read(&text).ok_or_else(|| {
-                Error::new(format!("cannot tell what {who} took")).because(text.trim().to_string())
+                Error::new(format!("cannot measure what {who} took")).because(text.trim().to_string())
             })?;
             lost.push(told.lost);
             milliseconds.push(told.milliseconds);

@@ -138,7 +138,7 @@ impl Sides {
         let [ours_text, theirs_text] = ["ours.txt", "theirs.txt"].map(|name| self.folder.join(name));
         if !equal(&ours_text, &theirs_text)? {
             return Err(Error::new(format!("the reports of the {} differ", long.name))
-                .because("a figure for other bytes would say nothing")
+                .because("a ratio of different texts would mean nothing")
                 .help("`cargo test -p xtask --test referee` shows where reports differ"));
         }
         outln!("{}, {} records, {} CPUs recorded: the same bytes", long.name, each * times, long.cpus);

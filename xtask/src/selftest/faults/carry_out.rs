@@ -81,7 +81,7 @@ pub fn carry_out(stage: Stage<'_>, scene: Scene, fault: &Fault) -> Result<Met> {
         said += &words;
     }
     if !acted {
-        met.complaints.push("the command never came to where it was to be disturbed".to_owned());
+        met.complaints.push("the command ended before the point where it was to be disturbed".to_owned());
     }
     if seconds > fault.deadline as f64 + GRACE {
         met.complaints.push(format!("it took {seconds:.1} s, its deadline is {} s", fault.deadline));
@@ -282,7 +282,7 @@ fn kill_midway(stage: &Stage<'_>, scene: &Scene, arguments: &[String], when: &Wh
     while !when(stage) {
         if command.ended()? || clock.counted() > KILLED_BY {
             command.force();
-            return Err(Error::new("the command never came to where it was to be killed")
+            return Err(Error::new("the command ended before the point where it was to be killed")
                 .because(command.said(stage).trim()));
         }
         thread::sleep(TICK);

@@ -116,7 +116,9 @@ fn kernels(h: &Harness, plan: &Plan) -> Result<Vec<Target>> {
         match kernel::at_hand(h, record)? {
             Some(kernel) => kernels.push((record.clone(), kernel)),
             None if named => kernels.push((record.clone(), kernel::obtain(h, record, &Default::default())?)),
-            None => h.ui.say(format!("{}: unavailable: not at hand, no fault is caused on it", record.name)),
+            None => {
+                h.ui.say(format!("{}: unavailable: not cached, so no fault is caused on it", record.name))
+            }
         }
     }
     kernels.sort_by_key(|(record, _)| !record.is_ready_made());

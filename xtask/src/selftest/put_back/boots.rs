@@ -131,9 +131,7 @@ fn boot(
         taken
     })?;
     let failed = |why: String, verdict| {
-        Err(Error::new(format!("the guest of {} came to no good end", guest.kernel.name))
-            .because(why)
-            .verdict(verdict))
+        Err(Error::new(format!("the guest of {} failed", guest.kernel.name)).because(why).verdict(verdict))
     };
     if let Err((verdict, why)) = ended.judge() {
         let at = shown.steps.len().checked_sub(2).and_then(|at| cells.get(at));
@@ -155,7 +153,7 @@ fn boot(
     let outcomes: Option<Vec<Outcome>> = texts.map(|text| parse(&text, &before)).collect();
     match outcomes {
         Some(outcomes) if !outcomes.is_empty() => Ok(outcomes),
-        _ => failed("a cell was not told to its end".to_owned(), Verdict::GuestFailed),
+        _ => failed("the guest ended in the middle of a cell".to_owned(), Verdict::GuestFailed),
     }
 }
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The guest's part of `cargo xtask put-back`, called once per step:
+# The guest's part of `cargo xtask restore`, called once per step:
 #   begin STATE             makes the starting state, and shows it and which control files there are
 #   cell ACTION OUT WORDS…  runs WORDS, ends it by ACTION, and shows what is not as it was before;
 #                           ends with 1 then, so that the next cell gets a guest of its own

@@ -1,6 +1,6 @@
-//! `cargo xtask put-back`: is the kernel as it was, however a command ends?
+//! `cargo xtask restore`: is the kernel as it was, however a command ends?
 //!
-//! Each cell of [`cells`] runs in a guest: a starting state is made, the control files are read,
+//! Each cell of the table runs in a guest: a starting state is made, the control files are read,
 //! the command is run and ended, the control files are read again. What differs, and was not asked
 //! for, is a failure of the tracer. trace-cmd does the same, for comparison.
 
@@ -67,7 +67,7 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
     let (mut guests, mut missing) = (Vec::new(), false);
     for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
         let Some(kernel) = kernel::at_hand(h, record)? else {
-            h.ui.say(format!("{}: unavailable: not at hand, nothing is put back there", record.name));
+            h.ui.say(format!("{}: unavailable: not cached, so restore is not tested there", record.name));
             missing |= !plan.kernels.is_empty();
             continue;
         };
@@ -146,7 +146,9 @@ fn chosen(plan: &Plan) -> Result<Vec<Cell>> {
 
 fn trace_cmd(h: &Harness) -> Option<trace_cmd::TraceCmd> {
     trace_cmd::get(h)
-        .map_err(|error| h.ui.say(format!("trace-cmd is unavailable, nothing stands beside: {error}")))
+        .map_err(|error| {
+            h.ui.say(format!("trace-cmd is unavailable, so there is no comparison with it: {error}"))
+        })
         .ok()
 }
 
