@@ -38,7 +38,7 @@ fn workspace(folder: &Path) -> Option<PathBuf> {
 /// The program behind `cargo insta`, where cargo would look for it.
 fn reviewer() -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(home.map(|home| home.join("bin")));
     let folders = env::join_paths(folders).ok();
