@@ -2,9 +2,29 @@
 
 use std::fmt::Write;
 
-use crate::error::Result;
+use super::subcommand::{Kernel, Subcommand, print};
+use crate::error::{Error, Result};
 use crate::tracefs::Tracefs;
 use crate::tracefs::tracers;
+
+/// Is this kernel fit for tracing functions?
+///
+/// Names the configuration symbol that brings what is missing. Exits with 0
+/// when the function and function_graph tracers and their filters are there,
+/// else with 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  snaptrace check")]
+pub(super) struct Args {}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "check";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let report = check(&kernel.tracefs()?)?;
+        print(&report.text)?;
+        Ok(if report.fit { 0 } else { Error::GENERAL })
+    }
+}
 
 /// How a feature shows itself in the tracing directory.
 enum Sign {
@@ -52,18 +72,18 @@ const USEFUL: &[Feature] = &[
 
 /// What a check found.
 #[derive(Debug)]
-pub struct Report {
+struct Report {
     /// The findings, for reading.
-    pub text: String,
+    text: String,
     /// Whether functions and their graph can be traced with filters.
-    pub fit: bool,
+    fit: bool,
 }
 
 /// Looks at what the kernel offers.
 ///
 /// # Errors
 /// The tracing directory cannot be read. What is missing is no error but a finding.
-pub fn check(tracefs: &Tracefs) -> Result<Report> {
+fn check(tracefs: &Tracefs) -> Result<Report> {
     let tracers = tracers::available(tracefs.top())?;
     let mut text = String::new();
     // Writing to a String does not fail.

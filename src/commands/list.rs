@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use clap::ArgGroup;
 use regex_lite::Regex;
 
+use super::subcommand::{Kernel, Subcommand, print};
 use crate::bytes::ByteOrder;
 use crate::capture::metadata::TYPES;
 use crate::error::{Error, Result};
@@ -12,9 +14,88 @@ use crate::tracefs::Tracefs;
 use crate::tracefs::filter::Functions;
 use crate::tracefs::{filter, options, tracers};
 
+/// List what the kernel offers: tracers, events, functions and more
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("what").required(true),
+    after_help = "A PATTERN with '*', '?' or '[' is a glob over the whole name; any other is a
+regular expression found anywhere in it, so a part of the name will do.
+
+Example:
+  snaptrace list -t
+  snaptrace list -f '^dev_attr'
+  snaptrace list -f vfs_open --proto
+  snaptrace list -e 'sched:*'
+  snaptrace list -e sched:sched_switch -F"
+)]
+pub(super) struct Args {
+    /// Tracers
+    #[arg(short = 't', group = "what")]
+    tracers: bool,
+    /// Options, NAME when on and noNAME when off
+    #[arg(short = 'o', group = "what")]
+    options: bool,
+    /// Clocks, the current one in brackets
+    #[arg(short = 'C', group = "what")]
+    clocks: bool,
+    /// Events, as SYSTEM:EVENT
+    #[arg(short = 'e', group = "what", value_name = "PATTERN")]
+    events: Option<Option<String>>,
+    /// With -e, the fields of each event, which filters can name
+    #[arg(short = 'F', requires = "events", conflicts_with_all = NO_EVENTS)]
+    fields: bool,
+    /// Functions that can be traced
+    #[arg(short = 'f', group = "what", value_name = "PATTERN")]
+    functions: Option<Option<String>>,
+    /// With -f, the parameters of each, where the kernel has BTF
+    #[arg(long, requires = "functions", conflicts_with_all = NO_FUNCTIONS)]
+    proto: bool,
+    /// Instances
+    #[arg(short = 'B', group = "what")]
+    instances: bool,
+    /// Compressions of recordings
+    #[arg(short = 'c', group = "what")]
+    compressions: bool,
+}
+
+/// What `list` lists besides functions.
+const NO_FUNCTIONS: [&str; 6] = ["tracers", "options", "clocks", "events", "instances", "compressions"];
+
+/// What `list` lists besides events; a missing `-e` is not told beside one of these.
+const NO_EVENTS: [&str; 6] = ["tracers", "options", "clocks", "functions", "instances", "compressions"];
+
+impl Subcommand for Args {
+    const NAME: &'static str = "list";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        print(&list(&kernel.tracefs()?, &self.kind())?)?;
+        Ok(0)
+    }
+}
+
+impl Args {
+    fn kind(self) -> Kind {
+        if let Some(pattern) = self.events {
+            if self.fields { Kind::Fields(pattern) } else { Kind::Events(pattern) }
+        } else if let Some(pattern) = self.functions {
+            if self.proto { Kind::Prototypes(pattern) } else { Kind::Functions(pattern) }
+        } else if self.options {
+            Kind::Options
+        } else if self.clocks {
+            Kind::Clocks
+        } else if self.instances {
+            Kind::Instances
+        } else if self.compressions {
+            Kind::Compressions
+        } else {
+            Kind::Tracers
+        }
+    }
+}
+
 /// What to list.
 #[derive(Clone, Debug)]
-pub enum Kind {
+enum Kind {
     /// Tracers, on one line, in the kernel's order.
     Tracers,
     /// Options: `name` when on, `noname` when off.
@@ -39,7 +120,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// A file cannot be read, or a pattern is no regular expression.
-pub fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
+fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
     let top = tracefs.top();
     match kind {
         Kind::Tracers => Ok(lines([tracers::available(top)?.join(" ")])),

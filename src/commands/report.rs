@@ -1,4 +1,4 @@
-//! Arguments of `report`.
+//! `report`: the text of a recording.
 
 use std::fs::File;
 use std::io;
@@ -8,14 +8,18 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
-use clap::{ArgMatches, Args};
+use clap::{ArgMatches, FromArgMatches};
+
+use super::args::cpus::{CpuList, cpu_list};
+use super::subcommand::{Kernel, Subcommand};
 
 use crate::capture::recording::{self, STDIN};
 use crate::error::{Error, Result};
 use crate::report::about::{self, About};
 use crate::report::{self, Returns, Style, merged};
 
-#[derive(Debug, Args)]
+/// Print a recording: trace.dat, of trace-cmd or KernelShark
+#[derive(Debug, clap::Args)]
 #[command(after_help = "Records of all CPUs are printed by time. A recording that is damaged or was
 cut is printed as far as it goes, and the exit code is 1 then.
 
@@ -49,7 +53,7 @@ Example:
   snaptrace report --style trace-cmd-3.1 -O parent trace.dat")]
 // '--version' is the recording's here.
 #[command(disable_version_flag = true)]
-pub(super) struct ReportArgs {
+pub(super) struct Args {
     /// The recording (repeatable); - is standard input [default: trace.dat]
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
     inputs: Vec<PathBuf>,
@@ -152,23 +156,6 @@ trace-cmd-3.3 or trace-cmd-3.4")]
     style: Style,
 }
 
-/// The numbers of CPUs on the command line.
-#[derive(Debug, Clone)]
-pub(super) struct CpuList(pub Vec<u32>);
-
-/// Reads `0,2-3`.
-pub(super) fn cpu_list(text: &str) -> std::result::Result<CpuList, String> {
-    let mut cpus = Vec::new();
-    for part in text.split(',') {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        match (first.parse::<u32>(), last.parse::<u32>()) {
-            (Ok(first), Ok(last)) if first <= last && last < 1 << 16 => cpus.extend(first..=last),
-            _ => return Err(format!("'{part}' is neither a CPU's number nor a range such as 2-3")),
-        }
-    }
-    Ok(CpuList(cpus))
-}
-
 fn style(text: &str) -> std::result::Result<Style, String> {
     match text {
         "snaptrace" => Ok(Style::Snaptrace),
@@ -179,9 +166,24 @@ fn style(text: &str) -> std::result::Result<Style, String> {
     }
 }
 
-impl ReportArgs {
+impl Subcommand for Args {
+    const NAME: &'static str = "report";
+
+    fn from_matches(matches: &ArgMatches) -> std::result::Result<Args, clap::Error> {
+        let mut args = Args::from_arg_matches(matches)?;
+        args.in_order(matches);
+        Ok(args)
+    }
+
+    fn run(self, _: &Kernel) -> Result<u8> {
+        self.print()?;
+        Ok(0)
+    }
+}
+
+impl Args {
     /// Takes from the command line what depends on the order of its words.
-    pub(super) fn in_order(&mut self, matches: &ArgMatches) {
+    fn in_order(&mut self, matches: &ArgMatches) {
         let places = |name: &str| matches.indices_of(name).into_iter().flatten();
         // The place of a flag that is not given is the end of its defaults, so it is not asked for.
         let turn = if self.invert { places("invert").next() } else { None };
@@ -193,7 +195,7 @@ impl ReportArgs {
     }
 
     /// Prints the recording.
-    pub(super) fn print(&self) -> Result<()> {
+    fn print(&self) -> Result<()> {
         let mut paths = self.inputs.clone();
         paths.extend(self.file.clone());
         if paths.is_empty() {

@@ -1,42 +1,39 @@
-//! Commands that act on a whole instance: `stop`, `restart`, `show`, `clear` and `reset`.
+//! `reset`: the kernel's defaults.
 
-use std::io::Write;
-
+use super::args::instance::InstanceArgs;
+use super::subcommand::{Kernel, Subcommand};
 use crate::error::Result;
 use crate::tracefs::filter_files::FilterFile;
 use crate::tracefs::options;
 use crate::tracefs::{Instance, Mode};
 
-/// Switches recording off; tracer, filters and buffer stay.
+/// Bring back the kernel's defaults
 ///
-/// # Errors
-/// The kernel refuses.
-pub fn stop(instance: &Instance) -> Result<()> {
-    instance.write("tracing_on", "0")
+/// Sets the nop tracer, switches events, triggers and changed options off,
+/// clears filters and pids, empties the buffer, sets the local clock and no
+/// limit on the graph's depth, and switches recording on. The buffer keeps
+/// its size.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  snaptrace reset")]
+pub(super) struct Args {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// Delete the instance afterwards
+    #[arg(short = 'd', requires = "instance")]
+    delete: bool,
 }
 
-/// Switches recording on again.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn restart(instance: &Instance) -> Result<()> {
-    instance.write("tracing_on", "1")
-}
+impl Subcommand for Args {
+    const NAME: &'static str = "reset";
 
-/// Copies the buffer's text to `out` and keeps the buffer.
-///
-/// # Errors
-/// Reading or writing fails.
-pub fn show(instance: &Instance, out: &mut dyn Write) -> Result<()> {
-    instance.copy("trace", out)
-}
-
-/// Empties the buffer; tracer and filters stay.
-///
-/// # Errors
-/// The kernel refuses.
-pub fn clear(instance: &Instance) -> Result<()> {
-    instance.clear()
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let tracefs = kernel.tracefs()?;
+        reset(&self.instance.of(&tracefs)?)?;
+        if let (true, Some(name)) = (self.delete, self.instance.name()) {
+            tracefs.remove_instance(name)?;
+        }
+        Ok(0)
+    }
 }
 
 /// Brings back the kernel's defaults and switches recording on, as after a boot.
@@ -46,7 +43,7 @@ pub fn clear(instance: &Instance) -> Result<()> {
 ///
 /// # Errors
 /// The kernel refuses a value.
-pub fn reset(instance: &Instance) -> Result<()> {
+fn reset(instance: &Instance) -> Result<()> {
     instance.write("tracing_on", "0")?;
     instance.write("current_tracer", "nop")?;
     reset_events(instance)?;
@@ -68,7 +65,7 @@ pub fn reset(instance: &Instance) -> Result<()> {
             instance.write(file, value)?;
         }
     }
-    clear(instance)?;
+    instance.clear()?;
     instance.write("tracing_on", "1")
 }
 

@@ -1,10 +1,45 @@
 //! `set`: what is asked for is set, and nothing else changes.
 
+use std::ffi::OsString;
+
+use super::args::traced::TraceArgs;
+use super::subcommand::{Kernel, Subcommand};
 use crate::capture::command::Held;
 use crate::error::{Error, Result};
 use crate::restore::session;
 use crate::setup::start::{self, Start, Step};
 use crate::tracefs::{Mode, Tracefs};
+
+/// Set what is given, and leave everything else as it is
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "snaptrace set [OPTIONS] [CMD]...",
+    after_help = "Tracing stays on or off as it is, also the tracer without -p, and events are
+added to those that are on. Nothing is put back: 'snaptrace reset' brings the
+kernel's defaults.
+
+Example:
+  snaptrace set -l 'vfs_*' -n vfs_fstat
+  snaptrace set -e sched:sched_switch -f 'next_pid > 0' -C mono"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    what: TraceArgs,
+    /// Set it in this instance, not the top one
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Command to run afterwards; its exit status is passed on
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "set";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        set(&kernel.tracefs()?, &self.what.config(self.instance, self.command))
+    }
+}
 
 /// Sets what the request names, runs the command if there is one, and gives its status, else 0.
 ///
@@ -13,7 +48,7 @@ use crate::tracefs::{Mode, Tracefs};
 ///
 /// # Errors
 /// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value.
-pub fn set(tracefs: &Tracefs, config: &Start) -> Result<u8> {
+fn set(tracefs: &Tracefs, config: &Start) -> Result<u8> {
     start::check(config)?;
     start::check_pids(tracefs, config)?;
     let instance = tracefs.instance(config.instance.as_deref())?;

@@ -1,16 +1,65 @@
 //! `snapshot`: a copy of the buffer that stands still while tracing goes on.
 
-use std::io::Write;
+use std::io::{self, Write};
 
+use clap::ArgGroup;
+
+use super::args::instance::InstanceArgs;
+use super::subcommand::{Kernel, Subcommand};
 use crate::capture::drain::Raw;
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
 
 const SNAPSHOT: &str = "snapshot";
 
+/// Take, show, empty or free a copy of the buffer
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("act"),
+    after_help = "Without -s, -r and -f the snapshot is printed.
+
+Example:
+  snaptrace start -p function -l 'vfs_*'
+  snaptrace snapshot -s
+  snaptrace snapshot | head -30
+  snaptrace snapshot -f"
+)]
+pub(super) struct Args {
+    /// Take a snapshot: the buffer as it is now
+    #[arg(short = 's', group = "act")]
+    take: bool,
+    /// Empty the snapshot
+    #[arg(short = 'r', group = "act")]
+    reset: bool,
+    /// Free the snapshot's memory
+    #[arg(short = 'f', group = "act")]
+    free: bool,
+    /// Only the snapshot of this CPU
+    #[arg(short = 'c', long, value_name = "CPU")]
+    cpu: Option<u32>,
+    #[command(flatten)]
+    instance: InstanceArgs,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "snapshot";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let act = match (self.take, self.reset, self.free) {
+            (true, _, _) => Act::Take,
+            (_, true, _) => Act::Reset,
+            (_, _, true) => Act::Free,
+            _ => Act::Show,
+        };
+        let instance = self.instance.of(&kernel.tracefs()?)?;
+        snapshot(&instance, act, self.cpu, &mut io::stdout())?;
+        Ok(0)
+    }
+}
+
 /// What to do with an instance's snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+enum Act {
     /// Print it.
     Show,
     /// Exchange the buffer and the snapshot, which is allocated when there is none.
@@ -26,8 +75,8 @@ pub enum Act {
 /// # Errors
 /// The kernel takes no snapshots, there is no such CPU, the tracer uses the snapshot itself, or
 /// `out` fails.
-pub fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write) -> Result<()> {
-    check(instance)?;
+fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write) -> Result<()> {
+    instance.check_snapshots()?;
     let file = match cpu {
         Some(cpu) => format!("per_cpu/cpu{cpu}/{SNAPSHOT}"),
         None => SNAPSHOT.to_string(),
@@ -55,16 +104,4 @@ pub fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn W
         ),
         _ => error,
     })
-}
-
-/// Checks that the kernel takes snapshots of an instance.
-///
-/// # Errors
-/// It does not. Exit code 2.
-pub(crate) fn check(instance: &Instance) -> Result<()> {
-    match instance.has(SNAPSHOT) {
-        true => Ok(()),
-        false => Err(Error::usage(format!("this kernel takes no snapshots of {}", instance.describe()))
-            .help("CONFIG_TRACER_SNAPSHOT brings them")),
-    }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
+use super::args::instance::InstanceArgs;
+use super::subcommand::{Kernel, Subcommand, print};
 use crate::capture::drain::{self, Raw};
 use crate::error::Result;
 use crate::tracefs::filter_files::FilterFile;
@@ -14,11 +16,29 @@ const NAMES: usize = 17;
 /// How many entries of a filter or of the event list are shown.
 const MOST: usize = 20;
 
+/// Show what is in effect, and how full the buffers are
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  snaptrace stat")]
+pub(super) struct Args {
+    #[command(flatten)]
+    instance: InstanceArgs,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "stat";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let tracefs = kernel.tracefs()?;
+        print(&stat(&tracefs, &self.instance.of(&tracefs)?)?)?;
+        Ok(0)
+    }
+}
+
 /// What is set and how full the buffers are, as text.
 ///
 /// # Errors
 /// A file that every kernel with ftrace has cannot be read.
-pub fn stat(tracefs: &Tracefs, instance: &Instance) -> Result<String> {
+fn stat(tracefs: &Tracefs, instance: &Instance) -> Result<String> {
     let mut text = String::new();
     let on = if instance.read_value("tracing_on")? == "1" { "on" } else { "off" };
     row(&mut text, "tracing", on);

@@ -1,8 +1,11 @@
 //! `stream`: the lines of `report`, live and without a file.
 
 use std::cell::OnceCell;
-use std::io::{Cursor, Write};
+use std::ffi::OsString;
+use std::io::{self, Cursor, Write};
 
+use super::args::traced::TraceArgs;
+use super::subcommand::{Kernel, Subcommand};
 use crate::capture::drain::Raw;
 use crate::capture::live::{self, Feed};
 use crate::capture::{drain, metadata, output};
@@ -14,6 +17,40 @@ use crate::trace_dat::Reader;
 use crate::trace_dat::write::{Compression, Metadata, Version, write};
 use crate::tracefs::{Instance, Tracefs};
 
+/// Print what is traced as 'report' does, live and without a file
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "snaptrace stream [OPTIONS] [CMD]...",
+    after_help = "Lines come several times a second, as 'snaptrace report' prints them and by time: a
+line is held back for at most a fraction of a second until it is known what
+belongs before it, and whether a call has others in it. A process has the
+command that is known of it by then. Afterwards all control files are as they
+were before.
+
+Example:
+  snaptrace stream -e sched:sched_switch sleep 1
+  snaptrace stream -p function -l __kmalloc -F ls /"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    what: TraceArgs,
+    /// Use this instance; one that was missing is deleted afterwards
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Command to trace; its exit status is passed on
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "stream";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let start = self.what.config(self.instance, self.command);
+        stream(&kernel.tracefs()?, &start, &report::Config::default(), &mut io::stdout())
+    }
+}
+
 /// Traces until the command ends, or without one until SIGINT, and gives the exit code.
 ///
 /// Lines go to `out` several times a second, as `report` prints them, by time. Afterwards all control
@@ -21,7 +58,7 @@ use crate::tracefs::{Instance, Tracefs};
 ///
 /// # Errors
 /// As of `record`; or `out` fails.
-pub fn stream(
+fn stream(
     tracefs: &Tracefs,
     start: &Start,
     config: &report::Config,

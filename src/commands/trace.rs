@@ -1,16 +1,18 @@
 //! `trace`: the kernel's own lines, live, and coloured on a terminal.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
+use super::args::traced::TraceArgs;
+use super::subcommand::{Kernel, Subcommand};
 use crate::capture::live::{self, Feed};
 use crate::error::{Error, Result};
-use crate::setup::start::Start;
-use crate::tracefs::{Instance, Tracefs};
+use crate::tracefs::Instance;
 
 const PIPE: &str = "trace_pipe";
 
@@ -21,15 +23,47 @@ const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[36m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Traces until the command ends, or without one until SIGINT, and gives the exit code.
-///
-/// Lines go to `out` as they come, as the kernel words them; `colours` marks functions, events and
-/// long durations. Afterwards all control files are as they were before.
-///
-/// # Errors
-/// As of `record`; or `out` fails.
-pub fn trace(tracefs: &Tracefs, start: &Start, colours: bool, out: &mut dyn Write) -> Result<u8> {
-    live::follow(tracefs, start, |instance| Pipe::open(instance, colours, out))
+/// Trace a command and show it live, then put the kernel back
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "snaptrace trace [OPTIONS] [CMD]...",
+    after_help = "Lines come as the kernel words them. On a terminal they have colours, unless
+the environment has NO_COLOR. With CMD only it and its children are traced,
+unless --all or -P says otherwise; without, everything until Ctrl-C. Afterwards
+all control files are as they were before.
+
+Example:
+  snaptrace trace -p function -l __kmalloc ls /
+  snaptrace trace -p function_graph -g vfs_open --max-graph-depth 3 ls /
+  snaptrace trace -e sched:sched_switch --all sleep 1"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    what: TraceArgs,
+    /// With CMD, trace all other processes too
+    #[arg(long, conflicts_with = "only_command")]
+    all: bool,
+    /// Use this instance; one that was missing is deleted afterwards
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Command to trace; its exit status is passed on
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "trace";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let mut start = self.what.config(self.instance, self.command);
+        if !start.command.is_empty() && !self.all && start.pids.is_empty() && !start.only_command {
+            (start.only_command, start.children) = (true, true);
+        }
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let out = &mut io::stdout();
+        let colours = wanted && out.is_terminal();
+        live::follow(&kernel.tracefs()?, &start, |instance| Pipe::open(instance, colours, out))
+    }
 }
 
 /// The pipe that gives each line once.

@@ -349,6 +349,18 @@ impl Instance {
         Ok(value("entries").filter(|count| *count != "0").and(value("oldest event ts")).map(String::from))
     }
 
+    /// Checks that the kernel takes snapshots of this instance.
+    ///
+    /// # Errors
+    /// It does not. Exit code 2.
+    pub fn check_snapshots(&self) -> Result<()> {
+        match self.has("snapshot") {
+            true => Ok(()),
+            false => Err(Error::usage(format!("this kernel takes no snapshots of {}", self.describe()))
+                .help("CONFIG_TRACER_SNAPSHOT brings them")),
+        }
+    }
+
     /// Names of the folders in a folder of the instance, sorted; none when it does not exist.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
-//! Arguments that several commands share.
+//! Arguments that several subcommands share.
 
-pub(super) mod files;
-pub(super) mod live;
-pub(super) mod record;
+pub(super) mod cpus;
+pub(super) mod input;
+pub(super) mod instance;
+pub(super) mod output;
 pub(super) mod traced;
