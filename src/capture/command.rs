@@ -4,55 +4,24 @@
 //! when it is continued. Between the two, its pid can be put into the pid filters.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 
-use rustix::fs::{Access, access};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
 };
 
 use crate::error::{Error, Result};
+use crate::setup::checked;
+use crate::setup::program::{self, NOT_EXECUTABLE, NOT_FOUND};
+use crate::setup::request::Request;
+use crate::setup::writes::Values;
 
 /// The first argument of the process that holds and then becomes the command.
 const HELD: &str = "exec-when-continued";
-
-const NOT_FOUND: u8 = 127;
-const NOT_EXECUTABLE: u8 = 126;
-
-/// Finds a program as a shell does: by its path if it has a slash, else in `PATH`.
-///
-/// # Errors
-/// It does not exist (exit code 127) or cannot be executed (126).
-pub fn find(program: &OsStr) -> Result<PathBuf> {
-    let name = Path::new(program);
-    let candidates: Vec<PathBuf> =
-        if name.components().count() > 1 || program.as_encoded_bytes().contains(&b'/') {
-            vec![name.to_path_buf()]
-        } else {
-            let path = env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-            env::split_paths(&path).map(|folder| folder.join(name)).collect()
-        };
-    let files: Vec<&PathBuf> =
-        candidates.iter().filter(|path| fs::metadata(path).is_ok_and(|meta| meta.is_file())).collect();
-    if let Some(path) = files.iter().find(|path| access(path.as_path(), Access::EXEC_OK).is_ok()) {
-        return Ok(path.to_path_buf());
-    }
-    let shown = name.display();
-    Err(match files.first() {
-        Some(path) => Error::with_code(
-            NOT_EXECUTABLE,
-            format!("cannot run '{shown}': {} is not executable", path.display()),
-        )
-        .help("make it executable (chmod +x), or name its interpreter first"),
-        None => Error::with_code(NOT_FOUND, format!("cannot run '{shown}': no such program"))
-            .help("check its spelling and PATH, or give its whole path"),
-    })
-}
 
 /// A process that becomes the command when it is released, and is killed when it is dropped.
 #[derive(Debug)]
@@ -63,6 +32,20 @@ pub struct Held {
 }
 
 impl Held {
+    /// Starts the process of a request's command, if it has one, and adds it to the processes that
+    /// are traced, if only it is to be.
+    ///
+    /// # Errors
+    /// As [`Held::spawn`].
+    pub(crate) fn hold(request: &Request, values: &mut Values) -> Result<Option<Held>> {
+        if request.command.is_empty() {
+            return Ok(None);
+        }
+        let held = Held::spawn(&request.command)?;
+        checked::add_process(values, request, held.pid());
+        Ok(Some(held))
+    }
+
     /// Starts the process and waits until it has stopped. `words` is the program and its arguments.
     ///
     /// # Errors
@@ -70,7 +53,7 @@ impl Held {
     pub fn spawn(words: &[OsString]) -> Result<Held> {
         let Some(program) = words.first() else { return Err(no_command()) };
         // Found here, so that no search along PATH shows up in the trace of the process.
-        let path = find(program)?;
+        let path = program::find(program)?;
         let failed = |cause: io::Error| {
             Error::io("start a process from", Path::new("/proc/self/exe"), &cause)
                 .help("mount proc (mount -t proc proc /proc) and check the limit on processes (ulimit -u)")
@@ -205,13 +188,5 @@ mod tests {
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
         assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
         assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
-    }
-
-    #[test]
-    fn programs_are_found_as_a_shell_does() {
-        assert!(find(OsStr::new("sh")).unwrap().is_absolute());
-        assert_eq!(find(OsStr::new("no-such-program-at-all")).unwrap_err().exit_code(), 127);
-        assert_eq!(find(OsStr::new("/no/such/program")).unwrap_err().exit_code(), 127);
-        assert_eq!(find(OsStr::new("/etc/passwd")).unwrap_err().exit_code(), 126);
     }
 }

@@ -17,9 +17,11 @@ use crate::capture::progress::Progress;
 use crate::error::{Error, Result};
 use crate::restore::journal::Journal;
 use crate::restore::session::{Lock, Session};
-use crate::setup::events::Chosen;
-use crate::setup::start::{self, Start, Step};
-use crate::tracefs::{Instance, Mode, Tracefs};
+use crate::setup::apply::{To, apply};
+use crate::setup::checked;
+use crate::setup::request::{self, Request};
+use crate::setup::writes::{Manner, writes};
+use crate::tracefs::{Instance, Tracefs};
 
 /// Options that an instance has for itself alone.
 const SEPARATE_OPTIONS: [&str; 5] =
@@ -29,7 +31,7 @@ const SEPARATE_OPTIONS: [&str; 5] =
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Tracer, filters, events, processes and command. Without a tracer, it is nop.
-    pub start: Start,
+    pub start: Request,
     /// The file to write.
     pub output: Output,
     /// How long the buffers are left alone between two readings; they tell themselves when `None`
@@ -58,7 +60,7 @@ pub struct Record {
 /// another recording runs; the kernel refuses a value; the disk is full.
 pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result<u8> {
     check(config)?;
-    start::check_pids(tracefs, &config.start)?;
+    request::check_pids(tracefs, &config.start)?;
     let target = Target::new(&config.output)?;
     let _lock = Lock::take(tracefs)?;
     // From here on a signal ends the recording in order.
@@ -100,8 +102,8 @@ fn check(config: &Record) -> Result<()> {
 }
 
 /// Checks that there is something to trace, and that its parts fit together.
-pub(crate) fn check_request(start: &Start) -> Result<()> {
-    start::check(start)?;
+pub(crate) fn check_request(start: &Request) -> Result<()> {
+    request::check(start)?;
     if start.tracer.is_some() {
         return Ok(());
     }
@@ -129,7 +131,7 @@ pub(crate) fn check_request(start: &Start) -> Result<()> {
 /// from all others, else at the top.
 pub(crate) fn session_for(
     tracefs: &Tracefs,
-    start: &Start,
+    start: &Request,
     own: bool,
     journal: Option<&Rc<Journal>>,
 ) -> Result<Session> {
@@ -152,7 +154,7 @@ fn session(tracefs: &Tracefs, config: &Record, journal: Option<&Rc<Journal>>) ->
 
 /// Whether an instance has everything that is asked for by itself. Graphs and stacks are not: all
 /// instances share them, or only the top one has them.
-fn is_separate(top: &Instance, start: &Start) -> Result<bool> {
+fn is_separate(top: &Instance, start: &Request) -> Result<bool> {
     let tracer = matches!(start.tracer.as_deref(), None | Some("nop" | "function"));
     let graph = !start.graph.is_empty() || !start.graph_notrace.is_empty() || start.max_graph_depth.is_some();
     let options = start.options.iter().all(|word| {
@@ -221,52 +223,32 @@ fn recorded(
 /// Sets everything up but for tracing on, and gives the command's process, held.
 pub(crate) fn set_up(
     tracefs: &Tracefs,
-    start: &Start,
+    start: &Request,
     session: &mut Session,
     journal: Option<&Rc<Journal>>,
 ) -> Result<Option<Held>> {
     let fresh = session.is_new().then(|| session.instance().clone());
     // Reading the list of functions takes the kernel long. In an instance that holds nothing yet,
     // a refusal is soon enough when the filter is set.
-    let is_checked_later = fresh.is_some() && start::kernel_checks_functions(start)?;
+    let is_checked_later = fresh.is_some() && request::kernel_checks_functions(start)?;
     if !is_checked_later {
-        start::check_functions(tracefs, start)?;
+        request::check_functions(tracefs, start)?;
     }
-    let events = start::choose_events(tracefs, start, fresh.as_ref(), journal)?;
-    let (held, steps) = plan(tracefs, session.instance(), start, &events)?;
-    for Step { file, values, mode } in &steps {
-        match mode {
-            Mode::Replace => session.write(file, values).or_else(|error| {
-                if is_checked_later {
-                    start::check_functions(tracefs, start)?;
-                }
-                Err(error)
-            })?,
-            Mode::Append => {
-                session.append(file, values, values.iter().map(|value| format!("!{value}")).collect())?;
-            }
-        }
-    }
-    Ok(held)
-}
-
-/// Everything that is written before tracing goes on, in a safe order; nothing is changed yet.
-fn plan(
-    tracefs: &Tracefs,
-    instance: &Instance,
-    start: &Start,
-    events: &[Chosen],
-) -> Result<(Option<Held>, Vec<Step>)> {
+    let events = checked::choose_events(tracefs, start, fresh.as_ref(), journal)?;
     let mut start = start.clone();
     start.tracer.get_or_insert_with(|| "nop".to_string());
-    let (held, mut steps) = start::prepare(tracefs, instance, &start, events)?;
-    // Tracing goes on only once the buffers are open for draining.
-    let tracing_on = steps.pop();
-    debug_assert_eq!(tracing_on.map(|step| step.file).as_deref(), Some("tracing_on"));
-    if events.is_empty() && instance.has("set_event") && !instance.read_value("set_event")?.is_empty() {
-        steps.insert(steps.len() - 1, Step::new("set_event", Vec::new()));
-    }
-    Ok((held, steps))
+    let mut values = checked::values(tracefs, session.instance(), &start, events)?;
+    let held = Held::hold(&start, &mut values)?;
+    let writes = writes(&values, Manner::Record);
+    checked::check_offered(session.instance(), &writes)?;
+    apply(&writes, To::Session(session)).or_else(|error| {
+        // The kernel says only that it refuses a function; the list has the nearest names.
+        if is_checked_later {
+            request::check_functions(tracefs, &start)?;
+        }
+        Err(error)
+    })?;
+    Ok(held)
 }
 
 /// Lets the command run until it or the recording ends; gives the exit code.
@@ -307,7 +289,7 @@ mod tests {
 
     fn config() -> Record {
         Record {
-            start: Start { tracer: Some("function".into()), ..Start::default() },
+            start: Request { tracer: Some("function".into()), ..Request::default() },
             output: Output { path: "trace.dat".into(), version: Version::V7, compression: Compression::Zstd },
             interval: None,
             most_kb: None,

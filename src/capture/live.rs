@@ -8,7 +8,7 @@ use crate::capture::engine;
 use crate::error::Result;
 use crate::restore::journal::Journal;
 use crate::restore::session::{Lock, Session};
-use crate::setup::start::{self, Start};
+use crate::setup::request::{self, Request};
 use crate::tracefs::{Instance, Tracefs};
 use signal_hook::iterator::Signals;
 
@@ -31,11 +31,11 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 /// exit code.
 pub(crate) fn follow<F: Feed>(
     tracefs: &Tracefs,
-    start: &Start,
+    start: &Request,
     open: impl FnOnce(&Instance) -> Result<F>,
 ) -> Result<u8> {
     engine::check_request(start)?;
-    start::check_pids(tracefs, start)?;
+    request::check_pids(tracefs, start)?;
     let _lock = Lock::take(tracefs)?;
     let signals = engine::signals()?;
     let journal = Journal::begin(tracefs)?.map(Rc::new);
@@ -49,7 +49,7 @@ pub(crate) fn follow<F: Feed>(
 
 fn followed<F: Feed>(
     tracefs: &Tracefs,
-    start: &Start,
+    start: &Request,
     session: &mut Session,
     mut signals: Signals,
     journal: Option<&Rc<Journal>>,

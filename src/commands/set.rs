@@ -7,8 +7,11 @@ use super::subcommand::{Kernel, Subcommand};
 use crate::capture::command::Held;
 use crate::error::{Error, Result};
 use crate::restore::session;
-use crate::setup::start::{self, Start, Step};
-use crate::tracefs::{Mode, Tracefs};
+use crate::setup::apply::{To, apply};
+use crate::setup::checked;
+use crate::setup::request::{self, Request};
+use crate::setup::writes::{Manner, writes};
+use crate::tracefs::Tracefs;
 
 /// Set what is given, and leave everything else as it is
 #[derive(Debug, clap::Args)]
@@ -48,31 +51,25 @@ impl Subcommand for Args {
 ///
 /// # Errors
 /// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value.
-fn set(tracefs: &Tracefs, config: &Start) -> Result<u8> {
-    start::check(config)?;
-    start::check_pids(tracefs, config)?;
-    let instance = tracefs.instance(config.instance.as_deref())?;
-    start::check_functions(tracefs, config)?;
-    let events = start::choose_events(tracefs, config, None, None)?;
-    let (held, mut steps) = start::prepare(tracefs, &instance, config, &events)?;
-    // The frame: tracing off and no tracer; the tracer and tracing on.
-    let tracer = steps.split_off(steps.len() - 2).swap_remove(0);
-    steps.drain(..2);
-    if config.tracer.is_some() {
-        steps.push(tracer);
-    }
-    if steps.is_empty() {
+fn set(tracefs: &Tracefs, request: &Request) -> Result<u8> {
+    request::check(request)?;
+    request::check_pids(tracefs, request)?;
+    let instance = tracefs.instance(request.instance.as_deref())?;
+    request::check_functions(tracefs, request)?;
+    let events = checked::choose_events(tracefs, request, None, None)?;
+    let mut values = checked::values(tracefs, &instance, request, events)?;
+    let held = Held::hold(request, &mut values)?;
+    let writes = writes(&values, Manner::Set);
+    checked::check_offered(&instance, &writes)?;
+    if writes.is_empty() {
         return Err(Error::usage("nothing to set was given")
             .help("'snaptrace set --help' lists what can be set; 'snaptrace stat' shows what is"));
     }
-    if steps.iter().any(|step| step.file == session::BUFFER_SIZE) {
+    if writes.iter().any(|write| write.file == session::BUFFER_SIZE) {
         session::expand(&instance)?;
     }
-    for Step { file, values, mode } in &steps {
-        let mode = if file == "set_event" { Mode::Append } else { *mode };
-        instance.write_lines(file, values, mode).map_err(|error| {
-            error.and_help("what stands before it in the request is set; 'snaptrace stat' shows what is")
-        })?;
-    }
+    apply(&writes, To::Instance(&instance)).map_err(|error| {
+        error.and_help("what stands before it in the request is set; 'snaptrace stat' shows what is")
+    })?;
     held.map_or(Ok(0), Held::run)
 }

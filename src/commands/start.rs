@@ -4,8 +4,13 @@ use std::ffi::OsString;
 
 use super::args::traced::TraceArgs;
 use super::subcommand::{Kernel, Subcommand};
+use crate::capture::command::Held;
 use crate::error::Result;
-use crate::setup::start;
+use crate::setup::apply::{To, apply};
+use crate::setup::checked;
+use crate::setup::request::{self, Request};
+use crate::setup::writes::{Manner, Write, writes};
+use crate::tracefs::{Instance, Tracefs};
 
 /// Set up a tracer and start it, running a command if one is given
 #[derive(Debug, clap::Args)]
@@ -38,6 +43,51 @@ impl Subcommand for Args {
     const NAME: &'static str = "start";
 
     fn run(self, kernel: &Kernel) -> Result<u8> {
-        start::start(&kernel.tracefs()?, &self.what.config(self.instance, self.command))
+        start(&kernel.tracefs()?, &self.what.config(self.instance, self.command))
     }
+}
+
+/// Starts tracing, runs the command if there is one, and gives its exit status, else 0.
+///
+/// Tracing stays on afterwards.
+///
+/// # Errors
+/// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value,
+/// and then tracing is left off.
+fn start(tracefs: &Tracefs, request: &Request) -> Result<u8> {
+    request::check(request)?;
+    request::check_pids(tracefs, request)?;
+    let (instance, created) = match &request.instance {
+        Some(name) if !tracefs.instances()?.contains(name) => (tracefs.create_instance(name)?, true),
+        name => (tracefs.instance(name.as_deref())?, false),
+    };
+    let (held, writes) = match prepare(tracefs, &instance, created, request) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            if let (true, Some(name)) = (created, instance.name()) {
+                tracefs.remove_instance(name)?;
+            }
+            return Err(error);
+        }
+    };
+    apply(&writes, To::Instance(&instance)).map_err(|error| {
+        error.and_help("tracing is left off; 'snaptrace reset' brings back the kernel's defaults")
+    })?;
+    held.map_or(Ok(0), Held::run)
+}
+
+/// What will be written, and the command's process, held; nothing is changed yet.
+fn prepare(
+    tracefs: &Tracefs,
+    instance: &Instance,
+    created: bool,
+    request: &Request,
+) -> Result<(Option<Held>, Vec<Write>)> {
+    request::check_functions(tracefs, request)?;
+    let events = checked::choose_events(tracefs, request, created.then_some(instance), None)?;
+    let mut values = checked::values(tracefs, instance, request, events)?;
+    let held = Held::hold(request, &mut values)?;
+    let writes = writes(&values, Manner::Start);
+    checked::check_offered(instance, &writes)?;
+    Ok((held, writes))
 }

@@ -12,7 +12,7 @@ use crate::capture::{drain, metadata, output};
 use crate::error::{Error, Result};
 use crate::report;
 use crate::report::passes::{Part, Passes, Prepared};
-use crate::setup::start::Start;
+use crate::setup::request::Request;
 use crate::trace_dat::Reader;
 use crate::trace_dat::write::{Compression, Metadata, Version, write};
 use crate::tracefs::{Instance, Tracefs};
@@ -60,7 +60,7 @@ impl Subcommand for Args {
 /// As of `record`; or `out` fails.
 fn stream(
     tracefs: &Tracefs,
-    start: &Start,
+    start: &Request,
     config: &report::Config,
     out: &mut (dyn Write + Send),
 ) -> Result<u8> {

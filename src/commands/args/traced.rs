@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use crate::setup::events::Choice;
-use crate::setup::start::Start;
+use crate::setup::request::Request;
 
 /// What is traced, by every command that sets up a tracer.
 #[derive(Debug, Args)]
@@ -141,12 +141,12 @@ impl FromArgMatches for EventArgs {
 
 impl TraceArgs {
     /// The request; `instance` and `command` are arguments of the commands themselves.
-    pub(in crate::commands) fn config(self, instance: Option<String>, command: Vec<OsString>) -> Start {
+    pub(in crate::commands) fn config(self, instance: Option<String>, command: Vec<OsString>) -> Request {
         let mut options = self.options;
         if self.stacks {
             options.insert(0, "stacktrace".to_string());
         }
-        Start {
+        Request {
             tracer: self.tracer,
             functions: self.functions,
             notrace: self.notrace,
