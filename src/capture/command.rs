@@ -49,7 +49,7 @@ impl Held {
     /// Starts the process and waits until it has stopped. `words` is the program and its arguments.
     ///
     /// # Errors
-    /// The program is not found ([`find`]), or the process cannot be started.
+    /// The program is not found ([`program::find`]), or the process cannot be started.
     pub fn spawn(words: &[OsString]) -> Result<Held> {
         let Some(program) = words.first() else { return Err(no_command()) };
         // Found here, so that no search along PATH shows up in the trace of the process.

@@ -1,4 +1,4 @@
-//! `record`: the kernel is set up, its buffers are drained into a trace.dat, and it is put back.
+//! Recordings: the kernel is set up, its buffers are drained into a trace.dat, and it is put back.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ pub struct Record {
 /// SIGQUIT, which are passed on to the command. The file is written in all these cases, and the
 /// kernel's control files are put back in all cases. Where tracer and options are separate in an
 /// instance, one is created for the recording and deleted afterwards, and nothing else is touched.
-/// `out` gets what is told on success.
+/// Writes the summary to `out`.
 ///
 /// # Errors
 /// Something asked for does not exist or does not fit together, and then nothing was changed;

@@ -17,7 +17,7 @@ const LEFT_OUT: [&str; 2] = ["set_ftrace_notrace_pid", "set_event_notrace_pid"];
 
 /// Something that passes on what an instance records.
 pub(crate) trait Feed {
-    /// Passes on what there is now. After tracing has ended it is called once more, as the `last`.
+    /// Forwards all available data; called with `last = true` once tracing has stopped.
     fn pass_on(&mut self, last: bool) -> Result<()>;
 
     /// Waits until there may be more, or a signal comes.
@@ -86,7 +86,7 @@ fn ending(signals: &mut Signals, held: &mut Option<Held>) -> Result<Option<u8>> 
     Ok(None)
 }
 
-/// What shows the trace would be traced itself, and so never come to an end.
+/// Leaves this process out of the trace: its own output would be traced, without end.
 fn leave_out_this_process(session: &mut Session) -> Result<()> {
     for file in LEFT_OUT {
         let instance = session.instance();

@@ -18,7 +18,7 @@ pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
 const WITH_ARGUMENTS: [&str; 2] = ["options/func-args", "options/funcgraph-args"];
 const HEADER_PAGE: &str = "events/header_page";
 
-/// Everything that does not change by putting the kernel back; the rest is left empty:
+/// Metadata that the restore does not change; other fields stay at their default:
 /// `cmdlines`, the clock, `cpu_stats`, `cpu_count` and `instance`.
 ///
 /// Of the events, those of the systems that are `wanted`.

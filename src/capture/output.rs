@@ -27,12 +27,12 @@ pub struct Output {
     pub compression: Compression,
 }
 
-/// What is left of a recording once tracing is off.
+/// A drained recording, once tracing is off.
 pub(crate) struct Recording {
     pub(crate) cpus: Vec<Drained>,
     /// Events that were lost, by CPU.
     pub(crate) lost: Vec<(u32, u64)>,
-    /// What would change by putting the kernel back.
+    /// Metadata that the restore would change.
     pub(crate) metadata: Metadata,
 }
 
@@ -97,7 +97,7 @@ fn chosen_clock(trace_clock: &str) -> String {
     words.find_map(|word| word.strip_prefix('[')?.strip_suffix(']')).unwrap_or("local").to_string()
 }
 
-/// What has to be read before the kernel is put back.
+/// Reads the metadata that the restore would change.
 pub(crate) fn passing(tracefs: &Tracefs, instance: &Instance) -> Result<Metadata> {
     let trace_clock = instance.read("trace_clock")?;
     let cpus = drain::cpus(instance)?;

@@ -48,8 +48,8 @@ impl Subcommand for Args {
 /// Moves the buffer, or the snapshot, of an instance to a file; it is empty then. Gives the exit code.
 ///
 /// Tracing is paused meanwhile and goes on afterwards if it was on. A signal ends it no sooner, for
-/// what is taken out would be lost; the exit code is then as of `record`. `out` gets what is told on
-/// success.
+/// what is taken out would be lost; the exit code is then as of `record`. Writes the summary to
+/// `out`.
 ///
 /// # Errors
 /// There is no such instance, the kernel takes no snapshots, a recording runs, or the file cannot
