@@ -5,5 +5,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(snaptrace::cli::run())
+    ExitCode::from(snaptrace::commands::run())
 }

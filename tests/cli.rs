@@ -448,7 +448,7 @@ fn help_fits_79_columns_and_has_examples() {
             walk(inner, &path);
         }
     }
-    let mut definition = snaptrace::cli::definition();
+    let mut definition = snaptrace::commands::definition();
     definition.build();
     walk(&mut definition, "snaptrace");
 }
@@ -486,7 +486,7 @@ fn no_command_panics_where_nobody_reads() {
         let mut command = fake.command(arguments);
         command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap().code()
     };
-    for command in snaptrace::cli::definition().get_subcommands() {
+    for command in snaptrace::commands::definition().get_subcommands() {
         let name = command.get_name();
         assert_eq!(unread(&[name, "--help"]), Some(0), "{name}");
     }

@@ -9,8 +9,8 @@ use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
 use ruzstd::decoding::StreamingDecoder;
+use snaptrace::analysis::check_events;
 use snaptrace::bytes::ByteOrder;
-use snaptrace::check_events;
 use snaptrace::event::{Event, Events};
 use snaptrace::report::{Config, report};
 use snaptrace::ring_buffer::Missed;

@@ -1,21 +1,17 @@
 //! `snaptrace report` on files that are damaged: cut, changed at random, changed where it hurts.
 //!
 //! It never panics, never hangs and never takes more than [`MOST`] of memory; and what cannot be
-//! part of a recording is an error. The same files are given to trace-cmd where there is one, and
-//! what became of it is printed beside. One process and one thread: the memory is this process's.
+//! part of a recording is an error. One process and one thread: the memory is this process's.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -32,8 +28,6 @@ const MUTATIONS: u64 = 3000;
 const MUTATED: [&str; 3] = ["5.4-trace-cmd.dat", "5.4-graph.dat", "5.4-trace-cmd-v6.dat"];
 /// Seconds after which a file counts as one that hangs its reader: thousands of times what it takes.
 const HANG: u64 = 60;
-/// The same for trace-cmd, which is known to hang.
-const THEIR_HANG: &str = "3";
 
 /// The system's allocator, which also keeps the peak of what is in use.
 struct Counting;
@@ -130,7 +124,6 @@ fn main() -> ExitCode {
     for path in &own {
         harm(path, &mut complaints);
     }
-    their_fate(&own, &small);
     for complaint in complaints.0.iter().take(40) {
         println!("{complaint}");
     }
@@ -369,84 +362,5 @@ fn buffer(bytes: &[u8], data: usize, fields: &mut Vec<Field>) {
             let tiny = [le(0, 4), le(1, 4)].concat();
             fields.push(("a record's length".into(), offset + 16, vec![length, tiny]));
         }
-    }
-}
-
-/// What became of trace-cmd on the same files; told, not judged.
-fn their_fate(own: &[PathBuf], small: &[Vec<u8>]) {
-    if Command::new("trace-cmd")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_err()
-    {
-        println!("unavailable: there is no trace-cmd to count beside");
-        return;
-    }
-    let folder = tempfile::tempdir().unwrap_or_else(|error| panic!("cannot create a folder: {error}"));
-    let mut cuts: Vec<Vec<u8>> = Vec::new();
-    for path in own {
-        let bytes = bytes(path);
-        cuts.extend((0..bytes.len()).step_by(STEP).map(|size| bytes[..size].to_vec()));
-    }
-    let cuts = their_counts(&folder.path().join("cut"), cuts.len(), &|index| cuts[index].clone());
-    println!("trace-cmd on the cuts of tests/recordings: {cuts}");
-    let mutations = MUTATIONS as usize;
-    let counts =
-        their_counts(&folder.path().join("changed"), mutations, &|index| mutated(small, index as u64 + 1));
-    println!("trace-cmd on the files changed at random: {counts}");
-}
-
-fn their_counts(base: &Path, count: usize, make: &(dyn Fn(usize) -> Vec<u8> + Sync)) -> String {
-    let counts: Mutex<BTreeMap<String, usize>> = Mutex::default();
-    let next = AtomicUsize::new(0);
-    let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
-    thread::scope(|scope| {
-        for worker in 0..workers {
-            let (counts, next) = (&counts, &next);
-            scope.spawn(move || {
-                let file = base.with_extension(worker.to_string());
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= count {
-                        break;
-                    }
-                    fs::write(&file, make(index)).unwrap_or_else(|error| panic!("cannot write: {error}"));
-                    let fate = their_end(&file);
-                    READ.fetch_add(1, Ordering::Relaxed);
-                    let mut counts = counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    *counts.entry(fate).or_default() += 1;
-                }
-            });
-        }
-    });
-    let counts = counts.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let mut text = String::new();
-    for (fate, count) in counts {
-        let comma = if text.is_empty() { "" } else { ", " };
-        let _ = write!(text, "{comma}{count} {fate}");
-    }
-    text
-}
-
-/// How `trace-cmd report` of a file ends, with 4 GiB and no core dump.
-fn their_end(file: &Path) -> String {
-    let script = format!("ulimit -c 0; ulimit -v 4194304; exec timeout {THEIR_HANG} trace-cmd report \"$0\"");
-    let status = Command::new("sh")
-        .args(["-c", &script])
-        .arg(file)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match status.map(|status: ExitStatus| (status.code(), status.signal())) {
-        Ok((Some(0), _)) => "exit 0".into(),
-        Ok((Some(124), _)) => "hang".into(),
-        // A program that dies by a signal ends `timeout` with 128 and the signal.
-        Ok((Some(code), _)) if (129..192).contains(&code) => format!("killed by signal {}", code - 128),
-        Ok((Some(_), _)) => "errors".into(),
-        Ok((None, signal)) => format!("killed by signal {}", signal.unwrap_or_default()),
-        Err(error) => format!("not started ({error})"),
     }
 }

@@ -16,11 +16,11 @@ use snaptrace::event::filter::{Filter, Subject};
 use snaptrace::event::filter_text::Grouping;
 use snaptrace::event::printf::conversions;
 use snaptrace::event::{Context, Events, Symbols};
-use snaptrace::filter::{FunctionFilter, Functions};
 use snaptrace::ring_buffer::{Layout, Missed, Walk};
 use snaptrace::sub_buffer::SubBuffers;
 use snaptrace::trace_dat::Reader;
 use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+use snaptrace::tracefs::filter::{FunctionFilter, Functions};
 
 const PAGE: usize = 512;
 

@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use snaptrace::report::{Config, Style, report};
 use snaptrace::trace_dat::Reader;
 use snaptrace::trace_dat::outline::Outline;
-use snaptrace::{check_events, dump, hist, profile};
+use snaptrace::analysis::{check_events, dump, hist, profile};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(reader) = Reader::new("fuzz.dat", data.to_vec()) else { return };

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::io::Write;
 
-use super::{Config, Style, columns, plan};
+use super::config::{Config, Style};
+use super::{columns, plan};
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 use crate::trace_dat::Reader;

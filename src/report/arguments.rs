@@ -3,18 +3,12 @@
 
 use std::io::Write;
 
-use super::printer::Printer;
-use crate::event::Event;
+use super::text::Printer;
 use crate::event::btf::{Parameter, Value};
 use crate::trace_dat::Record;
 
 /// How many the kernel records.
 const RECORDED: usize = 6;
-
-/// Where they begin in the records of an event; `None` where there are none.
-pub(super) fn start(event: &Event) -> Option<u32> {
-    event.field("args").map(|field| field.offset as u32)
-}
 
 impl Printer<'_> {
     /// Appends what was recorded, in brackets, if there is something: in our style all that kernels record.

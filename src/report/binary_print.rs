@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use super::printer::Printer;
+use super::text::Printer;
 use crate::bytes::ByteOrder;
 use crate::event::Event;
 use crate::event::print::until_nul;

@@ -1,6 +1,6 @@
 //! The columns of a line, without the cost of general formatting: each line has them.
 
-use super::{Config, Style};
+use super::config::{Config, Style};
 
 /// Appends blanks.
 pub(super) fn blanks(count: usize, out: &mut Vec<u8>) {

@@ -6,10 +6,10 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use super::Style;
+use super::config::Style;
 
 /// The commands of a recording. The first pass adds what records tell while lines are printed
-/// beside it, so what is told comes with the number of its line: lines before do not know.
+/// beside it, so each name carries the number of the line that introduced it; earlier lines must not use it.
 pub(super) struct Comms<'r> {
     known: &'r HashMap<i32, Vec<u8>>,
     trace_cmd: bool,

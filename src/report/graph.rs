@@ -2,85 +2,12 @@
 
 use std::io::Write;
 
-use super::arguments;
-use super::plan::Plan;
-use super::printer::Printer;
-use super::{Returns, Style, columns};
-use crate::event::{Event, Field, Place};
+use super::call::Call;
+use super::columns;
+use super::config::{Returns, Style};
+use super::fields::CallFields;
+use super::text::Printer;
 use crate::trace_dat::Record;
-
-/// Where the records of a graph have their numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct CallFields {
-    function: Place,
-    depth: Place,
-    /// Call and return; an entry has none.
-    times: [Option<Place>; 2],
-    /// What the function returned, in an exit of kernels that record it.
-    returned: Option<Place>,
-    /// Where the function returns to, in an entry that tells it.
-    caller: Option<Place>,
-    /// Where the arguments begin, in an entry that may have them.
-    arguments: Option<u32>,
-}
-
-impl CallFields {
-    /// Whether what functions return was recorded.
-    pub fn has_returns(&self) -> bool {
-        self.returned.is_some()
-    }
-
-    /// `None` when a field is missing.
-    pub fn find(event: &Event) -> Option<CallFields> {
-        let place = |name: &str| event.field(name).map(Field::place);
-        Some(CallFields {
-            function: place("func")?,
-            depth: place("depth")?,
-            times: [place("calltime"), place("rettime")],
-            returned: place("retval"),
-            caller: place("retaddr"),
-            arguments: arguments::start(event),
-        })
-    }
-}
-
-/// Half of a call: an entry or an exit. Times are in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Call {
-    cpu: u32,
-    pid: i32,
-    function: u64,
-    depth: u64,
-    /// From the call to the return; 0 for an entry.
-    pub duration: u64,
-    /// What the function returned; 0 where that was not recorded.
-    pub returned: u64,
-}
-
-impl Call {
-    /// Reads a funcgraph_entry or funcgraph_exit; `None` when the record ends before.
-    #[inline(always)]
-    pub fn read(fields: &CallFields, plan: &Plan<'_>, record: &Record<'_>) -> Option<Call> {
-        let order = plan.context.order;
-        let time =
-            |place: Option<Place>| place.and_then(|place| place.number(order, record.data)).unwrap_or(0);
-        let [call, end] = fields.times;
-        Some(Call {
-            cpu: record.cpu,
-            pid: plan.pid(record),
-            function: fields.function.number(order, record.data)?,
-            depth: fields.depth.number(order, record.data)?,
-            duration: time(end).wrapping_sub(time(call)),
-            returned: time(fields.returned),
-        })
-    }
-
-    /// Whether this exit belongs to an entry. (trace-cmd does not compare the CPU, and loses the
-    /// rest of a CPU whose exit it took for that of another's entry.)
-    pub fn ends(&self, entry: &Call) -> bool {
-        (self.cpu, self.pid, self.function) == (entry.cpu, entry.pid, entry.function)
-    }
-}
 
 impl Printer<'_> {
     /// Appends the text of an entry, and of its exit when that follows at once, after `leaf`

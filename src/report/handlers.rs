@@ -2,152 +2,17 @@
 
 use std::io::Write;
 
-use super::Style;
-use super::arguments;
+use super::call::Call;
 use super::columns;
+use super::config::Style;
+use super::fields::FunctionFields;
 use super::futex::futex;
-use super::graph::{Call, CallFields};
-use super::lines::{Around, Line};
-use super::printer::Printer;
-use crate::bytes::ByteOrder;
-use crate::event::expr::{Expr, Piece};
+use super::handler::Handler;
+use super::line::{Around, Line};
+use super::text::Printer;
+use crate::event::Event;
 use crate::event::print::until_nul;
-use crate::event::{Event, Field, Place};
-use crate::trace_dat::{Reader, Record};
-
-/// How an event is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Handler {
-    /// By its print format.
-    None,
-    Function(FunctionFields),
-    GraphEntry(CallFields),
-    GraphExit(CallFields),
-    KernelStack,
-    RawData,
-    BinaryPrint,
-    SchedSwitch,
-    SchedWakeup,
-    CallSite,
-    HrtimerExpire,
-    HrtimerStart,
-    TlbFlush,
-    Futex,
-}
-
-/// Where a record of a function has its addresses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct FunctionFields {
-    pub function: Place,
-    pub caller: Place,
-    /// Where the arguments begin, if there may be some.
-    arguments: Option<u32>,
-}
-
-impl FunctionFields {
-    /// `None` when a field is missing.
-    fn find(event: &Event) -> Option<FunctionFields> {
-        let place = |name: &str| event.field(name).map(Field::place);
-        let (function, caller) = (place("ip")?, place("parent_ip")?);
-        Some(FunctionFields { function, caller, arguments: arguments::start(event) })
-    }
-
-    /// The addresses of the function and of its caller.
-    #[inline]
-    pub fn read(&self, order: ByteOrder, record: &[u8]) -> Option<[u64; 2]> {
-        Some([self.function.number(order, record)?, self.caller.number(order, record)?])
-    }
-}
-
-/// How an event is printed where the kernel's own print formats are asked for.
-pub(super) fn kernel_format(event: &Event) -> Handler {
-    // Its print format is only a stand-in: the real one is in the record.
-    let binary_print = event.system == "ftrace" && event.name == "bprint";
-    if binary_print { Handler::BinaryPrint } else { Handler::None }
-}
-
-/// How an event is printed in our own style: as the kernel does it. That has code of its own for the events
-/// of ftrace; those that tell the names of commands are known for what they tell.
-pub(super) fn own(event: &Event) -> Handler {
-    match handler(event) {
-        told @ (Handler::SchedSwitch | Handler::SchedWakeup) => told,
-        handler if event.system == "ftrace" => handler,
-        _ => Handler::None,
-    }
-}
-
-/// How an event is printed in the styles of trace-cmd.
-pub(super) fn handler(event: &Event) -> Handler {
-    match (event.system.as_str(), event.name.as_str()) {
-        ("ftrace", "function") => FunctionFields::find(event).map_or(Handler::None, Handler::Function),
-        ("ftrace", "funcgraph_entry" | "fgraph_retaddr_entry") => {
-            CallFields::find(event).map_or(Handler::None, Handler::GraphEntry)
-        }
-        ("ftrace", "funcgraph_exit") => CallFields::find(event).map_or(Handler::None, Handler::GraphExit),
-        ("ftrace", "kernel_stack") => Handler::KernelStack,
-        ("ftrace", "raw_data") => Handler::RawData,
-        ("sched", "sched_switch") => Handler::SchedSwitch,
-        ("sched", "sched_wakeup" | "sched_wakeup_new") => Handler::SchedWakeup,
-        (
-            "kmem",
-            "kfree"
-            | "kmalloc"
-            | "kmalloc_node"
-            | "kmem_cache_alloc"
-            | "kmem_cache_alloc_node"
-            | "kmem_cache_free",
-        ) => Handler::CallSite,
-        ("timer", "hrtimer_expire_entry") => Handler::HrtimerExpire,
-        ("timer", "hrtimer_start") => Handler::HrtimerStart,
-        ("tlb", "tlb_flush") => Handler::TlbFlush,
-        ("syscalls", "sys_enter_futex") => Handler::Futex,
-        _ => kernel_format(event),
-    }
-}
-
-/// The letters of a process' states by their bits, as the recording's kernel has them: trace-cmd takes
-/// them from the flags that the print format of a switch names.
-pub(super) fn states(reader: &Reader) -> Vec<u8> {
-    let switch = reader.events().iter().find(|event| event.system == "sched" && event.name == "sched_switch");
-    let named = switch.and_then(|event| {
-        let field = event.fields.iter().position(|field| field.name == "prev_state")?;
-        let pieces = &event.print(true)?.pieces;
-        pieces.iter().find_map(|piece| match piece {
-            Piece::Print { value, .. } => flags_of(value, field),
-            Piece::Text(_) => None,
-        })
-    });
-    let Some(named) = named else { return b"SDTtXZPI".to_vec() };
-    let mut letters = Vec::new();
-    for (bit, name) in named {
-        let bit = bit.filter(|bit| *bit != 0).map(u64::trailing_zeros).filter(|bit| *bit < 32);
-        let (Some(bit), Some(letter)) = (bit, name.first().copied()) else { continue };
-        letters.resize(letters.len().max(bit as usize + 1), 0);
-        letters[bit as usize] = letter;
-    }
-    // It ends where a bit has none.
-    until_nul(&letters).to_vec()
-}
-
-/// The names of the first flags in an expression that are those of a field.
-fn flags_of(value: &Expr, field: usize) -> Option<&[(Option<u64>, Vec<u8>)]> {
-    match value {
-        Expr::Flags(of, flags) => is_of(of, field).then_some(&flags.names),
-        Expr::Choice(condition, then, otherwise) => {
-            [condition, then, otherwise].into_iter().find_map(|part| flags_of(part, field))
-        }
-        Expr::Binary(_, left, right) => flags_of(left, field).or_else(|| flags_of(right, field)),
-        _ => None,
-    }
-}
-
-fn is_of(value: &Expr, field: usize) -> bool {
-    match value {
-        Expr::Field(of) => *of == field,
-        Expr::Binary(_, left, right) => is_of(left, field) || is_of(right, field),
-        _ => false,
-    }
-}
+use crate::trace_dat::Record;
 
 impl Printer<'_> {
     /// Appends the text that this program has of its own for an event; false when the print

@@ -2,8 +2,9 @@
 
 use std::io::Write;
 
-use super::Config;
-use super::lines::{Batch, Lines};
+use super::config::Config;
+use super::line::Batch;
+use super::lines::Lines;
 use super::plan::Plan;
 use super::printer::Printer;
 use crate::error::{Error, Result};

@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::io::Write;
 
-use super::Config;
-use super::handlers::Handler;
-use super::lines::{Batch, Maker, leaf};
+use super::config::Config;
+use super::handler::Handler;
+use super::line::Batch;
+use super::lines::{Maker, leaf};
 use super::plan::Plan;
 use super::printer::Printer;
 use crate::error::{Error, Result};

@@ -1,9 +1,9 @@
 //! What is known of a recording before its records are printed.
 
 use super::comms::Comms;
-use super::handlers::{self, Handler};
+use super::config::{Config, Style};
+use super::handler::{self, Handler};
 use super::selection::Selection;
-use super::{Config, Style};
 use crate::error::Result;
 use crate::event::{Context, Event};
 use crate::trace_dat::{Reader, Record};
@@ -39,15 +39,15 @@ impl<'r> Plan<'r> {
     pub fn new(reader: &'r Reader, config: &'r Config) -> Result<Plan<'r>> {
         let handler = |event: &Event| match (config.raw_fields, config.kernel_formats) {
             (true, _) => Handler::None,
-            (_, true) => handlers::kernel_format(event),
+            (_, true) => handler::kernel_format(event),
             // Earlier ones do not know these calls.
             _ if event.name == "fgraph_retaddr_entry"
                 && matches!(config.style, Style::TraceCmd31 | Style::TraceCmd33) =>
             {
-                handlers::kernel_format(event)
+                handler::kernel_format(event)
             }
-            _ if config.style == Style::Snaptrace => handlers::own(event),
-            _ => handlers::handler(event),
+            _ if config.style == Style::Snaptrace => handler::own(event),
+            _ => handler::handler(event),
         };
         let handlers: Vec<Handler> = reader.events().iter().map(handler).collect();
         let returns =
@@ -56,7 +56,7 @@ impl<'r> Plan<'r> {
             reader,
             context: reader.context(),
             config,
-            states: config.style.is_later().then(|| handlers::states(reader)),
+            states: config.style.is_later().then(|| handler::states(reader)),
             has_returns: handlers.iter().any(returns),
             handlers,
             selection: Selection::new(reader, config)?,

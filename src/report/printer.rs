@@ -3,81 +3,19 @@
 use std::io::Write;
 
 use super::columns;
-use super::handlers::{self, Handler};
-use super::lines::{Around, Batch, Line};
-use super::plan::Plan;
+use super::config::Style;
+use super::handler::{self, Handler};
+use super::line::{Around, Batch, Line};
+use super::text::{HEAD, HEADS, Head};
 use super::wakeups::microseconds;
-use super::{Config, Style};
-use crate::error::Error;
+use crate::event::Event;
 use crate::event::print::{Run, Way};
-use crate::event::{Context, Event, Symbol};
 use crate::ring_buffer::Missed;
 use crate::trace_dat::Record;
 
-/// How many functions are kept for looking up.
-const RECENT: usize = 4096;
+pub(super) use super::text::{Damage, Printer};
 
-/// How many starts of lines are kept.
-const HEADS: usize = 32;
-/// A start that is longer is not kept. All of these bytes are copied, whatever the start's size:
-/// that takes a fraction of the time that a copy of unknown size does.
-const HEAD: usize = 80;
-
-/// Prints batches of lines; each thread has its own.
-pub(super) struct Printer<'r> {
-    pub plan: &'r Plan<'r>,
-    pub context: &'r Context,
-    pub config: &'r Config,
-    /// The text of the batch.
-    pub out: Vec<u8>,
-    pub damage: Option<Damage>,
-    /// The number of the line being printed.
-    number: u64,
-    /// Those of events and CPUs that take turns, by some bits of both.
-    heads: [Head; HEADS],
-    /// Functions looked up of late, by some bits of the address: a search takes much longer.
-    recent: Vec<(u64, Option<Symbol<'r>>)>,
-}
-
-/// The first record that cannot be.
-pub(super) struct Damage {
-    /// The number of its line.
-    pub number: u64,
-    pub error: Error,
-}
-
-/// The start of the line before, up to the event's text. Most lines differ from it in the digits
-/// of the fraction only.
-#[derive(Debug, Clone, Copy)]
-struct Head {
-    /// Process, CPU, event, buffer and second.
-    of: Option<(i32, u32, Option<u32>, usize, u64)>,
-    /// The number of its line.
-    number: u64,
-    text: [u8; HEAD],
-    size: usize,
-    /// Where the fraction stands in it.
-    fraction: usize,
-}
-
-impl Head {
-    const NONE: Head = Head { of: None, number: 0, text: [0; HEAD], size: 0, fraction: 0 };
-}
-
-impl<'r> Printer<'r> {
-    pub fn new(plan: &'r Plan<'r>) -> Printer<'r> {
-        Printer {
-            plan,
-            context: plan.context,
-            config: plan.config,
-            out: Vec::new(),
-            damage: None,
-            number: 0,
-            heads: [Head::NONE; HEADS],
-            recent: Vec::new(),
-        }
-    }
-
+impl Printer<'_> {
     /// Prints a batch in place of what `out` had.
     pub fn print(&mut self, batch: &Batch) {
         self.out.clear();
@@ -95,23 +33,6 @@ impl<'r> Printer<'r> {
                 self.out.push(b'\n');
             }
         }
-    }
-
-    /// The function that an address lies in.
-    pub fn symbol(&mut self, address: u64) -> Option<Symbol<'r>> {
-        let symbols = &self.context.symbols;
-        if self.recent.is_empty() {
-            self.recent.resize(RECENT, (0, symbols.find(0)));
-        }
-        let slot = &mut self.recent[(address ^ address >> 12) as usize % RECENT];
-        if slot.0 != address {
-            *slot = (address, symbols.find(address));
-        }
-        slot.1
-    }
-
-    pub fn trace_cmd(&self) -> bool {
-        self.config.style != Style::Snaptrace
     }
 
     fn fields_way(&self) -> Way {
@@ -237,7 +158,7 @@ impl<'r> Printer<'r> {
         match program {
             _ if self.config.raw_fields => {
                 // That of trace_printk is only a stand-in.
-                let program = program.filter(|_| handlers::kernel_format(event) == Handler::None);
+                let program = program.filter(|_| handler::kernel_format(event) == Handler::None);
                 run.fields(program, self.fields_way(), &mut self.out);
             }
             Some(program) => run.print(program, &mut self.out),
@@ -251,17 +172,5 @@ impl<'r> Printer<'r> {
         if run.is_short() {
             self.note(record, &format!("'{}' refers to bytes behind its end", event.name));
         }
-    }
-
-    /// Remembers the first record that cannot be.
-    pub fn note(&mut self, record: &Record<'_>, what: &str) {
-        let (name, number) = (self.plan.reader.name(), self.number);
-        self.damage.get_or_insert_with(|| {
-            let error = Error::new(format!(
-                "cannot read {name}: a record of CPU {} at time {}: {what}",
-                record.cpu, record.time
-            ));
-            Damage { number, error: error.help("its line is above as far as it could be read") }
-        });
     }
 }

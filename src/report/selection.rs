@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Config, Style};
+use super::config::{Config, Style};
 use crate::error::Result;
 use crate::event::filter::{Filter, Subject};
 use crate::event::filter_text::Grouping;

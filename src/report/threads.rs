@@ -7,7 +7,8 @@ use std::mem;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::lines::{Batch, Lines};
+use super::line::Batch;
+use super::lines::Lines;
 use super::plan::Plan;
 use super::printer::{Damage, Printer};
 use super::whole::Whole;

@@ -1,0 +1,192 @@
+//! Running a command whose pid is known before it runs.
+//!
+//! The command's process is this program once more, which stops itself and becomes the command
+//! when it is continued. Between the two, its pid can be put into the pid filters.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, kill_process, set_parent_process_death_signal, waitpid,
+};
+
+use crate::error::{Error, Result};
+use crate::setup::checked;
+use crate::setup::program::{self, NOT_EXECUTABLE, NOT_FOUND};
+use crate::setup::request::Request;
+use crate::setup::writes::Values;
+
+/// The first argument of the process that holds and then becomes the command.
+const HELD: &str = "exec-when-continued";
+
+/// A process that becomes the command when it is released, and is killed when it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    child: Child,
+    pid: Pid,
+    released: bool,
+}
+
+impl Held {
+    /// Starts the process of a request's command, if it has one, and adds it to the processes that
+    /// are traced, if only it is to be.
+    ///
+    /// # Errors
+    /// As [`Held::spawn`].
+    pub(crate) fn hold(request: &Request, values: &mut Values) -> Result<Option<Held>> {
+        if request.command.is_empty() {
+            return Ok(None);
+        }
+        let held = Held::spawn(&request.command)?;
+        checked::add_process(values, request, held.pid());
+        Ok(Some(held))
+    }
+
+    /// Starts the process and waits until it has stopped. `words` is the program and its arguments.
+    ///
+    /// # Errors
+    /// The program is not found ([`program::find`]), or the process cannot be started.
+    pub fn spawn(words: &[OsString]) -> Result<Held> {
+        let Some(program) = words.first() else { return Err(no_command()) };
+        // Found here, so that no search along PATH shows up in the trace of the process.
+        let path = program::find(program)?;
+        let failed = |cause: io::Error| {
+            Error::io("start a process from", Path::new("/proc/self/exe"), &cause)
+                .help("mount proc (mount -t proc proc /proc) and check the limit on processes (ulimit -u)")
+        };
+        let itself = env::current_exe().map_err(failed)?;
+        let child = Command::new(itself).arg(HELD).arg(path).args(words).spawn().map_err(failed)?;
+        let pid = Pid::from_child(&child);
+        let held = Held { child, pid, released: false };
+        loop {
+            match waitpid(Some(pid), WaitOptions::UNTRACED) {
+                Ok(Some((_, status))) if status.stopped() => return Ok(held),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(failed(error.into())),
+                Ok(_) => {
+                    return Err(Error::new(format!(
+                        "process {} ended before it could run the command",
+                        pid.as_raw_nonzero()
+                    ))
+                    .help("something killed it: see dmesg, and try again"));
+                }
+            }
+        }
+    }
+
+    /// The pid that the command will have.
+    pub fn pid(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// Lets the command run and waits for its end.
+    ///
+    /// Gives its exit status as a shell does: 128 and the signal's number after a signal.
+    ///
+    /// # Errors
+    /// The process cannot be continued or waited for.
+    pub fn run(mut self) -> Result<u8> {
+        self.release()?;
+        let status = self.child.wait().map_err(|cause| self.failed("wait for", &cause))?;
+        Ok(exit_code(status))
+    }
+
+    /// Lets the command run.
+    ///
+    /// # Errors
+    /// The process cannot be continued.
+    pub fn release(&mut self) -> Result<()> {
+        self.signal(Signal::CONT)?;
+        self.released = true;
+        Ok(())
+    }
+
+    /// The command's exit status as in [`Held::run`] if it has ended.
+    ///
+    /// # Errors
+    /// The process cannot be waited for.
+    pub fn ended(&mut self) -> Result<Option<u8>> {
+        let status = self.child.try_wait().map_err(|cause| self.failed("wait for", &cause))?;
+        Ok(status.map(exit_code))
+    }
+
+    /// Sends the command a signal.
+    ///
+    /// # Errors
+    /// The process is gone, or may not be signalled.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        kill_process(self.pid, signal).map_err(|cause| self.failed("signal", &cause.into()))
+    }
+
+    fn failed(&self, operation: &str, cause: &io::Error) -> Error {
+        Error::io(operation, Path::new(&format!("process {}", self.pid())), cause)
+            .help("something else ended or took it: try again")
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.released {
+            // Nobody is left to hear of a failure here, and an ended process is what is wanted.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What this process is to hold and become, if it was started for that.
+///
+/// To be asked before all else: the pages that this process has touched are let go of in its exec,
+/// and the trace of the command begins with that.
+pub fn words_to_hold() -> Option<Vec<OsString>> {
+    let mut arguments = env::args_os().skip(1);
+    (arguments.next()? == HELD).then(|| arguments.collect())
+}
+
+/// Stops this process, and once it is continued becomes the command. Comes back only on failure.
+///
+/// `words` is the program's path, then its name and arguments as the user gave them.
+pub fn hold_then_exec(words: &[OsString]) -> Error {
+    let [path, name, arguments @ ..] = words else { return no_command() };
+    // All preparation comes before the stop: what follows it is already traced.
+    let mut command = Command::new(path);
+    command.arg0(name).args(arguments);
+    // If the one that holds us dies first, nobody would ever continue us.
+    let stopped = set_parent_process_death_signal(Some(Signal::KILL))
+        .and_then(|()| kill_process(getpid(), Signal::STOP))
+        .and_then(|()| set_parent_process_death_signal(None));
+    if let Err(cause) = stopped {
+        return Error::io("stop", Path::new("the process of the command"), &cause.into());
+    }
+    let cause = command.exec();
+    let code = if cause.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
+    Error::with_code(code, format!("cannot run '{}'", Path::new(path).display()))
+        .because(&cause)
+        .help("check that it is a program for this machine, and that its interpreter exists")
+}
+
+fn no_command() -> Error {
+    Error::usage("no command was given").help("name the command to run")
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or(status.signal().map(|signal| 128 + signal));
+    // A status is one byte; what is none can only be a failure.
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Error::GENERAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_told_as_a_shell_does() {
+        assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
+        assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);
+    }
+}

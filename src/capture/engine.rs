@@ -1,0 +1,324 @@
+//! Recordings: the kernel is set up, its buffers are drained into a trace.dat, and it is put back.
+
+use std::io::Write;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::capture::command::Held;
+use crate::capture::date;
+use crate::capture::drain::{self, Drain};
+use crate::capture::metadata;
+use crate::capture::output::{self, Output, Recording, Target, say};
+use crate::capture::progress::Progress;
+use crate::error::{Error, Result};
+use crate::restore::journal::Journal;
+use crate::restore::session::{Lock, Session};
+use crate::setup::apply::{To, apply};
+use crate::setup::checked;
+use crate::setup::request::{self, Request};
+use crate::setup::writes::{Manner, writes};
+use crate::tracefs::{Instance, Tracefs};
+
+/// Options that an instance has for itself alone.
+const SEPARATE_OPTIONS: [&str; 5] =
+    ["overwrite", "stacktrace", "userstacktrace", "function-fork", "event-fork"];
+
+/// What to record, and where to.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Tracer, filters, events, processes and command. Without a tracer, it is nop.
+    pub start: Request,
+    /// The file to write.
+    pub output: Output,
+    /// How long the buffers are left alone between two readings; they tell themselves when `None`
+    /// or zero.
+    pub interval: Option<Duration>,
+    /// KiB kept of each CPU, the newest.
+    pub most_kb: Option<u64>,
+    /// Note the time of day, so that a report shows it.
+    pub date: bool,
+    /// Record in the top instance also where one of its own would do.
+    pub top: bool,
+    /// Tell nothing but errors and lost events.
+    pub quiet: bool,
+}
+
+/// Records until the command ends, or without one until SIGINT, and gives the exit code.
+///
+/// That is the command's status; 0 after SIGINT; 128 and the number after SIGTERM, SIGHUP and
+/// SIGQUIT, which are passed on to the command. The file is written in all these cases, and the
+/// kernel's control files are put back in all cases. Where tracer and options are separate in an
+/// instance, one is created for the recording and deleted afterwards, and nothing else is touched.
+/// Writes the summary to `out`.
+///
+/// # Errors
+/// Something asked for does not exist or does not fit together, and then nothing was changed;
+/// another recording runs; the kernel refuses a value; the disk is full.
+pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result<u8> {
+    check(config)?;
+    request::check_pids(tracefs, &config.start)?;
+    let target = Target::new(&config.output)?;
+    let _lock = Lock::take(tracefs)?;
+    // From here on a signal ends the recording in order.
+    let signals = signals()?;
+    let journal = Journal::begin(tracefs)?.map(Rc::new);
+    let mut session = session(tracefs, config, journal.as_ref())?;
+    let outcome = recorded(tracefs, config, &target, &mut session, signals, journal.as_ref(), out);
+    // Whatever happened, the kernel is put back; the first failure is the one to tell.
+    let restored = session.restore();
+    drop((session, journal));
+    let (code, recording) = outcome?;
+    restored?;
+    output::tell_lost(&recording.lost);
+    let stored = target.write(tracefs, recording)?;
+    if !config.quiet {
+        say(out, &output::summary(&stored, &config.output))?;
+    }
+    Ok(code)
+}
+
+/// The signals that end a recording, and SIGCHLD, which tells that the command has ended.
+pub(crate) fn signals() -> Result<Signals> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD]).map_err(|cause| {
+        Error::new("cannot prepare for signals").because(&cause).help("check the limit on files (ulimit -n)")
+    })
+}
+
+/// Checks what can be checked without the kernel.
+fn check(config: &Record) -> Result<()> {
+    check_request(&config.start)?;
+    config.output.check()?;
+    if let (true, Some(clock)) = (config.date, &config.start.clock) {
+        date::check(clock)?;
+    }
+    if config.most_kb == Some(0) {
+        return Err(Error::usage("-m 0 would keep nothing").help("give the KiB to keep of each CPU"));
+    }
+    Ok(())
+}
+
+/// Checks that there is something to trace, and that its parts fit together.
+pub(crate) fn check_request(start: &Request) -> Result<()> {
+    request::check(start)?;
+    if start.tracer.is_some() {
+        return Ok(());
+    }
+    let filters = [
+        ("-l", !start.functions.is_empty()),
+        ("-n", !start.notrace.is_empty()),
+        ("-g", !start.graph.is_empty()),
+        ("--graph-notrace", !start.graph_notrace.is_empty()),
+        ("--module", start.module.is_some()),
+        ("--func-stack", start.func_stack),
+        ("--max-graph-depth", start.max_graph_depth.is_some()),
+    ];
+    if let Some((option, _)) = filters.iter().find(|(_, given)| *given) {
+        return Err(Error::usage(format!("{option} is about a tracer, and none was given"))
+            .help("add -p function or -p function_graph"));
+    }
+    if start.events.is_empty() {
+        return Err(Error::usage("nothing to record was given")
+            .help("name a tracer (-p function) or events (-e sched); 'snaptrace list' shows them"));
+    }
+    Ok(())
+}
+
+/// Where to record: in the instance that is named, else in one of its own where that is separate
+/// from all others, else at the top.
+pub(crate) fn session_for(
+    tracefs: &Tracefs,
+    start: &Request,
+    own: bool,
+    journal: Option<&Rc<Journal>>,
+) -> Result<Session> {
+    if start.instance.is_some() {
+        return Session::in_instance(tracefs, start.instance.as_deref(), journal);
+    }
+    if own
+        && is_separate(tracefs.top(), start)?
+        && let Some(session) = Session::in_own_instance(tracefs, "record", journal)
+    {
+        session.inherit(tracefs.top())?;
+        return Ok(session);
+    }
+    Ok(Session::new(tracefs.top().clone()).with_journal(journal))
+}
+
+fn session(tracefs: &Tracefs, config: &Record, journal: Option<&Rc<Journal>>) -> Result<Session> {
+    session_for(tracefs, &config.start, !config.top, journal)
+}
+
+/// Whether an instance has everything that is asked for by itself. Graphs and stacks are not: all
+/// instances share them, or only the top one has them.
+fn is_separate(top: &Instance, start: &Request) -> Result<bool> {
+    let tracer = matches!(start.tracer.as_deref(), None | Some("nop" | "function"));
+    let graph = !start.graph.is_empty() || !start.graph_notrace.is_empty() || start.max_graph_depth.is_some();
+    let options = start.options.iter().all(|word| {
+        SEPARATE_OPTIONS.iter().any(|name| word == name || word.strip_prefix("no") == Some(name))
+    });
+    let stacks = "options/func_stack_trace";
+    let stacks = start.func_stack || (top.has(stacks) && top.read_value(stacks)? == "1");
+    Ok(tracer && !graph && options && !stacks)
+}
+
+/// Sets up, records, drains and switches tracing off.
+fn recorded(
+    tracefs: &Tracefs,
+    config: &Record,
+    target: &Target,
+    session: &mut Session,
+    signals: Signals,
+    journal: Option<&Rc<Journal>>,
+    out: &mut dyn Write,
+) -> Result<(u8, Recording)> {
+    let own = session.is_new() && config.start.instance.is_none();
+    let plan = drain::Plan {
+        sub_buffer_size: metadata::sub_buffer_size(tracefs)?,
+        folder: target.folder.clone(),
+        interval: config.interval,
+        most: config.most_kb.map(|size| size.saturating_mul(1024)),
+        ..drain::Plan::default()
+    };
+    let held = set_up(tracefs, &config.start, session, journal)?;
+    let instance = session.instance().clone();
+    let date = match config.date {
+        true => Some(date::offset(tracefs, &output::clock(&instance)?, journal)?),
+        false => None,
+    };
+    if let (Some(tracer), false) = (&config.start.tracer, config.quiet) {
+        say(out, &format!("  plugin '{tracer}'\n"))?;
+    }
+    // What was recorded before does not belong to this recording.
+    instance.clear()?;
+    let before = output::lost(&instance)?;
+    let handle = signals.handle();
+    let drain = Drain::start(&instance, &plan, move || handle.close())?;
+    instance.write("tracing_on", "1")?;
+    if held.is_none() && !config.quiet {
+        say(out, "Hit Ctrl^C to stop recording\n")?;
+    }
+    let progress = if config.quiet { None } else { Progress::start(&instance, &plan.taken) };
+    let ended = wait(held, signals);
+    drop(progress);
+    instance.write("tracing_on", "0")?;
+    let cpus = drain.finish()?;
+    let after = output::lost(&instance)?;
+    let lost = after.iter().map(|&(cpu, count)| {
+        let before = before.iter().find(|before| before.0 == cpu).map_or(0, |before| before.1);
+        (cpu, count.saturating_sub(before))
+    });
+    let mut metadata = output::passing(tracefs, &instance)?;
+    if own {
+        // To whoever reads the file it is what the top instance would have recorded.
+        metadata.instance.clear();
+    }
+    metadata.date = date;
+    Ok((ended?, Recording { cpus, lost: lost.collect(), metadata }))
+}
+
+/// Sets everything up but for tracing on, and gives the command's process, held.
+pub(crate) fn set_up(
+    tracefs: &Tracefs,
+    start: &Request,
+    session: &mut Session,
+    journal: Option<&Rc<Journal>>,
+) -> Result<Option<Held>> {
+    let fresh = session.is_new().then(|| session.instance().clone());
+    // Reading the list of functions takes the kernel long. In an instance that holds nothing yet,
+    // a refusal is soon enough when the filter is set.
+    let is_checked_later = fresh.is_some() && request::kernel_checks_functions(start)?;
+    if !is_checked_later {
+        request::check_functions(tracefs, start)?;
+    }
+    let events = checked::choose_events(tracefs, start, fresh.as_ref(), journal)?;
+    let mut start = start.clone();
+    start.tracer.get_or_insert_with(|| "nop".to_string());
+    let mut values = checked::values(tracefs, session.instance(), &start, events)?;
+    let held = Held::hold(&start, &mut values)?;
+    let writes = writes(&values, Manner::Record);
+    checked::check_offered(session.instance(), &writes)?;
+    apply(&writes, To::Session(session)).or_else(|error| {
+        // The kernel says only that it refuses a function; the list has the nearest names.
+        if is_checked_later {
+            request::check_functions(tracefs, &start)?;
+        }
+        Err(error)
+    })?;
+    Ok(held)
+}
+
+/// Lets the command run until it or the recording ends; gives the exit code.
+pub(crate) fn wait(held: Option<Held>, mut signals: Signals) -> Result<u8> {
+    let mut held = held;
+    if let Some(held) = &mut held {
+        held.release()?;
+    }
+    for signal in signals.forever() {
+        if let Some(code) = exit_code(signal, &mut held)? {
+            return Ok(code);
+        }
+    }
+    // The signals were closed because a thread failed; draining tells its error.
+    Ok(Error::GENERAL)
+}
+
+/// The exit code with which a signal ends the recording, if it does; the command gets it, too.
+pub(crate) fn exit_code(signal: i32, held: &mut Option<Held>) -> Result<Option<u8>> {
+    let passed_on = match signal {
+        SIGINT => return Ok(Some(0)),
+        SIGTERM => Signal::TERM,
+        SIGHUP => Signal::HUP,
+        SIGQUIT => Signal::QUIT,
+        _ => return Ok(held.as_mut().map(Held::ended).transpose()?.flatten()),
+    };
+    if let Some(held) = held {
+        held.signal(passed_on)?;
+    }
+    Ok(Some(u8::try_from(128 + signal).unwrap_or(Error::GENERAL)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::events::Choice;
+    use crate::trace_dat::write::{Compression, Version};
+
+    fn config() -> Record {
+        Record {
+            start: Request { tracer: Some("function".into()), ..Request::default() },
+            output: Output { path: "trace.dat".into(), version: Version::V7, compression: Compression::Zstd },
+            interval: None,
+            most_kb: None,
+            date: false,
+            top: false,
+            quiet: false,
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut Record)) -> String {
+        let mut config = config();
+        change(&mut config);
+        let error = check(&config).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        assert!(check(&config()).is_ok());
+        assert!(refused(|config| config.start.tracer = None).starts_with("nothing to record"));
+        let message = refused(|config| {
+            config.start.tracer = None;
+            config.start.events = vec![Choice { pattern: "sched".into(), ..Choice::default() }];
+            config.start.functions = vec!["kfree".into()];
+        });
+        assert!(message.starts_with("-l is about a tracer"), "{message}");
+        assert!(refused(|config| config.output.version = Version::V6).contains("cannot be compressed"));
+        assert!(refused(|config| config.start.func_stack = true).contains("--func-stack"));
+        assert!(refused(|config| config.start.buffer_kb = Some(0)).contains("-b 0"));
+    }
+}

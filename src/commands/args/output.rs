@@ -1,0 +1,57 @@
+//! The trace.dat that a subcommand writes.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use crate::capture::output::Output;
+use crate::trace_dat::write::{Compression, Version};
+
+#[derive(Debug, clap::Args)]
+pub(in crate::commands) struct OutputArgs {
+    /// The file to write
+    #[arg(short = 'o', value_name = "FILE", default_value = "trace.dat")]
+    output: PathBuf,
+    /// Version of the file format
+    #[arg(long, value_name = "VERSION", default_value = "7")]
+    file_version: FileVersion,
+    /// Compression of version 7 [default: zstd]
+    #[arg(long, value_name = "NAME")]
+    compression: Option<CompressionName>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FileVersion {
+    /// Read by every trace-cmd
+    #[value(name = "6")]
+    V6,
+    /// Read since trace-cmd 3.0; smaller
+    #[value(name = "7")]
+    V7,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CompressionName {
+    /// Not compressed
+    None,
+    /// Not read by every build of trace-cmd
+    Zlib,
+    /// As trace-cmd's own
+    Zstd,
+}
+
+impl OutputArgs {
+    /// The file, its version and its compression.
+    pub(in crate::commands) fn config(&self) -> Output {
+        let version = match self.file_version {
+            FileVersion::V6 => Version::V6,
+            FileVersion::V7 => Version::V7,
+        };
+        let compression = match (self.compression, version) {
+            (Some(CompressionName::None), _) | (None, Version::V6) => Compression::None,
+            (Some(CompressionName::Zlib), _) => Compression::Zlib,
+            (Some(CompressionName::Zstd), _) | (None, Version::V7) => Compression::Zstd,
+        };
+        Output { path: self.output.clone(), version, compression }
+    }
+}

@@ -1,0 +1,41 @@
+//! `check-events`: the events whose formats are not understood.
+
+use std::path::PathBuf;
+
+use super::subcommand::{Kernel, Subcommand, print};
+use crate::analysis::check_events;
+use crate::capture::{metadata, recording};
+use crate::error::{Error, Result};
+use crate::trace_dat::outline::Outline;
+
+/// Find events whose formats are not understood
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Names each event whose format cannot be followed, with the function of the
+kernel or the pointer that it needs, and exits with 1 then. Such an event is
+shown by its fields by 'report'.
+
+Example:
+  snaptrace check-events
+  snaptrace check-events trace.dat")]
+pub(super) struct Args {
+    /// A recording, in place of the running kernel; - is standard input
+    #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
+    input: Option<PathBuf>,
+    /// A recording, in place of the running kernel; - is standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "check-events";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let metadata = match self.input.as_ref().or(self.file.as_ref()) {
+            Some(path) => Outline::read(&recording::open(path)?)?.metadata,
+            None => metadata::gather(&kernel.as_it_is()?, |_| true)?,
+        };
+        let report = check_events::check(&metadata);
+        print(&report.text)?;
+        Ok(if report.all_good { 0 } else { Error::GENERAL })
+    }
+}

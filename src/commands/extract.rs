@@ -1,0 +1,95 @@
+//! `extract`: what an instance's buffer holds now, written to a trace.dat.
+
+use std::io::{self, Write};
+use std::rc::Rc;
+
+use super::args::instance::InstanceArgs;
+use super::args::output::OutputArgs;
+use super::subcommand::{Kernel, Subcommand};
+use crate::capture::drain::{self, Drain};
+use crate::capture::engine;
+use crate::capture::metadata;
+use crate::capture::output::{self, Recording, Target, say, tell};
+use crate::error::Result;
+use crate::restore::journal::Journal;
+use crate::restore::session::{Lock, Session};
+use crate::tracefs::Tracefs;
+
+/// Write what the buffer holds now to a trace.dat file
+#[derive(Debug, clap::Args)]
+#[command(after_help = "What is extracted is no longer in the buffer. Tracing is paused meanwhile and
+goes on afterwards, unless it was off.
+
+Example:
+  snaptrace start -p function -l 'vfs_*' ls /
+  snaptrace extract -o vfs.dat
+  snaptrace extract -s -o snapshot.dat")]
+pub(super) struct Args {
+    #[command(flatten)]
+    instance: InstanceArgs,
+    /// Extract the snapshot, not the buffer
+    #[arg(short = 's')]
+    snapshot: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Tell nothing but errors
+    #[arg(short = 'q', long)]
+    quiet: bool,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "extract";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        extract(&kernel.tracefs()?, &self, &mut io::stdout())
+    }
+}
+
+/// Moves the buffer, or the snapshot, of an instance to a file; it is empty then. Gives the exit code.
+///
+/// Tracing is paused meanwhile and goes on afterwards if it was on. A signal ends it no sooner, for
+/// what is taken out would be lost; the exit code is then as of `record`. Writes the summary to
+/// `out`.
+///
+/// # Errors
+/// There is no such instance, the kernel takes no snapshots, a recording runs, or the file cannot
+/// be written.
+fn extract(tracefs: &Tracefs, args: &Args, out: &mut dyn Write) -> Result<u8> {
+    let instance = args.instance.of(tracefs)?;
+    if args.snapshot {
+        instance.check_snapshots()?;
+    }
+    let output = args.output.config();
+    let target = Target::new(&output)?;
+    let _lock = Lock::take(tracefs)?;
+    let mut signals = engine::signals()?;
+    let journal = Journal::begin(tracefs)?.map(Rc::new);
+    let mut session = Session::new(instance.clone()).with_journal(journal.as_ref());
+    let plan = drain::Plan {
+        sub_buffer_size: metadata::sub_buffer_size(tracefs)?,
+        folder: target.folder.clone(),
+        snapshot: args.snapshot,
+        ..drain::Plan::default()
+    };
+    // As many events as the buffer takes could come while it is read.
+    session.write("tracing_on", &["0".to_string()])?;
+    let drained = Drain::start(&instance, &plan, || {}).and_then(Drain::finish);
+    let metadata = output::passing(tracefs, &instance);
+    session.restore()?;
+    drop((session, journal));
+    let recording = Recording { cpus: drained?, lost: Vec::new(), metadata: metadata? };
+    if recording.cpus.iter().all(|cpu| cpu.size == 0) {
+        let what = if args.snapshot { "the snapshot" } else { "the buffer" };
+        tell(&format!("{what} of {} is empty, and so is the recording", instance.describe()));
+    }
+    let stored = target.write(tracefs, recording)?;
+    if !args.quiet {
+        say(out, &output::summary(&stored, &output))?;
+    }
+    for signal in signals.pending() {
+        if let Some(code) = engine::exit_code(signal, &mut None)? {
+            return Ok(code);
+        }
+    }
+    Ok(0)
+}

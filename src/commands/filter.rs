@@ -1,0 +1,87 @@
+//! `filter`: the functions that are traced, shown and changed.
+
+use std::io;
+
+use clap::ArgGroup;
+
+use super::args::instance::InstanceArgs;
+use super::subcommand::{Kernel, Subcommand};
+use crate::error::Result;
+use crate::tracefs::filter_files::{self, Change, FilterFile};
+
+/// Show or change which functions are traced
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("change"),
+    group = ArgGroup::new("file"),
+    after_help = "PATTERN is a name, a glob such as 'dev_attr_*', or PATTERN:mod:MODULE. After a
+change the resulting filter is printed.
+
+Example:
+  snaptrace filter --set 'dev_attr_*'
+  snaptrace filter --add __kmalloc 'write*:mod:ext4'
+  snaptrace filter --remove __kmalloc"
+)]
+pub(super) struct Args {
+    /// Trace these functions only
+    #[arg(long, group = "change", value_name = "PATTERN", num_args = 1..)]
+    set: Vec<String>,
+    /// Trace these functions too
+    #[arg(long, group = "change", value_name = "PATTERN", num_args = 1..)]
+    add: Vec<String>,
+    /// Take these functions out of the filter
+    #[arg(long, group = "change", value_name = "PATTERN", num_args = 1..)]
+    remove: Vec<String>,
+    /// Empty the filter
+    #[arg(long, group = "change")]
+    clear: bool,
+    /// Functions that are not traced, instead of those that are
+    #[arg(long, group = "file")]
+    notrace: bool,
+    /// Functions whose graph is traced
+    #[arg(long, group = "file")]
+    graph: bool,
+    /// Functions whose graph is not traced
+    #[arg(long, group = "file")]
+    graph_notrace: bool,
+    #[command(flatten)]
+    instance: InstanceArgs,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "filter";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let tracefs = kernel.tracefs()?;
+        let instance = self.instance.of(&tracefs)?;
+        let file = self.file();
+        if let Some(change) = self.change() {
+            filter_files::change(&tracefs, &instance, file, &change)?;
+        }
+        instance.copy(file.name(), &mut io::stdout().lock())?;
+        Ok(0)
+    }
+}
+
+impl Args {
+    fn file(&self) -> FilterFile {
+        match (self.notrace, self.graph, self.graph_notrace) {
+            (true, _, _) => FilterFile::Notrace,
+            (_, true, _) => FilterFile::Graph,
+            (_, _, true) => FilterFile::GraphNotrace,
+            _ => FilterFile::Function,
+        }
+    }
+
+    fn change(self) -> Option<Change> {
+        if !self.set.is_empty() {
+            Some(Change::Set(self.set))
+        } else if !self.add.is_empty() {
+            Some(Change::Add(self.add))
+        } else if !self.remove.is_empty() {
+            Some(Change::Remove(self.remove))
+        } else {
+            self.clear.then_some(Change::Clear)
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! `hist`: what each process did in a recording, counted.
+
+use std::io;
+
+use super::args::cpus::{CpuList, cpu_list};
+use super::args::input::InputArgs;
+use super::subcommand::{Kernel, Subcommand};
+use crate::analysis::hist;
+use crate::error::Result;
+
+/// Count what each process did in a recording, and from where
+#[derive(Debug, clap::Args)]
+#[command(after_help = "An event in asterisks is counted as such, any other name is a function. Callers
+are a function's parent, or the stack that was recorded with it.
+
+Example:
+  snaptrace hist
+  snaptrace hist -P trace.dat")]
+pub(super) struct Args {
+    #[command(flatten)]
+    input: InputArgs,
+    /// Count all processes together
+    #[arg(short = 'P')]
+    all_pids: bool,
+    /// Only these CPUs: numbers and ranges, such as 0,2-3
+    #[arg(long, value_name = "LIST", value_parser = cpu_list)]
+    cpu: Option<CpuList>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "hist";
+
+    fn run(self, _: &Kernel) -> Result<u8> {
+        let reader = self.input.open()?;
+        let cpus = self.cpu.map_or_else(Vec::new, |list| list.0);
+        let config = hist::Config { all_pids: self.all_pids, cpus };
+        hist::hist(&reader, &config, &mut io::stdout().lock())?;
+        Ok(0)
+    }
+}

@@ -1,0 +1,75 @@
+//! `set`: what is asked for is set, and nothing else changes.
+
+use std::ffi::OsString;
+
+use super::args::traced::TraceArgs;
+use super::subcommand::{Kernel, Subcommand};
+use crate::capture::command::Held;
+use crate::error::{Error, Result};
+use crate::restore::session;
+use crate::setup::apply::{To, apply};
+use crate::setup::checked;
+use crate::setup::request::{self, Request};
+use crate::setup::writes::{Manner, writes};
+use crate::tracefs::Tracefs;
+
+/// Set what is given, and leave everything else as it is
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "snaptrace set [OPTIONS] [CMD]...",
+    after_help = "Tracing stays on or off as it is, also the tracer without -p, and events are
+added to those that are on. Nothing is put back: 'snaptrace reset' brings the
+kernel's defaults.
+
+Example:
+  snaptrace set -l 'vfs_*' -n vfs_fstat
+  snaptrace set -e sched:sched_switch -f 'next_pid > 0' -C mono"
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    what: TraceArgs,
+    /// Set it in this instance, not the top one
+    #[arg(short = 'B', value_name = "INSTANCE")]
+    instance: Option<String>,
+    /// Command to run afterwards; its exit status is passed on
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "set";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        set(&kernel.tracefs()?, &self.what.config(self.instance, self.command))
+    }
+}
+
+/// Sets what the request names, runs the command if there is one, and gives its status, else 0.
+///
+/// Tracing stays on or off, and the tracer stays unless another is named; events are added to
+/// those that are on. Nothing is put back.
+///
+/// # Errors
+/// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value.
+fn set(tracefs: &Tracefs, request: &Request) -> Result<u8> {
+    request::check(request)?;
+    request::check_pids(tracefs, request)?;
+    let instance = tracefs.instance(request.instance.as_deref())?;
+    request::check_functions(tracefs, request)?;
+    let events = checked::choose_events(tracefs, request, None, None)?;
+    let mut values = checked::values(tracefs, &instance, request, events)?;
+    let held = Held::hold(request, &mut values)?;
+    let writes = writes(&values, Manner::Set);
+    checked::check_offered(&instance, &writes)?;
+    if writes.is_empty() {
+        return Err(Error::usage("nothing to set was given")
+            .help("'snaptrace set --help' lists what can be set; 'snaptrace stat' shows what is"));
+    }
+    if writes.iter().any(|write| write.file == session::BUFFER_SIZE) {
+        session::expand(&instance)?;
+    }
+    apply(&writes, To::Instance(&instance)).map_err(|error| {
+        error.and_help("what stands before it in the request is set; 'snaptrace stat' shows what is")
+    })?;
+    held.map_or(Ok(0), Held::run)
+}

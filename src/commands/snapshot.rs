@@ -1,0 +1,107 @@
+//! `snapshot`: a copy of the buffer that stands still while tracing goes on.
+
+use std::io::{self, Write};
+
+use clap::ArgGroup;
+
+use super::args::instance::InstanceArgs;
+use super::subcommand::{Kernel, Subcommand};
+use crate::capture::drain::Raw;
+use crate::error::{Error, Result};
+use crate::tracefs::Instance;
+
+const SNAPSHOT: &str = "snapshot";
+
+/// Take, show, empty or free a copy of the buffer
+#[derive(Debug, clap::Args)]
+#[command(
+    group = ArgGroup::new("act"),
+    after_help = "Without -s, -r and -f the snapshot is printed.
+
+Example:
+  snaptrace start -p function -l 'vfs_*'
+  snaptrace snapshot -s
+  snaptrace snapshot | head -30
+  snaptrace snapshot -f"
+)]
+pub(super) struct Args {
+    /// Take a snapshot: the buffer as it is now
+    #[arg(short = 's', group = "act")]
+    take: bool,
+    /// Empty the snapshot
+    #[arg(short = 'r', group = "act")]
+    reset: bool,
+    /// Free the snapshot's memory
+    #[arg(short = 'f', group = "act")]
+    free: bool,
+    /// Only the snapshot of this CPU
+    #[arg(short = 'c', long, value_name = "CPU")]
+    cpu: Option<u32>,
+    #[command(flatten)]
+    instance: InstanceArgs,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "snapshot";
+
+    fn run(self, kernel: &Kernel) -> Result<u8> {
+        let act = match (self.take, self.reset, self.free) {
+            (true, _, _) => Act::Take,
+            (_, true, _) => Act::Reset,
+            (_, _, true) => Act::Free,
+            _ => Act::Show,
+        };
+        let instance = self.instance.of(&kernel.tracefs()?)?;
+        snapshot(&instance, act, self.cpu, &mut io::stdout())?;
+        Ok(0)
+    }
+}
+
+/// What to do with an instance's snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    /// Print it.
+    Show,
+    /// Exchange the buffer and the snapshot, which is allocated when there is none.
+    Take,
+    /// Empty it.
+    Reset,
+    /// Give its memory back.
+    Free,
+}
+
+/// Acts on the snapshot of an instance, or of one CPU in it. What is shown goes to `out`.
+///
+/// # Errors
+/// The kernel takes no snapshots, there is no such CPU, the tracer uses the snapshot itself, or
+/// `out` fails.
+fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write) -> Result<()> {
+    instance.check_snapshots()?;
+    let file = match cpu {
+        Some(cpu) => format!("per_cpu/cpu{cpu}/{SNAPSHOT}"),
+        None => SNAPSHOT.to_string(),
+    };
+    if let (Some(cpu), false) = (cpu, instance.has(&file)) {
+        return Err(Error::usage(format!("there is no CPU {cpu} in {}", instance.describe()))
+            .help("'snaptrace stat' lists the CPUs"));
+    }
+    if let Some(cpu) = cpu
+        && !Raw::open(instance, cpu, "trace_pipe_raw")?.is_there()?
+    {
+        return Err(Error::usage(format!("CPU {cpu} has no buffer in {}", instance.describe()))
+            .help("it was not online yet; 'snaptrace stat' shows the CPUs"));
+    }
+    let value = match act {
+        Act::Show => return instance.copy(&file, out),
+        Act::Take => "1",
+        Act::Reset => "2",
+        Act::Free => "0",
+    };
+    instance.write(&file, value).map_err(|error| match cpu {
+        Some(_) if act == Act::Take => error.and_help(
+            "one CPU's snapshot needs CONFIG_RING_BUFFER_ALLOW_SWAP, and one that is allocated \
+             ('snaptrace snapshot -s')",
+        ),
+        _ => error,
+    })
+}

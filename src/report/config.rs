@@ -1,0 +1,89 @@
+//! What is printed of a recording, and how.
+
+/// Whose lines are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Style {
+    /// Functions with their parents, as tutorials show them.
+    #[default]
+    Snaptrace,
+    /// The bytes of trace-cmd 3.1.6.
+    TraceCmd31,
+    /// Those of 3.3: latency flags, the kernel's letters of states, return values.
+    TraceCmd33,
+    /// Those of 3.4: also the arguments of functions, and where they return to.
+    TraceCmd34,
+}
+
+impl Style {
+    /// Whether these are the lines of trace-cmd 3.3 or later.
+    pub(crate) fn is_later(self) -> bool {
+        matches!(self, Style::TraceCmd33 | Style::TraceCmd34)
+    }
+}
+
+/// How the return values of a graph are printed, where they were recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Returns {
+    /// Error codes as decimal numbers, all others as hexadecimal ones.
+    #[default]
+    ByValue,
+    /// As decimal numbers.
+    Decimal,
+    /// As hexadecimal numbers.
+    Hexadecimal,
+    /// Not at all.
+    Skip,
+}
+
+/// What is printed, and how.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Whose lines.
+    pub style: Style,
+    /// Times with nine digits.
+    pub nanoseconds: bool,
+    /// The latency flags in place of the CPU's column.
+    pub latency: bool,
+    /// Fields and their values in place of an event's text.
+    pub raw_fields: bool,
+    /// The kernel's own print formats in place of this program's text.
+    pub kernel_formats: bool,
+    /// Times in units of the clock, as they were recorded.
+    pub raw_time: bool,
+    /// The time since the line before.
+    pub time_difference: bool,
+    /// Added to each time, in units of the clock.
+    pub time_offset: i64,
+    /// Functions followed by their parents; [`Style`] decides when it is `None`.
+    pub parent: Option<bool>,
+    /// Functions not indented below their callers.
+    pub no_indent: bool,
+    /// Functions with the offset of the address in them.
+    pub offset: bool,
+    /// The end of a graph's function with its name.
+    pub graph_tail: bool,
+    /// Graphs with the depth of each function.
+    pub graph_depth: bool,
+    /// Return values in graphs.
+    pub returns: Returns,
+    /// Only these CPUs; all when empty.
+    pub cpus: Vec<u32>,
+    /// Only records of, or about, these pids; all when empty, and together with `comms`.
+    pub pids: Vec<i32>,
+    /// The same by the commands that the recording knows; all when empty.
+    pub comms: Vec<String>,
+    /// Only records that any of these filters fits, see [`crate::event::filter`]; all when empty.
+    pub include: Vec<String>,
+    /// No records that any of these filters fits.
+    pub exclude: Vec<String>,
+    /// No records made in a hard interrupt.
+    pub hide_hardirq: bool,
+    /// No records made in a soft interrupt.
+    pub hide_softirq: bool,
+    /// How long woken processes waited for a CPU, behind each switch and at the end.
+    pub wakeups: bool,
+    /// The recording's name in front of its lines, where several are printed.
+    pub label: Option<String>,
+    /// How many threads print; 0 is as good as 1.
+    pub threads: usize,
+}

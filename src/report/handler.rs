@@ -1,0 +1,117 @@
+//! Which text an event gets: that of its print format, or one of its own.
+
+use super::fields::{CallFields, FunctionFields};
+use crate::event::Event;
+use crate::event::expr::{Expr, Piece};
+use crate::event::print::until_nul;
+use crate::trace_dat::Reader;
+
+/// How an event is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handler {
+    /// By its print format.
+    None,
+    Function(FunctionFields),
+    GraphEntry(CallFields),
+    GraphExit(CallFields),
+    KernelStack,
+    RawData,
+    BinaryPrint,
+    SchedSwitch,
+    SchedWakeup,
+    CallSite,
+    HrtimerExpire,
+    HrtimerStart,
+    TlbFlush,
+    Futex,
+}
+
+/// How an event is printed where the kernel's own print formats are asked for.
+pub(super) fn kernel_format(event: &Event) -> Handler {
+    // Its print format is only a stand-in: the real one is in the record.
+    let binary_print = event.system == "ftrace" && event.name == "bprint";
+    if binary_print { Handler::BinaryPrint } else { Handler::None }
+}
+
+/// How an event is printed in our own style: as the kernel does it. That has code of its own for the events
+/// of ftrace; those that tell the names of commands are known for what they tell.
+pub(super) fn own(event: &Event) -> Handler {
+    match handler(event) {
+        told @ (Handler::SchedSwitch | Handler::SchedWakeup) => told,
+        handler if event.system == "ftrace" => handler,
+        _ => Handler::None,
+    }
+}
+
+/// How an event is printed in the styles of trace-cmd.
+pub(super) fn handler(event: &Event) -> Handler {
+    match (event.system.as_str(), event.name.as_str()) {
+        ("ftrace", "function") => FunctionFields::find(event).map_or(Handler::None, Handler::Function),
+        ("ftrace", "funcgraph_entry" | "fgraph_retaddr_entry") => {
+            CallFields::find(event).map_or(Handler::None, Handler::GraphEntry)
+        }
+        ("ftrace", "funcgraph_exit") => CallFields::find(event).map_or(Handler::None, Handler::GraphExit),
+        ("ftrace", "kernel_stack") => Handler::KernelStack,
+        ("ftrace", "raw_data") => Handler::RawData,
+        ("sched", "sched_switch") => Handler::SchedSwitch,
+        ("sched", "sched_wakeup" | "sched_wakeup_new") => Handler::SchedWakeup,
+        (
+            "kmem",
+            "kfree"
+            | "kmalloc"
+            | "kmalloc_node"
+            | "kmem_cache_alloc"
+            | "kmem_cache_alloc_node"
+            | "kmem_cache_free",
+        ) => Handler::CallSite,
+        ("timer", "hrtimer_expire_entry") => Handler::HrtimerExpire,
+        ("timer", "hrtimer_start") => Handler::HrtimerStart,
+        ("tlb", "tlb_flush") => Handler::TlbFlush,
+        ("syscalls", "sys_enter_futex") => Handler::Futex,
+        _ => kernel_format(event),
+    }
+}
+
+/// The letters of a process' states by their bits, as the recording's kernel has them: trace-cmd takes
+/// them from the flags that the print format of a switch names.
+pub(super) fn states(reader: &Reader) -> Vec<u8> {
+    let switch = reader.events().iter().find(|event| event.system == "sched" && event.name == "sched_switch");
+    let named = switch.and_then(|event| {
+        let field = event.fields.iter().position(|field| field.name == "prev_state")?;
+        let pieces = &event.print(true)?.pieces;
+        pieces.iter().find_map(|piece| match piece {
+            Piece::Print { value, .. } => flags_of(value, field),
+            Piece::Text(_) => None,
+        })
+    });
+    let Some(named) = named else { return b"SDTtXZPI".to_vec() };
+    let mut letters = Vec::new();
+    for (bit, name) in named {
+        let bit = bit.filter(|bit| *bit != 0).map(u64::trailing_zeros).filter(|bit| *bit < 32);
+        let (Some(bit), Some(letter)) = (bit, name.first().copied()) else { continue };
+        letters.resize(letters.len().max(bit as usize + 1), 0);
+        letters[bit as usize] = letter;
+    }
+    // It ends where a bit has none.
+    until_nul(&letters).to_vec()
+}
+
+/// The names of the first flags in an expression that are those of a field.
+fn flags_of(value: &Expr, field: usize) -> Option<&[(Option<u64>, Vec<u8>)]> {
+    match value {
+        Expr::Flags(of, flags) => is_of(of, field).then_some(&flags.names),
+        Expr::Choice(condition, then, otherwise) => {
+            [condition, then, otherwise].into_iter().find_map(|part| flags_of(part, field))
+        }
+        Expr::Binary(_, left, right) => flags_of(left, field).or_else(|| flags_of(right, field)),
+        _ => None,
+    }
+}
+
+fn is_of(value: &Expr, field: usize) -> bool {
+    match value {
+        Expr::Field(of) => *of == field,
+        Expr::Binary(_, left, right) => is_of(left, field) || is_of(right, field),
+        _ => false,
+    }
+}

@@ -1,0 +1,216 @@
+//! What is asked for, and whether its parts fit together.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::events::Choice;
+use super::program;
+use crate::error::{Error, Result};
+use crate::tracefs::Tracefs;
+use crate::tracefs::filter::FunctionFilter;
+use crate::tracefs::filter_files::{self, FilterFile};
+
+const PID_NAMESPACE: &str = "/proc/self/ns/pid";
+/// The inode of the pid namespace that the kernel starts in (PROC_PID_INIT_INO).
+const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// What to trace. What is not given stays as it is, except a pid filter whose processes have all
+/// ended: it is dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The tracer, as in `available_tracers`.
+    pub tracer: Option<String>,
+    /// Functions to trace.
+    pub functions: Vec<String>,
+    /// Functions not to trace.
+    pub notrace: Vec<String>,
+    /// Functions whose call graph is traced.
+    pub graph: Vec<String>,
+    /// Functions whose call graph is left out.
+    pub graph_notrace: Vec<String>,
+    /// Record a call stack with each function.
+    pub func_stack: bool,
+    /// Depth of the call graph; 0 is without limit.
+    pub max_graph_depth: Option<u32>,
+    /// Keep to this module's functions where a pattern names none; all of them without a pattern.
+    pub module: Option<String>,
+    /// Events; those that are not chosen are off when any is.
+    pub events: Vec<Choice>,
+    /// Let patterns choose no event.
+    pub ignore_missing: bool,
+    /// Trace options, `name` or `noname`.
+    pub options: Vec<String>,
+    /// The trace clock.
+    pub clock: Option<String>,
+    /// Size of each CPU's buffer in KiB.
+    pub buffer_kb: Option<u64>,
+    /// The instance; it is created when it does not exist.
+    pub instance: Option<String>,
+    /// Trace these processes only.
+    pub pids: Vec<u32>,
+    /// Trace the command's process only.
+    pub only_command: bool,
+    /// Trace the children of the chosen processes too.
+    pub children: bool,
+    /// A program and its arguments, to run while tracing is on.
+    pub command: Vec<OsString>,
+}
+
+/// Checks what can be checked without the kernel's files: that the parts of the request fit together.
+///
+/// # Errors
+/// They do not (exit code 2), or the command is not found.
+pub(crate) fn check(config: &Request) -> Result<()> {
+    if let Some(program) = config.command.first() {
+        program::find(program)?;
+    } else if config.only_command {
+        return Err(Error::usage("-F has no command to trace")
+            .help("give the command last, or choose processes with -P"));
+    }
+    if config.children && !config.only_command && config.pids.is_empty() {
+        return Err(Error::usage("-c has no process whose children to trace")
+            .help("use it with -F and a command, or with -P"));
+    }
+    if let Some(pid) = config.pids.iter().find(|pid| !exists(&pid.to_string())) {
+        return Err(Error::usage(format!("process {pid} of -P does not exist"))
+            .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
+    }
+    if config.buffer_kb == Some(0) {
+        return Err(Error::usage("-b 0 leaves no buffer").help("give the size of each CPU's buffer in KiB"));
+    }
+    if config.func_stack && config.functions.is_empty() && config.module.is_none() {
+        return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
+            .help("that brings the machine to its knees; choose functions with -l"));
+    }
+    Ok(())
+}
+
+/// Refuses to choose processes by numbers that are not the kernel's own.
+///
+/// Its filters hold numbers as they are outside of all containers. Those of a pid namespace choose
+/// nothing, or a process of somebody else's.
+///
+/// # Errors
+/// The request chooses processes, and this one is in a pid namespace. Exit code 2.
+pub(crate) fn check_pids(tracefs: &Tracefs, config: &Request) -> Result<()> {
+    if !tracefs.is_live() {
+        return Ok(());
+    }
+    // Where /proc is that of an outer namespace, the numbers given are seen from there.
+    let is_own =
+        fs::read_link("/proc/self").is_ok_and(|pid| pid == Path::new(&std::process::id().to_string()));
+    if !config.only_command && !is_own {
+        return Ok(());
+    }
+    refuse_pids_of_namespace(config, fs::metadata(PID_NAMESPACE).ok().map(|meta| meta.ino()))
+}
+
+fn refuse_pids_of_namespace(config: &Request, namespace: Option<u64>) -> Result<()> {
+    let option = match (config.only_command, config.pids.is_empty()) {
+        (true, _) => "-F",
+        (false, false) => "-P",
+        (false, true) => return Ok(()),
+    };
+    // Without pid namespaces in the kernel there is no such file.
+    if namespace.is_none_or(|number| number == FIRST_PID_NAMESPACE) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{option} would choose the wrong process: this is a pid namespace, as of a container, and the kernel \
+         filters by the numbers outside of it"
+    ))
+    .help(format!(
+        "run snaptrace outside (podman and docker: --pid=host), or leave {option} out and choose \
+         among the records, as with 'snaptrace report --comm NAME'"
+    )))
+}
+
+/// The function filters that the request gives, with their files.
+pub(crate) fn function_filters(config: &Request) -> Result<Vec<(FilterFile, Vec<FunctionFilter>)>> {
+    let mut filters = Vec::new();
+    let (functions, notrace) = in_module(config);
+    for (file, patterns) in [
+        (FilterFile::Notrace, &notrace),
+        (FilterFile::Function, &functions),
+        (FilterFile::GraphNotrace, &config.graph_notrace),
+        (FilterFile::Graph, &config.graph),
+    ] {
+        filters.push((file, file.parse(patterns)?));
+    }
+    Ok(filters)
+}
+
+/// Checks that each function filter of the request selects something.
+///
+/// # Errors
+/// One selects nothing; the error has the nearest names. Exit code 2.
+pub(crate) fn check_functions(tracefs: &Tracefs, config: &Request) -> Result<()> {
+    filter_files::check(tracefs, function_filters(config)?.iter().flat_map(|(_, filters)| filters))
+}
+
+/// Whether the kernel itself refuses each of the function filters that selects nothing.
+pub(crate) fn kernel_checks_functions(config: &Request) -> Result<bool> {
+    // A filter for a module always waits for it, and a number is of a list that is not the filter's.
+    let plain = |filter: &FunctionFilter| !filter.has_module() && !filter.is_line_number();
+    Ok(function_filters(config)?.iter().all(|(_, filters)| filters.iter().all(plain)))
+}
+
+/// The patterns of -l and -n; those that name no module keep to the one of `--module`.
+fn in_module(config: &Request) -> (Vec<String>, Vec<String>) {
+    let Some(module) = &config.module else { return (config.functions.clone(), config.notrace.clone()) };
+    let within = |pattern: &String| match pattern.contains(':') {
+        true => pattern.clone(),
+        false => format!("{pattern}:mod:{module}"),
+    };
+    let mut functions: Vec<String> = config.functions.iter().map(within).collect();
+    let notrace: Vec<String> = config.notrace.iter().map(within).collect();
+    if functions.is_empty() && notrace.is_empty() {
+        functions.push(format!("*:mod:{module}"));
+    }
+    (functions, notrace)
+}
+
+/// Whether there is a process or thread of this number.
+pub(crate) fn exists(pid: &str) -> bool {
+    Path::new("/proc").join(pid).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_module_is_added_to_patterns_that_name_none() {
+        let config = |functions: &[&str], notrace: &[&str]| Request {
+            module: Some("ext4".into()),
+            functions: strings(functions),
+            notrace: strings(notrace),
+            ..Request::default()
+        };
+        let (functions, notrace) = in_module(&config(&["write*", "a:mod:b"], &["x"]));
+        assert_eq!(functions, ["write*:mod:ext4", "a:mod:b"]);
+        assert_eq!(notrace, ["x:mod:ext4"]);
+        assert_eq!(in_module(&config(&[], &[])).0, ["*:mod:ext4"]);
+    }
+
+    #[test]
+    fn processes_are_not_chosen_by_numbers_of_a_pid_namespace() {
+        let command = Request { only_command: true, ..Request::default() };
+        let pids = Request { pids: vec![1], ..Request::default() };
+        for (config, option) in [(&command, "-F"), (&pids, "-P")] {
+            let error = refuse_pids_of_namespace(config, Some(FIRST_PID_NAMESPACE - 1)).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            let error = error.to_string();
+            assert!(error.starts_with(option) && error.contains("--pid=host"), "{error}");
+            assert!(refuse_pids_of_namespace(config, Some(FIRST_PID_NAMESPACE)).is_ok());
+            assert!(refuse_pids_of_namespace(config, None).is_ok());
+        }
+        assert!(refuse_pids_of_namespace(&Request::default(), Some(7)).is_ok(), "nothing is chosen");
+    }
+}

@@ -1,0 +1,9 @@
+//! The tracing directory and its instances, and the values that its files hold.
+
+mod directory;
+pub mod filter;
+pub mod filter_files;
+pub mod options;
+pub mod tracers;
+
+pub use directory::{Instance, Mode, Tracefs};

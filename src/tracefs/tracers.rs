@@ -1,0 +1,29 @@
+//! The tracers an instance offers.
+
+use crate::error::{Error, Result};
+use crate::tracefs::Instance;
+use crate::tracefs::filter;
+
+/// Names of the tracers, in the kernel's order.
+///
+/// # Errors
+/// `available_tracers` cannot be read.
+pub fn available(instance: &Instance) -> Result<Vec<String>> {
+    let text = instance.read("available_tracers")?;
+    Ok(text.split_ascii_whitespace().map(String::from).collect())
+}
+
+/// Checks that the instance offers this tracer, and gives its name back.
+///
+/// # Errors
+/// It does not; the error lists those it does offer, the nearest first in words. Exit code 2.
+pub fn check(instance: &Instance, tracer: &str) -> Result<String> {
+    let tracers = available(instance)?;
+    if tracers.iter().any(|known| known == tracer) {
+        return Ok(tracer.to_string());
+    }
+    let near = filter::nearest(tracer, tracers.iter().map(String::as_str));
+    let nearest = near.first().map(|name| format!("did you mean '{name}'? ")).unwrap_or_default();
+    Err(Error::usage(format!("tracer '{tracer}' does not exist in {}", instance.describe()))
+        .help(format!("{nearest}available tracers: {}", tracers.join(" "))))
+}
