@@ -116,6 +116,8 @@ impl Crate {
                     paths.extend(named.into_iter().filter_map(|path| self.absolute(&path, module)));
                     at = end;
                 }
+                // Who may use an item is no import: `pub(in crate::room)`.
+                (TokenTree::Ident(word), Some(TokenTree::Group(_)), _) if word == "pub" => at += 2,
                 (TokenTree::Ident(_), ..) => {
                     let (path, length) = path(&tokens[at..]);
                     let is_first = match &tokens[..at] {
