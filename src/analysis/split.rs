@@ -34,7 +34,7 @@ impl Moment {
     /// clock counts something else, `nanoseconds` is false and the text is a number of its units.
     ///
     /// ```
-    /// use snaptrace::split::Moment;
+    /// use snaptrace::analysis::split::Moment;
     /// assert!(Moment::parse("4.893474", true).unwrap().is_at_or_before(4_893_473_878));
     /// assert!(!Moment::parse("4.893474000", true).unwrap().is_at_or_before(4_893_473_878));
     /// assert!(Moment::parse("soon", true).is_none());

@@ -52,7 +52,7 @@ struct TscRate {
 ///
 /// ```
 /// # fn main() -> snaptrace::Result<()> {
-/// let reader = snaptrace::recording::open("tests/recordings/5.4-function.dat".as_ref())?;
+/// let reader = snaptrace::capture::recording::open("tests/recordings/5.4-function.dat".as_ref())?;
 /// let mut records = reader.records();
 /// let (mut functions, mut last) = (0, 0);
 /// while let Some(record) = records.next() {
