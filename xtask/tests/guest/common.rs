@@ -1,0 +1,79 @@
+//! What all trials need: the harness started, its output and exit status demanded.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+
+use libtest_mimic::Failed;
+
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+pub fn xtask(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {
+    let arguments = on_every_machine(arguments);
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(folder).output();
+    Ok(output.map_err(|error| format!("cannot start xtask: {error}"))?)
+}
+
+/// `run` takes KVM where it works; tests are to be the same on every machine.
+pub fn on_every_machine<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    match arguments {
+        ["run", rest @ ..] if !rest.contains(&"--accel") => [&["run", "--accel", "tcg"], rest].concat(),
+        _ => arguments.to_vec(),
+    }
+}
+
+/// Runs a command line and demands an exit status; gives both channels back.
+pub fn expect(status: i32, folder: &Path, arguments: &[&str]) -> Result<(String, String), Failed> {
+    let output = xtask(folder, arguments)?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.code() != Some(status) {
+        let line = arguments.join(" ");
+        return Err(format!(
+            "xtask {line}\nended with {} instead of {status}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+            output.status
+        )
+        .into());
+    }
+    Ok((stdout, stderr))
+}
+
+pub fn demand(holds: bool, what: &str, seen: &str) -> Result<(), Failed> {
+    if holds { Ok(()) } else { Err(format!("{what}; seen:\n{seen}").into()) }
+}
+
+/// Starts the harness with something to read and both channels captured.
+pub fn start(arguments: &[&str], stdin: Stdio) -> Result<Child, Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).current_dir(root()).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Ok(command.spawn()?)
+}
+
+/// Runs a command line that reads these bytes; gives both channels and the status back.
+pub fn fed(bytes: &[u8], arguments: &[&str]) -> Result<(Vec<u8>, String, Option<i32>), Failed> {
+    let mut child = start(arguments, Stdio::piped())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    let bytes = bytes.to_vec();
+    // A command that does not read has ended by then.
+    let feeder = thread::spawn(move || stdin.write_all(&bytes));
+    let output = child.wait_with_output()?;
+    let _ = feeder.join();
+    Ok((output.stdout, String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code()))
+}
+
+/// The children of a process.
+pub fn children(of: u32) -> Result<Vec<i32>, Failed> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        if parent == Some(of) {
+            found.push(entry.file_name().to_string_lossy().parse()?);
+        }
+    }
+    Ok(found)
+}
