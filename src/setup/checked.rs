@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn stacks_for_every_function_are_refused() {
         let (_folder, tracefs) = fake(&[("options/func_stack_trace", "1\n")]);
-        let refused = |config: Request| checked(&tracefs, &config).is_err();
+        let refused = |request: Request| checked(&tracefs, &request).is_err();
         let function = || Request { tracer: Some("function".into()), ..Request::default() };
         assert!(refused(function()), "the option is on from before, and the filter empty");
         assert!(!refused(Request { functions: strings(&["kfree"]), ..function() }));

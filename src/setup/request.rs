@@ -62,25 +62,25 @@ pub struct Request {
 ///
 /// # Errors
 /// They do not (exit code 2), or the command is not found.
-pub(crate) fn check(config: &Request) -> Result<()> {
-    if let Some(program) = config.command.first() {
+pub(crate) fn check(request: &Request) -> Result<()> {
+    if let Some(program) = request.command.first() {
         program::find(program)?;
-    } else if config.only_command {
+    } else if request.only_command {
         return Err(Error::usage("-F has no command to trace")
             .help("give the command last, or choose processes with -P"));
     }
-    if config.children && !config.only_command && config.pids.is_empty() {
+    if request.children && !request.only_command && request.pids.is_empty() {
         return Err(Error::usage("-c has no process whose children to trace")
             .help("use it with -F and a command, or with -P"));
     }
-    if let Some(pid) = config.pids.iter().find(|pid| !exists(&pid.to_string())) {
+    if let Some(pid) = request.pids.iter().find(|pid| !exists(&pid.to_string())) {
         return Err(Error::usage(format!("process {pid} of -P does not exist"))
             .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
     }
-    if config.buffer_kb == Some(0) {
+    if request.buffer_kb == Some(0) {
         return Err(Error::usage("-b 0 leaves no buffer").help("give the size of each CPU's buffer in KiB"));
     }
-    if config.func_stack && config.functions.is_empty() && config.module.is_none() {
+    if request.func_stack && request.functions.is_empty() && request.module.is_none() {
         return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
             .help("that brings the machine to its knees; choose functions with -l"));
     }
@@ -94,21 +94,21 @@ pub(crate) fn check(config: &Request) -> Result<()> {
 ///
 /// # Errors
 /// The request chooses processes, and this one is in a pid namespace. Exit code 2.
-pub(crate) fn check_pids(tracefs: &Tracefs, config: &Request) -> Result<()> {
+pub(crate) fn check_pids(tracefs: &Tracefs, request: &Request) -> Result<()> {
     if !tracefs.is_live() {
         return Ok(());
     }
     // Where /proc is that of an outer namespace, the numbers given are seen from there.
     let is_own =
         fs::read_link("/proc/self").is_ok_and(|pid| pid == Path::new(&std::process::id().to_string()));
-    if !config.only_command && !is_own {
+    if !request.only_command && !is_own {
         return Ok(());
     }
-    refuse_pids_of_namespace(config, fs::metadata(PID_NAMESPACE).ok().map(|meta| meta.ino()))
+    refuse_pids_of_namespace(request, fs::metadata(PID_NAMESPACE).ok().map(|meta| meta.ino()))
 }
 
-fn refuse_pids_of_namespace(config: &Request, namespace: Option<u64>) -> Result<()> {
-    let option = match (config.only_command, config.pids.is_empty()) {
+fn refuse_pids_of_namespace(request: &Request, namespace: Option<u64>) -> Result<()> {
+    let option = match (request.only_command, request.pids.is_empty()) {
         (true, _) => "-F",
         (false, false) => "-P",
         (false, true) => return Ok(()),
@@ -128,14 +128,14 @@ fn refuse_pids_of_namespace(config: &Request, namespace: Option<u64>) -> Result<
 }
 
 /// The function filters that the request gives, with their files.
-pub(crate) fn function_filters(config: &Request) -> Result<Vec<(FilterFile, Vec<FunctionFilter>)>> {
+pub(crate) fn function_filters(request: &Request) -> Result<Vec<(FilterFile, Vec<FunctionFilter>)>> {
     let mut filters = Vec::new();
-    let (functions, notrace) = in_module(config);
+    let (functions, notrace) = in_module(request);
     for (file, patterns) in [
         (FilterFile::Notrace, &notrace),
         (FilterFile::Function, &functions),
-        (FilterFile::GraphNotrace, &config.graph_notrace),
-        (FilterFile::Graph, &config.graph),
+        (FilterFile::GraphNotrace, &request.graph_notrace),
+        (FilterFile::Graph, &request.graph),
     ] {
         filters.push((file, file.parse(patterns)?));
     }
@@ -146,26 +146,26 @@ pub(crate) fn function_filters(config: &Request) -> Result<Vec<(FilterFile, Vec<
 ///
 /// # Errors
 /// One selects nothing; the error has the nearest names. Exit code 2.
-pub(crate) fn check_functions(tracefs: &Tracefs, config: &Request) -> Result<()> {
-    filter_files::check(tracefs, function_filters(config)?.iter().flat_map(|(_, filters)| filters))
+pub(crate) fn check_functions(tracefs: &Tracefs, request: &Request) -> Result<()> {
+    filter_files::check(tracefs, function_filters(request)?.iter().flat_map(|(_, filters)| filters))
 }
 
 /// Whether the kernel itself refuses each of the function filters that selects nothing.
-pub(crate) fn kernel_checks_functions(config: &Request) -> Result<bool> {
+pub(crate) fn kernel_checks_functions(request: &Request) -> Result<bool> {
     // A filter for a module always waits for it, and a number is of a list that is not the filter's.
     let plain = |filter: &FunctionFilter| !filter.has_module() && !filter.is_line_number();
-    Ok(function_filters(config)?.iter().all(|(_, filters)| filters.iter().all(plain)))
+    Ok(function_filters(request)?.iter().all(|(_, filters)| filters.iter().all(plain)))
 }
 
 /// The patterns of -l and -n; those that name no module keep to the one of `--module`.
-fn in_module(config: &Request) -> (Vec<String>, Vec<String>) {
-    let Some(module) = &config.module else { return (config.functions.clone(), config.notrace.clone()) };
+fn in_module(request: &Request) -> (Vec<String>, Vec<String>) {
+    let Some(module) = &request.module else { return (request.functions.clone(), request.notrace.clone()) };
     let within = |pattern: &String| match pattern.contains(':') {
         true => pattern.clone(),
         false => format!("{pattern}:mod:{module}"),
     };
-    let mut functions: Vec<String> = config.functions.iter().map(within).collect();
-    let notrace: Vec<String> = config.notrace.iter().map(within).collect();
+    let mut functions: Vec<String> = request.functions.iter().map(within).collect();
+    let notrace: Vec<String> = request.notrace.iter().map(within).collect();
     if functions.is_empty() && notrace.is_empty() {
         functions.push(format!("*:mod:{module}"));
     }
@@ -187,29 +187,29 @@ mod tests {
 
     #[test]
     fn a_module_is_added_to_patterns_that_name_none() {
-        let config = |functions: &[&str], notrace: &[&str]| Request {
+        let request = |functions: &[&str], notrace: &[&str]| Request {
             module: Some("ext4".into()),
             functions: strings(functions),
             notrace: strings(notrace),
             ..Request::default()
         };
-        let (functions, notrace) = in_module(&config(&["write*", "a:mod:b"], &["x"]));
+        let (functions, notrace) = in_module(&request(&["write*", "a:mod:b"], &["x"]));
         assert_eq!(functions, ["write*:mod:ext4", "a:mod:b"]);
         assert_eq!(notrace, ["x:mod:ext4"]);
-        assert_eq!(in_module(&config(&[], &[])).0, ["*:mod:ext4"]);
+        assert_eq!(in_module(&request(&[], &[])).0, ["*:mod:ext4"]);
     }
 
     #[test]
     fn processes_are_not_chosen_by_numbers_of_a_pid_namespace() {
         let command = Request { only_command: true, ..Request::default() };
         let pids = Request { pids: vec![1], ..Request::default() };
-        for (config, option) in [(&command, "-F"), (&pids, "-P")] {
-            let error = refuse_pids_of_namespace(config, Some(FIRST_PID_NAMESPACE - 1)).unwrap_err();
+        for (request, option) in [(&command, "-F"), (&pids, "-P")] {
+            let error = refuse_pids_of_namespace(request, Some(FIRST_PID_NAMESPACE - 1)).unwrap_err();
             assert_eq!(error.exit_code(), 2);
             let error = error.to_string();
             assert!(error.starts_with(option) && error.contains("--pid=host"), "{error}");
-            assert!(refuse_pids_of_namespace(config, Some(FIRST_PID_NAMESPACE)).is_ok());
-            assert!(refuse_pids_of_namespace(config, None).is_ok());
+            assert!(refuse_pids_of_namespace(request, Some(FIRST_PID_NAMESPACE)).is_ok());
+            assert!(refuse_pids_of_namespace(request, None).is_ok());
         }
         assert!(refuse_pids_of_namespace(&Request::default(), Some(7)).is_ok(), "nothing is chosen");
     }
