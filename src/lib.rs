@@ -3,23 +3,19 @@
 //!
 //! The `snaptrace` command is [`commands::run`]; each of its subcommands is a file of [`commands`].
 //! Only [`tracefs`] opens files of the tracing directory. Recordings are read by [`trace_dat`] and
-//! printed by [`report`], which are pure, as are [`event`], [`ring_buffer`] and [`tracefs::filter`].
+//! printed by [`report`], which are pure, as is [`tracefs::filter`].
 
 #![forbid(unsafe_code)]
 
 pub mod analysis;
-pub mod bytes;
 pub mod capture;
 pub mod commands;
 pub mod error;
-pub mod event;
 pub mod report;
 pub mod restore;
-pub mod ring_buffer;
 pub mod setup;
-pub mod sub_buffer;
-pub mod trace_dat;
 pub mod tracefs;
+mod unreadable;
 
 pub use error::{Error, Result};
 pub use tracefs::filter;

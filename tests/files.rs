@@ -7,7 +7,7 @@ use std::io::{Cursor, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
 
 fn run(arguments: &[&str], file: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(arguments).arg(file).output().unwrap()

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 
 use ruzstd::decoding::StreamingDecoder;
 use snaptrace::analysis::check_events;
-use snaptrace::bytes::ByteOrder;
-use snaptrace::event::{Event, Events};
 use snaptrace::report::{Config, report};
-use snaptrace::ring_buffer::Missed;
-use snaptrace::sub_buffer::SubBuffers;
-use snaptrace::trace_dat::Reader;
-use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+use trace_dat::Reader;
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::{Event, Events};
+use trace_dat::ring_buffer::Missed;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
 
 /// Bytes of a page and a sub-buffer, and of what stands before its records.
 const PAGE: usize = 4096;

@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use snaptrace::report::{Config, Style, report};
-use snaptrace::trace_dat::{Input, Reader};
+use trace_dat::{Input, Reader};
 
 /// The most memory that reading a damaged file may take, in bytes.
 const MOST: usize = 64 << 20;
@@ -83,6 +83,7 @@ fn read(input: impl Input + 'static) -> (Result<(), String>, usize) {
     PEAK.store(before, Ordering::Relaxed);
     let config = Config { style: Style::TraceCmd31, ..Config::default() };
     let outcome = Reader::new("hostile.dat", input)
+        .map_err(snaptrace::Error::from)
         .and_then(|reader| report(&reader, &config, io::sink()))
         .map_err(|error| error.to_string());
     READ.fetch_add(1, Ordering::Relaxed);

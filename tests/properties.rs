@@ -11,16 +11,16 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 
-use snaptrace::bytes::ByteOrder;
-use snaptrace::event::filter::{Filter, Subject};
-use snaptrace::event::filter_text::Grouping;
-use snaptrace::event::printf::conversions;
-use snaptrace::event::{Context, Events, Symbols};
-use snaptrace::ring_buffer::{Layout, Missed, Walk};
-use snaptrace::sub_buffer::SubBuffers;
-use snaptrace::trace_dat::Reader;
-use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
 use snaptrace::tracefs::filter::{FunctionFilter, Functions};
+use trace_dat::Reader;
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::{Context, Events, Symbols};
+use trace_dat::filter::Grouping;
+use trace_dat::filter::{Filter, Subject};
+use trace_dat::print_fmt::printf::conversions;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::ring_buffer::{Layout, Missed, Walk};
+use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
 
 const PAGE: usize = 512;
 

@@ -9,10 +9,10 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use snaptrace::report::{Config, Style, report};
-use snaptrace::sub_buffer::SubBuffers;
-use snaptrace::trace_dat::Reader;
-use snaptrace::trace_dat::outline::Outline;
-use snaptrace::trace_dat::write::{Compression, CpuData, Version, write};
+use trace_dat::Reader;
+use trace_dat::outline::Outline;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::write::{Compression, CpuData, Version, write};
 
 /// What recordings with a `filter.txt` are filtered by.
 const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
@@ -53,7 +53,8 @@ fn names(ending: &str) -> BTreeSet<String> {
 fn printed(recording: &str, config: &Config) -> String {
     let bytes = fs::read(folder().join(format!("{recording}.dat"))).unwrap();
     let mut out = Vec::new();
-    Reader::new(recording, bytes).and_then(|reader| report(&reader, config, &mut out)).unwrap();
+    let reader = Reader::new(recording, bytes).unwrap();
+    report(&reader, config, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

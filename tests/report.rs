@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use snaptrace::report::{Config, Style, report};
-use snaptrace::trace_dat::Reader;
+use trace_dat::Reader;
 
 fn run(arguments: &[&str], file: &Path) -> Output {
     Command::new(env!("CARGO_BIN_EXE_snaptrace")).arg("report").args(arguments).arg(file).output().unwrap()
@@ -135,8 +135,9 @@ CPU:1 [EVENTS DROPPED]
 /// What is printed of `data`, and whether that was all.
 fn text(data: &[u8], config: &Config) -> (String, Result<(), String>) {
     let mut out = Vec::new();
-    let outcome =
-        Reader::new("made-up.dat", data.to_vec()).and_then(|reader| report(&reader, config, &mut out));
+    let outcome = Reader::new("made-up.dat", data.to_vec())
+        .map_err(snaptrace::Error::from)
+        .and_then(|reader| report(&reader, config, &mut out));
     (String::from_utf8_lossy(&out).into_owned(), outcome.map_err(|error| error.to_string()))
 }
 

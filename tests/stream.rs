@@ -12,11 +12,11 @@ use std::thread;
 
 use snaptrace::report::passes::{Part, Passes, Prepared};
 use snaptrace::report::{Config, Style, report};
-use snaptrace::ring_buffer::Missed;
-use snaptrace::sub_buffer::SubBuffers;
-use snaptrace::trace_dat::Reader;
-use snaptrace::trace_dat::outline::Outline;
-use snaptrace::trace_dat::write::{Compression, Version, write};
+use trace_dat::Reader;
+use trace_dat::outline::Outline;
+use trace_dat::ring_buffer::Missed;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::write::{Compression, Version, write};
 
 /// A recording taken apart.
 struct Recorded {

@@ -9,10 +9,10 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 use initramfs::protocol::{Frame, Hello, Sender, Status, VERSION};
-use snaptrace::bytes::ByteOrder;
-use snaptrace::ring_buffer::Missed;
-use snaptrace::sub_buffer::SubBuffers;
-use snaptrace::trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+use trace_dat::bytes::ByteOrder;
+use trace_dat::ring_buffer::Missed;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 

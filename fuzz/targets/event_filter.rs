@@ -5,10 +5,10 @@
 use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
-use snaptrace::bytes::ByteOrder;
-use snaptrace::event::filter::{Filter, Subject};
-use snaptrace::event::filter_text::Grouping;
-use snaptrace::event::{Context, Events, Symbols};
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::{Context, Events, Symbols};
+use trace_dat::filter::Grouping;
+use trace_dat::filter::{Filter, Subject};
 
 const FORMATS: [&str; 2] = [include_str!("../formats/switch.txt"), include_str!("../formats/mark.txt")];
 

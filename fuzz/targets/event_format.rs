@@ -5,9 +5,9 @@
 use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
-use snaptrace::bytes::ByteOrder;
-use snaptrace::event::print::{Run, Way};
-use snaptrace::event::{Context, Events, Symbols};
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::{Context, Events, Symbols};
+use trace_dat::print_fmt::eval::{Run, Way};
 
 fuzz_target!(|data: &[u8]| {
     let (text, record) = match data.iter().position(|byte| *byte == 0) {

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use snaptrace::event::Symbols;
+use trace_dat::event::Symbols;
 
 fuzz_target!(|data: &[u8]| {
     let symbols = Symbols::parse(String::from_utf8_lossy(data).into_owned());

@@ -6,8 +6,8 @@ use std::io;
 
 use libfuzzer_sys::fuzz_target;
 use snaptrace::report::{Config, Style, report};
-use snaptrace::trace_dat::Reader;
-use snaptrace::trace_dat::outline::Outline;
+use trace_dat::Reader;
+use trace_dat::outline::Outline;
 use snaptrace::analysis::{check_events, dump, hist, profile};
 
 fuzz_target!(|data: &[u8]| {

@@ -3,9 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use snaptrace::bytes::ByteOrder;
-use snaptrace::ring_buffer::{Layout, Missed, Walk};
-use snaptrace::sub_buffer::SubBuffers;
+use trace_dat::bytes::ByteOrder;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::ring_buffer::{Layout, Missed, Walk};
 
 /// Time, missed events and payload of the records up to the first damage.
 fn records(layout: &Layout, page: &[u8]) -> Vec<(u64, Missed, Vec<u8>)> {

@@ -1,7 +1,7 @@
 //! `check-events`: which events cannot be printed from their formats; pure.
 
-use crate::event::Events;
-use crate::trace_dat::write::Metadata;
+use trace_dat::event::Events;
+use trace_dat::write::Metadata;
 
 /// What came out.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use crate::error::{Error, Result};
-use crate::trace_dat::id;
-use crate::trace_dat::outline::{BufferPlace, CpuPlace, FileOption, Outline, SectionHeader};
+use trace_dat::id;
+use trace_dat::outline::{BufferPlace, CpuPlace, FileOption, Outline, SectionHeader};
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -284,8 +284,8 @@ impl Dump<'_> {
             return;
         }
         let order = match outline.metadata.big_endian {
-            true => crate::bytes::ByteOrder::Big,
-            false => crate::bytes::ByteOrder::Little,
+            true => trace_dat::bytes::ByteOrder::Big,
+            false => trace_dat::bytes::ByteOrder::Little,
         };
         let number = || order.number(&option.data).unwrap_or(0);
         let text = option.data.strip_suffix(b"\0").unwrap_or(&option.data);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::trace_dat::{Reader, Record};
+use trace_dat::event::Event;
+use trace_dat::{Reader, Record};
 
 /// What is counted.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +97,7 @@ pub fn hist<'r>(reader: &'r Reader, config: &Config, out: &mut impl Write) -> Re
         text.push('\n');
     }
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))?;
-    outcome
+    Ok(outcome?)
 }
 
 /// What a record counts as, and its callers.

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::io::Write;
 
 use crate::error::{Error, Result};
-use crate::event::Event;
-use crate::ring_buffer::Missed;
-use crate::trace_dat::Reader;
+use trace_dat::Reader;
+use trace_dat::event::Event;
+use trace_dat::ring_buffer::Missed;
 
 /// What rows are sorted by; names in their order, numbers from the largest down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,7 +128,7 @@ pub fn profile(reader: &Reader, config: &Config) -> Result<(Vec<Row>, Result<()>
     }
     let mut rows: Vec<Row> = rows.into_values().collect();
     sort(&mut rows, config.sort);
-    Ok((rows, outcome))
+    Ok((rows, outcome.map_err(Error::from)))
 }
 
 fn sort(rows: &mut [Row], by: Sort) {

@@ -1,11 +1,11 @@
 //! `split`: a recording cut into smaller ones; pure.
 
 use crate::error::{Error, Result};
-use crate::ring_buffer::Layout;
-use crate::sub_buffer::SubBuffers;
-use crate::trace_dat::outline::Outline;
-use crate::trace_dat::write::Metadata;
-use crate::trace_dat::{Reader, Record, Records};
+use trace_dat::outline::Outline;
+use trace_dat::ring_buffer::Layout;
+use trace_dat::ring_buffer::SubBuffers;
+use trace_dat::write::Metadata;
+use trace_dat::{Reader, Record, Records};
 
 /// How much a piece holds at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -223,7 +223,7 @@ impl<'r> Split<'r> {
 
     /// Ends it: an error when records that went into pieces, or should have, were damaged.
     pub fn finish(self) -> Result<()> {
-        self.streams.into_iter().try_for_each(Records::finish)
+        Ok(self.streams.into_iter().try_for_each(Records::finish)?)
     }
 }
 

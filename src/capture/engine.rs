@@ -285,7 +285,7 @@ pub(crate) fn exit_code(signal: i32, held: &mut Option<Held>) -> Result<Option<u
 mod tests {
     use super::*;
     use crate::setup::events::Choice;
-    use crate::trace_dat::write::{Compression, Version};
+    use trace_dat::write::{Compression, Version};
 
     fn config() -> Record {
         Record {

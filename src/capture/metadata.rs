@@ -8,8 +8,8 @@ use rustix::param::page_size;
 use rustix::system::uname;
 
 use crate::error::{Error, Result};
-use crate::trace_dat::write::{Metadata, System};
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::write::{Metadata, System};
 
 const KALLSYMS: &str = "/proc/kallsyms";
 /// The kernel's types.

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use crate::capture::drain::{self, Drained};
 use crate::capture::metadata;
 use crate::error::{Error, Result};
-use crate::trace_dat::write::{self, Compression, CpuData, Metadata, Stored, Version};
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::write::{self, Compression, CpuData, Metadata, Stored, Version};
 
 /// What the trace files of a per-CPU `stats` call an event that was not recorded.
 const LOST: [&str; 3] = ["overrun: ", "commit overrun: ", "dropped events: "];

@@ -1,5 +1,5 @@
 //! Recordings as files: opened and written here, read piece by piece by
-//! [`trace_dat`](crate::trace_dat).
+//! [`trace_dat`].
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Read, Seek};
@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use tempfile::SpooledData;
 
 use crate::error::{Error, Result};
-use crate::trace_dat::write::{self, Compression, CpuData, Metadata, Version};
-use crate::trace_dat::{Input, Reader};
+use trace_dat::write::{self, Compression, CpuData, Metadata, Version};
+use trace_dat::{Input, Reader};
 
 /// A regular file and its size when it was opened.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub fn open(path: &Path) -> Result<Reader> {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
     if about.is_file() {
-        return Reader::new(&name, on_disk(file, about.len()));
+        return Ok(Reader::new(&name, on_disk(file, about.len()))?);
     }
     in_a_row(&name, file)
 }
@@ -116,7 +116,7 @@ fn standard_input() -> Result<Reader> {
     let about = file.metadata().map_err(failed)?;
     // Somebody may have read a part of it before.
     if about.is_file() && file.stream_position().map_err(failed)? == 0 {
-        return Reader::new(NAME, on_disk(file, about.len()));
+        return Ok(Reader::new(NAME, on_disk(file, about.len()))?);
     }
     in_a_row(NAME, file)
 }
@@ -131,10 +131,10 @@ fn in_a_row(name: &str, mut input: impl Read) -> Result<Reader> {
     };
     io::copy(&mut input, &mut kept).map_err(failed)?;
     match kept.into_inner() {
-        SpooledData::InMemory(bytes) => Reader::new(name, bytes.into_inner()),
+        SpooledData::InMemory(bytes) => Ok(Reader::new(name, bytes.into_inner())?),
         SpooledData::OnDisk(file) => {
             let size = file.metadata().map_err(failed)?.len();
-            Reader::new(name, on_disk(file, size))
+            Ok(Reader::new(name, on_disk(file, size))?)
         }
     }
 }

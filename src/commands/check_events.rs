@@ -6,7 +6,7 @@ use super::subcommand::{Kernel, Subcommand, print};
 use crate::analysis::check_events;
 use crate::capture::{metadata, recording};
 use crate::error::{Error, Result};
-use crate::trace_dat::outline::Outline;
+use trace_dat::outline::Outline;
 
 /// Find events whose formats are not understood
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use super::args::input::InputArgs;
 use super::subcommand::{Kernel, Subcommand, print};
 use crate::analysis::dump;
 use crate::error::Result;
-use crate::trace_dat::outline::Outline;
+use trace_dat::outline::Outline;
 
 /// Show what a recording's file consists of
 #[derive(Debug, clap::Args)]

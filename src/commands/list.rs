@@ -6,13 +6,13 @@ use clap::ArgGroup;
 use regex_lite::Regex;
 
 use super::subcommand::{Kernel, Subcommand, print};
-use crate::bytes::ByteOrder;
 use crate::capture::metadata::TYPES;
 use crate::error::{Error, Result};
-use crate::event::btf::Btf;
 use crate::tracefs::Tracefs;
 use crate::tracefs::filter::Functions;
 use crate::tracefs::{filter, options, tracers};
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::btf::Btf;
 
 /// List what the kernel offers: tracers, events, functions and more
 #[derive(Debug, clap::Args)]

@@ -8,9 +8,9 @@ use super::subcommand::{Kernel, Subcommand, print};
 use crate::analysis::split::{self, Limit, Moment, Split};
 use crate::capture::recording::{self, STDIN};
 use crate::error::{Error, Result};
-use crate::trace_dat::Reader;
-use crate::trace_dat::outline::Outline;
-use crate::trace_dat::write::{Compression, Version};
+use trace_dat::Reader;
+use trace_dat::outline::Outline;
+use trace_dat::write::{Compression, Version};
 
 /// Cut a recording into smaller ones
 #[derive(Debug, clap::Args)]

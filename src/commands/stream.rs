@@ -13,9 +13,9 @@ use crate::error::{Error, Result};
 use crate::report;
 use crate::report::passes::{Part, Passes, Prepared};
 use crate::setup::request::Request;
-use crate::trace_dat::Reader;
-use crate::trace_dat::write::{Compression, Metadata, Version, write};
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::Reader;
+use trace_dat::write::{Compression, Metadata, Version, write};
 
 /// Print what is traced as 'report' does, live and without a file
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,7 @@ fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Resu
     write(&mut file, Version::V7, Compression::None, &metadata, &mut []).map_err(|cause| {
         Error::new("cannot arrange what was recorded").because(&cause).help("trace fewer events")
     })?;
-    Reader::new("the buffers", file.into_inner())
+    Ok(Reader::new("the buffers", file.into_inner())?)
 }
 
 /// The buffers of an instance, and what turns their content into lines.

@@ -5,10 +5,10 @@ use std::io::Write;
 
 use super::config::{Config, Style};
 use super::{columns, plan};
-use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
-use crate::trace_dat::Reader;
-use crate::trace_dat::outline::Outline;
+use trace_dat::Reader;
+use trace_dat::bytes::ByteOrder;
+use trace_dat::outline::Outline;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 use std::io::Write;
 
 use super::text::Printer;
-use crate::event::btf::{Parameter, Value};
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::event::btf::{Parameter, Value};
 
 /// How many the kernel records.
 const RECORDED: usize = 6;

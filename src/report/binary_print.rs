@@ -4,11 +4,11 @@
 use std::io::Write;
 
 use super::text::Printer;
-use crate::bytes::ByteOrder;
-use crate::event::Event;
-use crate::event::print::until_nul;
-use crate::event::printf::{Given, conversions, trace_cmd_conversion};
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::Event;
+use trace_dat::print_fmt::eval::until_nul;
+use trace_dat::print_fmt::printf::{Given, conversions, trace_cmd_conversion};
 
 impl Printer<'_> {
     /// Appends the text of a bprint record.

@@ -2,8 +2,8 @@
 
 use super::fields::CallFields;
 use super::plan::Plan;
-use crate::event::Place;
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::event::Place;
 
 /// Half of a call: an entry or an exit. Times are in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

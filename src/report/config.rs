@@ -72,7 +72,7 @@ pub struct Config {
     pub pids: Vec<i32>,
     /// The same by the commands that the recording knows; all when empty.
     pub comms: Vec<String>,
-    /// Only records that any of these filters fits, see [`crate::event::filter`]; all when empty.
+    /// Only records that any of these filters fits, see [`trace_dat::filter`]; all when empty.
     pub include: Vec<String>,
     /// No records that any of these filters fits.
     pub exclude: Vec<String>,

@@ -1,7 +1,7 @@
 //! Where the records of functions and of graphs have what is printed of them.
 
-use crate::bytes::ByteOrder;
-use crate::event::{Event, Field, Place};
+use trace_dat::bytes::ByteOrder;
+use trace_dat::event::{Event, Field, Place};
 
 /// Where a record of a function has its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

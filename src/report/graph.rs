@@ -7,7 +7,7 @@ use super::columns;
 use super::config::{Returns, Style};
 use super::fields::CallFields;
 use super::text::Printer;
-use crate::trace_dat::Record;
+use trace_dat::Record;
 
 impl Printer<'_> {
     /// Appends the text of an entry, and of its exit when that follows at once, after `leaf`

@@ -1,10 +1,10 @@
 //! Which text an event gets: that of its print format, or one of its own.
 
 use super::fields::{CallFields, FunctionFields};
-use crate::event::Event;
-use crate::event::expr::{Expr, Piece};
-use crate::event::print::until_nul;
-use crate::trace_dat::Reader;
+use trace_dat::Reader;
+use trace_dat::event::Event;
+use trace_dat::print_fmt::eval::until_nul;
+use trace_dat::print_fmt::program::{Expr, Piece};
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use super::futex::futex;
 use super::handler::Handler;
 use super::line::{Around, Line};
 use super::text::Printer;
-use crate::event::Event;
-use crate::event::print::until_nul;
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::event::Event;
+use trace_dat::print_fmt::eval::until_nul;
 
 impl Printer<'_> {
     /// Appends the text that this program has of its own for an event; false when the print

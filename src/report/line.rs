@@ -1,8 +1,8 @@
 //! Lines before they are text: their records, and what has to be known of the records around.
 
 use super::call::Call;
-use crate::ring_buffer::Missed;
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::ring_buffer::Missed;
 
 /// A batch has this many lines, or records of this many bytes; the rest of a record is beyond.
 const LINES: usize = 2048;

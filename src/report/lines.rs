@@ -8,9 +8,9 @@ use super::handler::Handler;
 use super::line::{Around, Batch, Line};
 use super::plan::Plan;
 use super::wakeups::Wakeups;
-use crate::event::Event;
-use crate::event::print::until_nul;
-use crate::trace_dat::{Record, Records};
+use trace_dat::event::Event;
+use trace_dat::print_fmt::eval::until_nul;
+use trace_dat::{Record, Records};
 
 /// How many functions are kept for looking up.
 const RECENT: usize = 4096;

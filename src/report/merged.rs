@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::plan::Plan;
 use super::printer::Printer;
 use crate::error::{Error, Result};
-use crate::trace_dat::Reader;
+use trace_dat::Reader;
 
 /// Text is written in pieces of about this many bytes.
 const PIECE: usize = 128 << 10;

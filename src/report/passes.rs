@@ -12,8 +12,8 @@ use super::lines::{Maker, leaf};
 use super::plan::Plan;
 use super::printer::Printer;
 use crate::error::{Error, Result};
-use crate::ring_buffer::{Missed, Walk};
-use crate::trace_dat::{Reader, Record, cmdlines};
+use trace_dat::ring_buffer::{Missed, Walk};
+use trace_dat::{ErrorKind, Reader, Record, cmdlines};
 
 /// A line is held for this many passes while what decides it has not come.
 const HELD: u64 = 2;
@@ -141,7 +141,7 @@ impl<'p> Passes<'p> {
             // All that the CPUs before had is older than what was not there yet to be read of this one.
             complete = complete.min(if part.whole { self.youngest } else { own });
             if let Err(error) = outcome {
-                self.note(part.cpu, &error);
+                self.note(part.cpu, error);
             }
         }
         self.complete = self.complete.max(complete);
@@ -262,12 +262,9 @@ impl<'p> Passes<'p> {
         times.min().map(|(_, of)| (of, place(of)))
     }
 
-    fn note(&mut self, cpu: u32, error: &Error) {
+    fn note(&mut self, cpu: u32, error: trace_dat::Error) {
         let name = self.plan.reader.name();
-        self.damage.get_or_insert_with(|| {
-            Error::new(format!("cannot read {name}: CPU {cpu}: {error}"))
-                .help("what was readable is above; the rest of this CPU's records is not shown")
-        });
+        self.damage.get_or_insert_with(|| error.on_cpu(cpu).in_file(name).into());
     }
 }
 
@@ -278,7 +275,7 @@ impl Stream {
     }
 
     /// Adds the records of sub-buffers; those before damage, if there is some.
-    fn add(&mut self, reader: &Reader, data: &[u8], pass: u64) -> Result<()> {
+    fn add(&mut self, reader: &Reader, data: &[u8], pass: u64) -> trace_dat::Result<()> {
         if data.is_empty() || self.ended {
             return Ok(());
         }
@@ -293,7 +290,9 @@ impl Stream {
                     }
                 }
                 None if page == self.bytes.len() => break Ok(()),
-                None => break Err(Error::new("the last sub-buffer is cut off")),
+                None => {
+                    break Err(trace_dat::Error::new(ErrorKind::Cut, "the last sub-buffer is cut off"));
+                }
             }
             page += self.page_size;
         };
@@ -326,7 +325,13 @@ impl Stream {
 }
 
 /// Finds the records of a sub-buffer, which begins at `start` of its stream's bytes.
-fn find(reader: &Reader, page: &[u8], start: usize, pass: u64, into: &mut VecDeque<Found>) -> Result<()> {
+fn find(
+    reader: &Reader,
+    page: &[u8],
+    start: usize,
+    pass: u64,
+    into: &mut VecDeque<Found>,
+) -> trace_dat::Result<()> {
     let layout = reader.layout();
     let mut walk = Walk::start(layout, page)?;
     while walk.advance(layout, page)? {

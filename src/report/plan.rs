@@ -5,8 +5,8 @@ use super::config::{Config, Style};
 use super::handler::{self, Handler};
 use super::selection::Selection;
 use crate::error::Result;
-use crate::event::{Context, Event};
-use crate::trace_dat::{Reader, Record};
+use trace_dat::event::{Context, Event};
+use trace_dat::{Reader, Record};
 
 /// A recording and how it is printed. Everything but `comms` stays as it is.
 pub(super) struct Plan<'r> {

@@ -8,10 +8,10 @@ use super::handler::{self, Handler};
 use super::line::{Around, Batch, Line};
 use super::text::{HEAD, HEADS, Head};
 use super::wakeups::microseconds;
-use crate::event::Event;
-use crate::event::print::{Run, Way};
-use crate::ring_buffer::Missed;
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::event::Event;
+use trace_dat::print_fmt::eval::{Run, Way};
+use trace_dat::ring_buffer::Missed;
 
 pub(super) use super::text::{Damage, Printer};
 

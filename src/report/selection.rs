@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use super::config::{Config, Style};
 use crate::error::Result;
-use crate::event::filter::{Filter, Subject};
-use crate::event::filter_text::Grouping;
-use crate::event::{Event, irq};
-use crate::trace_dat::{Reader, Record};
+use trace_dat::event::{Event, irq};
+use trace_dat::filter::Grouping;
+use trace_dat::filter::{Filter, Subject};
+use trace_dat::{Reader, Record};
 
 /// What a [`Config`] chooses, bound to a recording.
 pub(super) struct Selection {
@@ -37,7 +37,7 @@ impl Selection {
             Style::TraceCmd31 | Style::TraceCmd33 | Style::TraceCmd34 => Grouping::LeftToRight,
         };
         let compile = |texts: &[String]| -> Result<Vec<Filter>> {
-            texts.iter().map(|text| Filter::compile(text, reader.events(), grouping)).collect()
+            texts.iter().map(|text| Ok(Filter::compile(text, reader.events(), grouping)?)).collect()
         };
         let (include, exclude) = (compile(&config.include)?, compile(&config.exclude)?);
         let filtered = !include.is_empty() || !exclude.is_empty();

@@ -3,8 +3,8 @@
 use super::config::{Config, Style};
 use super::plan::Plan;
 use crate::error::Error;
-use crate::event::{Context, Symbol};
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::event::{Context, Symbol};
 
 /// How many functions are kept for looking up.
 const RECENT: usize = 4096;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::plan::Plan;
-use crate::event::Event;
-use crate::trace_dat::Record;
+use trace_dat::Record;
+use trace_dat::event::Event;
 
 /// Processes of a priority below this one are real-time ones.
 const REAL_TIME: u64 = 100;

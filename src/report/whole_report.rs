@@ -8,7 +8,7 @@ use super::plan::Plan;
 use super::threads;
 use super::whole::Whole;
 use crate::error::{Error, Result};
-use crate::trace_dat::Reader;
+use trace_dat::Reader;
 
 /// Prints the records of a recording.
 ///

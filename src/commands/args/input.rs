@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::capture::recording;
 use crate::error::Result;
-use crate::trace_dat::Reader;
+use trace_dat::Reader;
 
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct InputArgs {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use crate::capture::output::Output;
-use crate::trace_dat::write::{Compression, Version};
+use trace_dat::write::{Compression, Version};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct OutputArgs {

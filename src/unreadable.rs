@@ -1,0 +1,84 @@
+//! What a recording that cannot be read means for whoever asked for it: exit code and advice.
+
+use std::error::Error as _;
+use std::io;
+
+use trace_dat::ErrorKind;
+
+use crate::error::Error;
+use crate::filter::nearest;
+
+impl From<trace_dat::Error> for Error {
+    fn from(error: trace_dat::Error) -> Error {
+        let what = error.to_string();
+        let failed = match error.kind() {
+            ErrorKind::Filter | ErrorKind::UnknownEvent | ErrorKind::UnknownField => Error::usage(what),
+            _ => Error::new(what),
+        };
+        let failed = match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
+            Some(cause) => failed.because(cause),
+            None => failed,
+        };
+        failed.help(advice(&error))
+    }
+}
+
+fn advice(error: &trace_dat::Error) -> String {
+    let near = || {
+        let known = error.known_names().iter().map(String::as_str);
+        nearest(error.unknown_name().unwrap_or_default(), known)
+    };
+    if error.cpu().is_some() {
+        return "what was readable is above; the rest of this CPU's records is not shown".into();
+    }
+    match error.kind() {
+        ErrorKind::Filter => "a filter reads 'EVENTS: FIELD == VALUE && ...', with texts in quotes".into(),
+        ErrorKind::UnknownEvent => near_or(&near(), "'snaptrace report -E' lists the events"),
+        ErrorKind::UnknownField => near_or(&near(), "'snaptrace report --events' shows the fields"),
+        ErrorKind::UnsupportedCompression => "record with --compression zstd, zlib or none".into(),
+        ErrorKind::UnsupportedVersion | ErrorKind::Unsupported => {
+            "read it with the trace-cmd that recorded it, or record again with 'snaptrace record'".into()
+        }
+        ErrorKind::Read => "dmesg tells what is wrong with the disk: copy the file to another one".into(),
+        _ => "the file is damaged, incomplete or no trace.dat: copy or record it again".into(),
+    }
+}
+
+fn near_or(near: &[&str], otherwise: &str) -> String {
+    match near {
+        [] => otherwise.to_string(),
+        near => format!("near it: {}", near.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trace_dat::filter::{Filter, Grouping};
+
+    #[test]
+    fn advice_goes_by_the_kind_of_error() {
+        let open = |bytes: &[u8]| Error::from(trace_dat::Reader::new("x", bytes.to_vec()).unwrap_err());
+        assert!(open(b"text").to_string().contains("help: the file is damaged, incomplete or no trace.dat"));
+        let other = open(b"\x17\x08\x44tracing8\0\0\x08");
+        assert!(
+            other.to_string().contains("version '8' is neither 6 nor 7\n  help: read it with"),
+            "{other}"
+        );
+        assert_eq!(other.exit_code(), Error::GENERAL);
+        let text = "name: wakeup\nID: 7\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\tfield:int pid;\toffset:4;\tsize:4;\tsigned:1;\n\nprint fmt: \"\"\n";
+        let mut events = trace_dat::event::Events::default();
+        events.add("sched", text, 8).unwrap();
+        let filter = |text: &str| Error::from(Filter::compile(text, &events, Grouping::AsC).unwrap_err());
+        for (text, help) in [
+            ("wakeupp", "help: near it: wakeup"),
+            ("qqq", "help: 'snaptrace report -E' lists the events"),
+            ("wakeup: pidd == 1", "help: near it: pid"),
+            ("wakeup: pid ==", "help: a filter reads"),
+        ] {
+            let error = filter(text);
+            assert!(error.to_string().contains(help), "{error}");
+            assert_eq!(error.exit_code(), Error::USAGE);
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! One format file: name, id, fields and the compiled print format.
+
+use std::sync::OnceLock;
+
+use crate::bytes::ByteOrder;
+use crate::error::{Error, Result};
+use crate::print_fmt::program::Program;
+use crate::print_fmt::{as_trace_cmd, c};
+
+/// Whether a field's bytes stand elsewhere in the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dynamic {
+    /// They stand in the field.
+    No,
+    /// The field holds their offset in the record (`__data_loc`).
+    Record,
+    /// The field holds their offset from its own end (`__rel_loc`).
+    Field,
+}
+
+/// One field of an event.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// The name, without array brackets.
+    pub name: String,
+    /// The declared type.
+    pub type_name: String,
+    /// Byte offset in the record.
+    pub offset: usize,
+    /// Size in bytes; 0 means the rest of the record.
+    pub size: usize,
+    /// Whether the kernel declares it signed.
+    pub signed: bool,
+    /// Whether it is an array, dynamic ones included.
+    pub array: bool,
+    /// Whether its bytes stand elsewhere.
+    pub dynamic: Dynamic,
+    /// How many elements the array is declared with, where that is a number.
+    pub elements: Option<usize>,
+}
+
+/// Where a number stands in a record: what of a [`Field`] is needed to read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    offset: u32,
+    size: u32,
+    /// Where the eight bytes that end with the number start, and how many bits of them stand before
+    /// it. One load reads it then, whatever its size: this is what decoding spends its time on.
+    eight: u32,
+    before: u32,
+}
+
+impl Place {
+    /// Stands for a start beyond any record, where there are no such eight bytes.
+    const NONE: u32 = u32::MAX;
+
+    /// Both are below 2^24.
+    fn new(offset: u32, size: u32) -> Place {
+        let eight = (offset + size).checked_sub(8).filter(|_| (1..=8).contains(&size));
+        Place {
+            offset,
+            size,
+            eight: eight.unwrap_or(Place::NONE),
+            before: 64_u32.saturating_sub(8 * size).min(63),
+        }
+    }
+
+    /// Its bytes.
+    pub fn size(self) -> usize {
+        self.size as usize
+    }
+
+    /// The unsigned number there; `None` when the record ends before.
+    #[inline(always)]
+    pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
+        let start = self.eight as usize;
+        match record.get(start..start + 8).map(<[u8; 8]>::try_from) {
+            Some(Ok(bytes)) => Some(match order {
+                ByteOrder::Little => u64::from_le_bytes(bytes) >> self.before,
+                ByteOrder::Big => u64::from_be_bytes(bytes) << self.before >> self.before,
+            }),
+            _ => self.number_at_start(order, record),
+        }
+    }
+
+    /// That of a number within the first eight bytes of the record, or of another size.
+    #[inline]
+    pub(crate) fn number_at_start(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
+        order.number_at(record, self.offset as usize, self.size as usize)
+    }
+}
+
+impl Field {
+    /// Where its number stands.
+    pub fn place(&self) -> Place {
+        Place::new(self.offset as u32, self.size as u32)
+    }
+
+    /// The field as an unsigned number; `None` when the record ends before.
+    pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
+        self.place().number(order, record)
+    }
+
+    /// Where its bytes start in the record, wherever they stand.
+    pub fn start(&self, order: ByteOrder, record: &[u8]) -> Option<usize> {
+        if self.dynamic == Dynamic::No {
+            return Some(self.offset);
+        }
+        let start = (self.number(order, record)? & 0xffff) as usize;
+        Some(if self.dynamic == Dynamic::Field { start + self.offset + self.size } else { start })
+    }
+
+    /// The bytes of the field, wherever they stand; `None` when they are not in the record. An array
+    /// that the record ends in is given up to there.
+    pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
+        if self.dynamic == Dynamic::No {
+            let end = if self.size == 0 { record.len() } else { record.len().min(self.offset + self.size) };
+            return record.get(self.offset..end);
+        }
+        let place = self.number(order, record)?;
+        let (start, size) = (self.start(order, record)?, (place >> 16 & 0xffff) as usize);
+        record.get(start..start + size)
+    }
+
+    /// Whether its bytes are text: an array of char.
+    pub fn is_string(&self) -> bool {
+        self.array && ["char", "u8", "s8"].iter().any(|name| self.type_name.contains(name))
+    }
+
+    /// Whether it is a pointer.
+    pub fn is_pointer(&self) -> bool {
+        self.type_name.contains('*')
+    }
+
+    /// Whether it is a long or long long, which often hold addresses.
+    pub fn is_long(&self) -> bool {
+        self.type_name.contains("long")
+    }
+
+    /// Parses the line `field:TYPE NAME[N]; offset:N; size:N; signed:N;`.
+    fn parse(line: &str) -> Option<Field> {
+        let rest = line.strip_prefix("field:").or_else(|| line.strip_prefix("field special:"))?;
+        let (declaration, rest) = rest.split_once(';').unwrap_or((rest, ""));
+        let declaration = declaration.trim_ascii();
+        let (mut offset, mut size, mut signed) = (None, None, false);
+        for part in rest.split(';') {
+            let part = part.trim_ascii();
+            if let Some(value) = part.strip_prefix("offset:") {
+                offset = value.trim().parse().ok();
+            } else if let Some(value) = part.strip_prefix("size:") {
+                size = value.trim().parse().ok();
+            } else if let Some(value) = part.strip_prefix("signed:") {
+                signed = value.trim() == "1";
+            }
+        }
+        let (declared, brackets) = match declaration.strip_suffix(']').map(|inner| inner.rfind('[')) {
+            // In `__data_loc char[] name` the brackets belong to the type.
+            Some(Some(open)) => (declaration[..open].trim_end(), true),
+            _ => (declaration, false),
+        };
+        let elements = declaration[declared.len()..].trim_matches([' ', '[', ']']).parse().ok();
+        // Bytes beyond ASCII are parts of letters here.
+        let of_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
+        let length = declared.bytes().rev().take_while(|byte| of_name(&byte)).count();
+        let (type_name, name) = declared.split_at(declared.len() - length);
+        let type_name = type_name.trim_end();
+        let dynamic = if type_name.starts_with("__data_loc") {
+            Dynamic::Record
+        } else if type_name.starts_with("__rel_loc") {
+            Dynamic::Field
+        } else {
+            Dynamic::No
+        };
+        Some(Field {
+            name: name.to_string(),
+            type_name: type_name.to_string(),
+            offset: offset.filter(|offset| *offset < 1 << 24)?,
+            size: size.filter(|size| *size < 1 << 24)?,
+            signed,
+            array: brackets || dynamic != Dynamic::No,
+            dynamic,
+            elements,
+        })
+    }
+}
+
+/// One event.
+#[derive(Debug)]
+pub struct Event {
+    /// The system, such as `sched`.
+    pub system: String,
+    /// The name, such as `sched_switch`.
+    pub name: String,
+    /// Its place among the events of the recording.
+    pub index: usize,
+    /// The id that records carry as `common_type`; the kernel's are no larger either.
+    pub id: u16,
+    /// All fields; the first [`Event::common`] of them are those that every event has.
+    pub fields: Vec<Field>,
+    /// How many fields are common ones.
+    pub common: usize,
+    /// The print format as the file has it: a recording has hundreds, and prints a few.
+    print_format: String,
+    long_size: usize,
+    declared_size: usize,
+    least_size: usize,
+    /// It compiled, once needed, or why it cannot be: as C reads it.
+    print: OnceLock<std::result::Result<Program, String>>,
+    /// The same as trace-cmd reads it.
+    print_as_trace_cmd: OnceLock<Option<Program>>,
+}
+
+impl Event {
+    /// Parses a format file.
+    pub(crate) fn parse(system: &str, text: &str, long_size: usize) -> Result<Event> {
+        let bad =
+            |what: &str| Error::malformed(format!("a format of system '{system}' has no usable {what}"));
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+        let name = value("name:").ok_or_else(|| bad("name"))?;
+        let id = value("ID:").and_then(|id| id.parse().ok()).ok_or_else(|| bad("ID"))?;
+        let (mut fields, mut common, mut in_common) = (Vec::new(), 0, true);
+        let start = text.find("\nformat:").map_or("", |at| &text[at + 1..]);
+        let mut rest = start.split_once('\n').map_or("", |(_, rest)| rest);
+        let print = loop {
+            if let Some(print) = rest.strip_prefix("print fmt:") {
+                break print;
+            }
+            if rest.is_empty() {
+                break "";
+            }
+            let (line, following) = rest.split_once('\n').unwrap_or((rest, ""));
+            rest = following;
+            let line = line.trim();
+            if line.is_empty() {
+                // A blank line stands between common fields and the event's own.
+                in_common &= fields.is_empty();
+                continue;
+            }
+            fields.push(Field::parse(line).ok_or_else(|| bad(&format!("field in '{name}': {line}")))?);
+            common += usize::from(in_common);
+        };
+        Ok(Event {
+            index: 0,
+            system: system.into(),
+            name: name.into(),
+            id,
+            declared_size: declared_size(&fields),
+            least_size: least_size(&fields),
+            fields,
+            common,
+            print_format: print.trim().into(),
+            long_size,
+            print: OnceLock::new(),
+            print_as_trace_cmd: OnceLock::new(),
+        })
+    }
+
+    /// The compiled print format, read as C or as trace-cmd does; `None` when it uses what this
+    /// program does not know.
+    pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
+        if !as_trace_cmd {
+            return self.compiled().as_ref().ok();
+        }
+        let compile = || as_trace_cmd::compile(&self.print_format, &self.fields, self.long_size, self.common);
+        self.print_as_trace_cmd.get_or_init(compile).as_ref()
+    }
+
+    /// Why the print format is not understood, in words that follow the event's name, such as
+    /// `calls libata_trace_parse_status(), which only the kernel has`; `None` when it is.
+    ///
+    /// Such an event is shown by its fields.
+    pub fn why_not(&self) -> Option<&str> {
+        self.compiled().as_ref().err().map(String::as_str)
+    }
+
+    fn compiled(&self) -> &std::result::Result<Program, String> {
+        self.print.get_or_init(|| c::compile(&self.print_format, &self.fields, self.long_size))
+    }
+
+    /// The field of a name.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// The fields that are the event's own.
+    pub fn own_fields(&self) -> &[Field] {
+        &self.fields[self.common..]
+    }
+
+    /// The bytes of all declared fields.
+    pub fn declared_size(&self) -> usize {
+        self.declared_size
+    }
+
+    /// The bytes that a record of this event has at least: all its fields, but of an array at the
+    /// end none. (Records of `kernel_stack` may be shorter than the array that is declared.)
+    pub fn least_size(&self) -> usize {
+        self.least_size
+    }
+}
+
+fn end(field: &Field) -> usize {
+    field.offset + field.size
+}
+
+fn declared_size(fields: &[Field]) -> usize {
+    fields.iter().map(end).max().unwrap_or(0)
+}
+
+fn least_size(fields: &[Field]) -> usize {
+    let all = declared_size(fields);
+    match fields.iter().find(|field| end(field) == all && field.array && field.dynamic == Dynamic::No) {
+        Some(last) => last.offset,
+        None => all,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "name: demo\nID: 42\nformat:\n\
+        \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
+        \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\
+        \tfield:char comm[16];\toffset:8;\tsize:16;\tsigned:1;\n\
+        \tfield:__data_loc char[] name;\toffset:24;\tsize:4;\tsigned:1;\n\
+        \tfield:const void * ptr;\toffset:32;\tsize:8;\tsigned:0;\n\n\
+        print fmt: \"%s\", REC->comm\n";
+
+    #[test]
+    fn fields_are_told_apart() {
+        let event = Event::parse("demo", TEXT, 8).unwrap();
+        assert_eq!((event.id, event.name.as_str(), event.common), (42, "demo", 2));
+        let comm = event.field("comm").unwrap();
+        assert!(comm.array && comm.is_string() && comm.dynamic == Dynamic::No);
+        let name = event.field("name").unwrap();
+        assert!(name.is_string() && name.dynamic == Dynamic::Record);
+        let ptr = event.field("ptr").unwrap();
+        assert!(ptr.is_pointer() && !ptr.array);
+        assert_eq!((ptr.offset, ptr.size, event.least_size()), (32, 8, 40));
+    }
+
+    #[test]
+    fn numbers_of_all_sizes_stand_anywhere() {
+        let record: Vec<u8> = (1..=20).collect();
+        for (offset, size) in (0..22).flat_map(|offset| (0..10).map(move |size| (offset, size))) {
+            for order in [ByteOrder::Little, ByteOrder::Big] {
+                assert_eq!(
+                    Place::new(offset, size).number(order, &record),
+                    record
+                        .get(offset as usize..(offset + size) as usize)
+                        .and_then(|bytes| order.number(bytes)),
+                    "{order:?}, {size} bytes at {offset}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn dynamic_bytes_stay_within_the_record() {
+        let event = Event::parse("demo", TEXT, 8).unwrap();
+        let name = event.field("name").unwrap();
+        let mut record = vec![0; 40];
+        record.extend(b"abc\0");
+        record[24..28].copy_from_slice(&(40u32 | 4 << 16).to_le_bytes());
+        assert_eq!(name.bytes(ByteOrder::Little, &record), Some(&b"abc\0"[..]));
+        record[26] = 5;
+        assert_eq!(name.bytes(ByteOrder::Little, &record), None);
+    }
+
+    #[test]
+    fn a_format_may_end_with_a_field() {
+        let (fields, print) = TEXT.split_once("\n\nprint fmt:").unwrap();
+        assert!(!print.is_empty());
+        let event = Event::parse("demo", fields, 8).unwrap();
+        assert_eq!(event.fields.last().unwrap().name, "ptr");
+    }
+
+    #[test]
+    fn formats_without_id_or_with_a_bad_field_are_errors() {
+        assert!(Event::parse("demo", &TEXT.replace("ID: 42", "ID: x"), 8).is_err());
+        let error = Event::parse("demo", &TEXT.replace("offset:8;", ""), 8).unwrap_err().to_string();
+        assert!(error.contains("char comm[16]"), "{error}");
+    }
+}

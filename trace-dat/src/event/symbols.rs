@@ -1,0 +1,168 @@
+//! Functions by address, from the text of kallsyms.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+/// A function: where it starts, its name, and its module if it is in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Symbol<'a> {
+    /// The address of its first byte.
+    pub address: u64,
+    /// Its name.
+    pub name: &'a str,
+}
+
+/// The values of hexadecimal digits; 16 for all other bytes.
+const HEX: [u8; 256] = {
+    let mut values = [16; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        values[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    values
+};
+
+/// All functions of a kernel.
+#[derive(Debug, Default)]
+pub struct Symbols(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    text: String,
+    /// Made when the first function is looked up, or by a thread of its own.
+    map: OnceLock<Vec<Entry>>,
+}
+
+/// Address, and where the name stands in the text: start and length.
+type Entry = (u64, u32, u32);
+
+impl Symbols {
+    /// Reads the text of kallsyms: `ADDRESS TYPE NAME [MODULE]` per line, up to the first line of
+    /// another form. Absolute symbols and names starting with `$` are no functions.
+    ///
+    /// ```
+    /// use trace_dat::event::Symbols;
+    /// let symbols = Symbols::parse("ff10 T open\nff80 t close\n".to_string());
+    /// assert_eq!(symbols.find(0xff14).unwrap().name, "open");
+    /// ```
+    pub fn parse(text: String) -> Symbols {
+        Symbols(Arc::new(Shared { text, map: OnceLock::new() }))
+    }
+
+    /// Has another thread get the symbols ready, while this one goes on with something else.
+    pub fn prepare(&self) {
+        let shared = Arc::clone(&self.0);
+        // Without a thread they are made ready when they are needed.
+        let _ = thread::Builder::new().name("symbols".into()).spawn(move || shared.map().len());
+    }
+
+    fn map(&self) -> &[Entry] {
+        self.0.map()
+    }
+
+    /// The function that an address lies in: the nearest at or below it. Nothing lies behind the
+    /// start of the last one, whose end is not known.
+    pub fn find(&self, address: u64) -> Option<Symbol<'_>> {
+        let map = self.map();
+        let (mut low, mut high) = (0, map.len());
+        // Not `binary_search`: of several equal addresses the one that trace-cmd meets first.
+        while low < high {
+            let middle = (low + high) / 2;
+            let (start, ..) = map[middle];
+            if address == start {
+                return self.symbol(middle);
+            } else if address < start {
+                high = middle;
+            } else if map.get(middle + 1).is_some_and(|next| address < next.0) {
+                return self.symbol(middle);
+            } else {
+                low = middle + 1;
+            }
+        }
+        None
+    }
+
+    /// Where a function ends: at the next one's start, if there is one.
+    pub fn end_of(&self, symbol: Symbol<'_>) -> Option<u64> {
+        let map = self.map();
+        map.get(map.partition_point(|entry| entry.0 <= symbol.address)).map(|next| next.0)
+    }
+
+    /// All functions by address, with their types left out.
+    pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
+        (0..self.map().len()).filter_map(|index| self.symbol(index))
+    }
+
+    /// The address of the symbol of a name; of several, the highest.
+    pub fn address_of(&self, name: &str) -> Option<u64> {
+        self.iter().filter(|symbol| symbol.name == name).last().map(|symbol| symbol.address)
+    }
+
+    fn symbol(&self, index: usize) -> Option<Symbol<'_>> {
+        let (address, start, len) = *self.map().get(index)?;
+        let name = self.0.text.get(start as usize..(start + len) as usize)?;
+        Some(Symbol { address, name })
+    }
+}
+
+impl Shared {
+    fn map(&self) -> &[Entry] {
+        self.map.get_or_init(|| map(self.text.as_bytes()))
+    }
+}
+
+/// The functions in the text of kallsyms, by address.
+fn map(bytes: &[u8]) -> Vec<Entry> {
+    let mut map: Vec<Entry> = Vec::with_capacity(bytes.len() / 48);
+    let mut at = 0;
+    // Byte by byte and in one go: there are a few hundred thousand lines.
+    while let Some(line) = bytes.get(at..) {
+        let digits = line.iter().take_while(|byte| HEX[usize::from(**byte)] < 16);
+        let (count, address) = digits
+            .fold((0, 0), |(count, sum), byte| (count + 1, sum << 4 | u64::from(HEX[usize::from(*byte)])));
+        let [b' ', kind, b' ', name @ ..] = &line[count..] else { break };
+        let length = name.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+        if !(1..=16).contains(&count) || length == 0 {
+            break;
+        }
+        if !matches!(kind, b'A' | b'a') && name[0] != b'$' {
+            map.push((address, (at + count + 3) as u32, length as u32));
+        }
+        let end = name[length..].iter().position(|byte| *byte == b'\n');
+        at += count + 3 + length + end.map_or(name.len() - length, |end| end + 1);
+    }
+    // trace-cmd's choice among several names of one address depends on this very order: by address,
+    // and of the same address the last first. Most of the text is in order, which the sort uses.
+    map.sort_by_key(|entry| entry.0);
+    map.chunk_by_mut(|one, next| one.0 == next.0).for_each(<[Entry]>::reverse);
+    map
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(symbols: &Symbols, address: u64) -> Option<&str> {
+        symbols.find(address).map(|symbol| symbol.name)
+    }
+
+    #[test]
+    fn the_nearest_lower_function_is_found() {
+        let text = "100 T a\n200 t b\t[mod]\n180 A percpu\n190 t $x\n300 T c\nnonsense\n400 T d\n";
+        let symbols = Symbols::parse(text.to_string());
+        assert_eq!(name(&symbols, 0xff), None);
+        assert_eq!(name(&symbols, 0x1ff), Some("a"));
+        assert_eq!(name(&symbols, 0x200), Some("b"));
+        assert_eq!(name(&symbols, 0x300), Some("c"));
+        assert_eq!(name(&symbols, 0x301), None);
+    }
+
+    #[test]
+    fn of_equal_addresses_the_last_covers_what_follows() {
+        let symbols = Symbols::parse("100 T a\n100 T b\n100 T c\n200 T d\n".to_string());
+        assert_eq!(name(&symbols, 0x101), Some("a"));
+        assert_eq!(name(&symbols, 0x100), Some("a"));
+    }
+}

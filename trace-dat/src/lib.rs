@@ -1,0 +1,23 @@
+//! `trace.dat`, the file of trace-cmd and KernelShark, versions 6 and 7; pure.
+//!
+//! The formats are those of trace-cmd's manual pages `trace-cmd.dat.v6.5` and `.v7.5`. Sizes from
+//! the file are never trusted; sections and options that are not known are skipped.
+
+#![forbid(unsafe_code)]
+
+pub mod bytes;
+mod error;
+pub mod event;
+mod file;
+pub mod filter;
+pub mod print_fmt;
+mod recording;
+mod records;
+pub mod ring_buffer;
+
+pub use error::{Error, ErrorKind, Result};
+pub use file::input::Input;
+pub use file::sections::cmdlines;
+pub use file::{id, outline, write};
+pub use recording::{Buffer, CpuData, Reader};
+pub use records::{Record, Records, Run};

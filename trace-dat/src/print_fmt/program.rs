@@ -1,0 +1,321 @@
+//! The programs that print formats are compiled to, and what they compute with.
+//!
+//! A print format is a printf string and its arguments. `c` compiles it as the kernel's
+//! compiler does, `as_trace_cmd` as trace-cmd reads it; [`super::eval`] runs both.
+
+use std::sync::OnceLock;
+
+use super::helpers::Helper;
+use super::printf::Spec;
+use crate::bytes::ByteOrder;
+
+/// A compiled print format: literal text and conversions in turn.
+#[derive(Debug)]
+pub struct Program {
+    /// The pieces, to be printed one after the other.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a print format.
+#[derive(Debug)]
+pub enum Piece {
+    /// Text printed as it is.
+    Text(Vec<u8>),
+    /// A printf conversion and what it prints; `stars` are the arguments of `*` in it.
+    Print {
+        /// The conversion.
+        spec: Spec,
+        /// Width and precision given as arguments.
+        stars: Vec<Expr>,
+        /// What is printed.
+        value: Expr,
+    },
+}
+
+/// An argument of a print format. Fields are indices into the event's fields. Numbers have 64 bits:
+/// those of narrower types are extended by their sign or by zeros.
+#[derive(Debug)]
+pub enum Expr {
+    /// A number.
+    Number(u64),
+    /// A name that the format does not explain: the address of a symbol of that name, or 0; it is
+    /// looked up once.
+    Name(String, OnceLock<u64>),
+    /// A text in quotes.
+    Text(Vec<u8>),
+    /// The value of a field, extended by zeros.
+    Field(usize),
+    /// The bytes of a field in its place, even where they tell of others.
+    Place(usize),
+    /// The bytes that a dynamic field tells of, or those of any other field.
+    Bytes(usize),
+    /// What lies a number of bytes behind the start of bytes.
+    Behind(Box<Expr>, Box<Expr>),
+    /// The number in the first so many of bytes.
+    Load(Box<Expr>, usize),
+    /// How many bytes a dynamic field tells of.
+    DynamicLength(usize),
+    /// `!`, `~` or `-` and its operand.
+    Unary(u8, Box<Expr>),
+    /// An operation of two operands.
+    Binary(Op, Box<Expr>, Box<Expr>),
+    /// `condition ? then : otherwise`.
+    Choice(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// The bits that stay.
+    Cast(u64, Box<Expr>),
+    /// The low bits, so many of them, extended by their sign.
+    Signed(u32, Box<Expr>),
+    /// The bytes of a number turned round where the recorded kernel has not this order; always,
+    /// where there is none.
+    Ordered(Option<ByteOrder>, usize, Box<Expr>),
+    /// `__print_flags`.
+    Flags(Box<Expr>, Flags),
+    /// `__print_symbolic`: value, names; a value that is not known fits nothing.
+    Symbolic(Box<Expr>, Vec<(Option<u64>, Vec<u8>)>),
+    /// `__print_hex` and, when joined, `__print_hex_str`: bytes, their number.
+    Hex {
+        /// The bytes.
+        bytes: Box<Expr>,
+        /// How many.
+        count: Box<Expr>,
+        /// No blanks between them.
+        joined: bool,
+    },
+    /// `__print_hex_dump`.
+    HexDump(Box<HexDump>),
+    /// `__print_array`.
+    Array {
+        /// The array.
+        array: Box<Expr>,
+        /// How many elements.
+        count: Box<Expr>,
+        /// The size of one.
+        size: Box<Expr>,
+        /// As the kernel does it, `{0x1,0x2}`; trace-cmd 3.1 prints `1 2`.
+        in_braces: bool,
+    },
+    /// `__get_bitmask`: words in hexadecimal, as wide as the field.
+    Bitmask(usize),
+    /// `__get_cpumask` as trace-cmd prints it: numbers and ranges.
+    CpuList(usize),
+    /// `__get_stacktrace`: addresses.
+    Stack(usize),
+    /// A function that trace-cmd has a plug-in for, and what it is given: a number, or bytes and
+    /// their number.
+    Helper(Helper, Vec<Expr>),
+}
+
+/// What flags are printed by.
+#[derive(Debug)]
+pub struct Flags {
+    /// What stands between two names.
+    pub delimiter: Vec<u8>,
+    /// The bits and their names; `None` where the format does not tell the bits.
+    pub names: Vec<(Option<u64>, Vec<u8>)>,
+    /// As trace-cmd does it: no flag of value 0 is shown, but where no bit is set, the first whose
+    /// bits are not known.
+    pub as_trace_cmd: bool,
+}
+
+/// The arguments of `__print_hex_dump`.
+#[derive(Debug)]
+pub struct HexDump {
+    /// What each line begins with.
+    pub prefix: Vec<u8>,
+    /// What follows it: nothing, an address, or the offset.
+    pub kind: Expr,
+    /// Bytes of a line.
+    pub row: Expr,
+    /// Bytes of a number.
+    pub group: Expr,
+    /// The bytes.
+    pub bytes: Expr,
+    /// How many.
+    pub count: Expr,
+    /// Whether text stands behind the numbers.
+    pub ascii: Expr,
+}
+
+/// An operation on numbers of 64 bits; where the sign matters there are two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// `||`
+    Or,
+    /// `&&`
+    And,
+    /// `|`
+    BitOr,
+    /// `^`
+    BitXor,
+    /// `&`
+    BitAnd,
+    /// `==`
+    Equal,
+    /// `!=`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `>`
+    Greater,
+    /// `<=`
+    LessEqual,
+    /// `>=`
+    GreaterEqual,
+    /// `<` of signed numbers
+    SignedLess,
+    /// `>` of signed numbers
+    SignedGreater,
+    /// `<=` of signed numbers
+    SignedLessEqual,
+    /// `>=` of signed numbers
+    SignedGreaterEqual,
+    /// `<<`
+    Left,
+    /// `>>`
+    Right,
+    /// `>>` of a signed number
+    SignedRight,
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
+    /// `/`
+    Divide,
+    /// `/` of signed numbers
+    SignedDivide,
+    /// `%`
+    Remainder,
+    /// `%` of signed numbers
+    SignedRemainder,
+}
+
+impl Op {
+    /// The operation of a C operator on unsigned numbers.
+    pub(crate) fn of(text: &str) -> Option<Op> {
+        Some(match text {
+            "||" => Op::Or,
+            "&&" => Op::And,
+            "|" => Op::BitOr,
+            "^" => Op::BitXor,
+            "&" => Op::BitAnd,
+            "==" => Op::Equal,
+            "!=" => Op::NotEqual,
+            "<" => Op::Less,
+            ">" => Op::Greater,
+            "<=" => Op::LessEqual,
+            ">=" => Op::GreaterEqual,
+            "<<" => Op::Left,
+            ">>" => Op::Right,
+            "+" => Op::Add,
+            "-" => Op::Subtract,
+            "*" => Op::Multiply,
+            "/" => Op::Divide,
+            "%" => Op::Remainder,
+            _ => return None,
+        })
+    }
+
+    /// The same on signed numbers.
+    pub(crate) fn signed(self) -> Op {
+        match self {
+            Op::Less => Op::SignedLess,
+            Op::Greater => Op::SignedGreater,
+            Op::LessEqual => Op::SignedLessEqual,
+            Op::GreaterEqual => Op::SignedGreaterEqual,
+            Op::Right => Op::SignedRight,
+            Op::Divide => Op::SignedDivide,
+            Op::Remainder => Op::SignedRemainder,
+            other => other,
+        }
+    }
+
+    /// The result; `None` for a division by zero.
+    pub(crate) fn apply(self, left: u64, right: u64) -> Option<u64> {
+        let (l, r) = (left as i64, right as i64);
+        let shift = u32::try_from(right).unwrap_or(64);
+        Some(match self {
+            Op::Or => u64::from(left != 0 || right != 0),
+            Op::And => u64::from(left != 0 && right != 0),
+            Op::BitOr => left | right,
+            Op::BitXor => left ^ right,
+            Op::BitAnd => left & right,
+            Op::Equal => u64::from(left == right),
+            Op::NotEqual => u64::from(left != right),
+            Op::Less => u64::from(left < right),
+            Op::Greater => u64::from(left > right),
+            Op::LessEqual => u64::from(left <= right),
+            Op::GreaterEqual => u64::from(left >= right),
+            Op::SignedLess => u64::from(l < r),
+            Op::SignedGreater => u64::from(l > r),
+            Op::SignedLessEqual => u64::from(l <= r),
+            Op::SignedGreaterEqual => u64::from(l >= r),
+            Op::Left => left.checked_shl(shift).unwrap_or(0),
+            Op::Right => left.checked_shr(shift).unwrap_or(0),
+            Op::SignedRight => (l >> shift.min(63)) as u64,
+            Op::Add => left.wrapping_add(right),
+            Op::Subtract => left.wrapping_sub(right),
+            Op::Multiply => left.wrapping_mul(right),
+            Op::Divide => left.checked_div(right)?,
+            Op::Remainder => left.checked_rem(right)?,
+            Op::SignedDivide => (r != 0).then(|| l.wrapping_div(r) as u64)?,
+            Op::SignedRemainder => (r != 0).then(|| l.wrapping_rem(r) as u64)?,
+        })
+    }
+}
+
+/// `!`, `~` or `-` of a number.
+pub(crate) fn unary(operator: u8, value: u64) -> u64 {
+    match operator {
+        b'!' => u64::from(value == 0),
+        b'~' => !value,
+        _ => value.wrapping_neg(),
+    }
+}
+
+/// The low bits of a number, extended by their sign.
+pub(crate) fn sign_extended(bits: u32, value: u64) -> u64 {
+    let unused = 64 - bits.clamp(1, 64);
+    (((value << unused) as i64) >> unused) as u64
+}
+
+/// Values of names that formats use without explaining them.
+const KNOWN: [(&str, u64); 24] = [
+    ("HI_SOFTIRQ", 0),
+    ("TIMER_SOFTIRQ", 1),
+    ("NET_TX_SOFTIRQ", 2),
+    ("NET_RX_SOFTIRQ", 3),
+    ("BLOCK_SOFTIRQ", 4),
+    ("IRQ_POLL_SOFTIRQ", 5),
+    ("TASKLET_SOFTIRQ", 6),
+    ("SCHED_SOFTIRQ", 7),
+    ("HRTIMER_SOFTIRQ", 8),
+    ("RCU_SOFTIRQ", 9),
+    ("HRTIMER_NORESTART", 0),
+    ("HRTIMER_RESTART", 1),
+    // trace-cmd does not know those that follow.
+    ("DUMP_PREFIX_NONE", 0),
+    ("DUMP_PREFIX_ADDRESS", 1),
+    ("DUMP_PREFIX_OFFSET", 2),
+    ("NULL", 0),
+    ("false", 0),
+    ("true", 1),
+    ("AF_INET", 2),
+    ("AF_INET6", 10),
+    ("IPPROTO_TCP", 6),
+    ("IPPROTO_UDP", 17),
+    ("NFS4_VERIFIER_SIZE", 8),
+    ("NFS4_STATEID_OTHER_SIZE", 12),
+];
+const KNOWN_TO_TRACE_CMD: usize = 12;
+
+/// The value of a name, as far as it is known to all kernels.
+pub(crate) fn known(name: &str) -> Option<u64> {
+    KNOWN.iter().find(|known| known.0 == name).map(|known| known.1)
+}
+
+/// The same as trace-cmd knows it.
+pub(crate) fn known_to_trace_cmd(name: &str) -> Option<u64> {
+    KNOWN[..KNOWN_TO_TRACE_CMD].iter().find(|known| known.0 == name).map(|known| known.1)
+}
