@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes as many kinds of events happen as a guest can, and takes the buffer out twice: as the kernel's own
-# text, and as a recording. For a guest; xtask/tests/judge.rs compares the two. What a kernel lacks
+# text, and as a recording. For a guest; xtask/tests/all/judge.rs compares the two. What a kernel lacks
 # fails quietly, and its events are not in that kernel's list.
 exec 2> /tmp/said
 tracing=/sys/kernel/tracing

@@ -122,7 +122,7 @@ fn planted_commit(h: &Harness) -> Result<Verdict> {
     }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.sources);
-    let test = ["test", "--locked", "--package", "xtask", "--test", "bisect", "--", "--ignored"];
+    let test = ["test", "--locked", "--package", "xtask", "--test", "all", "--", "--ignored", "bisect::"];
     stage(h, "test of bisect", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }
@@ -135,7 +135,8 @@ fn page_in_a_browser(h: &Harness) -> Result<Verdict> {
     }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&h.sources);
-    let test = ["test", "--locked", "--package", "xtask", "--test", "diff", "--", "--ignored", "the_page"];
+    let test =
+        ["test", "--locked", "--package", "xtask", "--test", "all", "--", "--ignored", "diff::the_page"];
     stage(h, "test of the page", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }

@@ -587,7 +587,7 @@ mod tests {
         let plan = Plan { cases, mode: Mode::Update, snapshots: Some(snapshots.clone()), ..Plan::default() };
         finish(&h, &run, &plan, &mut Summary::default()).unwrap();
         let text = fs::read_to_string(snapshots.join("mount@5.4.snap")).unwrap();
-        assert_eq!(text, "---\nsource: xtask/../tests/vm.rs\n---\n$ true\n");
+        assert_eq!(text, "---\nsource: xtask/tests/all/vm.rs\n---\n$ true\n");
         assert!(!snapshots.join("list@5.4.snap").exists());
         assert!(run.join("5.4/mount/comparison.json").exists());
     }

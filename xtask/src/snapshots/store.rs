@@ -11,9 +11,8 @@ use std::{fs, io};
 use super::names::{self, Name};
 use crate::base::error::{Context, Error, Result};
 
-/// The head of each snapshot, as insta writes it for an assertion in `tests/vm.rs`, a test of the package
-/// `xtask`.
-const HEAD: &str = "---\nsource: xtask/../tests/vm.rs\n---\n";
+/// The head of each snapshot, as insta writes it for an assertion in `xtask/tests/all/vm.rs`.
+const HEAD: &str = "---\nsource: xtask/tests/all/vm.rs\n---\n";
 
 /// What a pending snapshot's name ends with, after that of the snapshot.
 const PENDING: &str = ".new";
@@ -214,7 +213,7 @@ mod tests {
             assert_eq!(read.as_text().unwrap().to_string(), text.trim_end());
             assert_eq!(read.snapshot_name(), Some("c@5.4"));
             let about = read.metadata();
-            assert_eq!(about.source(), Some("xtask/../tests/vm.rs"));
+            assert_eq!(about.source(), Some("xtask/tests/all/vm.rs"));
             assert_eq!((about.input_file(), about.expression(), about.assertion_line()), (None, None, None));
             let again = folder.path().join("again");
             read.save(&again).unwrap();

@@ -139,7 +139,7 @@ impl Sides {
         if !equal(&ours_text, &theirs_text)? {
             return Err(Error::new(format!("the reports of the {} differ", long.name))
                 .because("a ratio of different texts would mean nothing")
-                .help("`cargo test -p xtask --test referee` shows where reports differ"));
+                .help("`cargo test -p xtask --test all -- reference::` shows where reports differ"));
         }
         outln!("{}, {} records, {} CPUs recorded: the same bytes", long.name, each * times, long.cpus);
         let memory = (ours.memory / 1024, theirs.memory / 1024);

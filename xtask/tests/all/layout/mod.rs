@@ -1,20 +1,29 @@
 //! The rules of ARCHITECTURE.md, held against the code: who imports whom, no circle between files, what
 //! each file says of itself, and what the pure rooms leave alone.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
-#[path = "layout/imports.rs"]
 mod imports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use imports::Crate;
 use regex::Regex;
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+use crate::common::root;
+
+trials! {
+    rooms_import_what_the_page_says_and_no_more,
+    no_files_import_each_other_in_a_circle,
+    every_file_begins_with_what_it_is_for,
+    harness_and_guest_do_not_link_the_tracer,
+    the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on,
+    the_pure_rooms_touch_nothing,
+    no_command_line_is_put_together_for_a_shell,
+    only_the_command_test_runs_the_tests_of_this_repository,
+    temporary_folders_are_private_and_go_with_their_process,
+    imports_are_read_from_use_code_and_macros_and_not_from_tests,
+    a_circle_is_found_wherever_it_is,
 }
 
 /// The crates of the workspace: the folder of each, and its name.
@@ -51,7 +60,6 @@ fn rules(page: &str, folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     .collect()
 }
 
-#[test]
 fn rooms_import_what_the_page_says_and_no_more() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
     let mut wrong = Vec::new();
@@ -92,7 +100,6 @@ const KNOWN_CIRCLES: [&str; 2] = [
     "trace-dat/src: recording.rs, records.rs",
 ];
 
-#[test]
 fn no_files_import_each_other_in_a_circle() {
     let mut circles = Vec::new();
     for (folder, krate) in crates() {
@@ -101,7 +108,6 @@ fn no_files_import_each_other_in_a_circle() {
     assert_eq!(circles, KNOWN_CIRCLES);
 }
 
-#[test]
 fn every_file_begins_with_what_it_is_for() {
     let mut silent = Vec::new();
     for folder in CRATES.map(|(folder, _)| folder).into_iter().chain(["tests", "xtask/tests", "fuzz"]) {
@@ -114,7 +120,6 @@ fn every_file_begins_with_what_it_is_for() {
     assert!(silent.is_empty(), "without a first line of `//!`: {silent:?}");
 }
 
-#[test]
 fn harness_and_guest_do_not_link_the_tracer() {
     for package in ["xtask", "initramfs"] {
         let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
@@ -126,7 +131,6 @@ fn harness_and_guest_do_not_link_the_tracer() {
     }
 }
 
-#[test]
 fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
     let parse = |path: PathBuf| fs::read_to_string(path).unwrap().parse::<toml::Table>().unwrap();
     let lock = parse(root().join("fuzz/Cargo.lock"));
@@ -173,7 +177,6 @@ const PURE: [&str; 16] = [
 /// What of a pure room is not: the face of `diff`, which runs both sides.
 const IMPURE: [&str; 2] = ["xtask/src/explain/diff/mod.rs", "xtask/src/explain/diff/sides.rs"];
 
-#[test]
 fn the_pure_rooms_touch_nothing() {
     let mut seen = BTreeSet::new();
     for (file, code) in product_code() {
@@ -200,7 +203,6 @@ fn product_code() -> Vec<(String, String)> {
     all
 }
 
-#[test]
 fn no_command_line_is_put_together_for_a_shell() {
     let shell = Regex::new(r#""(/bin/)?(ba|da)?sh",?\s*(\.args?\(\[?)?\s*"-c",\s*([^,\])]+)"#).unwrap();
     let mut given = BTreeSet::new();
@@ -214,7 +216,6 @@ fn no_command_line_is_put_together_for_a_shell() {
     );
 }
 
-#[test]
 fn only_the_command_test_runs_the_tests_of_this_repository() {
     let cargo_test = Regex::new(r#"args?\(\[?"test"|\["test",|\bINSTA_"#).unwrap();
     let found: Vec<String> = product_code()
@@ -226,7 +227,6 @@ fn only_the_command_test_runs_the_tests_of_this_repository() {
     assert_eq!(found, ["xtask/src/commands/test.rs"]);
 }
 
-#[test]
 fn temporary_folders_are_private_and_go_with_their_process() {
     for (file, code) in product_code().iter().filter(|(file, _)| file.starts_with("xtask/")) {
         let own = file == "xtask/src/base/scratch.rs";
@@ -235,7 +235,6 @@ fn temporary_folders_are_private_and_go_with_their_process() {
     }
 }
 
-#[test]
 fn imports_are_read_from_use_code_and_macros_and_not_from_tests() {
     let top = "//! Top.\nuse crate::{cache::Cache, vm::{Machine, console::{self, text}}};\n\
                // crate::unused\n#[cfg(test)]\nmod tests { use crate::only_in_tests::Sample; }\n";
@@ -267,7 +266,6 @@ fn imports_are_read_from_use_code_and_macros_and_not_from_tests() {
     assert_eq!(krate.circles(), Vec::<Vec<&str>>::new());
 }
 
-#[test]
 fn a_circle_is_found_wherever_it_is() {
     let files = [
         ("one.rs", "use crate::two::Two;"),

@@ -22,9 +22,8 @@ pub fn other_inputs(kernel: &str) -> Result<(), Failed> {
     let unused = folder.path().join("unused");
     fs::write(&unused, vec![b'x'; 123_457])?;
     let unused = unused.to_string_lossy().into_owned();
-    let drift = ["test-vm", "--allow-drift", "--kernel", kernel];
-    expect(0, &root(), &[&drift[..], &["--extra-file", &unused]].concat())?;
-    expect(0, &root(), &[&drift[..], &["--append", "snaptrace.unused=1"]].concat())?;
+    let inputs = ["--extra-file", &unused, "--append", "snaptrace.unused=1"];
+    expect(0, &root(), &[&["test-vm", "--allow-drift", "--kernel", kernel], &inputs[..]].concat())?;
     Ok(())
 }
 

@@ -1,17 +1,22 @@
 //! `cargo xtask bisect` on a small history made of a real kernel's source: a planted commit is
 //! named, and what does not build is skipped.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use xtask::base::cache::Cache;
 use xtask::commands::test::BISECTED;
 use xtask::harness::Harness;
 use xtask::kernel;
+
+use crate::common::root;
+
+trials! {
+    ; ignored:
+    // A kernel is built, which takes minutes; `cargo xtask test --full` runs it.
+    a_planted_commit_is_named_and_what_does_not_build_is_skipped,
+}
 
 const CASE: &str = "function-graph";
 
@@ -56,10 +61,6 @@ const HISTORY: [Change; 12] = [
     ("mm: another comment", "mm/util.c", "/* 4 */\n", "/* 11 */\n"),
     ("kernel: another comment", "kernel/utsname.c", "/* 5 */\n", "/* 12 */\n"),
 ];
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
-}
 
 fn git(folder: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
@@ -111,8 +112,6 @@ fn bisect(tree: &Path, good: &str, bad: &str) -> (Output, String, String) {
     (output, stdout, stderr)
 }
 
-#[test]
-#[ignore = "a kernel is built, which takes minutes; `cargo xtask test --full` runs it"]
 fn a_planted_commit_is_named_and_what_does_not_build_is_skipped() {
     let h = Harness::new(root(), Cache::open().unwrap(), false);
     let matrix = h.matrix().unwrap();

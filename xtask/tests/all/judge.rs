@@ -7,52 +7,28 @@
 //! `-N` agrees on those of which that is said. Where a kernel cannot be had its trial is ignored, which is
 //! told and is not a pass.
 
-#![allow(clippy::print_stderr, reason = "a test, whose output is read")]
-
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use regex::Regex;
 use tempfile::TempDir;
 use xshell::Shell;
-use xtask::base::cache::Cache;
 use xtask::guest::initramfs;
-use xtask::harness::Harness;
-use xtask::kernel;
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let kernels = match kernels() {
-        Ok(kernels) => kernels,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let trials = kernels.into_iter().map(|(kernel, at_hand)| {
-        if !at_hand {
+use crate::common::{host_shared, kernels, root};
+
+/// A trial for each kernel.
+pub fn trials() -> xtask::base::error::Result<Vec<Trial>> {
+    let trial = |(kernel, available): (String, bool)| {
+        if !available {
             eprintln!("{kernel}: unavailable: not cached, it does not judge");
         }
-        let trial = Trial::test(format!("{kernel} judges the report"), move || judge(&kernel));
-        trial.with_ignored_flag(!at_hand)
-    });
-    let trials = trials.collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
-}
-
-/// The kernels of the matrix, each with whether it is at hand.
-fn kernels() -> xtask::base::error::Result<Vec<(String, bool)>> {
-    let h = Harness::new(root(), Cache::open()?, false);
-    let matrix = h.matrix()?;
-    let records = matrix.at_length(Harness::wants_all_kernels());
-    records.map(|record| Ok((record.name.clone(), kernel::at_hand(&h, record)?.is_some()))).collect()
+        let trial = Trial::test(format!("judge::{kernel} judges the report"), move || judge(&kernel));
+        trial.with_ignored_flag(!available)
+    };
+    Ok(kernels()?.into_iter().map(trial).collect())
 }
 
 /// A line of a trace: `TASK-PID [CPU] FLAGS TIME: EVENT: TEXT`.
@@ -194,7 +170,10 @@ fn differences<'l>(theirs: &'l [Line], ours: &[Line]) -> Result<BTreeMap<&'l str
 fn judge(kernel: &str) -> Result<(), Failed> {
     // Kernels before 5.12 always show another number than the pointer.
     let parser = Parser::new(["5.4", "debian-5.10"].contains(&kernel))?;
-    let [theirs, ours, by_format] = texts(kernel)?.map(|text| parser.lines(&text));
+    let guest = host_shared();
+    let texts = texts(kernel)?;
+    drop(guest);
+    let [theirs, ours, by_format] = texts.map(|text| parser.lines(&text));
     let (events, by_format) = (differences(&theirs, &ours)?, differences(&theirs, &by_format)?);
     let [agreed, differing] =
         [list(&format!("agreed@{kernel}.txt"))?, list(&format!("differing@{kernel}.txt"))?];

@@ -7,23 +7,22 @@
 //! Debian has it. Where a kernel or trace-cmd cannot be had the
 //! trials are ignored, which is told and is not a pass.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::process::{Command, Output};
+use std::sync::{Arc, OnceLock};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 use xshell::Shell;
 use xtask::base::cache::Cache;
 use xtask::fetch::trace_cmd::{self, TraceCmd};
 use xtask::guest::initramfs;
 use xtask::harness::Harness;
-use xtask::kernel;
+
+use crate::common::{host_alone, host_shared, kernels, root};
 
 /// Name and options of each recording by `snaptrace record`.
 const OURS: [(&str, &str); 20] = [
@@ -93,10 +92,6 @@ const ZLIB: &str = "zlib";
 /// What is compared with trace-cmd 3.4, too.
 const BY_LATEST: [&str; 4] = ["stack", "graph-depth", "events", "their-function"];
 
-/// The host's processors. Two CPUs under TCG need both of them, or the guest's kernel sees one of its
-/// own stall: whoever boots such a guest takes this alone.
-static HOST: RwLock<()> = RwLock::new(());
-
 /// What is recorded: processes that fork and read, on both CPUs at once where there are two.
 const WORKLOAD: &str = "\
 #!/bin/sh
@@ -106,66 +101,63 @@ echo hi | cat > /dev/null
 wait
 ";
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let found = Cache::open().and_then(|cache| {
-        let h = Harness::new(root(), cache, false);
-        Ok((kernels(&h)?, h))
-    });
-    let (kernels, h) = match found {
-        Ok(found) => found,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    // A list of the trials is no reason to fetch anything.
-    let fetches = !arguments.list;
-    let recorder = fetches.then(|| trace_cmd::get(&h)).and_then(told).map(Arc::new);
-    let exact = recorder.as_ref().map(|found| Referee::of_the_text(found.program.clone()));
-    let with_zlib = fetches.then(|| trace_cmd::with_zlib(&h)).and_then(told).map(Referee::with_zlib);
-    let latest = fetches.then(|| trace_cmd::latest(&h)).and_then(told).map(Referee::latest);
-    let newest = kernels.iter().rfind(|(_, at_hand)| *at_hand).map(|(kernel, _)| kernel.clone());
-    let mut trials = Vec::new();
-    for (kernel, at_hand) in kernels {
-        if !at_hand {
+/// The trials by when they begin. The first trial of each guest boots it, and those that begin meanwhile and
+/// need the same recordings would only wait.
+pub struct Trials {
+    /// The first one of each guest with two CPUs.
+    pub on_two_cpus: Vec<Trial>,
+    /// The first one of each guest with one.
+    pub on_one_cpu: Vec<Trial>,
+    pub others: Vec<Trial>,
+}
+
+/// What is compared, with the trace-cmd that it is compared with, if there is one.
+pub fn trials(fetches: bool) -> xtask::base::error::Result<Trials> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let recorder = fetches.then(|| trace_cmd::get(&h)).and_then(found).map(Arc::new);
+    let exact = recorder.as_ref().map(|found| Reference::of_the_text(found.program.clone()));
+    let with_zlib = fetches.then(|| trace_cmd::with_zlib(&h)).and_then(found).map(Reference::with_zlib);
+    let latest = fetches.then(|| trace_cmd::latest(&h)).and_then(found).map(Reference::latest);
+    let kernels = kernels()?;
+    let newest = kernels.iter().rfind(|(_, available)| *available).map(|(kernel, _)| kernel.clone());
+    let mut trials = Trials { on_two_cpus: Vec::new(), on_one_cpu: Vec::new(), others: Vec::new() };
+    for (kernel, available) in kernels {
+        if !available {
             eprintln!("{kernel}: unavailable: not cached, its recordings are not compared");
         }
         let with_two = Harness::wants_all_kernels() || newest.as_ref().is_none_or(|one| *one == kernel);
         for cpus in 1..=1 + u32::from(with_two) {
             let guest = Arc::new(Guest { kernel: kernel.clone(), cpus, recordings: OnceLock::new() });
-            for (name, _) in OURS.iter().chain(&THEIRS) {
+            let by_text = OURS.iter().chain(&THEIRS).map(|&(name, _)| match name {
+                ZLIB => (name, "", with_zlib.clone()),
+                _ => (name, "", exact.clone()),
+            });
+            let by_latest = BY_LATEST.map(|name| (name, " by 3.4", latest.clone()));
+            let mut of_guest = by_text.chain(by_latest).map(|(name, by, reference)| {
                 let (guest, recorder) = (guest.clone(), recorder.clone());
-                let referee = if *name == ZLIB { with_zlib.clone() } else { exact.clone() };
-                let ignored = !at_hand || recorder.is_none() || referee.is_none();
-                let trial = Trial::test(format!("{kernel}, {cpus} CPUs: {name}"), move || {
-                    let (recorder, referee) = recorder.zip(referee).ok_or("there is no trace-cmd")?;
-                    compare(&guest, name, &recorder, &referee)
+                let ignored = !available || recorder.is_none() || reference.is_none();
+                let trial = Trial::test(format!("reference::{kernel}, {cpus} CPUs: {name}{by}"), move || {
+                    let (recorder, reference) = recorder.zip(reference).ok_or("there is no trace-cmd")?;
+                    compare(&guest, name, &recorder, &reference)
                 });
-                trials.push(trial.with_ignored_flag(ignored));
-            }
-            for name in BY_LATEST {
-                let (guest, recorder, referee) = (guest.clone(), recorder.clone(), latest.clone());
-                let ignored = !at_hand || recorder.is_none() || referee.is_none();
-                let trial = Trial::test(format!("{kernel}, {cpus} CPUs: {name} by 3.4"), move || {
-                    let (recorder, referee) = recorder.zip(referee).ok_or("there is no trace-cmd")?;
-                    compare(&guest, name, &recorder, &referee)
-                });
-                trials.push(trial.with_ignored_flag(ignored));
-            }
+                trial.with_ignored_flag(ignored)
+            });
+            let first = if cpus == 1 { &mut trials.on_one_cpu } else { &mut trials.on_two_cpus };
+            first.extend(of_guest.next());
+            trials.others.extend(of_guest);
         }
     }
-    libtest_mimic::run(&arguments, trials).exit_code()
+    Ok(trials)
 }
 
-/// What was found, or why nothing was.
-fn told<T>(found: xtask::base::error::Result<T>) -> Option<T> {
+/// What was found, or nothing after the reason was printed.
+fn found<T>(found: xtask::base::error::Result<T>) -> Option<T> {
     found.map_err(|error| eprintln!("unavailable: {error}")).ok()
 }
 
 /// A trace-cmd to compare reports with.
 #[derive(Clone)]
-struct Referee {
+struct Reference {
     program: PathBuf,
     /// The style in which ours prints its text.
     style: &'static str,
@@ -173,32 +165,21 @@ struct Referee {
     not_with: &'static [&'static str],
 }
 
-impl Referee {
+impl Reference {
     /// The version whose text is matched with all options.
-    fn of_the_text(program: PathBuf) -> Referee {
-        Referee { program, style: "trace-cmd-3.1", not_with: &[] }
+    fn of_the_text(program: PathBuf) -> Reference {
+        Reference { program, style: "trace-cmd-3.1", not_with: &[] }
     }
 
     /// The latest one, likewise.
-    fn latest(program: PathBuf) -> Referee {
-        Referee { program, style: "trace-cmd-3.4", not_with: &[] }
+    fn latest(program: PathBuf) -> Reference {
+        Reference { program, style: "trace-cmd-3.4", not_with: &[] }
     }
 
     /// The later one, of which the columns are matched, and no more.
-    fn with_zlib(program: PathBuf) -> Referee {
-        Referee { program, style: "trace-cmd-3.3", not_with: &["-R", "parent"] }
+    fn with_zlib(program: PathBuf) -> Reference {
+        Reference { program, style: "trace-cmd-3.3", not_with: &["-R", "parent"] }
     }
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
-}
-
-/// The kernels of the matrix, each with whether it is at hand.
-fn kernels(h: &Harness) -> xtask::base::error::Result<Vec<(String, bool)>> {
-    let matrix = h.matrix()?;
-    let records = matrix.at_length(Harness::wants_all_kernels());
-    records.map(|record| Ok((record.name.clone(), kernel::at_hand(h, record)?.is_some()))).collect()
 }
 
 /// A guest that is booted once, by the first trial that needs a recording of it.
@@ -256,8 +237,8 @@ fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std:
     }
     arguments.extend(["--", "sh", "/extra/record.sh"].map(OsString::from));
     let (alone, beside) = match guest.cpus {
-        1 => (None, Some(HOST.read().unwrap_or_else(PoisonError::into_inner))),
-        _ => (Some(HOST.write().unwrap_or_else(PoisonError::into_inner)), None),
+        1 => (None, Some(host_shared())),
+        _ => (Some(host_alone()), None),
     };
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(&arguments).current_dir(root()).output()?;
     drop((alone, beside));
@@ -297,21 +278,21 @@ fn recording_script(recorder: &TraceCmd) -> String {
 }
 
 /// Every form of the report, by both.
-fn compare(guest: &Guest, name: &str, recorder: &TraceCmd, referee: &Referee) -> Result<(), Failed> {
+fn compare(guest: &Guest, name: &str, recorder: &TraceCmd, reference: &Reference) -> Result<(), Failed> {
     let (file, snaptrace) = guest.recording(name, recorder)?;
-    let _beside = HOST.read().unwrap_or_else(PoisonError::into_inner);
+    let _beside = host_shared();
     let mut differing = Vec::new();
     for options in REPORTS {
         // Of stacks with few frames trace-cmd prints, as raw fields, bytes that lie behind the record.
         if name == "stack" && options.contains(&"-R") {
             continue;
         }
-        if options.iter().any(|option| referee.not_with.contains(option)) {
+        if options.iter().any(|option| reference.not_with.contains(option)) {
             continue;
         }
-        let style = ["report", "--style", referee.style];
+        let style = ["report", "--style", reference.style];
         let ours = Command::new(snaptrace).args(style).args(options).arg(&file).output()?;
-        let theirs = Command::new(&referee.program).arg("report").args(options).arg(&file).output()?;
+        let theirs = Command::new(&reference.program).arg("report").args(options).arg(&file).output()?;
         if !theirs.status.success() {
             return Err(described(&format!("trace-cmd report {}", options.join(" ")), &theirs).into());
         }

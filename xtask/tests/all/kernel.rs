@@ -1,7 +1,5 @@
 //! Kernels from a local HTTP server and from local trees, with a tiny stand-in for Linux.
 
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -17,6 +15,33 @@ use xtask::kernel::{self, Kernel, Request};
 use xtask::matrix::Record;
 use xtask::selftest::faults::server::{Reply, Seen, Server};
 use xtask::selftest::faults::stand_in::{self, Flaw};
+
+trials! {
+    a_downloaded_tarball_is_built_and_used_again_without_the_network,
+    a_transfer_that_was_cut_is_resumed_where_it_ended,
+    a_server_that_knows_no_ranges_sends_it_all_again,
+    a_part_of_another_file_is_not_held_against_the_mirror,
+    a_file_that_lies_there_with_another_digest_is_not_used,
+    mirrors_are_tried_in_turn,
+    a_wrong_digest_sets_the_file_aside,
+    a_local_tree_is_built_untouched_and_the_name_then_stands_for_it,
+    a_source_of_its_own_takes_no_name_over,
+    the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented,
+    results_are_where_cargo_is_told_to_put_its_products,
+    changed_fragments_make_a_kernel_stale,
+    a_change_that_git_does_not_show_is_built,
+    of_two_equal_trees_the_name_remembers_the_one_it_was_given,
+    a_name_of_an_older_harness_has_its_tree_from_the_entry,
+    a_tree_that_changes_while_it_is_built_gives_no_kernel,
+    what_no_build_can_use_is_said_before_it,
+    local_tarballs_are_taken_in_every_compression,
+    a_dropped_symbol_is_named_with_what_it_depends_on,
+    a_build_that_fails_shows_its_first_error_and_keeps_its_log,
+    of_several_commands_at_once_one_builds_and_the_others_wait,
+    cleaning_a_name_removes_its_kernel,
+    a_build_that_nobody_listens_to_goes_on,
+    no_command_panics_where_nobody_reads,
+}
 
 /// A folder with a workspace, a cache and a stand-in for Linux; all goes with it.
 struct Bench {
@@ -89,7 +114,6 @@ fn server(reply: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Serv
     Server::start(reply).unwrap()
 }
 
-#[test]
 fn a_downloaded_tarball_is_built_and_used_again_without_the_network() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -112,7 +136,6 @@ fn a_downloaded_tarball_is_built_and_used_again_without_the_network() {
     assert_eq!((server.seen().len(), bench.builds()), (1, 1));
 }
 
-#[test]
 fn a_transfer_that_was_cut_is_resumed_where_it_ended() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -128,7 +151,6 @@ fn a_transfer_that_was_cut_is_resumed_where_it_ended() {
     assert_eq!(from, [None, Some(half)]);
 }
 
-#[test]
 fn a_server_that_knows_no_ranges_sends_it_all_again() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -142,7 +164,6 @@ fn a_server_that_knows_no_ranges_sends_it_all_again() {
     assert_eq!(server.seen().len(), 2);
 }
 
-#[test]
 fn a_part_of_another_file_is_not_held_against_the_mirror() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -160,7 +181,6 @@ fn a_part_of_another_file_is_not_held_against_the_mirror() {
     assert_eq!(from, [Some("of another file".len()), None]);
 }
 
-#[test]
 fn a_file_that_lies_there_with_another_digest_is_not_used() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -174,7 +194,6 @@ fn a_file_that_lies_there_with_another_digest_is_not_used() {
     assert_eq!(server.seen().len(), 1);
 }
 
-#[test]
 fn mirrors_are_tried_in_turn() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -197,7 +216,6 @@ fn mirrors_are_tried_in_turn() {
     assert_eq!((empty.seen().len(), good.seen().len()), (2, 1));
 }
 
-#[test]
 fn a_wrong_digest_sets_the_file_aside() {
     const PAGE: &[u8] = b"<html>log in first</html>";
     let bench = Bench::new();
@@ -217,7 +235,6 @@ fn a_wrong_digest_sets_the_file_aside() {
     assert_eq!(good.seen()[0].from, None);
 }
 
-#[test]
 fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -242,7 +259,6 @@ fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
     assert_eq!(fs::read_dir(bench.path("cache/logs")).unwrap().count(), 0);
 }
 
-#[test]
 fn a_source_of_its_own_takes_no_name_over() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -267,7 +283,6 @@ fn a_source_of_its_own_takes_no_name_over() {
     assert!(error.starts_with("cannot tell which Linux"), "{error}");
 }
 
-#[test]
 fn the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented() {
     let bench = Bench::new();
     let empty = server(|_, _| Reply::not_found());
@@ -286,7 +301,6 @@ fn the_command_with_no_way_to_the_mirrors_says_so_and_exits_as_documented() {
     assert!(empty.seen()[0].path.starts_with("/pub/linux/kernel/v5.x/linux-5.4."));
 }
 
-#[test]
 fn results_are_where_cargo_is_told_to_put_its_products() {
     let folder = tempfile::tempdir().unwrap();
     let said = |variable: &str, workspace: bool| {
@@ -308,7 +322,6 @@ fn results_are_where_cargo_is_told_to_put_its_products() {
     assert!(text.contains(&at("work/target/vm")), "{text}");
 }
 
-#[test]
 fn changed_fragments_make_a_kernel_stale() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -335,7 +348,6 @@ fn repository(folder: &Path) {
     }
 }
 
-#[test]
 fn a_change_that_git_does_not_show_is_built() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -359,7 +371,6 @@ fn a_change_that_git_does_not_show_is_built() {
     assert_eq!(bench.builds(), 4);
 }
 
-#[test]
 fn of_two_equal_trees_the_name_remembers_the_one_it_was_given() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -392,7 +403,6 @@ fn of_two_equal_trees_the_name_remembers_the_one_it_was_given() {
     assert!(bench.at_hand(&record).is_none());
 }
 
-#[test]
 fn a_name_of_an_older_harness_has_its_tree_from_the_entry() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -409,7 +419,6 @@ fn a_name_of_an_older_harness_has_its_tree_from_the_entry() {
     assert_eq!(bench.builds(), 2);
 }
 
-#[test]
 fn a_tree_that_changes_while_it_is_built_gives_no_kernel() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -423,7 +432,6 @@ fn a_tree_that_changes_while_it_is_built_gives_no_kernel() {
     assert_eq!(fs::read_dir(bench.path("cache/kernels")).unwrap().count(), 0);
 }
 
-#[test]
 fn what_no_build_can_use_is_said_before_it() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -463,7 +471,6 @@ fn listing(folder: &Path) -> Vec<(PathBuf, u64)> {
     items.map(Result::unwrap).map(|i| (i.path().into(), i.metadata().unwrap().len())).collect()
 }
 
-#[test]
 fn local_tarballs_are_taken_in_every_compression() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -488,7 +495,6 @@ fn local_tarballs_are_taken_in_every_compression() {
     assert_eq!(fs::read_dir(bench.path("cache/kernels")).unwrap().count(), 4);
 }
 
-#[test]
 fn a_dropped_symbol_is_named_with_what_it_depends_on() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -503,7 +509,6 @@ fn a_dropped_symbol_is_named_with_what_it_depends_on() {
     assert!(bench.at_hand(&record).is_none());
 }
 
-#[test]
 fn a_build_that_fails_shows_its_first_error_and_keeps_its_log() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -526,7 +531,6 @@ fn a_build_that_fails_shows_its_first_error_and_keeps_its_log() {
     bench.obtain_from(&record, &bench.path("tree")).unwrap();
 }
 
-#[test]
 fn of_several_commands_at_once_one_builds_and_the_others_wait() {
     let bench = Bench::new();
     let tarball = bench.tarball();
@@ -541,7 +545,6 @@ fn of_several_commands_at_once_one_builds_and_the_others_wait() {
     assert_eq!((server.seen().len(), bench.builds()), (1, 1));
 }
 
-#[test]
 fn cleaning_a_name_removes_its_kernel() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -570,7 +573,6 @@ fn unread(bench: &Bench, arguments: &[&str]) -> Option<i32> {
     command.status().unwrap().code()
 }
 
-#[test]
 fn a_build_that_nobody_listens_to_goes_on() {
     let bench = Bench::new();
     let record = bench.record_without_mirrors();
@@ -587,7 +589,6 @@ fn a_build_that_nobody_listens_to_goes_on() {
     assert_eq!(left, Vec::<String>::new());
 }
 
-#[test]
 fn no_command_panics_where_nobody_reads() {
     let bench = Bench::new();
     bench.record_without_mirrors();

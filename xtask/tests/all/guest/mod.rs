@@ -4,56 +4,63 @@
 //! harness alone on the first of them; with `SNAPTRACE_ALL_KERNELS=1` all run on all usual kernels. Without
 //! a kernel a trial is ignored, which is told and is not a pass.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
-
-mod common;
 mod exact;
 mod running;
 mod shell;
 mod snapshots;
 mod tracer;
 
-use std::process::ExitCode;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use xtask::base::cache::Cache;
 use xtask::harness::Harness;
 use xtask::kernel;
 
-use common::root;
+use crate::common::{host_shared, root};
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    let kernels = match kernels_at_hand() {
-        Ok(kernels) => kernels,
-        Err(error) => {
-            eprintln!("{error}");
-            return ExitCode::FAILURE;
-        }
-    };
+/// The trials, and these others beside the longest.
+pub fn trials(others: Vec<Trial>) -> xtask::base::error::Result<Vec<Trial>> {
+    let kernels = kernels_by_trials()?;
+    for (kernel, ..) in kernels.iter().filter(|(_, available, _)| !available) {
+        eprintln!("{kernel}: unavailable: not cached, its guests are not tested");
+    }
     // The harness is the same on each kernel: where all of them are not asked for, one shows it.
-    let first = kernels.iter().find(|(_, at_hand, _)| *at_hand).map(|(kernel, ..)| kernel.clone());
+    let first = kernels.iter().find(|(_, available, _)| *available).map(|(kernel, ..)| kernel.clone());
     let tries_harness =
         |kernel: &String| Harness::wants_all_kernels() || first.as_ref().is_none_or(|one| one == kernel);
-    let mut trials = Vec::new();
-    for (kernel, at_hand, all) in kernels {
-        if !at_hand {
-            eprintln!("{kernel}: unavailable: not cached, its guests are not tested");
+    let trials_of = |tests: &[(&str, Test)], is_tried: &dyn Fn(&str, &String, bool) -> bool| {
+        let mut trials = Vec::new();
+        for &(name, test) in tests {
+            for (kernel, available, all) in &kernels {
+                if is_tried(name, kernel, *all) {
+                    let on = kernel.clone();
+                    let run = move || {
+                        let _guests = host_shared();
+                        test(&on)
+                    };
+                    let trial = Trial::test(format!("guest::{kernel} {name}"), run);
+                    trials.push(trial.with_ignored_flag(!available));
+                }
+            }
         }
-        let of_harness = OF_HARNESS.iter().filter(|_| all && tries_harness(&kernel));
-        for &(name, test) in TESTS.iter().filter(|(name, _)| all || *name == CPUS).chain(of_harness) {
-            let on = kernel.clone();
-            let trial = Trial::test(format!("{kernel} {name}"), move || test(&on));
-            trials.push(trial.with_ignored_flag(!at_hand));
-        }
-    }
-    libtest_mimic::run(&arguments, trials).exit_code()
+        trials
+    };
+    let mut trials = trials_of(LONGEST, &|_, _, all| all);
+    trials.extend(others);
+    trials.extend(trials_of(OF_HARNESS, &|_, kernel, all| all && tries_harness(kernel)));
+    trials.extend(trials_of(TESTS, &|name, _, all| all || name == CPUS));
+    Ok(trials)
 }
 
 /// This trial runs on the newest kernel, too: kernels differ in what they think of CPUs.
 const CPUS: &str = "CPUs that are not there, come and go";
 
 type Test = fn(&str) -> Result<(), Failed>;
+
+/// What takes longest, on each kernel.
+const LONGEST: &[(&str, Test)] = &[
+    ("a few cells of the restore table hold", tracer::few_cells),
+    ("snapshots do not depend on other inputs", snapshots::other_inputs),
+];
 
 /// What a kernel may do otherwise than another one.
 const TESTS: &[(&str, Test)] = &[
@@ -64,8 +71,6 @@ const TESTS: &[(&str, Test)] = &[
     (CPUS, tracer::absent_cpus),
     ("what is not there is not polled", tracer::no_spinning),
     ("lockdown and pid namespaces are named as the cause", tracer::named_causes),
-    ("a few cells of the restore table hold", tracer::few_cells),
-    ("snapshots do not depend on other inputs", snapshots::other_inputs),
     ("a tracer broken on purpose fails though drift is allowed", snapshots::broken_tracer),
     ("equal runs of a case are proved equal", exact::equal_runs),
     ("a recording made twice is the same file", exact::same_recording),
@@ -73,6 +78,8 @@ const TESTS: &[(&str, Test)] = &[
 
 /// What the harness does, whatever the kernel.
 const OF_HARNESS: &[(&str, Test)] = &[
+    ("noise let in on purpose is found and its source named", exact::noise),
+    ("costs do not depend on other inputs", exact::same_costs),
     ("run returns the command's exit status", running::exit_status),
     ("run returns the command's output on both channels", running::output),
     ("run brings files out", running::files),
@@ -89,12 +96,10 @@ const OF_HARNESS: &[(&str, Test)] = &[
     ("only run and shell take KVM, and say so", running::kvm_for_work),
     ("a run that was stopped for longer than it may take is no timeout", running::stopped),
     ("limits are said before the boot, and what is within them boots", running::limits),
-    ("costs do not depend on other inputs", exact::same_costs),
-    ("noise let in on purpose is found and its source named", exact::noise),
 ];
 
 /// The kernels by name, whether each is at hand, and whether all trials are for it.
-fn kernels_at_hand() -> xtask::base::error::Result<Vec<(String, bool, bool)>> {
+fn kernels_by_trials() -> xtask::base::error::Result<Vec<(String, bool, bool)>> {
     let h = Harness::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();

@@ -1,9 +1,6 @@
 //! `cargo xtask diff` on stored results, and its page in a real browser: folded, searched, and held
 //! against what a guest may say.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
@@ -23,6 +20,19 @@ use xtask::fetch::chromium;
 use xtask::guest::fingerprint::Fingerprint;
 use xtask::harness::Harness;
 use xtask::run::results::{Stored, StoredStep};
+
+use crate::common::root;
+
+trials! {
+    stored_results_are_compared_without_a_guest,
+    ; ignored:
+    // Needs Chromium; `cargo xtask test --full` gets it.
+    the_page_folds_and_is_searched,
+    // Needs Chromium; `cargo xtask test --full` gets it.
+    the_page_is_safe_and_legible,
+    // Makes docs/diff.png anew, from guests.
+    picture_for_the_readme,
+}
 
 /// What the picture in README shows.
 const PICTURE: [&str; 5] = ["debian-5.10", "debian-6.12", "function-graph", "graph-depth", "call-stack"];
@@ -248,7 +258,6 @@ fn diff(arguments: &[&str]) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
-#[test]
 fn stored_results_are_compared_without_a_guest() {
     let run = tempfile::tempdir().unwrap();
     let keep = |kernel: &str, case: &str, lines: &str| {
@@ -297,8 +306,6 @@ graph-depth: the same
     assert!(complaints.contains("cannot write the page /nosuch/page.html"), "{complaints}");
 }
 
-#[test]
-#[ignore = "needs Chromium; `cargo xtask test --full` gets it"]
 fn the_page_folds_and_is_searched() {
     let folder = tempfile::tempdir().unwrap();
     let mut browser = Browser::start();
@@ -370,8 +377,6 @@ fn the_page_folds_and_is_searched() {
     assert!(text("slab").starts_with("slab 1 100"));
 }
 
-#[test]
-#[ignore = "needs Chromium; `cargo xtask test --full` gets it"]
 fn the_page_is_safe_and_legible() {
     let folder = tempfile::tempdir().unwrap();
     let path = made_up(folder.path());
@@ -432,8 +437,6 @@ fn the_page_is_safe_and_legible() {
     assert_ne!(backs[0], backs[1]);
 }
 
-#[test]
-#[ignore = "makes docs/diff.png anew, from guests"]
 fn picture_for_the_readme() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("page.html");
@@ -448,6 +451,5 @@ fn picture_for_the_readme() {
     let mut browser = Browser::start();
     browser.open(&path);
     let picture = browser.picture();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    fs::write(root.join("docs/diff.png"), picture).unwrap();
+    fs::write(root().join("docs/diff.png"), picture).unwrap();
 }

@@ -4,12 +4,38 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 
 use libtest_mimic::Failed;
+use xtask::base::cache::Cache;
+use xtask::harness::Harness;
+use xtask::kernel;
 
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+/// The host's processors. A guest with two CPUs under TCG needs both of them, or its kernel sees one of its
+/// CPUs stall.
+static HOST: RwLock<()> = RwLock::new(());
+
+/// Waits until no guest needs the host for itself.
+pub fn host_shared() -> RwLockReadGuard<'static, ()> {
+    HOST.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until no other guest runs.
+pub fn host_alone() -> RwLockWriteGuard<'static, ()> {
+    HOST.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The reference kernels, or all usual ones with `SNAPTRACE_ALL_KERNELS=1`; each with whether it is available.
+pub fn kernels() -> xtask::base::error::Result<Vec<(String, bool)>> {
+    let h = Harness::new(root(), Cache::open()?, false);
+    let matrix = h.matrix()?;
+    let records = matrix.at_length(Harness::wants_all_kernels());
+    records.map(|record| Ok((record.name.clone(), kernel::at_hand(&h, record)?.is_some()))).collect()
 }
 
 pub fn xtask(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {

@@ -1,14 +1,21 @@
 //! The workflows for CI: what GitHub would refuse or misread is found here. A test of cli.rs holds
 //! that their command lines are accepted.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use regex::Regex;
 use serde_json::Value;
+
+trials! {
+    every_job_has_what_it_needs,
+    the_checks_are_complete_and_use_the_pinned_compiler,
+    the_matrix_is_the_list_of_kernels,
+    the_cache_is_kept_under_the_key_it_is_looked_for,
+    no_expression_stands_in_a_script,
+    names_in_expressions_are_known,
+}
 
 /// The workflows, by the name of their file.
 fn workflows() -> BTreeMap<String, String> {
@@ -31,7 +38,6 @@ fn steps(job: &Value) -> &Vec<Value> {
     job["steps"].as_array().unwrap()
 }
 
-#[test]
 fn every_job_has_what_it_needs() {
     for file in workflows().keys() {
         let workflow = parsed(file);
@@ -59,7 +65,6 @@ fn every_job_has_what_it_needs() {
     }
 }
 
-#[test]
 fn the_checks_are_complete_and_use_the_pinned_compiler() {
     let workflow = parsed("checks");
     let job = &workflow["jobs"]["checks"];
@@ -77,14 +82,13 @@ fn the_checks_are_complete_and_use_the_pinned_compiler() {
     let docs =
         steps(job).iter().find(|step| step["run"].as_str().is_some_and(|run| run.contains("cargo doc")));
     assert_eq!(docs.unwrap()["env"]["RUSTDOCFLAGS"], "-D warnings");
-    let toolchain: toml::Table = include_str!("../../rust-toolchain.toml").parse().unwrap();
+    let toolchain: toml::Table = include_str!("../../../rust-toolchain.toml").parse().unwrap();
     let pinned = format!("rust:{}-bookworm", toolchain["toolchain"]["channel"].as_str().unwrap());
     for (file, name) in [("checks", "checks"), ("kernels", "matrix"), ("kernels", "kernel")] {
         assert_eq!(parsed(file)["jobs"][name]["container"], *pinned, "{file}: {name}");
     }
 }
 
-#[test]
 fn the_matrix_is_the_list_of_kernels() {
     let workflow = parsed("kernels");
     let (list, kernel) = (&workflow["jobs"]["matrix"], &workflow["jobs"]["kernel"]);
@@ -98,7 +102,6 @@ fn the_matrix_is_the_list_of_kernels() {
     assert_eq!(kernel["strategy"]["fail-fast"], false);
 }
 
-#[test]
 fn the_cache_is_kept_under_the_key_it_is_looked_for() {
     let workflow = parsed("kernels");
     let steps = steps(&workflow["jobs"]["kernel"]);
@@ -116,7 +119,6 @@ fn the_cache_is_kept_under_the_key_it_is_looked_for() {
     }
 }
 
-#[test]
 fn no_expression_stands_in_a_script() {
     // What an expression gives would be read as part of the script; variables are not.
     for file in workflows().keys() {
@@ -128,7 +130,6 @@ fn no_expression_stands_in_a_script() {
     }
 }
 
-#[test]
 fn names_in_expressions_are_known() {
     let texts: Vec<String> = workflows().into_values().collect();
     let text = texts.concat();

@@ -5,12 +5,7 @@
 //! snapshot is the library's; the assertion is insta's, and has to come to the same. A case without stored
 //! results is ignored, not passed.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
-
-use std::path::Path;
-use std::process::ExitCode;
-
-use libtest_mimic::{Arguments, Failed, Trial};
+use libtest_mimic::{Failed, Trial};
 use xtask::base::error::Result;
 use xtask::base::ui::printable;
 use xtask::base::verdict::Verdict;
@@ -20,20 +15,11 @@ use xtask::snapshots::compare::check;
 use xtask::snapshots::reviewed::Reviewed;
 use xtask::snapshots::store::Store;
 
-fn main() -> ExitCode {
-    let arguments = Arguments::from_args();
-    match trials() {
-        Ok(trials) => libtest_mimic::run(&arguments, trials).exit_code(),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
+use crate::common::root;
 
-fn trials() -> Result<Vec<Trial>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-    let run = folders::folder(root).join("latest");
+pub fn trials() -> Result<Vec<Trial>> {
+    let root = root();
+    let run = folders::folder(&root).join("latest");
     let stored = results::load(&run)?;
     if stored.is_empty() {
         eprintln!("no stored results in {}: `cargo xtask test-vm` makes them", run.display());
@@ -41,7 +27,7 @@ fn trials() -> Result<Vec<Trial>> {
     let store = Store::new(root.join("tests/snapshots"));
     let reviewed = Reviewed::load(store.folder())?;
     let trial = |(_, result): (_, Stored)| {
-        let name = format!("{} {}", result.kernel, result.case);
+        let name = format!("vm::{} {}", result.kernel, result.case);
         let ended_well = result.verdict == Verdict::Pass;
         let (store, reviewed) = (store.clone(), reviewed.clone());
         Trial::test(name, move || assert(&store, &reviewed, &result)).with_ignored_flag(!ended_well)
