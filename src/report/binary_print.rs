@@ -6,8 +6,8 @@ use std::io::Write;
 use super::text::Printer;
 use trace_dat::Record;
 use trace_dat::bytes::ByteOrder;
+use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
-use trace_dat::print_fmt::eval::until_nul;
 use trace_dat::print_fmt::printf::{Given, conversions, trace_cmd_conversion};
 
 impl Printer<'_> {

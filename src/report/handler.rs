@@ -2,8 +2,8 @@
 
 use super::fields::{CallFields, FunctionFields};
 use trace_dat::Reader;
+use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
-use trace_dat::print_fmt::eval::until_nul;
 use trace_dat::print_fmt::program::{Expr, Piece};
 
 /// How an event is printed.

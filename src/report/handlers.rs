@@ -11,8 +11,8 @@ use super::handler::Handler;
 use super::line::{Around, Line};
 use super::text::Printer;
 use trace_dat::Record;
+use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
-use trace_dat::print_fmt::eval::until_nul;
 
 impl Printer<'_> {
     /// Appends the text that this program has of its own for an event; false when the print

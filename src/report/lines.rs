@@ -8,8 +8,8 @@ use super::handler::Handler;
 use super::line::{Around, Batch, Line};
 use super::plan::Plan;
 use super::wakeups::Wakeups;
+use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
-use trace_dat::print_fmt::eval::until_nul;
 use trace_dat::{Record, Records};
 
 /// How many functions are kept for looking up.

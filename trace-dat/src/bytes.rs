@@ -65,6 +65,16 @@ impl ByteOrder {
     }
 }
 
+/// A C string: the bytes before the first NUL, or all where there is none.
+///
+/// ```
+/// assert_eq!(trace_dat::bytes::until_nul(b"sh\0junk"), b"sh");
+/// ```
+#[inline]
+pub fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

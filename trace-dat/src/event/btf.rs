@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::bytes::ByteOrder;
+use crate::bytes::{ByteOrder, until_nul};
 
 const MAGIC: u64 = 0xeb9f;
 /// `magic`, `version`, `flags`, `hdr_len`, then offset and size of types and of strings.
@@ -243,7 +243,7 @@ impl Btf {
 
     fn text(&self, offset: u32) -> &[u8] {
         let rest = self.strings.checked_add(offset as usize).and_then(|start| self.data.get(start..));
-        crate::print_fmt::eval::until_nul(rest.unwrap_or_default())
+        until_nul(rest.unwrap_or_default())
     }
 }
 

@@ -1,9 +1,7 @@
 //! The events of a recording: found by id, and the fields that all of them have; pure.
 
-use std::collections::HashMap;
-
-use super::format::{Event, Field, Place};
-use super::symbols::Symbols;
+use super::field::{Field, Place};
+use super::format::Event;
 use crate::bytes::ByteOrder;
 use crate::error::Result;
 
@@ -13,19 +11,6 @@ pub mod irq {
     pub const HARD: u64 = 8;
     /// In a soft interrupt.
     pub const SOFT: u64 = 16;
-}
-
-/// What an event's text may need besides the record.
-#[derive(Debug)]
-pub struct Context {
-    /// The recorded kernel's byte order.
-    pub order: ByteOrder,
-    /// Bytes of a long of the recorded kernel, 4 or 8.
-    pub long_size: usize,
-    /// Functions by address.
-    pub symbols: Symbols,
-    /// Formats of `trace_printk`, and other constant strings, by address.
-    pub printk: HashMap<u64, Vec<u8>>,
 }
 
 /// The events of a recording by their id.

@@ -1,10 +1,14 @@
 //! Events: format files to fields and print formats, functions by address, types; pure.
 
 pub mod btf;
+pub(crate) mod context;
 pub(crate) mod events;
+pub(crate) mod field;
 pub(crate) mod format;
 pub(crate) mod symbols;
 
-pub use events::{Context, Events, irq};
-pub use format::{Dynamic, Event, Field, Place};
+pub use context::Context;
+pub use events::{Events, irq};
+pub use field::{Dynamic, Field, Place};
+pub use format::Event;
 pub use symbols::{Symbol, Symbols};

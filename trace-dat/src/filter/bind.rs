@@ -10,10 +10,12 @@ use std::collections::BTreeSet;
 use regex_lite::{Regex, RegexBuilder};
 
 use super::parse::{Arithmetic, Comparison, Expr, Grouping, parse};
+use crate::bytes::until_nul;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::events::{Context, Events};
-use crate::event::format::{Event, Field};
-use crate::print_fmt::eval::until_nul;
+use crate::event::context::Context;
+use crate::event::events::Events;
+use crate::event::field::Field;
+use crate::event::format::Event;
 
 /// A record, and what is known of it besides its fields.
 #[derive(Debug, Clone, Copy)]

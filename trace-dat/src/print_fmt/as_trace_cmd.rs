@@ -13,7 +13,7 @@ use super::helpers::Helper;
 use super::printf::{Given, Spec, trace_cmd_conversion};
 use super::program::{Expr, Flags, Op, Piece, Program, known_to_trace_cmd};
 use crate::bytes::ByteOrder;
-use crate::event::format::{Dynamic, Field};
+use crate::event::field::{Dynamic, Field};
 
 /// Nesting beyond this is refused, so that a made-up format cannot exhaust the stack.
 const DEEPEST: usize = 400;

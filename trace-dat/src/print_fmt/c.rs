@@ -11,7 +11,7 @@ use super::printf::{Given, Spec, conversions};
 use super::program::{Expr, Flags, HexDump, Op, Piece, Program, known, sign_extended, unary};
 use super::token::{Token, tokens, unescaped};
 use crate::bytes::ByteOrder;
-use crate::event::format::{Dynamic, Field};
+use crate::event::field::{Dynamic, Field};
 
 /// Why a format is not understood, in words that follow the event's name.
 type Result<T> = std::result::Result<T, String>;

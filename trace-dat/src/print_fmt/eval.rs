@@ -9,8 +9,10 @@ use std::io::Write;
 use super::pointed;
 use super::printf::{Given, Spec};
 use super::program::{self as expr, Expr, Flags, HexDump, Piece, Program};
-use crate::event::events::Context;
-use crate::event::format::{Dynamic, Event, Field};
+use crate::bytes::until_nul;
+use crate::event::context::Context;
+use crate::event::field::{Dynamic, Field};
+use crate::event::format::Event;
 
 /// Whose way of printing fields it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -492,11 +494,6 @@ fn found(
         }
     }
     None
-}
-
-/// A C string: the bytes before the first NUL.
-pub fn until_nul(bytes: &[u8]) -> &[u8] {
-    bytes.split(|byte| *byte == 0).next().unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use crate::bytes::ByteOrder;
-use crate::event::events::Context;
+use crate::event::context::Context;
 
 /// What bytes are printed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

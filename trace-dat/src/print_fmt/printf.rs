@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::pointed::{self, Pointed};
-use crate::event::events::Context;
+use crate::event::context::Context;
 
 /// A printf conversion.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
