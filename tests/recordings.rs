@@ -9,10 +9,9 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use snaptrace::report::{Config, Style, report};
-use trace_dat::Reader;
-use trace_dat::outline::Outline;
 use trace_dat::ring_buffer::SubBuffers;
-use trace_dat::write::{Compression, CpuData, Version, write};
+use trace_dat::write::{Compression, CpuData, write};
+use trace_dat::{Reader, Version};
 
 /// What recordings with a `filter.txt` are filtered by.
 const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
@@ -145,9 +144,9 @@ fn recordings_differ_in_what_they_are_there_for() {
         let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
         Reader::new(name, bytes).unwrap()
     };
-    assert_eq!(read("5.4-v6").version(), 6);
-    assert_eq!(read("5.4-trace-cmd-v6").version(), 6);
-    assert_eq!(read("5.4-function").version(), 7);
+    assert_eq!(read("5.4-v6").container().version(), Version::V6);
+    assert_eq!(read("5.4-trace-cmd-v6").container().version(), Version::V6);
+    assert_eq!(read("5.4-function").container().version(), Version::V7);
     assert_eq!(read("5.4-events").clock(), Some("mono"));
     let instances: Vec<String> =
         read("5.4-trace-cmd-instance").buffers().iter().map(|buffer| buffer.name.clone()).collect();
@@ -190,7 +189,7 @@ fn arguments_are_printed_as_the_kernel_prints_them() {
 fn with_types(name: &str) -> String {
     let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
     let reader = Reader::new(name, bytes).unwrap();
-    let mut metadata = Outline::read(&reader).unwrap().metadata;
+    let mut metadata = reader.container().metadata().unwrap();
     metadata.btf = fs::read(folder().join("debian-7.btf")).unwrap();
     let context = reader.context();
     let mut pages = SubBuffers::new(context.order, context.long_size, reader.buffers()[0].page_size);
@@ -203,7 +202,7 @@ fn with_types(name: &str) -> String {
     let mut file = Cursor::new(Vec::new());
     write(&mut file, Version::V7, Compression::Zstd, &metadata, &mut [cpu]).unwrap();
     let reader = Reader::new(name, file.into_inner()).unwrap();
-    assert_eq!(Outline::read(&reader).unwrap().metadata.btf, metadata.btf);
+    assert_eq!(reader.container().metadata().unwrap().btf, metadata.btf);
     let mut out = Vec::new();
     report(&reader, &Config::default(), &mut out).unwrap();
     String::from_utf8(out).unwrap()

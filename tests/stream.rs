@@ -13,7 +13,6 @@ use std::thread;
 use snaptrace::report::passes::{Part, Passes, Prepared};
 use snaptrace::report::{Config, Style, report};
 use trace_dat::Reader;
-use trace_dat::outline::Outline;
 use trace_dat::ring_buffer::Missed;
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::{Compression, Version, write};
@@ -294,8 +293,7 @@ fn a_command_that_is_known_later_is_the_only_difference() {
     for name in ["5.4-events", "5.4-graph", "debian-6.1-v6"] {
         let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
         let whole = Recorded::of(name, Reader::new(name, bytes).unwrap());
-        let outline = Outline::read(&whole.reader).unwrap();
-        let mut metadata = outline.metadata;
+        let mut metadata = whole.reader.container().metadata().unwrap();
         let commands = std::mem::take(&mut metadata.cmdlines);
         let mut file = Cursor::new(Vec::new());
         write(&mut file, Version::V7, Compression::None, &metadata, &mut []).unwrap();

@@ -7,7 +7,6 @@ use std::io;
 use libfuzzer_sys::fuzz_target;
 use snaptrace::report::{Config, Style, report};
 use trace_dat::Reader;
-use trace_dat::outline::Outline;
 use snaptrace::analysis::{check_events, dump, hist, profile};
 
 fuzz_target!(|data: &[u8]| {
@@ -30,8 +29,8 @@ fuzz_target!(|data: &[u8]| {
     let _ = report(&reader, &rich, io::sink());
     let _ = hist::hist(&reader, &hist::Config::default(), &mut io::sink());
     let _ = profile::profile(&reader, &profile::Config::default());
-    if let Ok(outline) = Outline::read(&reader) {
-        let _ = dump::dump("fuzz.dat", &outline, &dump::Config::all(), &mut io::sink());
-        check_events::check(&outline.metadata);
+    let _ = dump::dump(reader.container(), &dump::Config::all(), &mut io::sink());
+    if let Ok(metadata) = reader.container().metadata() {
+        check_events::check(&metadata);
     }
 });

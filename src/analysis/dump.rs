@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::error::{Error, Result};
 use trace_dat::id;
-use trace_dat::outline::{BufferPlace, CpuPlace, FileOption, Outline, SectionHeader};
+use trace_dat::{Buffer, Container, Extent, FileOption, Metadata, SectionHeader, Version};
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -58,24 +58,26 @@ impl Config {
     }
 }
 
-/// Shows the parts of the file called `name`.
+/// Shows the parts of a file.
 ///
-/// Fails when the output does.
-pub fn dump(name: &str, outline: &Outline, config: &Config, out: &mut impl Write) -> Result<()> {
-    let mut dump = Dump { outline, config, out: Vec::new() };
+/// Fails when a part is damaged, and when the output fails.
+pub fn dump(file: &Container, config: &Config, out: &mut impl Write) -> Result<()> {
+    let (sections, metadata) = (file.sections()?, file.metadata()?);
+    let mut dump = Dump { file, sections: &sections, metadata: &metadata, config, out: Vec::new() };
     if config.summary {
-        dump.start(name);
+        dump.start();
     }
-    if outline.version == 6 {
-        dump.version_6();
-    } else {
-        dump.version_7();
+    match file.version() {
+        Version::V6 => dump.version_6(),
+        Version::V7 => dump.version_7(),
     }
     out.write_all(&dump.out).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
 }
 
 struct Dump<'a> {
-    outline: &'a Outline,
+    file: &'a Container,
+    sections: &'a [SectionHeader],
+    metadata: &'a Metadata,
     config: &'a Config,
     out: Vec<u8>,
 }
@@ -92,20 +94,20 @@ impl Dump<'_> {
         self.out.push(b'\n');
     }
 
-    fn start(&mut self, name: &str) {
-        let (outline, metadata) = (self.outline, &self.outline.metadata);
-        self.line(&format!("\n Tracing meta data in file {name}:"));
+    fn start(&mut self) {
+        let (file, metadata) = (self.file, self.metadata);
+        self.line(&format!("\n Tracing meta data in file {}:", file.name()));
         self.line("\t[Initial format]");
-        self.line(&format!("\t\t{}\t[Version]", outline.version));
+        self.line(&format!("\t\t{}\t[Version]", file.version()));
         self.line(match metadata.big_endian {
             true => "\t\t1\t[Big endian]",
             false => "\t\t0\t[Little endian]",
         });
         self.line(&format!("\t\t{}\t[Bytes in a long]", metadata.long_size));
         self.line(&format!("\t\t{}\t[Page size, bytes]", metadata.page_size));
-        if outline.version == 7 {
-            self.line(&format!("\t\t{}\t[Compression algorithm]", outline.compression.0));
-            self.line(&format!("\t\t{}\t[Compression version]", outline.compression.1));
+        if file.version() == Version::V7 {
+            self.line(&format!("\t\t{}\t[Compression algorithm]", file.compression().name()));
+            self.line(&format!("\t\t{}\t[Compression version]", file.compression_version()));
         }
     }
 
@@ -115,18 +117,18 @@ impl Dump<'_> {
         {
             self.part(part);
         }
-        let outline = self.outline;
+        let file = self.file;
         if self.config.summary {
-            self.line(&format!("\t{} [CPUs with tracing data]", outline.metadata.cpu_count));
+            self.line(&format!("\t{} [CPUs with tracing data]", file.cpus()));
         }
-        outline.options.iter().for_each(|option| self.option(option));
+        file.options().iter().for_each(|option| self.option(option));
         if self.config.summary || self.config.options {
-            self.line(&format!("\t[{} options]", outline.options.len()));
+            self.line(&format!("\t[{} options]", file.options().len()));
         }
-        if outline.buffers.is_empty() && (self.config.summary || self.config.flyrecord) {
+        if file.buffers().is_empty() && (self.config.summary || self.config.flyrecord) {
             self.line("\t[Latency tracing data]");
         }
-        for buffer in &outline.buffers {
+        for buffer in file.buffers() {
             if self.config.summary || self.config.flyrecord {
                 self.line(&match buffer.name.as_str() {
                     "" => "\t[Flyrecord tracing data]".to_string(),
@@ -134,50 +136,52 @@ impl Dump<'_> {
                 });
             }
             if self.config.flyrecord {
-                for CpuPlace { cpu, offset, size, .. } in &buffer.cpus {
+                for Extent { cpu, offset, size } in &buffer.cpus {
                     self.line(&format!("\t{offset:11}{size:11}\t[offset, size of cpu {cpu}]"));
                 }
             }
         }
-        if (self.config.summary || self.config.clock) && !outline.metadata.clock.is_empty() {
+        if (self.config.summary || self.config.clock)
+            && let Some(clock) = file.clock()
+        {
             self.line("\t[Tracing clock]");
-            self.line(&format!("\t\t[{}]", outline.metadata.clock));
+            self.line(&format!("\t\t[{clock}]"));
         }
     }
 
     fn version_7(&mut self) {
-        let outline = self.outline;
+        let (sections, options) = (self.sections, self.file.options());
         if self.config.sections {
             self.line("\t[String @ offset]");
             let mut at = 0;
-            for section in &outline.sections {
+            for section in sections {
                 self.line(&format!("\t\t\"{}\" @ {at}", section.name));
                 at += section.name.len() + 1;
             }
-            outline.sections.iter().for_each(|section| self.section_row(section));
+            sections.iter().for_each(|section| self.section_row(section));
         }
-        for (index, section) in outline.sections.iter().enumerate() {
+        for section in sections {
             if section.id != id::OPTIONS {
                 continue;
             }
             if self.config.options {
                 self.section(section);
             }
-            for option in outline.options.iter().filter(|option| option.section == index) {
+            for option in options.iter().filter(|option| option.section == section.offset) {
                 self.option(option);
             }
         }
         if self.config.summary || self.config.options {
-            self.line(&format!("\t[{} options]", outline.options.len()));
+            self.line(&format!("\t[{} options]", options.len()));
         }
-        for section in outline.sections.iter().rev() {
+        for section in sections.iter().rev() {
             if self.shows(section.id) {
                 self.section(section);
             }
             self.part(section.id);
         }
         if self.config.summary {
-            self.line(&format!("\t[{} sections]", outline.sections.len()));
+            self.line(&format!("\t[{} sections]", sections.len()));
         }
     }
 
@@ -216,7 +220,7 @@ impl Dump<'_> {
 
     /// What is asked for of one part that both versions have.
     fn part(&mut self, id: u16) {
-        let (config, metadata) = (self.config, &self.outline.metadata);
+        let (config, metadata) = (self.config, self.metadata);
         let shown = config.summary || self.shows(id);
         let texts = |what: &str, text: &[u8]| format!("\t[{what}, {} bytes]", text.len());
         match id {
@@ -274,20 +278,16 @@ impl Dump<'_> {
 
     /// What is asked for of one option.
     fn option(&mut self, option: &FileOption) {
-        let (config, outline) = (self.config, self.outline);
-        if option.id == id::BUFFER && outline.version == 7 {
-            let before = outline.options.iter().filter(|other| other.id == id::BUFFER);
+        let (config, file) = (self.config, self.file);
+        if option.id == id::BUFFER && file.version() == Version::V7 {
+            let before = file.options().iter().filter(|other| other.id == id::BUFFER);
             let index = before.take_while(|other| !std::ptr::eq(*other, option)).count();
-            if let Some(buffer) = outline.buffers.get(index) {
+            if let Some(buffer) = file.buffers().get(index) {
                 self.buffer(buffer, option);
             }
             return;
         }
-        let order = match outline.metadata.big_endian {
-            true => trace_dat::bytes::ByteOrder::Big,
-            false => trace_dat::bytes::ByteOrder::Little,
-        };
-        let number = || order.number(&option.data).unwrap_or(0);
+        let number = || file.order().number(&option.data).unwrap_or(0);
         let text = option.data.strip_suffix(b"\0").unwrap_or(&option.data);
         if config.clock && !config.options && option.id == id::TRACECLOCK {
             self.raw(text);
@@ -319,10 +319,10 @@ impl Dump<'_> {
     }
 
     /// The option of version 7 that tells of a buffer.
-    fn buffer(&mut self, buffer: &BufferPlace, option: &FileOption) {
-        let BufferPlace { offset, name, clock, page_size, cpus } = buffer;
+    fn buffer(&mut self, buffer: &Buffer, option: &FileOption) {
+        let Buffer { offset, name, clock, page_size, cpus, .. } = buffer;
         if self.config.flyrecord {
-            let section = self.outline.sections.iter().find(|section| section.offset == *offset);
+            let section = self.sections.iter().find(|section| section.offset == *offset);
             if let Some(section) = section {
                 self.section(section);
             }
@@ -331,7 +331,7 @@ impl Dump<'_> {
             self.line(&format!("\t\t[Option BUFFER, {} bytes]", option.data.len()));
             self.line(&format!("{offset} [offset]\n\"{name}\" [name]\n\"{clock}\" [clock]"));
             self.line(&format!("{page_size} [Page size, bytes]\n{} [CPUs]:", cpus.len()));
-            for CpuPlace { cpu, offset, size, .. } in cpus {
+            for Extent { cpu, offset, size } in cpus {
                 self.line(&format!("   {cpu} {offset}\t{size}\t[id, data offset and size]"));
             }
         }

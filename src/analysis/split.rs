@@ -1,7 +1,6 @@
 //! `split`: a recording cut into smaller ones; pure.
 
 use crate::error::{Error, Result};
-use trace_dat::outline::Outline;
 use trace_dat::ring_buffer::Layout;
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::Metadata;
@@ -108,7 +107,7 @@ pub struct Split<'r> {
 impl<'r> Split<'r> {
     /// Fails when there is no such instance or CPU, when it is not said which of several
     /// instances is meant, and for sub-buffers of a form that no kernel has so far.
-    pub fn new(reader: &'r Reader, outline: Outline, config: Config) -> Result<Split<'r>> {
+    pub fn new(reader: &'r Reader, config: Config) -> Result<Split<'r>> {
         let buffers = reader.buffers();
         let names = || {
             buffers.iter().map(|buffer| match buffer.name.as_str() {
@@ -145,9 +144,7 @@ impl<'r> Split<'r> {
                 .help("'snaptrace report --cpus' lists those that it has"));
         }
         let (order, long_size) = (reader.context().order, reader.context().long_size);
-        let layout =
-            Layout::parse(&String::from_utf8_lossy(&outline.metadata.header_page), order, long_size)?;
-        if layout != Layout::usual(order, long_size) {
+        if *reader.layout() != Layout::usual(order, long_size) {
             return Err(Error::new(format!("the sub-buffers of {} have an unusual header", reader.name()))
                 .help("it can be read by 'snaptrace report', but not written"));
         }
@@ -163,7 +160,7 @@ impl<'r> Split<'r> {
             instance: of.name.clone(),
             // They count what the whole recording holds.
             cpu_stats: Vec::new(),
-            ..outline.metadata
+            ..reader.container().metadata()?
         };
         Ok(Split { reader, config, buffer, page_size: of.page_size, metadata, streams })
     }

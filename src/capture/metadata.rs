@@ -9,6 +9,7 @@ use rustix::system::uname;
 
 use crate::error::{Error, Result};
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::header_page;
 use trace_dat::write::{Metadata, System};
 
 const KALLSYMS: &str = "/proc/kallsyms";
@@ -119,18 +120,13 @@ impl Layout {
     /// The commit field is a long, and the data end where the sub-buffer does.
     fn parse(header_page: &str) -> Result<Layout> {
         let field = |name: &str| {
-            let line = header_page.lines().find(|line| {
-                let declaration = line.split(';').next().unwrap_or_default();
-                declaration.split_ascii_whitespace().last() == Some(name)
-            })?;
-            let number = |key: &str| {
-                line.split(';').find_map(|part| part.trim().strip_prefix(key)?.parse::<u32>().ok())
-            };
-            Some((number("offset:")?, number("size:")?))
+            let part = header_page::part(header_page, name)?;
+            Some((part.offset, part.size?))
         };
         let (_, long) = field("commit").ok_or_else(|| unknown("commit"))?;
         let (offset, size) = field("data").ok_or_else(|| unknown("data"))?;
-        match (u8::try_from(long), offset.checked_add(size)) {
+        let end = offset.checked_add(size).and_then(|end| u32::try_from(end).ok());
+        match (u8::try_from(long), end) {
             (Ok(long_size @ (4 | 8)), Some(sub_buffer_size)) if sub_buffer_size > 0 => {
                 Ok(Layout { long_size, sub_buffer_size })
             }

@@ -9,6 +9,7 @@ use crate::capture::drain::{self, Drained};
 use crate::capture::metadata;
 use crate::error::{Error, Result};
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::texts;
 use trace_dat::write::{self, Compression, CpuData, Metadata, Stored, Version};
 
 /// What the trace files of a per-CPU `stats` call an event that was not recorded.
@@ -93,8 +94,7 @@ pub(crate) fn clock(instance: &Instance) -> Result<String> {
 }
 
 fn chosen_clock(trace_clock: &str) -> String {
-    let mut words = trace_clock.split_ascii_whitespace();
-    words.find_map(|word| word.strip_prefix('[')?.strip_suffix(']')).unwrap_or("local").to_string()
+    texts::chosen_clock(trace_clock).unwrap_or("local").to_string()
 }
 
 /// Reads the metadata that the restore would change.

@@ -13,7 +13,7 @@ use tempfile::SpooledData;
 
 use crate::error::{Error, Result};
 use trace_dat::write::{self, Compression, CpuData, Metadata, Version};
-use trace_dat::{Input, Reader};
+use trace_dat::{Container, Input, Reader};
 
 /// A regular file and its size when it was opened.
 #[derive(Debug)]
@@ -76,6 +76,13 @@ const IN_MEMORY: usize = 64 << 20;
 ///
 /// Fails when it cannot be opened (exit code 2) and as [`Reader::new`] does.
 pub fn open(path: &Path) -> Result<Reader> {
+    Ok(Reader::of(container(path)?)?)
+}
+
+/// The same without looking at what the parts of the file mean.
+///
+/// Fails when it cannot be opened (exit code 2) and as [`Container::open`] does.
+pub fn container(path: &Path) -> Result<Container> {
     if path == Path::new(STDIN) {
         return standard_input();
     }
@@ -91,7 +98,7 @@ pub fn open(path: &Path) -> Result<Reader> {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
     if about.is_file() {
-        return Ok(Reader::new(&name, on_disk(file, about.len()))?);
+        return Ok(Container::open(&name, on_disk(file, about.len()))?);
     }
     in_a_row(&name, file)
 }
@@ -100,7 +107,7 @@ fn on_disk(file: File, size: u64) -> OnDisk {
     OnDisk { file, size, window: Mutex::default() }
 }
 
-fn standard_input() -> Result<Reader> {
+fn standard_input() -> Result<Container> {
     const NAME: &str = "standard input";
     let failed = |cause: io::Error| {
         Error::usage(format!("cannot read {NAME}"))
@@ -116,13 +123,13 @@ fn standard_input() -> Result<Reader> {
     let about = file.metadata().map_err(failed)?;
     // Somebody may have read a part of it before.
     if about.is_file() && file.stream_position().map_err(failed)? == 0 {
-        return Ok(Reader::new(NAME, on_disk(file, about.len()))?);
+        return Ok(Container::open(NAME, on_disk(file, about.len()))?);
     }
     in_a_row(NAME, file)
 }
 
 /// Reads to the end what cannot be read anywhere else.
-fn in_a_row(name: &str, mut input: impl Read) -> Result<Reader> {
+fn in_a_row(name: &str, mut input: impl Read) -> Result<Container> {
     let mut kept = tempfile::spooled_tempfile(IN_MEMORY);
     let failed = |cause: io::Error| {
         Error::new(format!("cannot keep the recording from {name}"))
@@ -131,10 +138,10 @@ fn in_a_row(name: &str, mut input: impl Read) -> Result<Reader> {
     };
     io::copy(&mut input, &mut kept).map_err(failed)?;
     match kept.into_inner() {
-        SpooledData::InMemory(bytes) => Ok(Reader::new(name, bytes.into_inner())?),
+        SpooledData::InMemory(bytes) => Ok(Container::open(name, bytes.into_inner())?),
         SpooledData::OnDisk(file) => {
             let size = file.metadata().map_err(failed)?.len();
-            Ok(Reader::new(name, on_disk(file, size))?)
+            Ok(Container::open(name, on_disk(file, size))?)
         }
     }
 }

@@ -6,7 +6,6 @@ use super::subcommand::{Kernel, Subcommand, print};
 use crate::analysis::check_events;
 use crate::capture::{metadata, recording};
 use crate::error::{Error, Result};
-use trace_dat::outline::Outline;
 
 /// Find events whose formats are not understood
 #[derive(Debug, clap::Args)]
@@ -31,7 +30,7 @@ impl Subcommand for Args {
 
     fn run(self, kernel: &Kernel) -> Result<u8> {
         let metadata = match self.input.as_ref().or(self.file.as_ref()) {
-            Some(path) => Outline::read(&recording::open(path)?)?.metadata,
+            Some(path) => recording::open(path)?.container().metadata()?,
             None => metadata::gather(&kernel.as_it_is()?, |_| true)?,
         };
         let report = check_events::check(&metadata);

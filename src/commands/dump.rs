@@ -6,7 +6,7 @@ use super::args::input::InputArgs;
 use super::subcommand::{Kernel, Subcommand, print};
 use crate::analysis::dump;
 use crate::error::Result;
-use trace_dat::outline::Outline;
+use trace_dat::Reader;
 
 /// Show what a recording's file consists of
 #[derive(Debug, clap::Args)]
@@ -67,9 +67,12 @@ impl Subcommand for Args {
     const NAME: &'static str = "dump";
 
     fn run(self, _: &Kernel) -> Result<u8> {
-        let reader = self.input.open()?;
-        let outline = Outline::read(&reader)?;
+        let file = self.input.container()?;
         if self.validate {
+            // Contents that no record needs are read, too.
+            file.sections()?;
+            file.metadata()?;
+            let reader = Reader::of(file)?;
             let mut records = reader.records();
             while records.next().is_some() {}
             records.finish()?;
@@ -96,7 +99,7 @@ impl Subcommand for Args {
         } else if config == dump::Config::default() {
             config.summary = true;
         }
-        dump::dump(reader.name(), &outline, &config, &mut io::stdout().lock())?;
+        dump::dump(&file, &config, &mut io::stdout().lock())?;
         Ok(0)
     }
 }

@@ -9,8 +9,6 @@ use crate::analysis::split::{self, Limit, Moment, Split};
 use crate::capture::recording::{self, STDIN};
 use crate::error::{Error, Result};
 use trace_dat::Reader;
-use trace_dat::outline::Outline;
-use trace_dat::write::{Compression, Version};
 
 /// Cut a recording into smaller ones
 #[derive(Debug, clap::Args)]
@@ -77,14 +75,8 @@ impl Subcommand for Args {
                 .help("give with -o what they are called, before the number"));
         }
         let reader = recording::open(&self.input)?;
-        let outline = Outline::read(&reader)?;
-        let version = if outline.version == 6 { Version::V6 } else { Version::V7 };
-        let compression = match outline.compression.0.as_str() {
-            "zlib" => Compression::Zlib,
-            "zstd" => Compression::Zstd,
-            _ => Compression::None,
-        };
-        let mut split = Split::new(&reader, outline, self.config(&reader)?)?;
+        let (version, compression) = (reader.container().version(), reader.container().compression());
+        let mut split = Split::new(&reader, self.config(&reader)?)?;
         let base = self.output.as_ref().unwrap_or(&self.input);
         let mut count = 0;
         while let Some(piece) = split.next_piece()? {

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::tracefs::filter_files::FilterFile;
 use crate::tracefs::options;
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::texts::chosen_clock;
 
 /// Width of the name column.
 const NAMES: usize = 17;
@@ -129,8 +130,7 @@ fn plain_lines(content: &str) -> Vec<String> {
 
 /// The clock in brackets, as in `[local] global counter`.
 fn current_clock(clocks: &str) -> String {
-    let current = clocks.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
-    current.unwrap_or(clocks).to_string()
+    chosen_clock(clocks).unwrap_or(clocks).to_string()
 }
 
 fn changed_options(instance: &Instance) -> Result<Vec<String>> {

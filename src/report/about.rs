@@ -1,6 +1,5 @@
 //! What is printed about a recording in place of its records.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use super::config::{Config, Style};
@@ -8,7 +7,7 @@ use super::{columns, plan};
 use crate::error::{Error, Result};
 use trace_dat::Reader;
 use trace_dat::bytes::ByteOrder;
-use trace_dat::outline::Outline;
+use trace_dat::texts::printk_formats;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +62,15 @@ fn tell(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Res
             push(out, &format!("file is {file} endian and host is {host} endian\n"));
         }
         About::Functions => {
-            let text = Outline::read(reader)?.metadata.kallsyms;
-            let text = String::from_utf8_lossy(&text);
-            let modules = modules(&text);
-            for symbol in reader.context().symbols.iter() {
+            for (symbol, module) in reader.context().symbols.with_modules() {
                 push(out, &format!("{:016x} {}", symbol.address, symbol.name));
-                if let Some(module) = modules.get(&(symbol.address, symbol.name)) {
-                    push(out, &format!(" {module}"));
+                if let Some(module) = module {
+                    push(out, &format!(" [{module}]"));
                 }
                 push(out, "\n");
             }
         }
-        About::Printk => printk(&Outline::read(reader)?.metadata.printk_formats, out),
+        About::Printk => printk(&reader.container().metadata()?.printk_formats, out),
         About::Events => {
             let mut names: Vec<(&str, &str)> =
                 reader.events().iter().map(|event| (event.system.as_str(), event.name.as_str())).collect();
@@ -84,7 +80,7 @@ fn tell(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Res
             }
         }
         About::Formats => {
-            for system in Outline::read(reader)?.metadata.systems {
+            for system in reader.container().metadata()?.systems {
                 push(out, &format!("\nsystem: {}\n", system.name));
                 for format in system.formats {
                     out.extend(format);
@@ -117,30 +113,9 @@ fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// The modules, in brackets, of those functions of kallsyms that are in one.
-fn modules(kallsyms: &str) -> HashMap<(u64, &str), &str> {
-    let module = |line| {
-        let line: &str = line;
-        let mut words = line.split_whitespace();
-        let (address, _, name) = (words.next()?, words.next()?, words.next()?);
-        Some(((u64::from_str_radix(address, 16).ok()?, name), words.next()?))
-    };
-    kallsyms.lines().filter_map(module).collect()
-}
-
 /// Lines of `0xADDRESS : "TEXT"` by address.
 fn printk(formats: &[u8], out: &mut Vec<u8>) {
-    let text = String::from_utf8_lossy(formats);
-    let mut rows: Vec<(u64, &str)> = text
-        .lines()
-        .filter_map(|line| {
-            let (address, text) = line.split_once(':')?;
-            let address = u64::from_str_radix(address.trim().trim_start_matches("0x"), 16).ok()?;
-            let text = text.trim_start().trim_start_matches('"');
-            let text = text.strip_suffix('"').unwrap_or(text);
-            Some((address, text.strip_suffix("\\n").unwrap_or(text)))
-        })
-        .collect();
+    let mut rows: Vec<_> = printk_formats(formats).collect();
     rows.sort_by_key(|(address, _)| *address);
     for (address, text) in rows {
         push(out, &format!("{address:016x} {text}\n"));
@@ -199,12 +174,13 @@ fn stat(reader: &Reader, config: &Config, out: &mut Vec<u8>) -> Result<()> {
     push(out, if reader.cpustat().is_empty() { " No stats in this file\n" } else { "\n" });
     // Where trace-cmd has unpacked data to, when they were compressed.
     let mut unpacked_at = 4096;
-    for buffer in &Outline::read(reader)?.buffers {
+    for buffer in reader.container().buffers() {
         for place in &buffer.cpus {
-            let compressed = place.unpacked != place.size;
+            let unpacked = reader.container().unpacked_size(buffer, place)?;
+            let compressed = unpacked != place.size;
             let trace_cmd = config.style != Style::Snaptrace;
             let (offset, size) = match compressed && trace_cmd {
-                true => (unpacked_at, place.unpacked),
+                true => (unpacked_at, unpacked),
                 false => (place.offset, place.size),
             };
             // trace-cmd tells of the top instance alone.
@@ -216,10 +192,10 @@ fn stat(reader: &Reader, config: &Config, out: &mut Vec<u8>) -> Result<()> {
             push(out, &format!("CPU{} data{of} recorded at offset=0x{offset:x}\n", place.cpu));
             push(out, &format!("    {size} bytes in size"));
             if compressed && !trace_cmd {
-                push(out, &format!(" ({} uncompressed)", place.unpacked));
+                push(out, &format!(" ({unpacked} uncompressed)"));
             }
             push(out, "\n");
-            unpacked_at += place.unpacked;
+            unpacked_at += unpacked;
         }
     }
     Ok(())

@@ -13,7 +13,8 @@ use super::plan::Plan;
 use super::printer::Printer;
 use crate::error::{Error, Result};
 use trace_dat::ring_buffer::{Missed, Walk};
-use trace_dat::{ErrorKind, Reader, Record, cmdlines};
+use trace_dat::texts::cmdlines;
+use trace_dat::{ErrorKind, Reader, Record};
 
 /// A line is held for this many passes while what decides it has not come.
 const HELD: u64 = 2;

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::restore::journal::{Entry, Journal, Left};
 use crate::tracefs::{Instance, Mode, Tracefs};
+use trace_dat::texts::chosen_clock;
 
 const TRACER: &str = "current_tracer";
 const TRACING_ON: &str = "tracing_on";
@@ -339,9 +340,7 @@ fn written_form(file: &str, content: &str) -> Vec<String> {
             lines().filter(|line| *line != "no pid").map(String::from).collect()
         }
         "trace_clock" => {
-            let chosen =
-                content.split_ascii_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
-            vec![chosen.unwrap_or(content.trim()).to_string()]
+            vec![chosen_clock(content).unwrap_or(content.trim()).to_string()]
         }
         BUFFER_SIZE => {
             let size = content.split_once("(expanded: ").map_or(content, |(_, rest)| rest);

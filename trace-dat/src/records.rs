@@ -1,13 +1,13 @@
 //! Records of all buffers and CPUs in the order of time.
 
 use crate::error::{Error, Result};
-use crate::recording::{CpuData, Reader};
-use crate::ring_buffer::read::{Missed, Walk};
+use crate::file::container::{Buffer, Container, Extent};
+use crate::ring_buffer::read::{Layout, Missed, Walk};
 
 /// One record. It borrows from the reader of records: what is to outlive the next one is copied.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
-    /// Index of its buffer in [`Reader::buffers`].
+    /// Index of its buffer in [`Reader::buffers`](crate::Reader::buffers).
     pub buffer: usize,
     /// The CPU that recorded it.
     pub cpu: u32,
@@ -28,32 +28,41 @@ pub struct Record<'a> {
 #[derive(Debug)]
 pub struct Records<'r> {
     streams: Vec<Stream>,
-    reader: &'r Reader,
+    file: Of<'r>,
+    /// How many buffers there are.
+    buffers: usize,
     /// The stream whose record was given out and is to be left.
     given: Option<usize>,
     /// The stream whose record was shown and may be taken.
     shown: Option<usize>,
     /// The time of each stream's next record; the highest where there is none.
     times: Vec<u64>,
-    /// The stream that was first of all, and is so for as long as it is before this time.
+    /// The earliest stream; valid until another stream's next time stamp.
     run: (usize, u64),
     damage: Option<Error>,
 }
 
 impl<'r> Records<'r> {
-    pub(crate) fn new(reader: &'r Reader, wanted: impl Fn(usize, u32) -> bool) -> Records<'r> {
+    /// The records of the buffers (by index) and CPUs that `wanted` accepts.
+    pub(crate) fn new(
+        container: &'r Container,
+        layout: &'r Layout,
+        buffers: &'r [Buffer],
+        wanted: impl Fn(usize, u32) -> bool,
+    ) -> Records<'r> {
         let mut records = Records {
             streams: Vec::new(),
-            reader,
+            file: Of { container, layout },
+            buffers: buffers.len(),
             given: None,
             shown: None,
             times: Vec::new(),
             run: (0, 0),
             damage: None,
         };
-        for (buffer, of) in reader.buffers().iter().enumerate() {
+        for (buffer, of) in buffers.iter().enumerate() {
             for data in of.cpus.iter().filter(|data| wanted(buffer, data.cpu)) {
-                match Stream::open(reader, buffer, data) {
+                match Stream::open(records.file, of, buffer, data) {
                     Ok(stream) => records.streams.push(stream),
                     Err(error) => records.note(data.cpu, error),
                 }
@@ -137,7 +146,8 @@ impl<'r> Records<'r> {
         if let Some(damage) = self.damage {
             return Err(damage);
         }
-        self.reader.check_strings().map_err(|error| error.in_file(self.reader.name()))
+        let file = self.file.container;
+        file.check_strings().map_err(|error| error.in_file(file.name()))
     }
 
     #[inline(always)]
@@ -179,7 +189,7 @@ impl<'r> Records<'r> {
 
     #[inline]
     fn first_of(&mut self, buffer: usize) -> Option<usize> {
-        if self.reader.buffers().len() == 1 {
+        if self.buffers == 1 {
             return self.first();
         }
         let of_buffer = self.streams.iter().enumerate().filter(|(_, stream)| stream.buffer == buffer);
@@ -190,7 +200,7 @@ impl<'r> Records<'r> {
     #[inline]
     fn step(&mut self, index: usize) {
         let stream = &mut self.streams[index];
-        let outcome = stream.step(self.reader);
+        let outcome = stream.step(self.file);
         self.times[index] = stream.time().unwrap_or(u64::MAX);
         if let Err(error) = outcome {
             let cpu = stream.cpu;
@@ -199,16 +209,23 @@ impl<'r> Records<'r> {
     }
 
     fn note(&mut self, cpu: u32, error: Error) {
-        let reader = self.reader;
-        self.damage.get_or_insert_with(|| error.on_cpu(cpu).in_file(reader.name()));
+        let name = self.file.container.name();
+        self.damage.get_or_insert_with(|| error.on_cpu(cpu).in_file(name));
     }
+}
+
+/// What records are read from.
+#[derive(Debug, Clone, Copy)]
+struct Of<'r> {
+    container: &'r Container,
+    layout: &'r Layout,
 }
 
 /// Records that follow each other, all of one CPU and in one sub-buffer.
 pub struct Run<'a> {
     /// The number that [`Records::take`] is told.
     pub stream: usize,
-    /// Index of its buffer in [`Reader::buffers`].
+    /// Index of its buffer in [`Reader::buffers`](crate::Reader::buffers).
     pub buffer: usize,
     cpu: u32,
     missed: Missed,
@@ -289,24 +306,24 @@ enum Rest {
 const PIECE: usize = 128 << 10;
 
 impl Stream {
-    fn open(reader: &Reader, buffer: usize, cpu: &CpuData) -> Result<Stream> {
-        let of = &reader.buffers()[buffer];
-        let file = reader.input.size();
+    fn open(file: Of<'_>, of: &Buffer, buffer: usize, cpu: &Extent) -> Result<Stream> {
+        let input = file.container.input();
+        let file_size = input.size();
         let cut = || {
             Error::cut(format!(
-                "its {} bytes at offset 0x{:x} go beyond the file's {file}",
+                "its {} bytes at offset 0x{:x} go beyond the file's {file_size}",
                 cpu.size, cpu.offset
             ))
         };
-        let end = cpu.offset.checked_add(cpu.size).filter(|_| cpu.offset <= file).ok_or_else(cut)?;
+        let end = cpu.offset.checked_add(cpu.size).filter(|_| cpu.offset <= file_size).ok_or_else(cut)?;
         let rest = if of.compressed {
             let mut count = [0; 4];
-            reader.input.read_at(cpu.offset, &mut count).map_err(|_| cut())?;
-            let left = reader.context().order.number(&count).unwrap_or(0) as u32;
+            input.read_at(cpu.offset, &mut count).map_err(|_| cut())?;
+            let left = file.container.order().number(&count).unwrap_or(0) as u32;
             Rest::Chunks { next: cpu.offset + 4, left }
         } else {
             // A file that was cut is read as far as it goes; that more was announced is told then.
-            Rest::Plain { next: cpu.offset, end: end.min(file), missing: end.saturating_sub(file) }
+            Rest::Plain { next: cpu.offset, end: end.min(file_size), missing: end.saturating_sub(file_size) }
         };
         let source = Source { bytes: Vec::new(), at: cpu.offset, packed: Vec::new(), rest };
         Ok(Stream {
@@ -342,18 +359,18 @@ impl Stream {
 
     /// Goes to the next record.
     #[inline(always)]
-    fn step(&mut self, reader: &Reader) -> Result<()> {
+    fn step(&mut self, file: Of<'_>) -> Result<()> {
         self.at += 1;
         if self.at < self.found.len() {
             return Ok(());
         }
-        self.find(reader)
+        self.find(file)
     }
 
     /// Finds the next records, through as many sub-buffers and pieces as it takes. After an error
     /// there are none.
-    fn find(&mut self, reader: &Reader) -> Result<()> {
-        let layout = &reader.layout;
+    fn find(&mut self, file: Of<'_>) -> Result<()> {
+        let layout = file.layout;
         self.found.clear();
         self.at = 0;
         if let Some(error) = self.failed.take() {
@@ -391,7 +408,7 @@ impl Stream {
             }
             if self.page >= self.source.bytes.len() {
                 self.walk = None;
-                if !self.source.read(reader, self.page_size)? {
+                if !self.source.read(file.container, self.page_size)? {
                     return Ok(());
                 }
                 self.page = 0;
@@ -411,7 +428,7 @@ impl Source {
     }
 
     /// Reads or unpacks the next sub-buffers; false when there are none.
-    fn read(&mut self, reader: &Reader, page_size: usize) -> Result<bool> {
+    fn read(&mut self, file: &Container, page_size: usize) -> Result<bool> {
         match &mut self.rest {
             Rest::Plain { next, end, missing } => {
                 if next == end {
@@ -425,7 +442,7 @@ impl Source {
                 let piece = page_size * (PIECE / page_size).max(1);
                 let size = (*end - *next).min(piece as u64) as usize;
                 self.bytes.resize(size, 0);
-                read(reader, *next, &mut self.bytes)?;
+                read(file, *next, &mut self.bytes)?;
                 self.at = *next;
                 *next += size as u64;
                 Ok(true)
@@ -434,18 +451,17 @@ impl Source {
             Rest::Chunks { next, left } => {
                 let mut head = [0; 8];
                 let cut = || Error::cut(format!("the chunk at offset 0x{next:x} is cut off"));
-                reader.input.read_at(*next, &mut head).map_err(|_| cut())?;
-                let order = reader.context().order;
+                file.input().read_at(*next, &mut head).map_err(|_| cut())?;
+                let order = file.order();
                 let size = |bytes: &[u8]| order.number(bytes).unwrap_or(0);
                 let (packed, unpacked) = (size(&head[..4]), size(&head[4..]));
-                if reader.input.size() - *next - 8 < packed {
+                if file.input().size() - *next - 8 < packed {
                     return Err(cut());
                 }
                 self.packed.resize(packed as usize, 0);
-                read(reader, *next + 8, &mut self.packed)?;
+                read(file, *next + 8, &mut self.packed)?;
                 let most = (10 * page_size).clamp(1 << 20, 32 << 20);
-                reader
-                    .compression
+                file.compression()
                     .unpack(&self.packed, unpacked, most, &mut self.bytes)
                     .map_err(|error| error.within(format!("the chunk at offset 0x{next:x}"), *next))?;
                 self.at = *next;
@@ -471,9 +487,8 @@ impl Source {
     }
 }
 
-fn read(reader: &Reader, offset: u64, into: &mut [u8]) -> Result<()> {
-    reader
-        .input
+fn read(file: &Container, offset: u64, into: &mut [u8]) -> Result<()> {
+    file.input()
         .read_at(offset, into)
         .map_err(|cause| Error::read(format!("reading at offset 0x{offset:x} failed"), cause))
 }

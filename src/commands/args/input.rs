@@ -1,10 +1,10 @@
 //! The recording that a subcommand reads.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::capture::recording;
 use crate::error::Result;
-use trace_dat::Reader;
+use trace_dat::{Container, Reader};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct InputArgs {
@@ -22,7 +22,18 @@ impl InputArgs {
     /// # Errors
     /// It cannot be read, or is none.
     pub(in crate::commands) fn open(&self) -> Result<Reader> {
-        let path = self.input.as_ref().or(self.file.as_ref()).cloned();
-        recording::open(&path.unwrap_or_else(|| PathBuf::from("trace.dat")))
+        recording::open(self.path())
+    }
+
+    /// Opens it without looking at what its parts mean.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none.
+    pub(in crate::commands) fn container(&self) -> Result<Container> {
+        recording::container(self.path())
+    }
+
+    fn path(&self) -> &Path {
+        self.input.as_ref().or(self.file.as_ref()).map_or(Path::new("trace.dat"), PathBuf::as_path)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-/// A function: where it starts, its name, and its module if it is in one.
+/// A function: where it starts, and its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Symbol<'a> {
     /// The address of its first byte.
@@ -93,6 +93,23 @@ impl Symbols {
     /// All functions by address, with their types left out.
     pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
         (0..self.map().len()).filter_map(|index| self.symbol(index))
+    }
+
+    /// All functions by address, each with its module if it is in one.
+    ///
+    /// ```
+    /// use trace_dat::event::Symbols;
+    /// let symbols = Symbols::parse("ff10 T open\nff80 t close\t[ext4]\n".to_string());
+    /// let modules: Vec<Option<&str>> = symbols.with_modules().map(|(_, module)| module).collect();
+    /// assert_eq!(modules, [None, Some("ext4")]);
+    /// ```
+    pub fn with_modules(&self) -> impl Iterator<Item = (Symbol<'_>, Option<&str>)> {
+        let text = self.0.text.as_str();
+        let module = move |&(_, start, len): &Entry| {
+            let line = text.get((start + len) as usize..)?.lines().next()?;
+            line.split_whitespace().next()?.strip_prefix('[')?.strip_suffix(']')
+        };
+        self.iter().zip(self.map().iter().map(module))
     }
 
     /// The address of the symbol of a name; of several, the highest.

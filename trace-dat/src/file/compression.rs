@@ -1,22 +1,38 @@
 //! The compressions of version 7.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
+
+use flate2::write::ZlibEncoder;
+use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::error::{Error, ErrorKind, Result};
 
 /// The window of zstd that is accepted: that of its highest ordinary level.
 const WINDOW: u64 = 8 << 20;
 
-/// How sections and CPU data are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compression {
+/// How the sections and CPU data of version 7 are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all; CPU data are then page-aligned.
     None,
+    /// zlib streams; some builds of trace-cmd, as Debian's, cannot read them.
     Zlib,
+    /// Zstandard frames.
     Zstd,
 }
 
 impl Compression {
-    pub fn named(name: &str) -> Result<Compression> {
+    /// What files call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Compression::None => "none",
+            Compression::Zlib => "zlib",
+            Compression::Zstd => "zstd",
+        }
+    }
+
+    /// That of a name in a file.
+    pub(crate) fn named(name: &str) -> Result<Compression> {
         match name {
             "none" => Ok(Compression::None),
             "zlib" => Ok(Compression::Zlib),
@@ -28,11 +44,25 @@ impl Compression {
         }
     }
 
+    /// Compresses data; `None` where they are to stay as they are.
+    pub(crate) fn pack(self, data: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        match self {
+            Compression::None => Ok(None),
+            Compression::Zlib => {
+                // The level that costs least: a recorder may not take the traced machine's time.
+                let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+                encoder.write_all(data)?;
+                encoder.finish().map(Some)
+            }
+            Compression::Zstd => Ok(Some(compress_to_vec(data, CompressionLevel::Fastest))),
+        }
+    }
+
     /// Unpacks `data` into `out`, which comes to have `size` bytes.
     ///
     /// Fails when the data are damaged, or have another size or one above `most`. Memory grows with
     /// what is really there, not with what is announced.
-    pub fn unpack(self, data: &[u8], size: u64, most: usize, out: &mut Vec<u8>) -> Result<()> {
+    pub(crate) fn unpack(self, data: &[u8], size: u64, most: usize, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         if size > most as u64 {
             return Err(Error::malformed(format!("{size} bytes are announced, more than {most}")));
@@ -46,7 +76,7 @@ impl Compression {
             Compression::Zlib => flate2::read::ZlibDecoder::new(data).take(most).read_to_end(out),
             Compression::Zstd => {
                 let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(data, WINDOW);
-                decoder.map_err(std::io::Error::other).and_then(|decoder| decoder.take(most).read_to_end(out))
+                decoder.map_err(io::Error::other).and_then(|decoder| decoder.take(most).read_to_end(out))
             }
         };
         match outcome {
@@ -59,13 +89,11 @@ impl Compression {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
 
     #[test]
     fn only_the_announced_size_is_accepted() {
-        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(&[7; 1000]).unwrap();
         let packed = encoder.finish().unwrap();
         let mut out = Vec::new();

@@ -7,117 +7,17 @@
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-use flate2::write::ZlibEncoder;
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
-
 use super::id::{self, MAGIC};
+
+pub use super::compression::Compression;
+pub use super::header::Version;
+pub use super::metadata::{Metadata, System};
 
 /// Pages of CPU data that are compressed together.
 const PAGES_PER_CHUNK: usize = 10;
 /// A section's header: u16 id, u16 flags, u32 string, u64 size.
 const SECTION_HEADER: u64 = 16;
 const COMPRESSED: u16 = 1;
-
-/// The version of the file format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
-    /// One fixed order, read by every trace-cmd.
-    V6,
-    /// Sections and compression, read since trace-cmd 3.0.
-    V7,
-}
-
-/// How the sections of version 7 are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all; CPU data are then page-aligned.
-    None,
-    /// zlib streams; some builds of trace-cmd, as Debian's, cannot read them.
-    Zlib,
-    /// Zstandard frames.
-    Zstd,
-}
-
-impl Compression {
-    fn name(self) -> &'static str {
-        match self {
-            Compression::None => "none",
-            Compression::Zlib => "zlib",
-            Compression::Zstd => "zstd",
-        }
-    }
-
-    fn compress(self, data: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        match self {
-            Compression::None => Ok(None),
-            Compression::Zlib => {
-                // The level that costs least: a recorder may not take the traced machine's time.
-                let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
-                encoder.write_all(data)?;
-                encoder.finish().map(Some)
-            }
-            Compression::Zstd => Ok(Some(compress_to_vec(data, CompressionLevel::Fastest))),
-        }
-    }
-}
-
-/// The events of one system.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct System {
-    /// Its name, as in `sched`.
-    pub name: String,
-    /// Each event's `format` file.
-    pub formats: Vec<Vec<u8>>,
-}
-
-/// What a reader needs to understand a recording, apart from the sub-buffers.
-#[derive(Clone, Debug, Default)]
-pub struct Metadata {
-    /// Whether the recorded machine stores the most significant byte first.
-    pub big_endian: bool,
-    /// Bytes in a `long` of the kernel, 4 or 8.
-    pub long_size: u8,
-    /// Bytes in a page of the machine.
-    pub page_size: u32,
-    /// Bytes in a sub-buffer; the size of each CPU's data is a multiple of it.
-    pub sub_buffer_size: u32,
-    /// `events/header_page`.
-    pub header_page: Vec<u8>,
-    /// `events/header_event`.
-    pub header_event: Vec<u8>,
-    /// The format files under `events/ftrace`.
-    pub ftrace_formats: Vec<Vec<u8>>,
-    /// The format files of all other events.
-    pub systems: Vec<System>,
-    /// `/proc/kallsyms`.
-    pub kallsyms: Vec<u8>,
-    /// `printk_formats`.
-    pub printk_formats: Vec<u8>,
-    /// `saved_cmdlines`.
-    pub cmdlines: Vec<u8>,
-    /// The kernel's types, where functions were recorded with their arguments; version 7 only.
-    pub btf: Vec<u8>,
-    /// `trace_clock`, the clock in use in brackets.
-    pub trace_clock: String,
-    /// The name of the clock in use.
-    pub clock: String,
-    /// System, host, release and machine, as uname tells them.
-    pub uname: String,
-    /// The recording program and its version.
-    pub program: String,
-    /// A number by which recordings can be told apart.
-    pub trace_id: u64,
-    /// For each CPU, `CPU: N` and its `stats` file.
-    pub cpu_stats: Vec<String>,
-    /// The number of CPUs, also of those without data.
-    pub cpu_count: u32,
-    /// The instance's name; empty for the top instance.
-    pub instance: String,
-    /// Microseconds from the epoch to the clock's zero; a report adds them to the stamps.
-    pub date: Option<i64>,
-    /// Options besides those that the fields above become: id and content.
-    pub more_options: Vec<(u16, Vec<u8>)>,
-}
 
 /// The sub-buffers of one CPU, one after the other.
 pub struct CpuData<'a> {
@@ -438,7 +338,7 @@ impl<W: Write + Seek> File7<'_, W> {
 
     /// Writes a section, compressed where the file is, and gives its offset.
     fn section(&mut self, id: u16, name: &str, body: &[u8]) -> io::Result<u64> {
-        let Some(compressed) = self.compression.compress(body)? else {
+        let Some(compressed) = self.compression.pack(body)? else {
             return self.plain_section(id, name, body);
         };
         let offset = self.out.stream_position()?;
@@ -505,7 +405,7 @@ impl<W: Write + Seek> File7<'_, W> {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             left -= read;
-            if let Some(compressed) = self.compression.compress(&piece)? {
+            if let Some(compressed) = self.compression.pack(&piece)? {
                 self.chunk(&compressed, piece.len())?;
             }
         }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
+use crate::header_page;
 
 /// The bytes of data, in the low bits of `commit`.
 const COMMIT_MASK: u64 = 0x7ff_ffff;
@@ -61,13 +62,8 @@ impl Layout {
     /// ```
     pub fn parse(header_page: &str, order: ByteOrder, long_size: usize) -> Result<Layout> {
         let offset = |name: &str| -> Result<usize> {
-            let line = header_page.lines().find(|line| {
-                let declaration = line.split(';').next().unwrap_or_default();
-                declaration.split_whitespace().last() == Some(name)
-            });
-            line.and_then(|line| line.split("offset:").nth(1))
-                .and_then(|rest| rest.split(';').next())
-                .and_then(|number| number.trim().parse().ok())
+            header_page::part(header_page, name)
+                .map(|part| part.offset)
                 .filter(|offset| *offset < 4096)
                 .ok_or_else(|| Error::malformed(format!("header_page has no usable field '{name}'")))
         };

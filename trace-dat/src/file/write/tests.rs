@@ -5,7 +5,6 @@ use std::io::Cursor;
 use flate2::read::ZlibDecoder;
 
 use super::*;
-use crate::recording::Reader;
 
 const PAGE: usize = 4096;
 
@@ -225,68 +224,5 @@ fn a_cpu_with_fewer_data_than_it_says_is_an_error() {
         let file = &mut Cursor::new(Vec::new());
         let error = write(file, Version::V7, compression, &metadata(), &mut cpus).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-    }
-}
-
-const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-                           \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-                           \tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n\
-                           \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n";
-
-/// A sub-buffer with one record of 12 bytes, which `mark` fills.
-fn sub_buffer(stamp: u64, mark: u8) -> Vec<u8> {
-    let mut page = [stamp.to_le_bytes(), 16_u64.to_le_bytes()].concat();
-    page.extend(3_u32.to_le_bytes());
-    page.extend([mark; 12]);
-    page.resize(PAGE, 0);
-    page
-}
-
-#[test]
-fn what_was_written_is_read_back() {
-    let data =
-        [(0..25).map(|n| sub_buffer(100 + 10 * n, 1)).collect::<Vec<_>>().concat(), sub_buffer(105, 2)];
-    for instance in ["", "mine"] {
-        let metadata = Metadata {
-            header_page: HEADER_PAGE.into(),
-            ftrace_formats: Vec::new(),
-            systems: Vec::new(),
-            instance: instance.to_string(),
-            date: Some(7),
-            ..metadata()
-        };
-        for (version, compression) in [
-            (Version::V6, Compression::None),
-            (Version::V7, Compression::None),
-            (Version::V7, Compression::Zlib),
-            (Version::V7, Compression::Zstd),
-        ] {
-            let (mut first, mut last) = (&data[0][..], &data[1][..]);
-            let mut cpus = [
-                CpuData { cpu: 0, size: first.len() as u64, data: &mut first },
-                CpuData { cpu: 2, size: last.len() as u64, data: &mut last },
-            ];
-            let mut file = Cursor::new(Vec::new());
-            write(&mut file, version, compression, &metadata, &mut cpus).unwrap();
-            let file = file.into_inner();
-            let reader = Reader::new("test", file.clone()).unwrap();
-            assert_eq!((reader.cpus(), reader.clock()), (3, Some("local")));
-            assert_eq!((reader.uname(), reader.writer_version()), (Some("Linux"), Some("snaptrace")));
-            assert_eq!(reader.shown_time(100), 7_100, "microseconds are added");
-            assert_eq!(reader.cmdlines().get(&1).unwrap(), b"init");
-            let with_data = reader.buffers().iter().filter(|buffer| !buffer.cpus.is_empty());
-            let names: Vec<&str> = with_data.map(|buffer| buffer.name.as_str()).collect();
-            assert_eq!(names, [instance], "{version:?}");
-            let mut records = reader.records();
-            let mut read = Vec::new();
-            while let Some(record) = records.next() {
-                assert_eq!(record.data.len(), 12);
-                read.push((record.time, record.cpu, record.data[0]));
-            }
-            records.finish().unwrap();
-            assert_eq!(read.len(), 26, "{version:?} {compression:?}");
-            assert_eq!(read[..3], [(100, 0, 1), (105, 2, 2), (110, 0, 1)]);
-            assert_eq!(read[25], (340, 0, 1));
-        }
     }
 }
