@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-use snaptrace::report::passes::{Part, Passes, Prepared};
+use snaptrace::report::passes::{Passes, Prepared};
 use snaptrace::report::{Config, Style, report};
-use trace_dat::Reader;
 use trace_dat::ring_buffer::Missed;
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::{Compression, Version, write};
+use trace_dat::{Part, Reader};
 
 /// A recording taken apart.
 struct Recorded {

@@ -11,11 +11,11 @@ use crate::capture::live::{self, Feed};
 use crate::capture::{drain, metadata, output};
 use crate::error::{Error, Result};
 use crate::report;
-use crate::report::passes::{Part, Passes, Prepared};
+use crate::report::passes::{Passes, Prepared};
 use crate::setup::request::Request;
 use crate::tracefs::{Instance, Tracefs};
-use trace_dat::Reader;
 use trace_dat::write::{Compression, Metadata, Version, write};
+use trace_dat::{Part, Reader};
 
 /// Print what is traced as 'report' does, live and without a file
 #[derive(Debug, clap::Args)]
