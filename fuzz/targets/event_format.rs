@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use libfuzzer_sys::fuzz_target;
 use trace_dat::bytes::ByteOrder;
 use trace_dat::event::{Context, Events, Symbols};
-use trace_dat::print_fmt::eval::{Run, Way};
+use trace_dat::print_fmt::{Run, Way};
 
 fuzz_target!(|data: &[u8]| {
     let (text, record) = match data.iter().position(|byte| *byte == 0) {

@@ -4,7 +4,6 @@ use super::fields::{CallFields, FunctionFields};
 use trace_dat::Reader;
 use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
-use trace_dat::print_fmt::program::{Expr, Piece};
 
 /// How an event is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,11 +77,7 @@ pub(super) fn states(reader: &Reader) -> Vec<u8> {
     let switch = reader.events().iter().find(|event| event.system == "sched" && event.name == "sched_switch");
     let named = switch.and_then(|event| {
         let field = event.fields.iter().position(|field| field.name == "prev_state")?;
-        let pieces = &event.print(true)?.pieces;
-        pieces.iter().find_map(|piece| match piece {
-            Piece::Print { value, .. } => flags_of(value, field),
-            Piece::Text(_) => None,
-        })
+        event.print(true)?.flags_of(field)
     });
     let Some(named) = named else { return b"SDTtXZPI".to_vec() };
     let mut letters = Vec::new();
@@ -94,24 +89,4 @@ pub(super) fn states(reader: &Reader) -> Vec<u8> {
     }
     // It ends where a bit has none.
     until_nul(&letters).to_vec()
-}
-
-/// The names of the first flags in an expression that are those of a field.
-fn flags_of(value: &Expr, field: usize) -> Option<&[(Option<u64>, Vec<u8>)]> {
-    match value {
-        Expr::Flags(of, flags) => is_of(of, field).then_some(&flags.names),
-        Expr::Choice(condition, then, otherwise) => {
-            [condition, then, otherwise].into_iter().find_map(|part| flags_of(part, field))
-        }
-        Expr::Binary(_, left, right) => flags_of(left, field).or_else(|| flags_of(right, field)),
-        _ => None,
-    }
-}
-
-fn is_of(value: &Expr, field: usize) -> bool {
-    match value {
-        Expr::Field(of) => *of == field,
-        Expr::Binary(_, left, right) => is_of(left, field) || is_of(right, field),
-        _ => false,
-    }
 }

@@ -10,7 +10,7 @@ use super::text::{HEAD, HEADS, Head};
 use super::wakeups::microseconds;
 use trace_dat::Record;
 use trace_dat::event::Event;
-use trace_dat::print_fmt::eval::{Run, Way};
+use trace_dat::print_fmt::{Run, Way};
 use trace_dat::ring_buffer::Missed;
 
 pub(super) use super::text::{Damage, Printer};

@@ -26,6 +26,32 @@ pub enum Way {
 }
 
 /// One record being printed.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use trace_dat::Reader;
+/// use trace_dat::print_fmt::{Run, Way};
+/// let bytes = std::fs::read("../tests/recordings/5.4-events.dat")?;
+/// let reader = Reader::new("5.4-events.dat", bytes)?;
+/// let mut records = reader.records();
+/// let mut text = Vec::new();
+/// while let Some(record) = records.next() {
+///     let Some(event) = reader.events().of(reader.context().order, record.data) else { continue };
+///     if event.name != "sched_wakeup" {
+///         continue;
+///     }
+///     let run = Run::new(event, record.data, reader.context());
+///     match event.print(false) {
+///         Some(program) => run.print(program, &mut text),
+///         // Its print format needs what only the kernel has.
+///         None => run.fields(None, Way::Ours, &mut text),
+///     }
+///     break;
+/// }
+/// assert_eq!(String::from_utf8(text)?, "comm=snaptrace pid=102 prio=120 target_cpu=001");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Run<'a> {
     event: &'a Event,
     record: &'a [u8],
@@ -157,7 +183,7 @@ impl<'a> Run<'a> {
     }
 
     /// The number that an expression is; texts and bytes count as 1: they are there.
-    pub fn number(&self, expr: &Expr) -> u64 {
+    pub(crate) fn number(&self, expr: &Expr) -> u64 {
         match expr {
             Expr::Number(value) => *value,
             Expr::Name(name, address) => {

@@ -5,7 +5,7 @@ use std::io::Write;
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Helper {
+pub(crate) enum Helper {
     /// `scsi_trace_parse_cdb(p, bytes, size)`: what a command asks for.
     ScsiCommand {
         /// 32-bit numbers with the highest bit set run into the bits above them, and 256 blocks of

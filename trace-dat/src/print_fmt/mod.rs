@@ -2,9 +2,12 @@
 
 pub(crate) mod as_trace_cmd;
 pub(crate) mod c;
-pub mod eval;
-pub mod helpers;
+pub(crate) mod eval;
+pub(crate) mod helpers;
 pub(crate) mod pointed;
 pub mod printf;
-pub mod program;
+pub(crate) mod program;
 pub(crate) mod token;
+
+pub use eval::{Run, Way};
+pub use program::Program;

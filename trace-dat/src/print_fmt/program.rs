@@ -13,12 +13,26 @@ use crate::bytes::ByteOrder;
 #[derive(Debug)]
 pub struct Program {
     /// The pieces, to be printed one after the other.
-    pub pieces: Vec<Piece>,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// A bit, where the format tells it, and its name.
+pub type FlagName = (Option<u64>, Vec<u8>);
+
+impl Program {
+    /// The names of the first flags (`__print_flags`) that are computed from a field, which is given by
+    /// its index.
+    pub fn flags_of(&self, field: usize) -> Option<&[FlagName]> {
+        self.pieces.iter().find_map(|piece| match piece {
+            Piece::Print { value, .. } => value.flags_of(field),
+            Piece::Text(_) => None,
+        })
+    }
 }
 
 /// A part of a print format.
 #[derive(Debug)]
-pub enum Piece {
+pub(crate) enum Piece {
     /// Text printed as it is.
     Text(Vec<u8>),
     /// A printf conversion and what it prints; `stars` are the arguments of `*` in it.
@@ -35,7 +49,7 @@ pub enum Piece {
 /// An argument of a print format. Fields are indices into the event's fields. Numbers have 64 bits:
 /// those of narrower types are extended by their sign or by zeros.
 #[derive(Debug)]
-pub enum Expr {
+pub(crate) enum Expr {
     /// A number.
     Number(u64),
     /// A name that the format does not explain: the address of a symbol of that name, or 0; it is
@@ -105,13 +119,35 @@ pub enum Expr {
     Helper(Helper, Vec<Expr>),
 }
 
+impl Expr {
+    fn flags_of(&self, field: usize) -> Option<&[FlagName]> {
+        match self {
+            Expr::Flags(of, flags) => of.is_of(field).then_some(&flags.names),
+            Expr::Choice(condition, then, otherwise) => {
+                [condition, then, otherwise].into_iter().find_map(|part| part.flags_of(field))
+            }
+            Expr::Binary(_, left, right) => left.flags_of(field).or_else(|| right.flags_of(field)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is a field, or computed from it by operators.
+    fn is_of(&self, field: usize) -> bool {
+        match self {
+            Expr::Field(of) => *of == field,
+            Expr::Binary(_, left, right) => left.is_of(field) || right.is_of(field),
+            _ => false,
+        }
+    }
+}
+
 /// What flags are printed by.
 #[derive(Debug)]
-pub struct Flags {
+pub(crate) struct Flags {
     /// What stands between two names.
     pub delimiter: Vec<u8>,
     /// The bits and their names; `None` where the format does not tell the bits.
-    pub names: Vec<(Option<u64>, Vec<u8>)>,
+    pub names: Vec<FlagName>,
     /// As trace-cmd does it: no flag of value 0 is shown, but where no bit is set, the first whose
     /// bits are not known.
     pub as_trace_cmd: bool,
@@ -119,7 +155,7 @@ pub struct Flags {
 
 /// The arguments of `__print_hex_dump`.
 #[derive(Debug)]
-pub struct HexDump {
+pub(crate) struct HexDump {
     /// What each line begins with.
     pub prefix: Vec<u8>,
     /// What follows it: nothing, an address, or the offset.
@@ -138,7 +174,7 @@ pub struct HexDump {
 
 /// An operation on numbers of 64 bits; where the sign matters there are two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Op {
+pub(crate) enum Op {
     /// `||`
     Or,
     /// `&&`
