@@ -9,11 +9,16 @@ minutes=${1:-10}
 [ $# -gt 0 ] || set -- recording event_format event_filter sub_buffer kallsyms protocol apt_index kernel_image
 found=0
 for target; do
+    # The others are built without the harness.
+    case $target in
+        protocol | apt_index | kernel_image) features=harness ;;
+        *) features= ;;
+    esac
     mkdir -p "corpus/$target"
     echo "== $target, $minutes min"
     # What is read is safe Rust, or C that is not instrumented: no sanitizer finds more, and all
     # would cost half of the executions. Arithmetic is checked for overflow.
-    nice -n 19 cargo +nightly fuzz run --fuzz-dir . --sanitizer none "$target" \
+    nice -n 19 cargo +nightly fuzz run --fuzz-dir . --sanitizer none --features "$features" "$target" \
         "corpus/$target" "seeds/$target" -- -max_total_time=$((minutes * 60)) -timeout=300 \
         -rss_limit_mb=2048 -print_final_stats=1 || found=1
 done

@@ -1,7 +1,7 @@
 //! Writes the seeds that fuzzing starts from: small and sound inputs of each target.
 //!
-//! `cargo run --manifest-path fuzz/Cargo.toml` writes them anew; those in `seeds/*/found-*` are
-//! inputs that were answered wrongly once, and are kept.
+//! `cargo run --manifest-path fuzz/Cargo.toml --features harness` writes them anew; those in
+//! `seeds/*/found-*` are inputs that were answered wrongly once, and are kept.
 
 use std::error::Error;
 use std::fs;

@@ -146,6 +146,28 @@ fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
     }
 }
 
+#[test]
+fn fuzz_targets_of_the_tracer_do_not_build_the_harness() {
+    let manifest =
+        fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap().parse::<toml::Table>().unwrap();
+    let dependencies = manifest["dependencies"].as_table().unwrap();
+    for package in ["xtask", "initramfs"] {
+        let optional = dependencies[package].get("optional").and_then(toml::Value::as_bool);
+        assert_eq!(optional, Some(true), "fuzz depends on {package} always");
+    }
+    assert!(manifest["features"].get("default").is_none(), "the harness is not asked for");
+    let script = fs::read_to_string(root().join("fuzz/run.sh")).unwrap();
+    let harness = script.lines().find_map(|line| line.trim().strip_suffix(") features=harness ;;")).unwrap();
+    let harness: BTreeSet<&str> = harness.split(" | ").collect();
+    for target in manifest["bin"].as_array().unwrap() {
+        let (name, path) = (target["name"].as_str().unwrap(), target["path"].as_str().unwrap());
+        let code = fs::read_to_string(root().join("fuzz").join(path)).unwrap();
+        let uses = ["use xtask::", "use initramfs::"].iter().any(|import| code.contains(import));
+        assert_eq!(target.get("required-features").is_some(), uses, "required-features of {name}");
+        assert!(name == "seeds" || harness.contains(name) == uses, "fuzz/run.sh: the features of {name}");
+    }
+}
+
 /// Rooms and files that get bytes and give values: no file, clock, environment or process.
 const PURE: [&str; 16] = [
     "initramfs/src/protocol.rs",
