@@ -48,7 +48,7 @@ pub enum ErrorKind {
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
-/// Boxed, so that results are as small where all goes well as they are without an error.
+/// Boxed, to keep results small where nothing fails.
 #[derive(Debug)]
 struct Parts {
     kind: ErrorKind,
@@ -157,12 +157,12 @@ impl Error {
         self.0.place.as_ref().map(|place| place.offset)
     }
 
-    /// The CPU whose records end there; `None` when the whole recording is concerned.
+    /// The CPU whose records are damaged; `None` when the error is of the whole recording.
     pub fn cpu(&self) -> Option<u32> {
         self.0.cpu
     }
 
-    /// The name that a filter gives and the recording lacks.
+    /// The name in a filter that the recording does not have.
     pub fn unknown_name(&self) -> Option<&str> {
         self.0.unknown.as_ref().map(|unknown| unknown.name.as_str())
     }

@@ -7,7 +7,7 @@ use crate::recording::Reader;
 use crate::records::Record;
 use crate::ring_buffer::read::{Layout, Missed, Walk};
 
-/// A record is held for this many passes while what decides its place has not come.
+/// A record is held for at most this many passes.
 const HELD: u64 = 2;
 
 /// What a pass read of one CPU, such as of `per_cpu/cpu0/trace_pipe_raw`.
@@ -25,12 +25,12 @@ pub struct Part<'a> {
 
 /// The records of live buffers, merged by time.
 ///
-/// The buffers are read in passes. A record is given once every CPU was read up to its time: the CPUs
-/// are read one after the other, so what one of the later ones has may be younger than what comes of
-/// the first in the next pass. That takes no longer than two passes: then the record is given all the same.
+/// The buffers are read in passes, in each pass one CPU after the other. So a CPU that was read late may
+/// have a record that is younger than one which an early CPU brings in the next pass. Therefore a record
+/// is given once every CPU was read up to its time, or after two more passes at the latest.
 ///
-/// Bytes are kept for as long as their records are not taken. Damage ends the CPU that it is in; the
-/// others go on, and [`LiveRecords::finish`] tells.
+/// Bytes are kept until their records are taken. Damage ends the CPU that it is in; the others go on,
+/// and [`LiveRecords::finish`] returns the first error.
 ///
 /// A recording without records says what the kernel's events are; it is made once, before the first pass:
 ///
@@ -83,7 +83,7 @@ pub struct LiveRecords<'r> {
     reader: &'r Reader,
     /// By buffer and CPU.
     streams: Vec<Stream>,
-    /// The number of the pass; one that left something to read counts as one with the next.
+    /// The number of the pass. A pass that left something unread counts together with the next one.
     pass: u64,
     /// Whether the last pass left nothing to read.
     whole: bool,
@@ -133,7 +133,7 @@ pub struct Next<'a> {
 }
 
 impl<'r> LiveRecords<'r> {
-    /// Nothing has come yet. Records that the recording has itself are left alone.
+    /// Begins without records; those that the recording itself has are not read.
     pub fn new(reader: &'r Reader) -> LiveRecords<'r> {
         LiveRecords {
             reader,
@@ -161,7 +161,7 @@ impl<'r> LiveRecords<'r> {
             let outcome = stream.add(layout, part.data, pass);
             let own = stream.youngest;
             self.youngest = self.youngest.max(own);
-            // All that the CPUs before had is older than what was not there yet to be read of this one.
+            // This CPU was read last, so what it records from now on is younger than all that was read before.
             complete = complete.min(if part.whole { self.youngest } else { own });
             if let Err(error) = outcome {
                 let name = self.reader.name();
@@ -226,7 +226,7 @@ impl<'r> LiveRecords<'r> {
         self.pass >= found.pass + HELD
     }
 
-    /// The stream of the first record, and how long it is that.
+    /// The stream with the earliest record, and the time up to which it stays the earliest.
     fn first(&self) -> Option<(usize, u64)> {
         let mut times: [Option<(u64, usize)>; 2] = [None; 2];
         for (index, stream) in self.streams.iter().enumerate() {
@@ -267,8 +267,8 @@ impl<'a> Next<'a> {
         self.live.streams.get(stream)?.record(at)
     }
 
-    /// Whether [`Next::following`] may give another record after the next pass: then it is worth waiting
-    /// for by whom it matters to. No record is worth it for longer than two passes.
+    /// Whether [`Next::following`] may be another record after the next pass. Who needs to know it should
+    /// then wait for that pass. False for a record that was held for two passes already.
     pub fn may_change(&self) -> bool {
         let found = |stream: usize, at: usize| self.live.streams.get(stream)?.found.get(at);
         let following = self.live.behind(self.stream).and_then(|(stream, at)| found(stream, at));
@@ -308,7 +308,7 @@ impl Stream {
         outcome
     }
 
-    /// Gives back the sub-buffers of which all was taken.
+    /// Frees the sub-buffers whose records were all taken.
     fn forget(&mut self) {
         let first = self.found.front().map_or(self.bytes.len(), |found| found.start);
         let unused = first - first % self.page_size;
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(pass(&mut live, &[10, 20], &[15, 30]), [10, 15, 20]);
         assert_eq!(pass(&mut live, &[25, 40], &[]), [25, 30, 40]);
         assert_eq!(pass(&mut live, &[], &[50]), []);
-        // It was read after the second one had 50, and has nothing before it.
+        // The first CPU was read once more since, and had nothing before 50.
         assert_eq!(pass(&mut live, &[], &[]), [50]);
         assert_eq!(pass(&mut live, &[], &[60]), []);
         live.end();

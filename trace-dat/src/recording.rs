@@ -26,7 +26,7 @@ struct TscRate {
     shift: u32,
 }
 
-/// An open file.
+/// A recording, opened and interpreted.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -150,7 +150,7 @@ impl Reader {
         let Reader { file, events, context, cmdlines, layout, .. } = self;
         let (order, long_size) = (context.order, context.long_size);
         let file = &*file;
-        // Unpacking kallsyms takes as long as everything else, so it goes on beside it.
+        // Unpacking kallsyms takes as long as everything else, so a thread of its own does it.
         context.symbols = thread::scope(|scope| {
             let symbols = scope.spawn(|| symbols(file));
             let Some(section) = file.section(id::HEADER_INFO)? else {
@@ -161,7 +161,7 @@ impl Reader {
             *layout = Layout::parse(&String::from_utf8_lossy(&page), order, long_size)
                 .map_err(|error| cursor.within(error))?;
             let mut add = |system: &str, format: &[u8]| {
-                // Nearly all are UTF-8, which is quicker to find out than to mend.
+                // Nearly all are UTF-8: checking that is quicker than replacing what is not.
                 let text =
                     str::from_utf8(format).map_or_else(|_| String::from_utf8_lossy(format), Cow::Borrowed);
                 events.add(system, &text, long_size)
@@ -247,7 +247,7 @@ impl Reader {
         self.file.clock()
     }
 
-    /// Whether times are nanoseconds, as the kernel has it (`in_ns` of its clocks); counters, cycles
+    /// Whether times are nanoseconds by the kernel's own table of clocks (`in_ns`); counters, cycles
     /// and the ticks of `uptime` are not.
     pub fn is_nanoseconds(&self) -> bool {
         self.options.tsc.is_some()
@@ -256,7 +256,7 @@ impl Reader {
             })
     }
 
-    /// The same as trace-cmd has it, which takes `uptime` for nanoseconds and `boot` for a counter.
+    /// The same by trace-cmd's table, which takes `uptime` for nanoseconds and `boot` for a counter.
     pub fn is_nanoseconds_to_trace_cmd(&self) -> bool {
         self.options.tsc.is_some()
             || self.clock().is_none_or(|clock| {
@@ -284,8 +284,8 @@ impl Reader {
         self.options.version.as_deref()
     }
 
-    /// A record's stamp in the file's own units turned into the time to show: cycles into
-    /// nanoseconds where the file says how, and moved by the file's offset (`--date`).
+    /// The time to show for a record's stamp: cycles are converted to nanoseconds where the file says
+    /// how, and the file's offset (`--date`) is added.
     pub fn shown_time(&self, stamp: u64) -> u64 {
         let time = match self.options.tsc {
             Some(rate) => ((u128::from(stamp) * u128::from(rate.multiplier)) >> rate.shift) as u64,
@@ -314,7 +314,7 @@ fn symbols(file: &Container) -> Result<Symbols> {
     let size = cursor.u32()?;
     let start = cursor.at() as usize;
     let end = start + cursor.bytes(u64::from(size))?.len();
-    // There are megabytes of it: they are kept, not copied.
+    // It has megabytes, so the vector is reused instead of copied.
     section.body.truncate(end);
     section.body.drain(..start);
     let text = String::from_utf8(section.body)

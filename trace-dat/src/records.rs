@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::file::container::{Buffer, Container, Extent};
 use crate::ring_buffer::read::{Layout, Missed, Walk};
 
-/// One record. It borrows from the reader of records: what is to outlive the next one is copied.
+/// One record. It borrows from [`Records`]: copy what has to outlive the call for the next one.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// Index of its buffer in [`Reader::buffers`](crate::Reader::buffers).
@@ -17,25 +17,25 @@ pub struct Record<'a> {
     pub missed: Missed,
     /// The event, from its common fields on.
     pub data: &'a [u8],
-    /// What stands behind it in its sub-buffer: records that follow, or what a page had before.
+    /// The bytes behind it in its sub-buffer: later records, or remains of an older use of the page.
     pub follows: &'a [u8],
 }
 
 /// The records of a file, merged by time: on a tie the first buffer, then the lowest CPU.
 ///
 /// Nothing is allocated per record. Damage ends the CPU that it is in; the others go on, and
-/// [`Records::finish`] tells.
+/// [`Records::finish`] returns the first error.
 #[derive(Debug)]
 pub struct Records<'r> {
     streams: Vec<Stream>,
     file: Of<'r>,
     /// How many buffers there are.
     buffers: usize,
-    /// The stream whose record was given out and is to be left.
+    /// The stream whose record `next` returned; the next call advances it.
     given: Option<usize>,
-    /// The stream whose record was shown and may be taken.
+    /// The stream whose record `peek` returned; `skip` advances it.
     shown: Option<usize>,
-    /// The time of each stream's next record; the highest where there is none.
+    /// The time of each stream's next record; `u64::MAX` where there is none.
     times: Vec<u64>,
     /// The earliest stream; valid until another stream's next time stamp.
     run: (usize, u64),
@@ -85,7 +85,7 @@ impl<'r> Records<'r> {
         self.streams[index].record()
     }
 
-    /// The next record of a buffer without taking it. What [`Records::next`] gave before is gone.
+    /// The next record of a buffer without taking it. Ends the use of the record before.
     #[inline]
     pub fn peek(&mut self, buffer: usize) -> Option<Record<'_>> {
         self.leave();
@@ -94,8 +94,8 @@ impl<'r> Records<'r> {
         self.streams[index].record()
     }
 
-    /// The next records in one go: those of one CPU that come before any other CPU's. None is taken.
-    /// What [`Records::next`] gave before is gone.
+    /// The next records in one go: those of one CPU that are earlier than any other CPU's. None is taken.
+    /// Ends the use of the record before.
     #[inline]
     pub fn run(&mut self) -> Option<Run<'_>> {
         self.leave();
@@ -114,7 +114,7 @@ impl<'r> Records<'r> {
         })
     }
 
-    /// Takes the first `count` records of the run that [`Records::run`] has just given for `stream`.
+    /// Takes the first `count` records of the run that [`Records::run`] returned last, which is of `stream`.
     #[inline]
     pub fn take(&mut self, stream: usize, count: usize) {
         let Some(last) = count.checked_sub(1) else { return };
@@ -122,14 +122,14 @@ impl<'r> Records<'r> {
         self.step(stream);
     }
 
-    /// The time of the next record without taking it. What [`Records::next`] gave before is gone.
+    /// The time of the next record without taking it. Ends the use of the record before.
     pub fn peek_time(&mut self) -> Option<u64> {
         self.leave();
         let index = self.first()?;
         self.streams[index].time()
     }
 
-    /// Takes the record that [`Records::peek`] has just shown.
+    /// Takes the record that [`Records::peek`] returned last.
     #[inline]
     pub fn skip(&mut self) {
         self.leave();
@@ -167,7 +167,7 @@ impl<'r> Records<'r> {
         }
     }
 
-    /// Looks at all streams for the first one, and how long it is that.
+    /// Compares all streams: the earliest, and the time up to which it stays the earliest.
     fn choose(&mut self) -> Option<usize> {
         let (mut first, mut earliest) = (usize::MAX, u64::MAX);
         let (mut second, mut next) = (usize::MAX, u64::MAX);
@@ -180,7 +180,7 @@ impl<'r> Records<'r> {
             }
         }
         if earliest == u64::MAX {
-            // None is left, or one has really got that time.
+            // No record is left, or one really has the time `u64::MAX`.
             return self.streams.iter().position(|stream| stream.time().is_some());
         }
         self.run = (first, next.saturating_add(u64::from(first < second)));
@@ -223,7 +223,7 @@ struct Of<'r> {
 
 /// Records that follow each other, all of one CPU and in one sub-buffer.
 pub struct Run<'a> {
-    /// The number that [`Records::take`] is told.
+    /// The number to pass to [`Records::take`].
     pub stream: usize,
     /// Index of its buffer in [`Reader::buffers`](crate::Reader::buffers).
     pub buffer: usize,
@@ -253,12 +253,12 @@ struct Stream {
     page: usize,
     walk: Option<Walk>,
     /// Records of this sub-buffer that were found in one go, and which of them comes next; there
-    /// are no more when there is none. To go on one by one would take longer than to decode them.
+    /// are no more when it is empty. Finding them one by one would take longer than decoding them.
     found: Vec<Found>,
     at: usize,
     /// Events lost before the first that was found.
     missed: Missed,
-    /// What ended the search for more.
+    /// The error that ended the search; returned once the records before it were taken.
     failed: Option<Error>,
 }
 
@@ -282,7 +282,7 @@ impl Found {
 /// How many records are looked for at once.
 const AHEAD: usize = 256;
 
-/// Sub-buffers that are at hand, and where the next ones come from.
+/// The sub-buffers in memory, and where the next ones come from.
 #[derive(Debug)]
 struct Source {
     bytes: Vec<u8>,
@@ -322,7 +322,7 @@ impl Stream {
             let left = file.container.order().number(&count).unwrap_or(0) as u32;
             Rest::Chunks { next: cpu.offset + 4, left }
         } else {
-            // A file that was cut is read as far as it goes; that more was announced is told then.
+            // A file that was cut is read to its end; then the missing bytes are an error.
             Rest::Plain { next: cpu.offset, end: end.min(file_size), missing: end.saturating_sub(file_size) }
         };
         let source = Source { bytes: Vec::new(), at: cpu.offset, packed: Vec::new(), rest };
@@ -395,7 +395,7 @@ impl Stream {
                             if self.found.is_empty() {
                                 return Err(error);
                             }
-                            // What was found before it comes first.
+                            // The records before it come first.
                             self.failed = Some(error);
                             break;
                         }
@@ -472,7 +472,7 @@ impl Source {
         }
     }
 
-    /// An error with where in the file it is.
+    /// Adds to an error where in the file it is.
     fn place(&self, page: usize, error: Error) -> Error {
         let at = self.at;
         match self.rest {

@@ -90,7 +90,7 @@ pub enum Value {
     Enum,
     /// Something else: the name of its kind, and its bytes.
     Other(&'static str, u32),
-    /// What the types do not tell.
+    /// A type that cannot be resolved.
     Unknown,
     /// The arguments that `...` stands for.
     Open,
@@ -114,7 +114,7 @@ struct Type {
     count: u32,
     /// Its bytes, or the type that it refers to.
     size: u32,
-    /// Where what belongs to it stands.
+    /// Offset of its members or parameters.
     rest: usize,
 }
 
@@ -146,8 +146,8 @@ impl Btf {
         Some(btf)
     }
 
-    /// The parameters of a function, whose name may have an end that the compiler gave it; `None` when
-    /// it is not known.
+    /// The parameters of a function; `None` when it is not known. Suffixes that compilers append to
+    /// names (`.isra.0`) are ignored where the whole name is not found.
     pub fn parameters(&self, function: &str) -> Option<Vec<Parameter<'_>>> {
         let whole = self.functions.get(function.as_bytes());
         let bare = || self.functions.get(function.split('.').next()?.as_bytes());
@@ -163,7 +163,7 @@ impl Btf {
         (0..prototype.count).map(parameter).collect()
     }
 
-    /// A parameter with its type as a declaration has it, each word and each star followed by the next.
+    /// A parameter with its type as C declares it, such as `struct file *f`.
     pub fn declaration(&self, parameter: &Parameter<'_>) -> String {
         let mut text = String::new();
         self.declare(parameter.number, DEEPEST, &mut text);
@@ -248,7 +248,7 @@ impl Btf {
 }
 
 impl Type {
-    /// The bytes that belong to it behind its first ones.
+    /// The bytes of its members or parameters.
     fn following(self) -> Option<usize> {
         let count = self.count as usize;
         Some(match self.kind {

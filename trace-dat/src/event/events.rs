@@ -65,7 +65,7 @@ impl Events {
     /// The event that a record is of; `None` when the recording has no format for it.
     #[inline]
     pub fn of(&self, order: ByteOrder, record: &[u8]) -> Option<&Event> {
-        // It stands at the start.
+        // The id is within the first eight bytes.
         let id = self.common.kind?.number_at_start(order, record)?;
         let place = *self.by_id.get(usize::try_from(id).ok()?)?;
         self.events.get((place as usize).checked_sub(1)?)

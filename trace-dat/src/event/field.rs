@@ -34,7 +34,7 @@ pub struct Field {
     pub elements: Option<usize>,
 }
 
-/// Where a number stands in a record: what of a [`Field`] is needed to read it.
+/// Where a number stands in a record: the part of a [`Field`] that reading it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     offset: u32,
@@ -46,7 +46,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Stands for a start beyond any record, where there are no such eight bytes.
+    /// The start where there are no such eight bytes: it lies beyond any record.
     const NONE: u32 = u32::MAX;
 
     /// Both are below 2^24.
@@ -105,8 +105,8 @@ impl Field {
         Some(if self.dynamic == Dynamic::Field { start + self.offset + self.size } else { start })
     }
 
-    /// The bytes of the field, wherever they stand; `None` when they are not in the record. An array
-    /// that the record ends in is given up to there.
+    /// The bytes of the field, wherever they stand; `None` when they are not in the record. Of an array
+    /// that the record cuts off, those that are there.
     pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
         if self.dynamic == Dynamic::No {
             let end = if self.size == 0 { record.len() } else { record.len().min(self.offset + self.size) };
@@ -154,7 +154,7 @@ impl Field {
             _ => (declaration, false),
         };
         let elements = declaration[declared.len()..].trim_matches([' ', '[', ']']).parse().ok();
-        // Bytes beyond ASCII are parts of letters here.
+        // Bytes beyond ASCII count as letters.
         let of_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
         let length = declared.bytes().rev().take_while(|byte| of_name(&byte)).count();
         let (type_name, name) = declared.split_at(declared.len() - length);

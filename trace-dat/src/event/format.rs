@@ -16,18 +16,18 @@ pub struct Event {
     pub name: String,
     /// Its place among the events of the recording.
     pub index: usize,
-    /// The id that records carry as `common_type`; the kernel's are no larger either.
+    /// The id that records have as `common_type`, which has 16 bits in the kernel, too.
     pub id: u16,
     /// All fields; the first [`Event::common`] of them are those that every event has.
     pub fields: Vec<Field>,
     /// How many fields are common ones.
     pub common: usize,
-    /// The print format as the file has it: a recording has hundreds, and prints a few.
+    /// The print format's text. It is compiled when first needed: recordings have hundreds and print few.
     print_format: String,
     long_size: usize,
     declared_size: usize,
     least_size: usize,
-    /// It compiled, once needed, or why it cannot be: as C reads it.
+    /// The format compiled as C reads it, or why that fails.
     print: OnceLock<std::result::Result<Program, String>>,
     /// The same as trace-cmd reads it.
     print_as_trace_cmd: OnceLock<Option<Program>>,
@@ -78,8 +78,8 @@ impl Event {
         })
     }
 
-    /// The compiled print format, read as C or as trace-cmd does; `None` when it uses what this
-    /// program does not know.
+    /// The compiled print format, read as C or as trace-cmd does; `None` when it uses something that is
+    /// not supported.
     pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
         if !as_trace_cmd {
             return self.compiled().as_ref().ok();

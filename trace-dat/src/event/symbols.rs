@@ -31,7 +31,7 @@ pub struct Symbols(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     text: String,
-    /// Made when the first function is looked up, or by a thread of its own.
+    /// Built when the first function is looked up, or before by a thread of its own.
     map: OnceLock<Vec<Entry>>,
 }
 
@@ -51,10 +51,10 @@ impl Symbols {
         Symbols(Arc::new(Shared { text, map: OnceLock::new() }))
     }
 
-    /// Has another thread get the symbols ready, while this one goes on with something else.
+    /// Starts a thread that builds the table of symbols, so that the first look-up need not.
     pub fn prepare(&self) {
         let shared = Arc::clone(&self.0);
-        // Without a thread they are made ready when they are needed.
+        // Where no thread can be started, the first look-up builds the table.
         let _ = thread::Builder::new().name("symbols".into()).spawn(move || shared.map().len());
     }
 
@@ -62,8 +62,8 @@ impl Symbols {
         self.0.map()
     }
 
-    /// The function that an address lies in: the nearest at or below it. Nothing lies behind the
-    /// start of the last one, whose end is not known.
+    /// The function that an address lies in: the nearest at or below it. The end of the last function is
+    /// not known, so only its first address finds it.
     pub fn find(&self, address: u64) -> Option<Symbol<'_>> {
         let map = self.map();
         let (mut low, mut high) = (0, map.len());

@@ -31,7 +31,7 @@ impl Compression {
         }
     }
 
-    /// That of a name in a file.
+    /// The compression that a file names.
     pub(crate) fn named(name: &str) -> Result<Compression> {
         match name {
             "none" => Ok(Compression::None),
@@ -44,12 +44,12 @@ impl Compression {
         }
     }
 
-    /// Compresses data; `None` where they are to stay as they are.
+    /// Compresses data; `None` for no compression.
     pub(crate) fn pack(self, data: &[u8]) -> io::Result<Option<Vec<u8>>> {
         match self {
             Compression::None => Ok(None),
             Compression::Zlib => {
-                // The level that costs least: a recorder may not take the traced machine's time.
+                // The cheapest level: a recorder must not take the traced machine's time.
                 let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(data)?;
                 encoder.finish().map(Some)
@@ -58,10 +58,10 @@ impl Compression {
         }
     }
 
-    /// Unpacks `data` into `out`, which comes to have `size` bytes.
+    /// Unpacks `data` into `out`, which then has `size` bytes.
     ///
     /// Fails when the data are damaged, or have another size or one above `most`. Memory grows with
-    /// what is really there, not with what is announced.
+    /// the bytes that really come out, not with the announced size.
     pub(crate) fn unpack(self, data: &[u8], size: u64, most: usize, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         if size > most as u64 {

@@ -15,7 +15,7 @@ pub(crate) struct Cursor<'a> {
     data: View<'a>,
     at: u64,
     order: ByteOrder,
-    /// What this is, and where the file has it.
+    /// The name of these bytes in errors, such as `section 16 at offset 0x5a`.
     place: String,
 }
 
@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    /// Goes over `size` bytes, which have to be there.
+    /// Skips `size` bytes; an error when they are not there.
     pub fn skip(&mut self, size: u64) -> Result<()> {
         if size > self.left() {
             return Err(self.cut(size));
@@ -92,7 +92,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Skips bytes that have to be there in exactly this form.
+    /// Skips exactly these bytes; an error when others follow.
     pub fn tag(&mut self, tag: &str) -> Result<()> {
         let from = self.at;
         if *self.bytes(tag.len() as u64)? == *tag.as_bytes() {
@@ -102,7 +102,7 @@ impl<'a> Cursor<'a> {
         Err(self.error(&format!("'{}' is not there", tag.trim_end_matches('\0').trim_end())))
     }
 
-    /// The error of something wrong at this position.
+    /// An error at this position.
     pub fn error(&self, what: &str) -> Error {
         self.error_of(ErrorKind::Malformed, what)
     }
@@ -112,7 +112,7 @@ impl<'a> Cursor<'a> {
         self.within(Error::new(kind, what))
     }
 
-    /// The error of `size` bytes that should follow and do not.
+    /// The error when fewer than `size` bytes are left.
     pub fn cut(&self, size: u64) -> Error {
         let what = format!("{size} bytes are announced, {} are left", self.left());
         self.error_of(ErrorKind::Cut, &what)

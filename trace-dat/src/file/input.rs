@@ -1,4 +1,4 @@
-//! The bytes of a recording, wherever they are: only what is needed is read.
+//! The bytes of a recording, in memory or elsewhere, read as they are needed.
 
 use std::borrow::Cow;
 use std::io;
@@ -30,7 +30,7 @@ impl Input for Vec<u8> {
     }
 }
 
-/// What a [`super::cursor::Cursor`] goes through: the file, or a part that is in memory.
+/// The bytes under a [`super::cursor::Cursor`]: the file, or a part of it in memory.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum View<'a> {
     File(&'a dyn Input),

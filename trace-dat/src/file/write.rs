@@ -42,7 +42,7 @@ pub struct Stored {
     pub uncompressed: u64,
 }
 
-/// Writes a whole file to `out`, which is empty, and tells where each CPU's data are.
+/// Writes a whole file to `out`, which is empty, and returns where each CPU's data are.
 ///
 /// `cpus` are in the order of their numbers. Version 6 knows no compression.
 ///
@@ -239,7 +239,7 @@ fn write_v6<W: Write + Seek>(
             copy_all(cpu, out)?;
         }
     }
-    // A CPU without data at the very end still has its place inside the file.
+    // The place of a CPU without data at the end lies inside the file, too.
     pad(out, stored.last().map_or(0, |last| last.offset))?;
     out.flush()?;
     Ok(stored)
@@ -310,7 +310,7 @@ impl<W: Write + Seek> File7<'_, W> {
         options.option(id::DONE, &new().u64(0).bytes)?;
 
         let offset = self.plain_section(id::OPTIONS, "options", &options.bytes)?;
-        // Its own name has to be in it before it is written.
+        // The section of names holds its own name, too.
         let place = length(self.strings.len())?;
         self.strings.extend_from_slice(b"strings\0");
         let strings = std::mem::take(&mut self.strings);
@@ -324,7 +324,7 @@ impl<W: Write + Seek> File7<'_, W> {
         Ok(stored)
     }
 
-    /// Takes a section's name up, and gives its place among the strings.
+    /// Adds a section's name to the strings, and returns its offset in them.
     fn name(&mut self, name: &str) -> io::Result<u32> {
         let place = length(self.strings.len())?;
         self.strings.extend_from_slice(name.as_bytes());
@@ -336,7 +336,7 @@ impl<W: Write + Seek> File7<'_, W> {
         self.out.write_all(&Bytes::new(self.metadata).u16(id).u16(flags).u32(name).u64(size).bytes)
     }
 
-    /// Writes a section, compressed where the file is, and gives its offset.
+    /// Writes a section, compressed if the file is, and returns its offset.
     fn section(&mut self, id: u16, name: &str, body: &[u8]) -> io::Result<u64> {
         let Some(compressed) = self.compression.pack(body)? else {
             return self.plain_section(id, name, body);
@@ -363,7 +363,7 @@ impl<W: Write + Seek> File7<'_, W> {
         self.out.write_all(compressed)
     }
 
-    /// Writes the section with the data of all CPUs; gives its offset and theirs.
+    /// Writes the section with the data of all CPUs; returns its offset and theirs.
     fn buffer(&mut self, cpus: &mut [CpuData<'_>]) -> io::Result<(u64, Vec<Stored>)> {
         let flags = if self.compression == Compression::None { 0 } else { COMPRESSED };
         let section = self.out.stream_position()?;

@@ -14,7 +14,7 @@ use crate::event::context::Context;
 use crate::event::field::{Dynamic, Field};
 use crate::event::format::Event;
 
-/// Whose way of printing fields it is.
+/// The way in which fields are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Our own.

@@ -59,15 +59,15 @@ pub(crate) enum Expr {
     Text(Vec<u8>),
     /// The value of a field, extended by zeros.
     Field(usize),
-    /// The bytes of a field in its place, even where they tell of others.
+    /// The field's own bytes, even of a dynamic field.
     Place(usize),
-    /// The bytes that a dynamic field tells of, or those of any other field.
+    /// The bytes that a dynamic field refers to, or those of any other field.
     Bytes(usize),
-    /// What lies a number of bytes behind the start of bytes.
+    /// The bytes from an offset on.
     Behind(Box<Expr>, Box<Expr>),
-    /// The number in the first so many of bytes.
+    /// The number in the first bytes, and how many bytes it has.
     Load(Box<Expr>, usize),
-    /// How many bytes a dynamic field tells of.
+    /// The length of a dynamic field's bytes.
     DynamicLength(usize),
     /// `!`, `~` or `-` and its operand.
     Unary(u8, Box<Expr>),
@@ -75,12 +75,12 @@ pub(crate) enum Expr {
     Binary(Op, Box<Expr>, Box<Expr>),
     /// `condition ? then : otherwise`.
     Choice(Box<Expr>, Box<Expr>, Box<Expr>),
-    /// The bits that stay.
+    /// The low bits of a number, by their mask; the others become 0.
     Cast(u64, Box<Expr>),
     /// The low bits, so many of them, extended by their sign.
     Signed(u32, Box<Expr>),
-    /// The bytes of a number turned round where the recorded kernel has not this order; always,
-    /// where there is none.
+    /// A number whose bytes are swapped if the recorded kernel has not this order, or always if it is
+    /// `None`.
     Ordered(Option<ByteOrder>, usize, Box<Expr>),
     /// `__print_flags`.
     Flags(Box<Expr>, Flags),
@@ -351,7 +351,7 @@ pub(crate) fn known(name: &str) -> Option<u64> {
     KNOWN.iter().find(|known| known.0 == name).map(|known| known.1)
 }
 
-/// The same as trace-cmd knows it.
+/// The same, as far as trace-cmd knows it.
 pub(crate) fn known_to_trace_cmd(name: &str) -> Option<u64> {
     KNOWN[..KNOWN_TO_TRACE_CMD].iter().find(|known| known.0 == name).map(|known| known.1)
 }

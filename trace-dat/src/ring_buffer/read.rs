@@ -20,9 +20,9 @@ const MISSED_STORED: u64 = 1 << 30;
 const TYPE_PADDING: u32 = 29;
 const TYPE_TIME_EXTEND: u32 = 30;
 const TYPE_TIME_STAMP: u32 = 31;
-/// `time_delta` has 27 bits; a time extend carries what lies above.
+/// `time_delta` has 27 bits; a time extend carries the higher ones.
 const DELTA_BITS: u32 = 27;
-/// An absolute stamp has 59 bits; the rest is that of the time before.
+/// An absolute stamp has 59 bits; the higher ones are those of the time before.
 const STAMP_MASK: u64 = (1 << 59) - 1;
 
 /// How many events were lost before a record.
@@ -87,10 +87,10 @@ impl Layout {
     }
 }
 
-/// A position in one sub-buffer, which is given to each call: nothing is borrowed or allocated.
+/// A position in one sub-buffer. Each call gets the sub-buffer, so nothing is borrowed or allocated.
 ///
-/// It holds the record it stands on. Records are not given out as values: to copy each one would
-/// take as long as to decode it.
+/// It has the time and place of the current record. They are not returned as a value, since copying it
+/// would take as long as decoding the next record.
 #[derive(Debug, Clone)]
 pub struct Walk {
     next: usize,
@@ -99,7 +99,7 @@ pub struct Walk {
     size: usize,
     time: u64,
     missed: Missed,
-    /// What comes before the first record.
+    /// The events lost before the first record.
     missed_before: Missed,
 }
 
@@ -157,7 +157,7 @@ impl Walk {
 
     /// Goes to the next record; false at the end of the data.
     ///
-    /// Fails when an event does not fit into the data; there is no way to go on behind it.
+    /// Fails when an event does not fit into the data; what follows it cannot be read.
     #[inline(always)]
     pub fn advance(&mut self, layout: &Layout, page: &[u8]) -> Result<bool> {
         // Nearly all events are records that tell their size in the head.

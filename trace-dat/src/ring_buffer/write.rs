@@ -1,4 +1,4 @@
-//! Records to sub-buffers, the way back of [`read`](super::read); pure.
+//! Writes records to sub-buffers, the inverse of [`read`](super::read); pure.
 
 use crate::bytes::ByteOrder;
 use crate::ring_buffer::read::Missed;
@@ -19,9 +19,9 @@ pub struct SubBuffers {
     order: ByteOrder,
     long_size: usize,
     size: usize,
-    /// Whole sub-buffers; the last one is still without its header's content.
+    /// Whole sub-buffers; the header of the last one is not filled in yet.
     bytes: Vec<u8>,
-    /// Where the last sub-buffer begins; `None` when there is none to go on with.
+    /// Where the last sub-buffer begins; `None` when the next record begins another one.
     open: Option<usize>,
     /// The first stamp and the missed events of the last sub-buffer.
     head: (u64, Missed),
@@ -29,15 +29,15 @@ pub struct SubBuffers {
 }
 
 impl SubBuffers {
-    /// None yet. Each will have `size` bytes, a multiple of 4 as of every page.
+    /// Begins without a sub-buffer. Each will have `size` bytes, which is a multiple of 4.
     pub fn new(order: ByteOrder, long_size: usize, size: usize) -> SubBuffers {
         SubBuffers { order, long_size, size, bytes: Vec::new(), open: None, head: (0, Missed::No), time: 0 }
     }
 
     /// Adds a record; false when it is larger than a sub-buffer can hold.
     ///
-    /// A record behind missed events begins a sub-buffer, since only there they can be told, as
-    /// does one that is earlier than the one before.
+    /// A record behind missed events begins a sub-buffer, whose header is the only place to say so. So
+    /// does a record that is earlier than the one before.
     pub fn add(&mut self, time: u64, missed: Missed, data: &[u8]) -> bool {
         if self.header() + 8 + data.len().next_multiple_of(4) + self.long_size > self.size {
             return false;

@@ -1,4 +1,4 @@
-//! What was read as trace-cmd reads it, as a program.
+//! Turns the arguments that trace-cmd reads into a program.
 
 use std::sync::OnceLock;
 
@@ -36,7 +36,7 @@ pub(super) fn pieces(format: &[u8], arguments: Vec<Argument>, parser: &Parser<'_
                 rest = tail;
                 let (spec, pointer) = match conversion {
                     Ok(found) => found,
-                    // Where a letter is not known, it is shown, and takes no argument.
+                    // An unknown letter is printed and takes no argument.
                     Err(shown) => {
                         text.extend(shown);
                         continue;
@@ -123,7 +123,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
         },
         Argument::Cast(name, item) => Expr::Cast(mask(&name), boxed(*item)),
         Argument::DynamicLength(field) => Expr::DynamicLength(field),
-        // An address in its own memory: no two runs have the same.
+        // trace-cmd prints an address in its own memory, another one in each run.
         Argument::Dynamic(field) => Expr::Cast(0xffff, Box::new(Expr::Field(field))),
         Argument::Function(name, given) => match (name, given.into_iter().next()) {
             ("jiffies_to_msecs", Some(given)) => value(given, parser),
@@ -151,7 +151,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
             },
             // Where operators changed places, one of these may have a left side, which does nothing.
             (b"!" | b"~", _, Some(right)) => Expr::Unary(op[0], boxed(*right)),
-            // It does not know this one.
+            // trace-cmd does not know this operator.
             (b"^", ..) => Expr::Number(0),
             (_, left, right) => match std::str::from_utf8(&op).ok().and_then(Op::of) {
                 Some(op) => {
@@ -242,7 +242,7 @@ fn text(argument: Argument, parser: &Parser<'_>) -> Expr {
             }
         }
         Argument::Flags(of, delimiter, names) => {
-            // Whatever is negative counts as not known here.
+            // Negative values count as unknown here.
             let bits = |text: &[u8]| Some(flag(text)).filter(|bits| *bits >> 63 == 0);
             let names = names.into_iter().map(|(written, name)| (bits(&written), name)).collect();
             Expr::Flags(Box::new(value(*of, parser)), Flags { delimiter, names, as_trace_cmd: true })

@@ -1,11 +1,11 @@
 //! Print formats as trace-cmd 3.1.6 reads them: what its library makes of an expression, its
 //! misreadings included.
 //!
-//! Operators are taken one after the other, and what was read is put right by their rank alone: so
-//! brackets right of an operator do not hold together what binds less tightly (`a & (b | c)` is
-//! `(a & b) | c`), and what follows a choice is applied to all of it. Names of types are texts like
-//! any other. Values have 64 bits and no sign, and functions are those of its plug-ins. What makes
-//! trace-cmd crash counts as not understood.
+//! trace-cmd reads operators one after the other and reorders them by their rank. So it ignores
+//! parentheses around a lower-precedence right operand (`a & (b | c)` is `(a & b) | c`), and it applies
+//! an operator behind a choice to the whole choice. Names of types are texts like any other. Values have
+//! 64 bits and no sign, and functions are those of its plug-ins. A format that makes trace-cmd crash
+//! counts as not understood.
 
 mod lower;
 mod parser;

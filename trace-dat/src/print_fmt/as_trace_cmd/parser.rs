@@ -50,7 +50,7 @@ pub(super) type Operands = (Option<Box<Argument>>, Option<Box<Argument>>);
 /// Values as they are written, and names.
 pub(super) type Names = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// How loosely an operator binds; `None` for what is none.
+/// The rank of an operator, the loosest highest; `None` for a token that is no operator.
 pub(super) fn rank(op: &[u8]) -> Option<u32> {
     Some(match op {
         b"++" | b"--" => 3,
@@ -134,7 +134,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What stands up to the closing quote, or to what cannot be printed.
+    /// The text up to the closing quote, or to a byte that cannot be printed.
     fn quoted(&mut self, quote: u8) -> Vec<u8> {
         let mut text = Vec::new();
         loop {
@@ -187,7 +187,7 @@ impl Parser<'_> {
                 if token == Token::End {
                     return Some(arguments);
                 }
-                // Whatever stands behind an operation separates it from the next one.
+                // Any token behind an operation ends the argument, not only a comma.
                 continue;
             }
             arguments.push(argument);
@@ -269,7 +269,7 @@ impl Parser<'_> {
         if !matches!(token, Token::Word(_) | Token::Text(_) | Token::Char(_) | Token::Delimiter(b'(')) {
             return Some((inside, token));
         }
-        // What stood in the brackets was the type of what follows.
+        // A type in brackets: a cast of the value that follows.
         let Argument::Atom(name) = inside else { return None };
         let (item, token) = self.argument_at(token)?;
         Some((Argument::Cast(name, Box::new(item)), token))
@@ -337,7 +337,7 @@ impl Parser<'_> {
     fn goes_on(&mut self, whole: Argument, token: Token) -> Option<(Argument, Token)> {
         match &token {
             Token::Op(op) if op != b":" => {
-                // At what is no operator trace-cmd crashes or gives up.
+                // trace-cmd crashes or gives up at a token that is no operator.
                 rank(op)?;
                 self.operation(whole, token)
             }

@@ -1,4 +1,4 @@
-//! What print formats call: the kernel's helpers, and what stands between the brackets.
+//! The kernel's helpers that print formats call, with their arguments.
 
 use super::parser::{Parser, shown};
 use super::types::{
@@ -151,7 +151,7 @@ impl Parser<'_> {
             "jbd2_dev_to_name" => made(Expr::Helper(Helper::Device, vec![self.argument()?])),
             "xen_hypercall_name" => made(Expr::Helper(Helper::XenHypercall, vec![self.argument()?])),
             "scsi_trace_parse_cdb" => {
-                // The first one is where the kernel puts the text.
+                // The first argument is the kernel's buffer for the text.
                 self.choice()?;
                 self.expect(",")?;
                 let bytes = self.bytes()?;
@@ -216,7 +216,7 @@ impl Parser<'_> {
             names.push(word.clone());
             at += 1;
         }
-        // A structure without a name has but a check at compile time in it.
+        // A structure without a name is a compile-time check of the kernel: it has no size.
         if names.first().is_some_and(|name| name == "struct") && self.tokens.get(at) == Some(&Token::Op("{"))
         {
             let size = self.closing(at + 1, "{", "}").ok_or("has a structure that does not end")?;
@@ -241,7 +241,7 @@ impl Parser<'_> {
                 bytes => size(bytes),
             };
         }
-        // Of an array all of it, not that of a pointer.
+        // An array's size is that of all its elements, not that of a pointer.
         let value = self.choice()?;
         match (value.expr, value.of) {
             (Expr::Place(field), _) => size(self.fields[field].size),
@@ -295,8 +295,8 @@ impl Parser<'_> {
     }
 }
 
-/// Functions that turn the bytes of a number round: the order they read, or none if they always do
-/// it, the size, and whether they are given a pointer to it.
+/// Functions that swap the bytes of a number: the byte order that they read (`None` if they always
+/// swap), the size, and whether their argument is a pointer to the number.
 fn swapped(name: &str) -> Option<(Option<ByteOrder>, usize, bool)> {
     let size = |bits: &str| match bits {
         "16" => Some(2),

@@ -20,7 +20,7 @@ pub(crate) fn compile(text: &str, fields: &[Field], long_size: usize) -> Result<
     if text.is_empty() {
         return Err("has no print format".into());
     }
-    // A text that ends with a quote stands in the file without its escape.
+    // The file has no escape before a quote at the end of the text.
     let parts = text.find("\"\", ").map(|end| text.split_at(end));
     match parts.and_then(|(format, arguments)| Some((format.strip_prefix('"')?, arguments))) {
         Some((format, arguments)) if !format.contains("\", ") => {
@@ -74,8 +74,8 @@ fn compile_quoted(text: &str, fields: &[Field], long_size: usize) -> Result<Prog
     Ok(Program { pieces })
 }
 
-/// The kernel prints where a probe is by code of its own, whatever the format says: by the names of
-/// functions, and for a return where it goes to before where it comes from.
+/// The kernel prints the place of a probe by code of its own, whatever the format says: as names of
+/// functions, and for a return probe the caller before the function.
 fn name_probes(pieces: &mut [Piece], fields: &[Field]) {
     let mut returns = Vec::new();
     for (at, piece) in pieces.iter_mut().enumerate() {

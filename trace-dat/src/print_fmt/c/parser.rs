@@ -12,7 +12,7 @@ use crate::print_fmt::token::{Token, unescaped};
 
 /// Nesting beyond this is refused, so that a made-up format cannot exhaust the stack.
 const DEEPEST: usize = 64;
-/// A chain of operators is a deep tree too. Real formats have some hundreds, in lists of flags.
+/// A chain of operators is a deep tree, too. Real formats have some hundreds of them, in lists of flags.
 const MOST_OPERATORS: usize = 2048;
 
 pub(super) struct Parser<'a> {
@@ -118,7 +118,7 @@ impl Parser<'_> {
             (Type::Pointer { to, record }, Type::Pointer { record: other, .. }) => {
                 Type::Pointer { to, record: record && other }
             }
-            // A null pointer is there for either.
+            // One side may be a null pointer.
             (of @ Type::Pointer { .. }, _) | (_, of @ Type::Pointer { .. }) => of,
             _ => Type::Symbol,
         };
@@ -149,7 +149,7 @@ impl Parser<'_> {
             (Type::Int { .. }, Type::Pointer { to, record }, Op::Add) => {
                 return Ok(moved(right.expr, to, record, op, left.expr));
             }
-            // It is still not known what it is.
+            // The result is of unknown type, too.
             (Type::Symbol, ..) | (_, Type::Symbol, _) => {
                 return Ok(Typed { expr: operation(op, left.expr, right.expr), of: Type::Symbol });
             }
@@ -176,7 +176,7 @@ impl Parser<'_> {
             Op::SignedLess | Op::SignedGreater | Op::SignedLessEqual | Op::SignedGreaterEqual => {
                 Typed { expr: result, of: INT }
             }
-            // These may leave the type's range.
+            // The result may be outside of the type's range.
             Op::Add | Op::Subtract | Op::Multiply | Op::Left => Typed { expr: cut(result, bits, signed), of },
             _ => Typed { expr: result, of },
         })
@@ -239,10 +239,10 @@ impl Parser<'_> {
             (Expr::Signed(_, inside), of) if matches!(*inside, Expr::Load(..) | Expr::Field(_)) => {
                 self.address_of(*inside, of)
             }
-            // An array is where it is.
+            // An array and its address are the same.
             (expr @ (Expr::Place(_) | Expr::Bytes(_) | Expr::Behind(..)), of) => Ok(Typed { expr, of }),
             (Expr::Field(field), of) => self.address_of(Expr::Field(field), of),
-            // Of a symbol there is nothing but its address.
+            // Only the address of a symbol is known.
             (expr @ Expr::Name(..), _) => Ok(Typed { expr, of: Type::Symbol }),
             _ => Err("has '&' before what has no address".into()),
         }
@@ -316,7 +316,7 @@ impl Parser<'_> {
         let number = number_type(&words, self.long_size);
         let of = match (stars, number) {
             (0, Some((size, signed))) => Type::Int { bits: 8 * size as u32, signed },
-            // A type of its own name is mostly a number that holds all that it is given.
+            // Types with a name of their own are mostly numbers that are large enough for the value.
             (0, None) => Type::Int { bits: 64, signed: false },
             (1, Some((size, signed))) => {
                 Type::Pointer { to: Target { size, signed, number: true }, record: false }
@@ -344,7 +344,7 @@ impl Parser<'_> {
         None
     }
 
-    /// What a pointer to a type that is no number points at: its size is that of a field of it.
+    /// The target of a pointer to a type that is no number. Its size is that of a field of this type.
     pub(super) fn structure(&self, words: &[&str]) -> Target {
         let field = self.fields.iter().find(|field| {
             let declared = field.type_name.split_whitespace().filter(|word| *word != "const");
@@ -491,7 +491,7 @@ impl Parser<'_> {
         8 * self.long_size as u32
     }
 
-    /// The number that a value is.
+    /// A value as a number.
     pub(super) fn number(&self, value: Typed) -> Result<Expr> {
         match value.of {
             Type::Symbol => {

@@ -1,4 +1,4 @@
-//! C's types, and what its operators make of values of them.
+//! C's types, and its operators on values of them.
 
 use crate::event::field::{Dynamic, Field};
 use crate::print_fmt::program::{Expr, Op, sign_extended, unary};
@@ -12,7 +12,7 @@ pub(super) struct Typed {
     pub of: Type,
 }
 
-/// What is known of a type.
+/// A type, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Type {
     Int {
@@ -108,7 +108,7 @@ pub(super) fn negated(operator: u8, value: Expr) -> Expr {
 }
 
 pub(super) fn not(value: Expr) -> Expr {
-    // A text is there.
+    // A text is never a null pointer.
     if matches!(value, Expr::Text(_)) { Expr::Number(0) } else { negated(b'!', value) }
 }
 
@@ -197,7 +197,7 @@ pub(super) fn literal(word: &str, long_size: usize) -> Option<Typed> {
         _ => 64,
     };
     let bits = if value >> 32 == 0 { least } else { 64 };
-    // Decimal numbers become longer rather than unsigned.
+    // A decimal number that is too large for int becomes long, not unsigned.
     let over = value >> (bits - 1) != 0;
     let (bits, signed) = match (unsigned, over, prefixed || bits == 64) {
         (true, ..) => (bits, false),
