@@ -18,6 +18,7 @@ trials! {
     every_file_begins_with_what_it_is_for,
     harness_and_guest_do_not_link_the_tracer,
     the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on,
+    fuzz_targets_of_the_tracer_do_not_build_the_harness,
     the_pure_rooms_touch_nothing,
     no_command_line_is_put_together_for_a_shell,
     only_the_command_test_runs_the_tests_of_this_repository,
@@ -146,7 +147,6 @@ fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
     }
 }
 
-#[test]
 fn fuzz_targets_of_the_tracer_do_not_build_the_harness() {
     let manifest =
         fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap().parse::<toml::Table>().unwrap();
