@@ -1,5 +1,6 @@
 //! The error of this crate: what was tried, on which object, why it failed, and what helps.
 
+use std::error::Error as StdError;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -16,26 +17,41 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failed operation, worded for the person who asked for it.
 ///
 /// The text names the operation and its object, the cause, the kernel's own `error_log` entry
-/// where there is one, and what to do about it.
+/// where there is one, and what to do about it. The cause is kept as it was: `source()` returns it,
+/// and programs decide by its kind, never by the text.
 ///
 /// ```
+/// use std::error::Error as _;
+/// use std::io;
 /// use snaptrace::Error;
 /// let error = Error::usage("tracer 'functoin' does not exist").help("did you mean 'function'?");
 /// assert_eq!(error.exit_code(), 2);
 /// assert_eq!(error.to_string(), "tracer 'functoin' does not exist\n  help: did you mean 'function'?");
+///
+/// let error = Error::io("read", "trace.dat".as_ref(), io::Error::from(io::ErrorKind::NotFound));
+/// let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+/// assert_eq!(cause.map(io::Error::kind), Some(io::ErrorKind::NotFound));
 /// ```
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
+type Cause = Box<dyn StdError + Send + Sync>;
+
 /// Boxed, so that results are as small where all goes well as they are without an error.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Parts {
     exit_code: u8,
-    what: String,
-    cause: Option<String>,
+    /// What was tried; `None` where the cause says it.
+    what: Option<String>,
+    cause: Option<Cause>,
     kernel_log: Option<String>,
-    help: Option<String>,
-    closed_output: bool,
+    /// What to do, a sentence each.
+    help: Vec<String>,
+    /// What helps against this kind of cause in general; shown where no `help` was given.
+    advice: Option<String>,
+    /// What state things were left in.
+    note: Option<String>,
+    is_output: bool,
 }
 
 impl Error {
@@ -58,88 +74,74 @@ impl Error {
 
     /// A failure with an exit code chosen by the caller.
     pub fn with_code(exit_code: u8, what: impl Into<String>) -> Error {
-        Error(Box::new(Parts {
-            exit_code,
-            what: what.into(),
-            cause: None,
-            kernel_log: None,
-            help: None,
-            closed_output: false,
-        }))
+        Error(Box::new(Parts { exit_code, what: Some(what.into()), ..Parts::default() }))
+    }
+
+    /// An error of another library that says itself what was tried and on what.
+    pub(crate) fn of(cause: impl Into<Cause>, exit_code: u8) -> Error {
+        Error(Box::new(Parts { exit_code, cause: Some(cause.into()), ..Parts::default() }))
     }
 
     /// A failed system call: `operation` is a verb ("read", "write 'nop' to"), `path` its object.
     ///
-    /// Denied access gets exit code 13; for the common causes the error says what helps.
-    pub fn io(operation: &str, path: &Path, cause: &io::Error) -> Error {
-        let denied = cause.kind() == io::ErrorKind::PermissionDenied;
+    /// Denied access gets exit code 13. Without a [`help`](Error::help) of the caller the error
+    /// advises by the system's error number.
+    pub fn io(operation: &str, path: &Path, cause: impl Into<io::Error>) -> Error {
+        let cause = cause.into();
+        let what = format!("cannot {operation} {}", path.display());
+        let number = cause.raw_os_error().map(Errno::from_raw_os_error);
         // Files of function filters say so by "No such device".
-        if matches!(cause.raw_os_error().map(Errno::from_raw_os_error), Some(Errno::PERM | Errno::NODEV))
+        if matches!(number, Some(Errno::PERM | Errno::NODEV))
             && let Some(lockdown) = lockdown()
         {
-            return Error::locked_down(format!("cannot {operation} {}", path.display()), &lockdown)
-                .because(cause);
+            return Error::locked_down(what, &lockdown).because(cause);
         }
-        let code = if denied { Error::PERMISSION } else { Error::GENERAL };
-        Error::with_code(code, format!("cannot {operation} {}", path.display())).because(cause).help(
-            match cause.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
-                Some(Errno::PERM) => {
-                    "tracing needs root, and a kernel that is not locked down: /sys/kernel/security/lockdown \
-                     tells (mount -t securityfs securityfs /sys/kernel/security)"
-                }
-                Some(Errno::NOENT) => {
-                    "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does"
-                }
-                Some(Errno::BUSY) => {
-                    "a reader of trace_pipe or another tracing program holds it: end that first"
-                }
-                Some(Errno::INVAL) => {
-                    "the kernel does not accept it in its present state; 'snaptrace stat' shows that state"
-                }
-                Some(Errno::NODEV) if path.components().any(|part| part.as_os_str() == "per_cpu") => {
-                    "this CPU has no buffer: it was not online yet; 'snaptrace stat' shows the CPUs"
-                }
-                Some(Errno::NODEV) => "ftrace has shut itself down after a fault: see dmesg, then reboot",
-                Some(Errno::NOMEM | Errno::NOSPC) => "the kernel is out of memory for it: ask for less",
-                _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
-            },
-        )
+        let code = match cause.kind() {
+            io::ErrorKind::PermissionDenied => Error::PERMISSION,
+            _ => Error::GENERAL,
+        };
+        Error::with_code(code, what).advice(advice(number, path)).because(cause)
     }
 
     /// Something that a locked down kernel does not allow; `found` tells how that is known.
     pub(crate) fn locked_down(what: String, found: &str) -> Error {
-        Error::with_code(Error::PERMISSION, what).help(format!(
+        Error::with_code(Error::PERMISSION, what).advice(format!(
             "the kernel is locked down ({found}), and does not let even root trace: boot it without \
              lockdown=confidentiality; lockdown=integrity allows tracing"
         ))
     }
 
     /// Output that could not be written. A closed pipe is no failure: see [`Error::is_closed_output`].
-    pub fn output(cause: &io::Error) -> Error {
-        let mut error = Error::new("cannot write the output").because(cause);
-        error.0.closed_output = cause.kind() == io::ErrorKind::BrokenPipe;
-        error.help("check the file or pipe that standard output goes to")
+    pub fn output(cause: impl Into<io::Error>) -> Error {
+        let mut error = Error::new("cannot write the output").because(cause.into());
+        error.0.is_output = true;
+        error.advice("check the file or pipe that standard output goes to")
     }
 
-    /// Adds the system's own words on the cause.
-    pub fn because(mut self, cause: &io::Error) -> Error {
-        self.0.cause = Some(describe(cause));
+    /// Adds the cause, which [`source()`](StdError::source) then returns.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        self.0.cause = Some(cause.into());
         self
     }
 
-    /// Replaces the advice.
+    /// Adds a sentence that says what to do; it stands in place of the general advice on the cause.
+    #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Error {
-        self.0.help = Some(help.into());
+        self.0.help.push(help.into());
         self
     }
 
-    /// Adds a sentence after the advice given so far.
-    pub fn and_help(mut self, help: &str) -> Error {
-        self.0.help = Some(match self.0.help.take() {
-            Some(before) => format!("{before}\n        {help}"),
-            None => help.to_string(),
-        });
+    /// What helps against this kind of cause in general.
+    pub(crate) fn advice(mut self, advice: impl Into<String>) -> Error {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
+    /// Adds what state things were left in, where something was changed before it failed.
+    #[must_use]
+    pub fn note(mut self, note: impl Into<String>) -> Error {
+        self.0.note = Some(note.into());
         self
     }
 
@@ -154,7 +156,7 @@ impl Error {
     pub fn of_request(mut self, what: impl Into<String>) -> Error {
         if self.0.exit_code != Error::PERMISSION {
             self.0.exit_code = Error::USAGE;
-            self.0.what = what.into();
+            self.0.what = Some(what.into());
         }
         self
     }
@@ -166,15 +168,21 @@ impl Error {
 
     /// True when the reader of standard output went away, as in `snaptrace show | head`.
     pub fn is_closed_output(&self) -> bool {
-        self.0.closed_output
+        let cause = self.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+        self.0.is_output && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0.what)?;
-        if let Some(cause) = &self.0.cause {
-            write!(f, ": {cause}")?;
+        let mut between = "";
+        if let Some(what) = &self.0.what {
+            f.write_str(what)?;
+            between = ": ";
+        }
+        for cause in causes(self) {
+            write!(f, "{between}{}", Described(cause))?;
+            between = ": ";
         }
         if let Some(log) = &self.0.kernel_log {
             write!(f, "\n  the kernel's error_log:")?;
@@ -182,14 +190,50 @@ impl fmt::Display for Error {
                 write!(f, "\n    {line}")?;
             }
         }
-        match &self.0.help {
-            Some(help) => write!(f, "\n  help: {help}"),
+        let advice = self.0.advice.iter().filter(|_| self.0.help.is_empty());
+        for help in self.0.help.iter().chain(advice) {
+            write!(f, "\n  help: {help}")?;
+        }
+        match &self.0.note {
+            Some(note) => write!(f, "\n  note: {note}"),
             None => Ok(()),
         }
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
+
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause: &&(dyn StdError + 'static)| StdError::source(*cause))
+}
+
+/// What helps against a failed system call.
+fn advice(number: Option<Errno>, path: &Path) -> &'static str {
+    match number {
+        Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
+        Some(Errno::PERM) => {
+            "tracing needs root, and a kernel that is not locked down: /sys/kernel/security/lockdown \
+             tells (mount -t securityfs securityfs /sys/kernel/security)"
+        }
+        Some(Errno::NOENT) => {
+            "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does"
+        }
+        Some(Errno::BUSY) => "a reader of trace_pipe or another tracing program holds it: end that first",
+        Some(Errno::INVAL) => {
+            "the kernel does not accept it in its present state; 'snaptrace stat' shows that state"
+        }
+        Some(Errno::NODEV) if path.components().any(|part| part.as_os_str() == "per_cpu") => {
+            "this CPU has no buffer: it was not online yet; 'snaptrace stat' shows the CPUs"
+        }
+        Some(Errno::NODEV) => "ftrace has shut itself down after a fault: see dmesg, then reboot",
+        Some(Errno::NOMEM | Errno::NOSPC) => "the kernel is out of memory for it: ask for less",
+        _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
+    }
+}
 
 /// How it is known that the kernel is locked down so far that nobody may trace; `None` when it is
 /// not, or does not tell.
@@ -214,12 +258,15 @@ fn found_lockdown(state: Option<&str>, cmdline: impl Fn() -> Option<String>) -> 
     }
 }
 
-/// The system's words without the "(os error 13)" that std appends.
-fn describe(cause: &io::Error) -> String {
-    let text = cause.to_string();
-    match text.find(" (os error ") {
-        Some(end) => text[..end].to_string(),
-        None => text,
+/// A cause as people read it: without the "(os error 13)" that std appends.
+struct Described<'a>(&'a (dyn StdError + 'static));
+
+impl fmt::Display for Described<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let number = self.0.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+        let suffix = number.map(|number| format!(" (os error {number})"));
+        f.write_str(suffix.and_then(|suffix| text.strip_suffix(&suffix)).unwrap_or(&text))
     }
 }
 
@@ -230,7 +277,7 @@ mod tests {
     #[test]
     fn denied_access_names_the_file_and_exits_13() {
         let denied = io::Error::from_raw_os_error(Errno::ACCESS.raw_os_error());
-        let error = Error::io("read", Path::new("/sys/kernel/tracing/trace"), &denied);
+        let error = Error::io("read", Path::new("/sys/kernel/tracing/trace"), denied);
         assert_eq!(error.exit_code(), 13);
         assert_eq!(
             error.to_string(),
@@ -241,8 +288,7 @@ mod tests {
 
     #[test]
     fn a_cpu_without_a_buffer_is_not_taken_for_a_fault_of_the_kernel() {
-        let gone = io::Error::from_raw_os_error(Errno::NODEV.raw_os_error());
-        let help = |path: &str| Error::io("read", Path::new(path), &gone).to_string();
+        let help = |path: &str| Error::io("read", Path::new(path), Errno::NODEV).to_string();
         let of_cpu = help("/sys/kernel/tracing/per_cpu/cpu1/trace_pipe_raw");
         assert!(of_cpu.contains("this CPU has no buffer") && !of_cpu.contains("reboot"), "{of_cpu}");
         assert!(help("/sys/kernel/tracing/set_ftrace_filter").contains("see dmesg, then reboot"));
@@ -269,8 +315,49 @@ mod tests {
     }
 
     #[test]
+    fn the_cause_is_kept_with_its_kind_and_number() {
+        let number = |error: &Error| {
+            let cause = error.source()?.downcast_ref::<io::Error>()?;
+            cause.raw_os_error().map(Errno::from_raw_os_error)
+        };
+        let full = Error::io("write", Path::new("trace.dat"), Errno::NOSPC).help("make room there");
+        assert_eq!(number(&full), Some(Errno::NOSPC));
+        let refused =
+            Error::io("write 'x' to", Path::new("filter"), Errno::INVAL).of_request("no such field");
+        assert_eq!(number(&refused), Some(Errno::INVAL));
+        assert_eq!(number(&Error::output(Errno::PIPE)), Some(Errno::PIPE));
+        assert!(Error::usage("nothing to set was given").source().is_none());
+    }
+
+    #[test]
+    fn decisions_go_by_the_kind_and_not_by_the_text() {
+        let says = |kind, text: &str| io::Error::new(kind, text.to_string());
+        for text in ["Broken pipe", "Permission denied (os error 13)", "pas d'espace"] {
+            let [other, pipe, denied] =
+                [io::ErrorKind::Other, io::ErrorKind::BrokenPipe, io::ErrorKind::PermissionDenied]
+                    .map(|kind| says(kind, text));
+            assert_eq!(Error::io("read", Path::new("x"), denied).exit_code(), Error::PERMISSION);
+            assert!(Error::output(pipe).is_closed_output());
+            let unknown = Error::io("read", Path::new("x"), other);
+            assert_eq!(unknown.exit_code(), Error::GENERAL);
+            assert!(unknown.to_string().starts_with(&format!("cannot read x: {text}\n  help: ")));
+        }
+    }
+
+    #[test]
+    fn each_help_is_a_line_and_stands_in_place_of_general_advice() {
+        let failed = || Error::io("read", Path::new("x"), Errno::NOENT);
+        assert!(failed().to_string().contains("\n  help: this kernel does not offer it"));
+        assert_eq!(
+            failed().help("try y").help("or z").note("nothing was changed").to_string(),
+            "cannot read x: No such file or directory\n  help: try y\n  help: or z\n  \
+             note: nothing was changed"
+        );
+    }
+
+    #[test]
     fn only_a_closed_pipe_counts_as_closed_output() {
-        assert!(Error::output(&io::ErrorKind::BrokenPipe.into()).is_closed_output());
-        assert!(!Error::output(&io::ErrorKind::StorageFull.into()).is_closed_output());
+        assert!(Error::output(io::ErrorKind::BrokenPipe).is_closed_output());
+        assert!(!Error::output(io::ErrorKind::StorageFull).is_closed_output());
     }
 }

@@ -1,8 +1,5 @@
 //! What a recording that cannot be read means for whoever asked for it: exit code and advice.
 
-use std::error::Error as _;
-use std::io;
-
 use trace_dat::ErrorKind;
 
 use crate::error::Error;
@@ -10,16 +7,12 @@ use crate::filter::nearest;
 
 impl From<trace_dat::Error> for Error {
     fn from(error: trace_dat::Error) -> Error {
-        let what = error.to_string();
-        let failed = match error.kind() {
-            ErrorKind::Filter | ErrorKind::UnknownEvent | ErrorKind::UnknownField => Error::usage(what),
-            _ => Error::new(what),
+        let code = match error.kind() {
+            ErrorKind::Filter | ErrorKind::UnknownEvent | ErrorKind::UnknownField => Error::USAGE,
+            _ => Error::GENERAL,
         };
-        let failed = match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()) {
-            Some(cause) => failed.because(cause),
-            None => failed,
-        };
-        failed.help(advice(&error))
+        let advice = advice(&error);
+        Error::of(error, code).advice(advice)
     }
 }
 
@@ -53,8 +46,45 @@ fn near_or(near: &[&str], otherwise: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::error::Error as _;
+    use std::io;
+
     use trace_dat::filter::{Filter, Grouping};
+
+    use super::*;
+
+    /// A recording whose disk fails behind the first bytes.
+    #[derive(Debug)]
+    struct Failing;
+
+    impl trace_dat::Input for Failing {
+        fn size(&self) -> u64 {
+            100
+        }
+
+        fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+            const MAGIC: &[u8] = b"\x17\x08\x44tracing";
+            match offset {
+                0 if into.len() == MAGIC.len() => into.copy_from_slice(MAGIC),
+                _ => return Err(io::Error::from_raw_os_error(5)),
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_causes_of_an_unreadable_recording_are_printed_and_kept() {
+        let error = Error::from(trace_dat::Reader::new("x", Failing).unwrap_err());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("cannot read x: header") && text.contains(": Input/output error\n"),
+            "{text}"
+        );
+        let kept = error.source().and_then(|cause| cause.downcast_ref::<trace_dat::Error>()).unwrap();
+        assert_eq!(kept.kind(), ErrorKind::Read);
+        let system = kept.source().and_then(|cause| cause.downcast_ref::<io::Error>()).unwrap();
+        assert_eq!(system.raw_os_error(), Some(5));
+    }
 
     #[test]
     fn advice_goes_by_the_kind_of_error() {

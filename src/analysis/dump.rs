@@ -71,7 +71,7 @@ pub fn dump(file: &Container, config: &Config, out: &mut impl Write) -> Result<(
         Version::V6 => dump.version_6(),
         Version::V7 => dump.version_7(),
     }
-    out.write_all(&dump.out).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
+    out.write_all(&dump.out).and_then(|()| out.flush()).map_err(Error::output)
 }
 
 struct Dump<'a> {

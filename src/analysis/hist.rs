@@ -96,7 +96,7 @@ pub fn hist<'r>(reader: &'r Reader, config: &Config, out: &mut impl Write) -> Re
         callers(&node, "            ", &mut text);
         text.push('\n');
     }
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))?;
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)?;
     Ok(outcome?)
 }
 

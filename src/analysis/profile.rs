@@ -167,7 +167,7 @@ pub fn print(rows: &[Row], config: &Config, out: &mut impl Write) -> Result<()> 
             time(row.maximum)
         ));
     }
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)
 }
 
 /// Buffer, CPU and process: a graph is whole on each.

@@ -55,7 +55,7 @@ impl Held {
         // Found here, so that no search along PATH shows up in the trace of the process.
         let path = program::find(program)?;
         let failed = |cause: io::Error| {
-            Error::io("start a process from", Path::new("/proc/self/exe"), &cause)
+            Error::io("start a process from", Path::new("/proc/self/exe"), cause)
                 .help("mount proc (mount -t proc proc /proc) and check the limit on processes (ulimit -u)")
         };
         let itself = env::current_exe().map_err(failed)?;
@@ -91,7 +91,7 @@ impl Held {
     /// The process cannot be continued or waited for.
     pub fn run(mut self) -> Result<u8> {
         self.release()?;
-        let status = self.child.wait().map_err(|cause| self.failed("wait for", &cause))?;
+        let status = self.child.wait().map_err(|cause| self.failed("wait for", cause))?;
         Ok(exit_code(status))
     }
 
@@ -110,7 +110,7 @@ impl Held {
     /// # Errors
     /// The process cannot be waited for.
     pub fn ended(&mut self) -> Result<Option<u8>> {
-        let status = self.child.try_wait().map_err(|cause| self.failed("wait for", &cause))?;
+        let status = self.child.try_wait().map_err(|cause| self.failed("wait for", cause))?;
         Ok(status.map(exit_code))
     }
 
@@ -119,10 +119,10 @@ impl Held {
     /// # Errors
     /// The process is gone, or may not be signalled.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        kill_process(self.pid, signal).map_err(|cause| self.failed("signal", &cause.into()))
+        kill_process(self.pid, signal).map_err(|cause| self.failed("signal", cause.into()))
     }
 
-    fn failed(&self, operation: &str, cause: &io::Error) -> Error {
+    fn failed(&self, operation: &str, cause: io::Error) -> Error {
         Error::io(operation, Path::new(&format!("process {}", self.pid())), cause)
             .help("something else ended or took it: try again")
     }
@@ -160,12 +160,12 @@ pub fn hold_then_exec(words: &[OsString]) -> Error {
         .and_then(|()| kill_process(getpid(), Signal::STOP))
         .and_then(|()| set_parent_process_death_signal(None));
     if let Err(cause) = stopped {
-        return Error::io("stop", Path::new("the process of the command"), &cause.into());
+        return Error::io("stop", Path::new("the process of the command"), cause);
     }
     let cause = command.exec();
     let code = if cause.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
     Error::with_code(code, format!("cannot run '{}'", Path::new(path).display()))
-        .because(&cause)
+        .because(cause)
         .help("check that it is a program for this machine, and that its interpreter exists")
 }
 

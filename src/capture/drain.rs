@@ -95,7 +95,7 @@ impl Raw {
         let (file, path) = (instance.open(&name)?, instance.file(&name));
         fcntl_getfl(&file)
             .and_then(|flags| fcntl_setfl(&file, flags | OFlags::NONBLOCK))
-            .map_err(|error| Error::io("open without waiting", &path, &error.into()))?;
+            .map_err(|error| Error::io("open without waiting", &path, error))?;
         Ok(Raw { cpu, file, path })
     }
 
@@ -112,7 +112,7 @@ impl Raw {
             match poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
                 Ok(_) => return Ok(!wanted[0].revents().contains(PollFlags::ERR)),
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(Error::io("wait for", &self.path, &error.into())),
+                Err(error) => return Err(Error::io("wait for", &self.path, error)),
             }
         }
     }
@@ -127,7 +127,7 @@ impl Raw {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.raw_os_error() == Some(Errno::NODEV.raw_os_error()) => return Ok(None),
-                Err(error) => return Err(Error::io("read", &self.path, &error)),
+                Err(error) => return Err(Error::io("read", &self.path, error)),
             }
         }
     }
@@ -176,7 +176,7 @@ impl Drain {
         }
         if !absent.is_empty() {
             let watcher = thread::Builder::new().name("absent".into());
-            drain.watcher = Some(watcher.spawn(move || starter.watch(absent)).map_err(|e| no_thread(&e))?);
+            drain.watcher = Some(watcher.spawn(move || starter.watch(absent)).map_err(no_thread)?);
         }
         Ok(drain)
     }
@@ -218,7 +218,7 @@ fn gone() -> Error {
     Error::new("the thread that reads a CPU's buffer is gone").help("this is a fault of snaptrace")
 }
 
-fn no_thread(cause: &io::Error) -> Error {
+fn no_thread(cause: io::Error) -> Error {
     Error::new("cannot start a thread for each CPU")
         .because(cause)
         .help("check the limit on processes (ulimit -u)")
@@ -244,7 +244,7 @@ impl<F: Fn() + Clone + Send + 'static> Starter<F> {
         let source = self.source(buffer)?;
         let (stop, on_failure) = (Arc::clone(&self.stop), self.on_failure.clone());
         let thread = thread::Builder::new().name(format!("cpu{}", source.raw.cpu));
-        thread.spawn(move || source.drain(&stop).inspect_err(|_| on_failure())).map_err(|e| no_thread(&e))
+        thread.spawn(move || source.drain(&stop).inspect_err(|_| on_failure())).map_err(no_thread)
     }
 
     fn source(&self, buffer: Buffer) -> Result<Source> {
@@ -313,7 +313,7 @@ pub fn cpus(instance: &Instance) -> Result<Vec<u32>> {
 /// The folder does not exist, or takes no file.
 pub fn unnamed_file(folder: &Path) -> Result<File> {
     tempfile::tempfile_in(folder).map_err(|cause| {
-        Error::io("create a file in", folder, &cause).help("choose with -o a folder that can be written")
+        Error::io("create a file in", folder, cause).help("choose with -o a folder that can be written")
     })
 }
 
@@ -335,14 +335,16 @@ fn wait(woken: &OwnedFd, buffer: Option<&Raw>, longest: Option<Duration>) -> Res
         Ok(_) | Err(Errno::INTR) => Ok(()),
         Err(error) => {
             let path = buffer.map_or(Path::new("the end of the recording"), |raw| raw.path.as_path());
-            Err(Error::io("wait for", path, &error.into()))
+            Err(Error::io("wait for", path, error))
         }
     }
 }
 
 fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     pipe_with(PipeFlags::CLOEXEC).map_err(|error| {
-        Error::new("cannot create a pipe").because(&error.into()).help("check the limit on files (ulimit -n)")
+        Error::new("cannot create a pipe")
+            .because(io::Error::from(error))
+            .help("check the limit on files (ulimit -n)")
     })
 }
 
@@ -400,18 +402,18 @@ impl Source {
             Some((file, _)) => file,
             None => unnamed_file(&self.plan.folder)?,
         };
-        next.set_len(0).and_then(|()| next.rewind()).map_err(|cause| self.writing(&cause))?;
+        next.set_len(0).and_then(|()| next.rewind()).map_err(|cause| self.writing(cause))?;
         self.older = Some((mem::replace(&mut self.file, next), mem::take(&mut self.size)));
         Ok(())
     }
 
     fn into_drained(mut self) -> Result<Drained> {
-        let failed = |cause: &io::Error| writing(&self.plan.folder, cause);
-        self.file.rewind().map_err(|cause| failed(&cause))?;
+        let failed = |cause: io::Error| writing(&self.plan.folder, cause);
+        self.file.rewind().map_err(failed)?;
         let (mut file, mut size) = (self.file, self.size);
         if let Some((mut older, older_size)) = self.older.take() {
-            io::copy(&mut file, &mut older).map_err(|cause| failed(&cause))?;
-            older.rewind().map_err(|cause| failed(&cause))?;
+            io::copy(&mut file, &mut older).map_err(failed)?;
+            older.rewind().map_err(failed)?;
             (file, size) = (older, older_size + size);
         }
         Ok(Drained { cpu: self.raw.cpu, file, size })
@@ -431,15 +433,15 @@ impl Source {
                 Err(Errno::AGAIN) => 0,
                 // Not an end: what could not be moved now is moved next, or read with the rest.
                 Err(Errno::INTR) => 0,
-                Err(error) => return Err(Error::io("read", &self.raw.path, &error.into())),
+                Err(error) => return Err(Error::io("read", &self.raw.path, error)),
             };
         let mut left = moved;
         while left > 0 {
             match splice(pipe_out, None, &self.file, None, left, SpliceFlags::MOVE) {
-                Ok(0) => return Err(self.writing(&io::ErrorKind::WriteZero.into())),
+                Ok(0) => return Err(self.writing(io::ErrorKind::WriteZero)),
                 Ok(written) => left -= written,
                 Err(Errno::INTR) => {}
-                Err(error) => return Err(self.writing(&error.into())),
+                Err(error) => return Err(self.writing(error)),
             }
         }
         Ok(moved as u64)
@@ -449,18 +451,18 @@ impl Source {
     fn read_rest(&mut self) -> Result<()> {
         let mut sub_buffer = vec![0; self.plan.sub_buffer_size];
         while let Some(length) = self.raw.read(&mut sub_buffer)? {
-            self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(&cause))?;
+            self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(cause))?;
             self.took(length as u64)?;
         }
         Ok(())
     }
 
-    fn writing(&self, cause: &io::Error) -> Error {
+    fn writing(&self, cause: impl Into<io::Error>) -> Error {
         writing(&self.plan.folder, cause)
     }
 }
 
-fn writing(folder: &Path, cause: &io::Error) -> Error {
+fn writing(folder: &Path, cause: impl Into<io::Error>) -> Error {
     Error::io("write the recording to a file in", folder, cause)
         .help("make room there, or choose another folder with -o")
 }

@@ -84,7 +84,7 @@ pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result
 /// The signals that end a recording, and SIGCHLD, which tells that the command has ended.
 pub(crate) fn signals() -> Result<Signals> {
     Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD]).map_err(|cause| {
-        Error::new("cannot prepare for signals").because(&cause).help("check the limit on files (ulimit -n)")
+        Error::new("cannot prepare for signals").because(cause).help("check the limit on files (ulimit -n)")
     })
 }
 

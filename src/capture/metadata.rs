@@ -39,7 +39,7 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
         }
     }
     let kallsyms = fs::read(KALLSYMS).map_err(|cause| {
-        Error::io("read", Path::new(KALLSYMS), &cause)
+        Error::io("read", Path::new(KALLSYMS), cause)
             .help("mount proc (mount -t proc proc /proc); 'snaptrace check' tells what the kernel lacks")
     })?;
     let name = uname();

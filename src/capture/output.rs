@@ -136,7 +136,7 @@ impl Target {
                     .help("name a file that may be replaced, or one that does not exist yet"));
             }
             // A link stays, what it points at is replaced.
-            Ok(_) => fs::canonicalize(output).map_err(|cause| Error::io("follow", output, &cause))?,
+            Ok(_) => fs::canonicalize(output).map_err(|cause| Error::io("follow", output, cause))?,
             Err(_) => output.to_path_buf(),
         };
         let folder = match path.parent() {
@@ -172,7 +172,7 @@ impl Target {
                  'sysctl kernel.kptr_restrict=1' shows them to root",
             );
         }
-        let failed = |cause: &io::Error| {
+        let failed = |cause: io::Error| {
             Error::io("write", &self.path, cause).help("make room there, or choose another folder with -o")
         };
         let mut aside = tempfile::Builder::new()
@@ -180,7 +180,7 @@ impl Target {
             // What the umask leaves of it, as for any other new file.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(&self.folder)
-            .map_err(|cause| failed(&cause))?;
+            .map_err(failed)?;
         let mut files: Vec<(u32, u64, File)> =
             cpus.into_iter().map(|cpu| (cpu.cpu, cpu.size, cpu.file)).collect();
         let mut data: Vec<CpuData<'_>> = files
@@ -190,9 +190,9 @@ impl Target {
         let mut out = BufWriter::with_capacity(PIECE, aside.as_file_mut());
         let stored =
             write::write(&mut out, self.output.version, self.output.compression, &metadata, &mut data)
-                .map_err(|cause| failed(&cause))?;
+                .map_err(failed)?;
         drop(out);
-        aside.persist(&self.path).map_err(|error| failed(&error.error))?;
+        aside.persist(&self.path).map_err(|error| failed(error.error))?;
         Ok(stored)
     }
 }
@@ -227,7 +227,7 @@ pub(crate) fn summary(stored: &[Stored], output: &Output) -> String {
 /// Tells something on standard output, now. A reader that stopped does not stop a recording.
 pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(Error::output(&cause)),
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(Error::output(cause)),
         _ => Ok(()),
     }
 }

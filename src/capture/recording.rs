@@ -88,7 +88,7 @@ pub fn container(path: &Path) -> Result<Container> {
     }
     let failed = |cause: io::Error| {
         Error::usage(format!("cannot read {}", path.display()))
-            .because(&cause)
+            .because(cause)
             .help("name a recording with -i FILE; 'snaptrace record' makes one")
     };
     let file = File::open(path).map_err(failed)?;
@@ -111,7 +111,7 @@ fn standard_input() -> Result<Container> {
     const NAME: &str = "standard input";
     let failed = |cause: io::Error| {
         Error::usage(format!("cannot read {NAME}"))
-            .because(&cause)
+            .because(cause)
             .help("pass a recording, as in 'snaptrace report - < trace.dat'")
     };
     let input = io::stdin();
@@ -133,7 +133,7 @@ fn in_a_row(name: &str, mut input: impl Read) -> Result<Container> {
     let mut kept = tempfile::spooled_tempfile(IN_MEMORY);
     let failed = |cause: io::Error| {
         Error::new(format!("cannot keep the recording from {name}"))
-            .because(&cause)
+            .because(cause)
             .help("make room in the folder of temporary files, choose another with TMPDIR, or name a file")
     };
     io::copy(&mut input, &mut kept).map_err(failed)?;
@@ -157,7 +157,7 @@ pub fn write(
     metadata: &Metadata,
     cpus: &[(u32, Vec<u8>)],
 ) -> Result<()> {
-    let failed = |cause: &io::Error| {
+    let failed = |cause: io::Error| {
         Error::io("write", path, cause).help("make room there, or choose another folder with -o")
     };
     let folder = match path.parent() {
@@ -169,16 +169,16 @@ pub fn write(
         // What the umask leaves of it, as for any other new file.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
-        .map_err(|cause| failed(&cause))?;
+        .map_err(failed)?;
     let mut bytes: Vec<(u32, &[u8])> = cpus.iter().map(|(cpu, bytes)| (*cpu, bytes.as_slice())).collect();
     let mut data: Vec<CpuData<'_>> = bytes
         .iter_mut()
         .map(|(cpu, bytes)| CpuData { cpu: *cpu, size: bytes.len() as u64, data: bytes })
         .collect();
     let mut out = BufWriter::with_capacity(1 << 20, aside.as_file_mut());
-    write::write(&mut out, version, compression, metadata, &mut data).map_err(|cause| failed(&cause))?;
+    write::write(&mut out, version, compression, metadata, &mut data).map_err(failed)?;
     drop(out);
-    aside.persist(path).map_err(|error| failed(&error.error))?;
+    aside.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }
 

@@ -182,7 +182,7 @@ fn types() -> Result<Btf> {
         Ok(bytes) => {
             Btf::parse(bytes, order).ok_or_else(|| failed.help("it is not in the form that is known"))
         }
-        Err(cause) => Err(failed.because(&cause).help(help)),
+        Err(cause) => Err(failed.because(cause).help(help)),
     }
 }
 

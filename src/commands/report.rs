@@ -312,5 +312,5 @@ impl Args {
 /// Standard output without a buffer of its own, for what is written in large pieces.
 fn standard_output() -> Result<File> {
     let output = io::stdout().as_fd().try_clone_to_owned();
-    output.map(File::from).map_err(|cause| Error::output(&cause))
+    output.map(File::from).map_err(Error::output)
 }

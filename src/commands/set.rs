@@ -69,7 +69,7 @@ fn set(tracefs: &Tracefs, request: &Request) -> Result<u8> {
         session::expand(&instance)?;
     }
     apply(&writes, To::Instance(&instance)).map_err(|error| {
-        error.and_help("what stands before it in the request is set; 'snaptrace stat' shows what is")
+        error.note("what stands before it in the request is set; 'snaptrace stat' shows what is")
     })?;
     held.map_or(Ok(0), Held::run)
 }

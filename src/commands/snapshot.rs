@@ -98,7 +98,7 @@ fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write
         Act::Free => "0",
     };
     instance.write(&file, value).map_err(|error| match cpu {
-        Some(_) if act == Act::Take => error.and_help(
+        Some(_) if act == Act::Take => error.help(
             "one CPU's snapshot needs CONFIG_RING_BUFFER_ALLOW_SWAP, and one that is allocated \
              ('snaptrace snapshot -s')",
         ),

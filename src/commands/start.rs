@@ -71,7 +71,7 @@ fn start(tracefs: &Tracefs, request: &Request) -> Result<u8> {
         }
     };
     apply(&writes, To::Instance(&instance)).map_err(|error| {
-        error.and_help("tracing is left off; 'snaptrace reset' brings back the kernel's defaults")
+        error.note("tracing is left off; 'snaptrace reset' brings back the kernel's defaults")
     })?;
     held.map_or(Ok(0), Held::run)
 }

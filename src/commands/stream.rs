@@ -92,7 +92,7 @@ fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Resu
     };
     let mut file = Cursor::new(Vec::new());
     write(&mut file, Version::V7, Compression::None, &metadata, &mut []).map_err(|cause| {
-        Error::new("cannot arrange what was recorded").because(&cause).help("trace fewer events")
+        Error::new("cannot arrange what was recorded").because(cause).help("trace fewer events")
     })?;
     Ok(Reader::new("the buffers", file.into_inner())?)
 }
@@ -167,7 +167,7 @@ impl Feed for Buffers<'_> {
         let longest = rustix::event::Timespec { tv_sec: 0, tv_nsec: live::PAUSE.subsec_nanos().into() };
         match rustix::event::poll(&mut [], Some(&longest)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(Error::new("cannot wait for the buffers").because(&error.into())),
+            Err(error) => Err(Error::new("cannot wait for the buffers").because(io::Error::from(error))),
         }
     }
 }

@@ -68,5 +68,5 @@ impl Kernel {
 /// Prints a text that is complete.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)
 }

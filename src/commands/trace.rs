@@ -81,7 +81,7 @@ impl<'o> Pipe<'o> {
         let pipe = instance.open(PIPE)?;
         fcntl_getfl(&pipe)
             .and_then(|flags| fcntl_setfl(&pipe, flags | OFlags::NONBLOCK))
-            .map_err(|error| Error::io("open without waiting", &instance.file(PIPE), &error.into()))?;
+            .map_err(|error| Error::io("open without waiting", &instance.file(PIPE), error))?;
         Ok(Pipe { pipe, instance: instance.clone(), colours, line: Vec::new(), out })
     }
 
@@ -93,7 +93,7 @@ impl<'o> Pipe<'o> {
             true => coloured(&String::from_utf8_lossy(&lines)).into_bytes(),
             false => lines,
         };
-        self.out.write_all(&written).and_then(|()| self.out.flush()).map_err(|cause| Error::output(&cause))
+        self.out.write_all(&written).and_then(|()| self.out.flush()).map_err(Error::output)
     }
 }
 
@@ -107,7 +107,7 @@ impl Feed for Pipe<'_> {
                 Ok(length) => self.write(&piece[..length])?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", &self.instance.file(PIPE), &error)),
+                Err(error) => return Err(Error::io("read", &self.instance.file(PIPE), error)),
             }
             if !last {
                 // A signal has to be seen however much there is.
@@ -124,7 +124,7 @@ impl Feed for Pipe<'_> {
         let longest = Timespec { tv_sec: 0, tv_nsec: live::PAUSE.subsec_nanos().into() };
         match poll(&mut [PollFd::new(&self.pipe, PollFlags::IN)], Some(&longest)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(error) => Err(Error::io("wait for", &self.instance.file(PIPE), &error.into())),
+            Err(error) => Err(Error::io("wait for", &self.instance.file(PIPE), error)),
         }
     }
 }

@@ -43,7 +43,7 @@ pub enum About {
 pub fn about(reader: &Reader, what: About, config: &Config, out: &mut impl Write) -> Result<()> {
     let mut text = Vec::new();
     let outcome = tell(reader, what, config, &mut text);
-    out.write_all(&text).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))?;
+    out.write_all(&text).and_then(|()| out.flush()).map_err(Error::output)?;
     outcome
 }
 

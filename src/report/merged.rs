@@ -58,11 +58,11 @@ pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()>
         source.printer.print(&batch);
         text.extend_from_slice(&source.printer.out);
         if text.len() > PIECE {
-            out.write_all(&text).map_err(|cause| Error::output(&cause))?;
+            out.write_all(&text).map_err(Error::output)?;
             text.clear();
         }
     }
-    out.write_all(&text).and_then(|()| out.flush()).map_err(|cause| Error::output(&cause))?;
+    out.write_all(&text).and_then(|()| out.flush()).map_err(Error::output)?;
     for Source { lines, printer, .. } in sources {
         lines.records.finish()?;
         printer.damage.map_or(Ok(()), |damage| Err(damage.error))?;

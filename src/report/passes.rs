@@ -86,9 +86,7 @@ impl<'p> Passes<'p> {
     pub fn finish(&mut self, out: &mut (impl Write + ?Sized)) -> Result<()> {
         self.records.end();
         self.print(true, out)?;
-        out.write_all(self.maker.summary().as_bytes())
-            .and_then(|()| out.flush())
-            .map_err(|cause| Error::output(&cause))?;
+        out.write_all(self.maker.summary().as_bytes()).and_then(|()| out.flush()).map_err(Error::output)?;
         let of_lines = self.printer.damage.take().map(|damage| damage.error);
         self.records.finish()?;
         of_lines.map_or(Ok(()), Err)
@@ -96,7 +94,7 @@ impl<'p> Passes<'p> {
 
     /// Prints all lines that are decided, or, at the end, all that there are.
     fn print(&mut self, last: bool, out: &mut (impl Write + ?Sized)) -> Result<()> {
-        let failed = |cause| Error::output(&cause);
+        let failed = Error::output;
         // With the first records: before them it could stand anywhere in what the command says itself.
         if !self.begun && (last || self.holds_any()) {
             self.begun = true;

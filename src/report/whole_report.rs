@@ -16,7 +16,7 @@ use trace_dat::Reader;
 /// recording. Damage does not stop what can still be read from being printed;
 /// the error then tells of the first place.
 pub fn report(reader: &Reader, config: &Config, out: impl Write + Send) -> Result<()> {
-    let failed = |cause| Error::output(&cause);
+    let failed = Error::output;
     let plan = Plan::new(reader, config)?;
     let mut out = Whole::new(out);
     let text = |out: &mut Whole<_>, text: String| out.write(&mut text.into_bytes()).map_err(failed);

@@ -57,7 +57,7 @@ impl Journal {
                 }
                 Err(cause) if folder_takes_none(&cause) => {}
                 Err(cause) => {
-                    return Err(Error::io("create the journal", &path, &cause)
+                    return Err(Error::io("create the journal", &path, cause)
                         .help("it holds what is put back after a kill: make room there, or remove it"));
                 }
             }
@@ -86,7 +86,7 @@ impl Journal {
         let words: Vec<String> = words.iter().map(|word| escape(word)).collect();
         // One write: a line without its end was not followed by a change.
         (&self.file).write_all(format!("{}\n", words.join("\t")).as_bytes()).map_err(|cause| {
-            Error::io("note in the journal", &self.path, &cause)
+            Error::io("note in the journal", &self.path, cause)
                 .help("without it a kill could not be put back: make room there")
         })
     }
@@ -122,20 +122,20 @@ impl Left {
     /// # Errors
     /// It cannot be read, or may be anybody's.
     pub(crate) fn read(path: &Path) -> Result<Option<Left>> {
-        let failed = |cause: &io::Error| Error::io("read the journal", path, cause);
+        let failed = |cause: io::Error| Error::io("read the journal", path, cause);
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(cause) => return Err(failed(&cause)),
+            Err(cause) => return Err(failed(cause)),
         };
-        let owner = file.metadata().map_err(|cause| failed(&cause))?.uid();
+        let owner = file.metadata().map_err(failed)?.uid();
         if owner != rustix::process::geteuid().as_raw() && owner != 0 {
             return Err(Error::new(format!("{} belongs to user {owner}", path.display())).help(
                 "it tells what to write to the kernel, so it is not followed: look at it, and remove it",
             ));
         }
         let mut text = String::new();
-        file.read_to_string(&mut text).map_err(|cause| failed(&cause))?;
+        file.read_to_string(&mut text).map_err(failed)?;
         let (boot, pid, entries) = parse(&text);
         let left = Left { path: path.to_path_buf(), pid, entries };
         if boot != boot_id() {
@@ -147,7 +147,7 @@ impl Left {
 
     /// Removes the journal, once everything is put back or was tried.
     pub(crate) fn remove(&self) -> Result<()> {
-        fs::remove_file(&self.path).map_err(|cause| Error::io("remove the journal", &self.path, &cause))
+        fs::remove_file(&self.path).map_err(|cause| Error::io("remove the journal", &self.path, cause))
     }
 }
 
@@ -210,7 +210,7 @@ fn folder_takes_none(cause: &io::Error) -> bool {
 
 fn name(tracefs: &Tracefs) -> Result<String> {
     let path = tracefs.path();
-    let meta = fs::metadata(path).map_err(|cause| Error::io("look at", path, &cause))?;
+    let meta = fs::metadata(path).map_err(|cause| Error::io("look at", path, cause))?;
     Ok(format!("snaptrace-{:x}-{:x}.journal", meta.dev(), meta.ino()))
 }
 

@@ -233,9 +233,7 @@ impl Session {
         let mut note = |outcome: Result<()>| {
             if first.is_ok() {
                 first = outcome.map_err(|error| {
-                    error.and_help(
-                        "not everything could be put back: 'snaptrace stat' shows what is in effect",
-                    )
+                    error.note("not everything could be put back: 'snaptrace stat' shows what is in effect")
                 });
             }
         };
@@ -380,11 +378,11 @@ impl Lock {
     /// Another recording holds it; the error names that process where it can be seen.
     pub fn take(tracefs: &Tracefs) -> Result<Lock> {
         let path = tracefs.path();
-        let directory = File::open(path).map_err(|cause| Error::io("open", path, &cause))?;
+        let directory = File::open(path).map_err(|cause| Error::io("open", path, cause))?;
         match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock { _directory: directory }),
             Err(Errno::WOULDBLOCK) => Err(held_by(path, &directory)),
-            Err(error) => Err(Error::io("lock", path, &error.into())),
+            Err(error) => Err(Error::io("lock", path, error)),
         }
     }
 }

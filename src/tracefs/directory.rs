@@ -62,7 +62,7 @@ impl Tracefs {
         }
         let failed = match try_mount("tracefs", TRACEFS_MOUNT_POINT) {
             Ok(()) => return Tracefs::at(TRACEFS_MOUNT_POINT),
-            Err(error) => mount_failed(&error),
+            Err(error) => mount_failed(error),
         };
         // Kernels before 4.1 have the tracing directory only inside debugfs.
         let inside_debugfs = Path::new(DEBUGFS_MOUNT_POINT).join("tracing");
@@ -92,7 +92,7 @@ impl Tracefs {
                 path.display()
             ))
             .help("give the folder where tracefs is mounted, or leave --tracing-dir out to have it found")),
-            Err(error) => Err(Error::io("open", &path.join("current_tracer"), &error)),
+            Err(error) => Err(Error::io("open", &path.join("current_tracer"), error)),
         }
     }
 
@@ -149,7 +149,7 @@ impl Tracefs {
     /// The name is no file name, or the kernel refuses (no memory, no instances).
     pub fn create_instance(&self, name: &str) -> Result<Instance> {
         let path = self.instance_path(name)?;
-        fs::create_dir(&path).map_err(|error| Error::io("create the instance", &path, &error))?;
+        fs::create_dir(&path).map_err(|error| Error::io("create the instance", &path, error))?;
         Ok(Instance { name: Some(name.to_string()), path })
     }
 
@@ -159,7 +159,7 @@ impl Tracefs {
     /// The kernel refuses, as while somebody reads from it.
     pub fn remove_instance(&self, name: &str) -> Result<()> {
         let path = self.instance_path(name)?;
-        fs::remove_dir(&path).map_err(|error| Error::io("delete the instance", &path, &error))
+        fs::remove_dir(&path).map_err(|error| Error::io("delete the instance", &path, error))
     }
 
     fn instance_path(&self, name: &str) -> Result<PathBuf> {
@@ -233,7 +233,7 @@ impl Instance {
                 Ok(0) => return Ok(bytes),
                 Ok(length) => bytes.extend_from_slice(&piece[..length]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", &self.file(file), &error)),
+                Err(error) => return Err(Error::io("read", &self.file(file), error)),
             }
         }
     }
@@ -251,7 +251,7 @@ impl Instance {
     /// # Errors
     /// The file is missing or may not be read.
     pub fn open(&self, file: &str) -> Result<File> {
-        File::open(self.file(file)).map_err(|error| Error::io("read", &self.file(file), &error))
+        File::open(self.file(file)).map_err(|error| Error::io("read", &self.file(file), error))
     }
 
     /// Copies a file to `out` in pieces, so that a large buffer is never whole in memory.
@@ -263,10 +263,10 @@ impl Instance {
         let mut piece = vec![0; PIECE];
         loop {
             match source.read(&mut piece) {
-                Ok(0) => return out.flush().map_err(|error| Error::output(&error)),
-                Ok(length) => out.write_all(&piece[..length]).map_err(|error| Error::output(&error))?,
+                Ok(0) => return out.flush().map_err(Error::output),
+                Ok(length) => out.write_all(&piece[..length]).map_err(Error::output)?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", &self.file(file), &error)),
+                Err(error) => return Err(Error::io("read", &self.file(file), error)),
             }
         }
     }
@@ -303,7 +303,7 @@ impl Instance {
             if let Err(error) = target.write_all(format!("{value}\n").as_bytes()) {
                 let log = self.error_log_about(value);
                 let operation = format!("write '{value}' to");
-                return Err(Error::io(&operation, &self.file(file), &error).kernel_log(log));
+                return Err(Error::io(&operation, &self.file(file), error).kernel_log(log));
             }
         }
         Ok(())
@@ -379,16 +379,16 @@ impl Instance {
 
     fn names(&self, folder: &str, folders: bool) -> Result<Vec<String>> {
         let path = self.file(folder);
-        let failed = |error: &io::Error| Error::io("read the folder", &path, error);
+        let failed = |error: io::Error| Error::io("read the folder", &path, error);
         let entries = match fs::read_dir(&path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(&error)),
+            Err(error) => return Err(failed(error)),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(|error| failed(&error))?;
-            let is_folder = entry.file_type().map_err(|error| failed(&error))?.is_dir();
+            let entry = entry.map_err(failed)?;
+            let is_folder = entry.file_type().map_err(failed)?.is_dir();
             if is_folder == folders {
                 names.push(entry.file_name().to_string_lossy().into_owned());
             }
@@ -404,7 +404,7 @@ impl Instance {
             .append(mode == Mode::Append)
             .truncate(mode == Mode::Replace)
             .open(self.file(file))
-            .map_err(|error| Error::io("write", &self.file(file), &error))
+            .map_err(|error| Error::io("write", &self.file(file), error))
     }
 
     /// The newest `error_log` entry, if it is about `command`.
@@ -431,7 +431,7 @@ fn is_tracefs(path: &Path) -> bool {
 
 fn read_mount_table() -> Result<String> {
     let table = fs::read(MOUNT_TABLE).map_err(|error| {
-        Error::io("read", Path::new(MOUNT_TABLE), &error)
+        Error::io("read", Path::new(MOUNT_TABLE), error)
             .help("mount proc (mount -t proc proc /proc), or name the tracing directory with --tracing-dir")
     })?;
     Ok(String::from_utf8_lossy(&table).into_owned())
@@ -474,9 +474,10 @@ fn is_tracing_directory(path: &Path) -> bool {
     }
 }
 
-fn mount_failed(cause: &io::Error) -> Error {
+fn mount_failed(cause: io::Error) -> Error {
+    let number = cause.raw_os_error().map(Errno::from_raw_os_error);
     let error = Error::io("mount tracefs at", Path::new(TRACEFS_MOUNT_POINT), cause);
-    match cause.raw_os_error().map(Errno::from_raw_os_error) {
+    match number {
         Some(Errno::NODEV) => error.help("this kernel has no ftrace; CONFIG_FUNCTION_TRACER brings it"),
         Some(Errno::NOENT) => error.help(
             "mount sysfs first (mount -t sysfs sysfs /sys); a kernel without ftrace \
