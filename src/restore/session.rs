@@ -422,6 +422,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::tracefs::fixture::tracing_directory;
 
     #[test]
     fn contents_become_what_has_to_be_written() {
@@ -450,14 +451,8 @@ mod tests {
     }
 
     fn directory(files: &[(&str, &str)]) -> (tempfile::TempDir, Tracefs) {
-        let folder = tempfile::tempdir().unwrap();
-        for (file, content) in [("current_tracer", "function\n"), ("tracing_on", "1\n")].iter().chain(files) {
-            let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        let tracefs = Tracefs::at(folder.path()).unwrap();
-        (folder, tracefs)
+        let usual = [("current_tracer", "function\n"), ("tracing_on", "1\n")];
+        tracing_directory(&[&usual, files].concat())
     }
 
     fn one(value: &str) -> Vec<String> {

@@ -205,12 +205,10 @@ mod tests {
 
     use super::*;
     use crate::setup::writes::{self, Manner};
+    use crate::tracefs::fixture::tracing_directory;
 
     fn fake(files: &[(&str, &str)]) -> (tempfile::TempDir, Tracefs) {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("options")).unwrap();
         let usual = [
-            ("current_tracer", "nop\n"),
             ("available_tracers", "function_graph function nop\n"),
             ("available_filter_functions", "__kmalloc\nkfree\next4_sync_fs [ext4]\n"),
             ("set_ftrace_filter", "#### all functions enabled ####\n"),
@@ -219,11 +217,7 @@ mod tests {
             ("options/event-fork", "0\n"),
             ("tracing_on", "1\n"),
         ];
-        for (name, content) in usual.iter().chain(files) {
-            fs::write(folder.path().join(name), content).unwrap();
-        }
-        let tracefs = Tracefs::at(folder.path()).unwrap();
-        (folder, tracefs)
+        tracing_directory(&[&usual, files].concat())
     }
 
     fn strings(words: &[&str]) -> Vec<String> {

@@ -144,13 +144,11 @@ fn none(pattern: &str, events: &[&str]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tracefs::Tracefs;
+    use crate::tracefs::fixture::tracing_directory;
 
     fn chosen(patterns: &[&str]) -> Result<Vec<String>> {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("current_tracer"), "nop\n").unwrap();
         let events = "sched:sched_switch\nsched:sched_waking\nirq:irq_handler_entry\nkmem:kmalloc\n";
-        std::fs::write(folder.path().join("available_events"), events).unwrap();
+        let (_folder, tracefs) = tracing_directory(&[("available_events", events)]);
         let choices: Vec<Choice> = patterns
             .iter()
             .map(|pattern| Choice {
@@ -159,7 +157,7 @@ mod tests {
                 ..Choice::default()
             })
             .collect();
-        let chosen = choose(Tracefs::at(folder.path()).unwrap().top(), &choices, false)?;
+        let chosen = choose(tracefs.top(), &choices, false)?;
         Ok(chosen.into_iter().map(|event| event.name).collect())
     }
 

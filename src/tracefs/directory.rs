@@ -494,14 +494,8 @@ fn try_mount(kind: &str, point: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::tracing_directory;
     use super::*;
-
-    fn fake() -> (tempfile::TempDir, Tracefs) {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("current_tracer"), "nop\n").unwrap();
-        let tracefs = Tracefs::at(folder.path()).unwrap();
-        (folder, tracefs)
-    }
 
     #[test]
     fn an_ordinary_folder_is_refused() {
@@ -513,7 +507,7 @@ mod tests {
 
     #[test]
     fn replace_forgets_and_append_keeps() {
-        let (folder, tracefs) = fake();
+        let (folder, tracefs) = tracing_directory(&[]);
         let file = folder.path().join("set_ftrace_filter");
         fs::write(&file, "old\n").unwrap();
         tracefs.top().append("set_ftrace_filter", "new").unwrap();
@@ -526,7 +520,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_not_created() {
-        let (folder, tracefs) = fake();
+        let (folder, tracefs) = tracing_directory(&[]);
         let error = tracefs.top().write("max_graph_depth", "3").unwrap_err();
         assert!(error.to_string().contains("cannot write"), "{error}");
         assert!(error.to_string().contains("snaptrace check"), "{error}");
@@ -535,7 +529,7 @@ mod tests {
 
     #[test]
     fn instances_are_listed_made_and_deleted() {
-        let (folder, tracefs) = fake();
+        let (folder, tracefs) = tracing_directory(&[]);
         fs::create_dir(folder.path().join("instances")).unwrap();
         let error = tracefs.instance(Some("probe")).unwrap_err();
         assert!(error.to_string().contains("there are none"), "{error}");

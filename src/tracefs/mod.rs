@@ -3,6 +3,8 @@
 mod directory;
 pub mod filter;
 pub mod filter_files;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod options;
 pub mod tracers;
 

@@ -158,8 +158,8 @@ fn parse_word(word: &str, names: &[String]) -> Option<Setting> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fixture::tracing_directory;
     use super::*;
-    use crate::tracefs::Tracefs;
 
     #[test]
     fn a_word_is_a_name_or_its_negation() {
@@ -180,13 +180,9 @@ mod tests {
 
     #[test]
     fn where_the_tops_own_writes_go_is_on_at_the_top_only() {
-        let folder = tempfile::tempdir().unwrap();
-        for file in ["available_tracers", "current_tracer", "trace", "instances/x/trace"] {
-            let path = folder.path().join(file);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, "").unwrap();
-        }
-        let tracefs = Tracefs::at(folder.path()).unwrap();
+        let empty = |file| (file, "");
+        let (_folder, tracefs) =
+            tracing_directory(&["available_tracers", "trace", "instances/x/trace"].map(empty));
         let other = tracefs.instance(Some("x")).unwrap();
         for (name, top, elsewhere) in [
             ("trace_printk_dest", Some(true), Some(false)),

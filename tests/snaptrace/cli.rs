@@ -1,142 +1,17 @@
 //! The `snaptrace` command against a folder that looks like a tracing directory.
 
-// Helpers of a test may unwrap: a panic there is a failed test.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
-use tempfile::TempDir;
-
-/// A tracing directory of ordinary files.
-struct Fake(TempDir);
-
-impl Fake {
-    fn new() -> Fake {
-        let fake = Fake(tempfile::tempdir().unwrap());
-        for folder in ["options", "instances", "per_cpu/cpu0", "per_cpu/cpu1", "events/sched/sched_switch"] {
-            fs::create_dir_all(fake.path().join(folder)).unwrap();
-        }
-        let stats =
-            "entries: 3\noverrun: 0\ncommit overrun: 0\nbytes: 96\ndropped events: 0\nread events: 0\n";
-        for (file, content) in [
-            ("available_tracers", "blk function_graph function nop\n"),
-            ("current_tracer", "nop\n"),
-            ("tracing_on", "1\n"),
-            ("trace", "# tracer: nop\n#\n"),
-            ("trace_clock", "[local] global counter\n"),
-            ("trace_options", "print-parent\nnosym-offset\nnofunction-fork\nnoevent-fork\n"),
-            ("options/print-parent", "1\n"),
-            ("options/sym-offset", "0\n"),
-            ("options/function-fork", "0\n"),
-            ("options/event-fork", "0\n"),
-            ("options/func_stack_trace", "0\n"),
-            ("available_filter_functions", "dev_attr_store\ndev_attr_show\n__kmalloc\nwrite_end [fuse]\n"),
-            ("available_events", "sched:sched_switch\nsched:sched_waking\nirq:irq_handler_entry\n"),
-            ("set_ftrace_filter", "#### all functions enabled ####\n"),
-            ("set_ftrace_notrace", "#### no functions disabled ####\n"),
-            ("set_graph_function", "#### all functions enabled ####\n"),
-            ("set_graph_notrace", "#### no functions disabled ####\n"),
-            ("set_ftrace_pid", "no pid\n"),
-            ("set_event_pid", ""),
-            ("set_event", ""),
-            ("max_graph_depth", "0\n"),
-            ("buffer_size_kb", "1408\n"),
-            ("per_cpu/cpu0/stats", stats),
-            ("per_cpu/cpu1/stats", stats),
-            ("events/enable", "0\n"),
-            ("events/sched/sched_switch/filter", "none\n"),
-            ("events/sched/sched_switch/trigger", "# Available triggers:\n# traceon traceoff\n"),
-        ] {
-            fake.put(file, content);
-        }
-        fake
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn put(&self, file: &str, content: &str) {
-        fs::write(self.path().join(file), content).unwrap();
-    }
-
-    fn get(&self, file: &str) -> String {
-        fs::read_to_string(self.path().join(file)).unwrap()
-    }
-
-    /// Every file with its content, to tell whether anything was written.
-    fn all(&self) -> Vec<(String, String)> {
-        let mut folders = vec![self.path().to_path_buf()];
-        let mut files = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    files.push((path.display().to_string(), String::new()));
-                    folders.push(path);
-                } else {
-                    files.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
-                }
-            }
-        }
-        files.sort();
-        files
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
-        command.arg("--tracing-dir").arg(self.path()).args(arguments).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        Ran { what: arguments.join(" "), output: self.command(arguments).output().unwrap() }
-    }
-
-    /// Runs what must be refused: with this exit code, these words, and nothing written.
-    fn refuses(&self, arguments: &[&str], code: i32, words: &[&str]) {
-        let before = self.all();
-        let ran = self.run(arguments);
-        assert_eq!(ran.output.status.code(), Some(code), "{}", ran.shown());
-        for word in words {
-            assert!(ran.stderr().contains(word), "'{word}' is missing: {}", ran.shown());
-        }
-        assert_eq!(self.all(), before, "{} changed something", ran.what);
-    }
-}
-
-struct Ran {
-    what: String,
-    output: Output,
-}
-
-impl Ran {
-    fn stdout(&self) -> String {
-        String::from_utf8(self.output.stdout.clone()).unwrap()
-    }
-
-    fn stderr(&self) -> String {
-        String::from_utf8(self.output.stderr.clone()).unwrap()
-    }
-
-    fn shown(&self) -> String {
-        format!("snaptrace {}\n{:?}\n{}\n{}", self.what, self.output.status, self.stdout(), self.stderr())
-    }
-
-    fn ok(self) -> String {
-        assert!(self.output.status.success(), "{}", self.shown());
-        self.stdout()
-    }
-}
+use crate::fixture::SNAPTRACE;
+use crate::fixture::directory::Directory;
 
 #[test]
 fn lists_speak_the_kernels_names() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     assert_eq!(fake.run(&["list", "-t"]).ok(), "blk function_graph function nop\n");
     assert_eq!(fake.run(&["list", "-C"]).ok(), "[local] global counter\n");
     assert_eq!(fake.run(&["list", "-B"]).ok(), "No buffer instances defined\n");
@@ -158,7 +33,7 @@ fn lists_speak_the_kernels_names() {
 
 #[test]
 fn start_sets_everything_up_and_leaves_the_rest() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     fake.put("set_ftrace_notrace", "kept\n");
     let arguments = ["start", "-p", "function", "-l", "write*:mod:ext4", "-l", "dev_attr_*", "--func-stack"];
     assert_eq!(fake.run(&arguments).ok(), "");
@@ -189,7 +64,7 @@ fn start_sets_everything_up_and_leaves_the_rest() {
 
 #[test]
 fn what_cannot_be_done_changes_nothing() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     fake.refuses(
         &["start", "-p", "nosuch"],
         2,
@@ -225,10 +100,11 @@ fn what_cannot_be_done_changes_nothing() {
 
 #[test]
 fn the_command_runs_while_its_pid_is_the_filter() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     // The command sees the filter files as they are when it runs.
     let script = "echo pid $$; cat \"$0/set_ftrace_pid\" \"$0/set_event_pid\" \"$0/tracing_on\" \"$0/current_tracer\"; exit 7";
-    let folder = fake.path().to_str().unwrap();
+    let folder = fake.path();
+    let folder = folder.to_str().unwrap();
     let ran =
         fake.run(&["start", "-p", "function", "-l", "__kmalloc", "-F", "-c", "sh", "-c", script, folder]);
     assert_eq!(ran.output.status.code(), Some(7), "{}", ran.shown());
@@ -242,7 +118,7 @@ fn the_command_runs_while_its_pid_is_the_filter() {
 
 #[test]
 fn the_commands_end_is_passed_on() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     let code = |arguments: &[&str]| fake.run(arguments).output.status.code();
     assert_eq!(code(&["start", "true"]), Some(0));
     assert_eq!(code(&["start", "sh", "-c", "kill -9 $$"]), Some(137));
@@ -262,7 +138,7 @@ fn the_commands_end_is_passed_on() {
 
 #[test]
 fn a_command_is_killed_when_the_kernel_refuses() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     // A folder in place of a control file: it exists, and every write to it fails.
     fs::remove_file(fake.path().join("set_ftrace_notrace")).unwrap();
     fs::create_dir(fake.path().join("set_ftrace_notrace")).unwrap();
@@ -278,7 +154,7 @@ fn a_command_is_killed_when_the_kernel_refuses() {
 
 #[test]
 fn filter_shows_and_changes() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     assert_eq!(fake.run(&["filter"]).ok(), "#### all functions enabled ####\n");
     assert_eq!(fake.run(&["filter", "--set", "dev_attr_show"]).ok(), "dev_attr_show\n");
     assert_eq!(
@@ -297,7 +173,7 @@ fn filter_shows_and_changes() {
 
 #[test]
 fn stop_restart_show_and_clear() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     fake.run(&["stop"]).ok();
     assert_eq!(fake.get("tracing_on"), "0\n");
     fake.run(&["restart"]).ok();
@@ -309,7 +185,7 @@ fn stop_restart_show_and_clear() {
 
 #[test]
 fn reset_brings_the_defaults_back() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     fake.run(&[
         "start",
         "-p",
@@ -353,7 +229,7 @@ fn reset_brings_the_defaults_back() {
 
 #[test]
 fn stat_tells_what_is_in_effect() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     fake.run(&["start", "-p", "function", "-l", "__kmalloc", "--func-stack", "-P", "1"]).ok();
     assert_eq!(
         fake.run(&["stat"]).ok(),
@@ -377,7 +253,7 @@ buffer size (KiB): 1408 per CPU
 
 #[test]
 fn check_names_the_symbol_that_is_missing() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     let text = fake.run(&["check"]).ok();
     assert!(text.contains("  ok       function tracer         function\n"), "{text}");
     assert!(text.contains("  missing  kprobe events           CONFIG_KPROBE_EVENTS\n"), "{text}");
@@ -399,18 +275,15 @@ fn check_names_the_symbol_that_is_missing() {
 #[test]
 fn a_folder_without_tracing_is_refused() {
     let empty = tempfile::tempdir().unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
-        .args(["list", "-t", "--tracing-dir"])
-        .arg(empty.path())
-        .output()
-        .unwrap();
+    let output =
+        Command::new(SNAPTRACE).args(["list", "-t", "--tracing-dir"]).arg(empty.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is not a tracing directory"));
 }
 
 #[test]
 fn a_closed_pipe_ends_quietly() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     // Far more than a pipe holds, so that writing goes on after the reader is gone.
     fake.put("trace", &"a line of the trace\n".repeat(200_000));
     let mut child = fake.command(&["show"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -455,13 +328,13 @@ fn help_fits_79_columns_and_has_examples() {
 
 #[test]
 fn somebody_without_the_permission_is_told_so() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     fs::set_permissions(fake.path(), fs::Permissions::from_mode(0o700)).unwrap();
     // Run by root it is run as nobody, who cannot look into every target folder: so it is copied.
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = folder.path().join("snaptrace");
-    fs::copy(env!("CARGO_BIN_EXE_snaptrace"), &binary).unwrap();
+    fs::copy(SNAPTRACE, &binary).unwrap();
     let mut command = Command::new(&binary);
     command.args(["list", "-t", "--tracing-dir"]).arg(fake.path());
     if rustix::process::geteuid().is_root() {
@@ -479,7 +352,7 @@ fn somebody_without_the_permission_is_told_so() {
 
 #[test]
 fn no_command_panics_where_nobody_reads() {
-    let fake = Fake::new();
+    let fake = Directory::booted();
     let unread = |arguments: &[&str]| {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

@@ -1,169 +1,14 @@
 //! The commands over recordings, on a recording that is made up here.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::fs;
-use std::io::{Cursor, Seek, Write};
-use std::path::{Path, PathBuf};
+use std::io::{Seek, Write};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+use trace_dat::write::{Compression, Version};
 
-fn run(arguments: &[&str], file: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(arguments).arg(file).output().unwrap()
-}
-
-/// Standard output of a command that has to succeed.
-fn printed(arguments: &[&str], file: &Path) -> String {
-    let output = run(arguments, file);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn format(name: &str, id: u32, fields: &[(&str, usize)], print: &str) -> Vec<u8> {
-    let common = [
-        ("unsigned short common_type", 2),
-        ("unsigned char common_flags", 1),
-        ("unsigned char common_preempt_count", 1),
-        ("int common_pid", 4),
-    ];
-    let mut text = format!("name: {name}\nID: {id}\nformat:\n");
-    let mut offset = 0;
-    for (index, (declaration, size)) in common.iter().chain(fields).enumerate() {
-        if index == common.len() {
-            text.push('\n');
-        }
-        text.push_str(&format!("\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:0;\n"));
-        offset += size;
-    }
-    format!("{text}\nprint fmt: {print}\n").into_bytes()
-}
-
-/// A record of 4-byte words, `delta` nanoseconds after the one before.
-fn record(delta: u32, id: u16, pid: u32, body: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = [&id.to_le_bytes()[..], &[0, 0], &pid.to_le_bytes()].concat();
-    bytes.extend(body.concat());
-    assert!(bytes.len() % 4 == 0 && bytes.len() / 4 <= 28);
-    [&(delta << 5 | (bytes.len() / 4) as u32).to_le_bytes()[..], &bytes].concat()
-}
-
-fn sub_buffer(time: u64, records: &[Vec<u8>]) -> Vec<u8> {
-    let data = records.concat();
-    let mut page = [&time.to_le_bytes()[..], &(data.len() as u64).to_le_bytes(), &data].concat();
-    page.resize(4096, 0);
-    page
-}
-
-fn function(delta: u32, ip: u64, parent: u64) -> Vec<u8> {
-    record(delta, 1, 7, &[&ip.to_le_bytes(), &parent.to_le_bytes()])
-}
-
-fn entry(delta: u32, func: u64, depth: u32) -> Vec<u8> {
-    record(delta, 2, 7, &[&func.to_le_bytes(), &depth.to_le_bytes()])
-}
-
-fn exit(delta: u32, func: u64, depth: u32, duration: u64) -> Vec<u8> {
-    let start = 1_000u64;
-    record(
-        delta,
-        3,
-        7,
-        &[
-            &func.to_le_bytes(),
-            &depth.to_le_bytes(),
-            &[0; 4],
-            &start.to_le_bytes(),
-            &(start + duration).to_le_bytes(),
-        ],
-    )
-}
-
-const OPEN: u64 = 0x1000;
-const READ: u64 = 0x1100;
-const CLOSE: u64 = 0x1200;
-
-/// Two CPUs: a graph and then functions on the first, functions on the second.
-fn made_up(version: Version, compression: Compression) -> Vec<u8> {
-    let metadata = Metadata {
-        long_size: 8,
-        page_size: 4096,
-        sub_buffer_size: 4096,
-        header_page: b"\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-            \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-            \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n"
-            .to_vec(),
-        header_event: b"# compressed entry header\n".to_vec(),
-        ftrace_formats: vec![
-            format(
-                "function",
-                1,
-                &[("unsigned long ip", 8), ("unsigned long parent_ip", 8)],
-                "\" %ps <-- %ps\", REC->ip, REC->parent_ip",
-            ),
-            format("funcgraph_entry", 2, &[("unsigned long func", 8), ("int depth", 4)], "\"\""),
-            format(
-                "funcgraph_exit",
-                3,
-                &[
-                    ("unsigned long func", 8),
-                    ("int depth", 4),
-                    ("int fill", 4),
-                    ("unsigned long long calltime", 8),
-                    ("unsigned long long rettime", 8),
-                ],
-                "\"\"",
-            ),
-        ],
-        systems: vec![System {
-            name: "demo".into(),
-            formats: vec![format("odd", 50, &[("int kind", 4)], "\"%d\", unknown_macro(REC->kind)")],
-        }],
-        kallsyms: b"1000 T open\n1100 T read\n1200 T close\n1300 T last\n".to_vec(),
-        cmdlines: b"7 cat\n".to_vec(),
-        trace_clock: "[local] global\n".into(),
-        clock: "local".into(),
-        uname: "Linux demo 5.4.0 x86_64".into(),
-        program: "made-up".into(),
-        trace_id: 0xab,
-        cpu_stats: vec!["CPU: 0\nentries: 0\n".into(), "CPU: 1\nentries: 0\n".into()],
-        cpu_count: 2,
-        ..Metadata::default()
-    };
-    let first = [
-        sub_buffer(
-            1_000_000_000,
-            &[
-                entry(0, OPEN, 0),
-                entry(1000, READ, 1),
-                exit(3000, READ, 1, 3000),
-                entry(1000, READ, 1),
-                exit(1000, READ, 1, 1000),
-                exit(4000, OPEN, 0, 10_000),
-                entry(1000, CLOSE, 0),
-                exit(500, CLOSE, 0, 500),
-            ],
-        ),
-        sub_buffer(1_000_020_000, &[function(0, OPEN, CLOSE), function(10_000, READ, OPEN)]),
-    ]
-    .concat();
-    let second = sub_buffer(1_000_005_000, &[function(0, CLOSE, OPEN), function(20_000, CLOSE, OPEN)]);
-    let mut file = Cursor::new(Vec::new());
-    let mut cpus = [
-        CpuData { cpu: 0, data: &mut first.as_slice(), size: 8192 },
-        CpuData { cpu: 1, data: &mut second.as_slice(), size: 4096 },
-    ];
-    write(&mut file, version, compression, &metadata, &mut cpus).unwrap();
-    file.into_inner()
-}
-
-/// The recording as a file in a folder that goes with it.
-fn on_disk(version: Version, compression: Compression) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("a.dat");
-    fs::write(&file, made_up(version, compression)).unwrap();
-    (folder, file)
-}
+use crate::fixture::made_up::{graph_and_functions, on_disk};
+use crate::fixture::{SNAPTRACE, printed, run};
 
 #[test]
 fn dump_sums_up_both_versions() {
@@ -212,7 +57,7 @@ fn lines(file: &Path) -> Vec<String> {
 /// Standard output and the rest of a command that reads a recording from standard input: from the file
 /// itself, or from a pipe.
 fn from_input(arguments: &[&str], bytes: &[u8], as_pipe: bool) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+    let mut command = Command::new(SNAPTRACE);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
     if !as_pipe {
         let mut file = tempfile::tempfile().unwrap();
@@ -257,7 +102,7 @@ fn every_command_over_recordings_reads_standard_input() {
 
 #[test]
 fn standard_input_is_refused_where_it_cannot_serve() {
-    let bytes = made_up(Version::V6, Compression::None);
+    let bytes = graph_and_functions(Version::V6, Compression::None);
     let refused = |arguments: &[&str], bytes: &[u8], code: i32| {
         let output = from_input(arguments, bytes, true);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
@@ -282,7 +127,7 @@ fn the_pieces_are_the_whole() {
             };
             let mut arguments = vec!["split", "-r", "-o", "part"];
             arguments.extend(limit);
-            let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
+            let output = Command::new(SNAPTRACE)
                 .args(&arguments)
                 .arg("-i")
                 .arg(&file)
@@ -310,7 +155,7 @@ fn split_takes_a_range_and_a_cpu() {
     let (folder, file) = on_disk(Version::V7, Compression::Zstd);
     let split = |arguments: &[&str]| {
         let path = file.display().to_string();
-        let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
+        let output = Command::new(SNAPTRACE)
             .args(["split", "-i", &path, "-o", "piece"])
             .args(arguments)
             .current_dir(&folder)
@@ -431,7 +276,7 @@ fn several_recordings_are_one_report() {
         let mut all =
             vec!["report", "-t", "-F", "function", "-i", &first, "--ts-offset", "-5000", "-i", &second];
         all.extend(arguments);
-        Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(all).output().unwrap()
+        Command::new(SNAPTRACE).args(all).output().unwrap()
     };
     let output = report(&[]);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -473,8 +318,7 @@ fn the_text_of_a_latency_tracer_is_printed_as_it_is() {
     assert_eq!(printed(&["report"], &file), format!("cpus=2\n{text}\n"));
     assert!(printed(&["dump"], &file).ends_with("\t[6 options]\n\t[Latency tracing data]\n"));
     assert_eq!(run(&["report", "-i"], &file).status.code(), Some(0));
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_snaptrace")).args(["split", "-i"]).arg(&file).output().unwrap();
+    let output = Command::new(SNAPTRACE).args(["split", "-i"]).arg(&file).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
 
     // Version 7 has such a text behind an option of its own, which is not read: that is told.

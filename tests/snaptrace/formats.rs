@@ -1,12 +1,9 @@
 //! The print formats of real kernels: each is understood, or on the list of those that no reader can
 //! have. `formats/README.md` tells where they are from.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Cursor, Read};
-use std::path::PathBuf;
+use std::io::Read;
 
 use ruzstd::decoding::StreamingDecoder;
 use snaptrace::analysis::check_events;
@@ -16,24 +13,18 @@ use trace_dat::bytes::ByteOrder;
 use trace_dat::event::{Event, Events};
 use trace_dat::ring_buffer::Missed;
 use trace_dat::ring_buffer::SubBuffers;
-use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+use trace_dat::write::{Metadata, System};
 
-/// Bytes of a page and a sub-buffer, and of what stands before its records.
+use crate::fixture::made_up::{metadata, written};
+use crate::fixture::stored::folder;
+
 const PAGE: usize = 4096;
-
-const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-    \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-    \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n";
 
 /// What every format file begins with.
 const COMMON: &str = "\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
     \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
     \tfield:unsigned char common_preempt_count;\toffset:3;\tsize:1;\tsigned:0;\n\
     \tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n";
-
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/formats")
-}
 
 /// A format of `formats.txt.zst`.
 struct Format {
@@ -70,7 +61,7 @@ impl Format {
 
 /// All formats: behind a line `=== SYSTEM/EVENT: KERNEL...`, the format without what all have.
 fn formats() -> Vec<Format> {
-    let packed = File::open(folder().join("formats.txt.zst")).unwrap();
+    let packed = File::open(folder("formats").join("formats.txt.zst")).unwrap();
     let mut all = String::new();
     StreamingDecoder::new(packed).unwrap().read_to_string(&mut all).unwrap();
     let formats = all.strip_prefix("=== ").unwrap().split("\n=== ").map(|part| {
@@ -92,7 +83,7 @@ struct Reason {
 /// The list: `[NEEDS]`, `why: …`, then an event a line.
 fn not_understood() -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
-    let list = fs::read_to_string(folder().join("not-understood.txt")).unwrap();
+    let list = fs::read_to_string(folder("formats").join("not-understood.txt")).unwrap();
     for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(needs) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             reasons.push(Reason { needs: needs.into(), why: String::new(), events: BTreeSet::new() });
@@ -145,19 +136,7 @@ fn recording(formats: &[Format]) -> (Metadata, Vec<u8>) {
         numbered.map(|(id, format)| format.file(id + 1).into_bytes()).collect()
     };
     let systems = systems.into_iter().map(|name| System { name: name.into(), formats: of(name) }).collect();
-    let metadata = Metadata {
-        long_size: 8,
-        page_size: PAGE as u32,
-        sub_buffer_size: PAGE as u32,
-        header_page: HEADER_PAGE.into(),
-        systems,
-        trace_clock: "[local] mono\n".into(),
-        clock: "local".into(),
-        uname: "Linux".into(),
-        program: "formats".into(),
-        cpu_count: 1,
-        ..Metadata::default()
-    };
+    let metadata = Metadata { systems, ..metadata(PAGE) };
     let mut buffers = SubBuffers::new(ByteOrder::Little, 8, PAGE);
     for (index, format) in formats.iter().enumerate() {
         let id = index + 1;
@@ -167,10 +146,8 @@ fn recording(formats: &[Format]) -> (Metadata, Vec<u8>) {
         assert!(buffers.add(1000 * id as u64, Missed::No, &record));
     }
     let data = buffers.finish();
-    let mut file = Cursor::new(Vec::new());
-    let cpu = CpuData { cpu: 0, data: &mut data.as_slice(), size: data.len() as u64 };
-    write(&mut file, Version::V7, Compression::None, &metadata, &mut [cpu]).unwrap();
-    (metadata, file.into_inner())
+    let file = written(&metadata, &[&data]);
+    (metadata, file)
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! What holds for whatever input: what is written is read back, and what is quick agrees with what
 //! is plain. The inputs are the same in every run.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::collections::HashMap;
 use std::io::Cursor;
 
@@ -21,6 +19,8 @@ use trace_dat::print_fmt::printf::conversions;
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::ring_buffer::{Layout, Missed, Walk};
 use trace_dat::write::{Compression, CpuData, Metadata, System, Version, write};
+
+use crate::fixture::made_up;
 
 const PAGE: usize = 512;
 
@@ -70,10 +70,6 @@ fn with_payload(records: Vec<(u64, Missed, Vec<u8>)>) -> Vec<(u64, Missed, Vec<u
     records.into_iter().filter(|(_, _, payload)| !payload.is_empty()).collect()
 }
 
-const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-    \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-    \tfield: char data;\toffset:16;\tsize:496;\tsigned:1;\n";
-
 const FORMAT: &str = "name: demo\nID: 42\nformat:\n\
     \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\n\
     \tfield:int a;\toffset:4;\tsize:4;\tsigned:1;\n\
@@ -82,20 +78,12 @@ const FORMAT: &str = "name: demo\nID: 42\nformat:\n\
 
 fn metadata(cpus: usize) -> Metadata {
     Metadata {
-        long_size: 8,
-        page_size: PAGE as u32,
-        sub_buffer_size: PAGE as u32,
-        header_page: HEADER_PAGE.into(),
         ftrace_formats: vec![FORMAT.into()],
         systems: vec![System { name: "other".into(), formats: vec![FORMAT.replace("42", "43").into()] }],
         kallsyms: b"1000 T open\n2000 T last\n".to_vec(),
         cmdlines: b"7 cat\n".to_vec(),
-        trace_clock: "[local] mono\n".into(),
-        clock: "local".into(),
-        uname: "Linux".into(),
-        program: "properties".into(),
         cpu_count: cpus as u32,
-        ..Metadata::default()
+        ..made_up::metadata(PAGE)
     }
 }
 

@@ -1,134 +1,32 @@
 //! `record` and the live commands against a folder that looks like a tracing directory.
 
-// Helpers of a test may unwrap: a panic there is a failed test.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Output};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
-const HEADER_PAGE: &str = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-                           \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-                           \tfield: int overwrite;\toffset:8;\tsize:1;\tsigned:1;\n\
-                           \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n";
-const STATS: &str =
-    "entries: 3\noverrun: 0\ncommit overrun: 0\nbytes: 96\ndropped events: 0\nread events: 0\n";
+use crate::fixture::directory::Directory;
 
-/// A tracing directory of ordinary files, its contents as a restoring write leaves them.
-struct Fake(TempDir);
+fn record(fake: &Directory, arguments: &[&str]) -> Command {
+    fake.command(&[&["record"], arguments].concat())
+}
 
-impl Fake {
-    fn new() -> Fake {
-        let fake = Fake(tempfile::tempdir().unwrap());
-        let page = "x".repeat(4096);
-        for (file, content) in [
-            ("available_tracers", "function_graph function nop\n"),
-            ("current_tracer", "function_graph\n"),
-            ("tracing_on", "1\n"),
-            ("trace", ""),
-            ("trace_clock", "[local] global counter\n"),
-            ("saved_cmdlines", "1 init\n"),
-            ("options/func_stack_trace", "1\n"),
-            ("options/function-fork", "1\n"),
-            ("options/event-fork", "0\n"),
-            ("available_filter_functions", "dev_attr_show\n__kmalloc\n"),
-            ("available_events", "sched:sched_switch\nirq:irq_handler_entry\n"),
-            ("set_ftrace_filter", "dev_attr_show\n"),
-            ("set_ftrace_notrace", "kfree\n"),
-            ("set_graph_function", "vfs_read\n"),
-            ("set_graph_notrace", ""),
-            ("set_ftrace_pid", "1\n"),
-            ("set_event_pid", "1\n"),
-            ("set_event", "irq:irq_handler_entry\n"),
-            ("max_graph_depth", "4\n"),
-            ("buffer_size_kb", "1408\n"),
-            ("options/stacktrace", "0\n"),
-            ("events/sched/sched_switch/filter", "none\n"),
-            ("events/sched/sched_switch/trigger", "# Available triggers:\n"),
-            ("events/header_page", HEADER_PAGE),
-            ("events/header_event", "# compressed entry header\n"),
-            ("events/ftrace/function/format", "name: function\nID: 1\n"),
-            ("events/sched/sched_switch/format", "name: sched_switch\nID: 300\n"),
-            ("per_cpu/cpu0/stats", STATS),
-            ("per_cpu/cpu1/stats", STATS),
-            ("per_cpu/cpu0/trace_pipe_raw", &page),
-            ("per_cpu/cpu1/trace_pipe_raw", ""),
-        ] {
-            let path = fake.path("tracing").join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
-        }
-        fs::create_dir(fake.path("runtime")).unwrap();
-        fake
-    }
+fn run(fake: &Directory, arguments: &[&str]) -> Output {
+    record(fake, arguments).output().unwrap()
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// Every file below the tracing directory with its content.
-    fn state(&self) -> Vec<(PathBuf, String)> {
-        let mut folders = vec![self.path("tracing")];
-        let mut files = Vec::new();
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => folders.push(path),
-                    false => {
-                        files.push((path.clone(), String::from_utf8_lossy(&fs::read(&path).unwrap()).into()))
-                    }
-                }
-            }
-        }
-        files.sort();
-        files
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        self.snaptrace(&[&["record"], arguments].concat())
-    }
-
-    /// Any subcommand.
-    fn snaptrace(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
-        command.arg("--tracing-dir").arg(self.path("tracing"));
-        command.args(arguments).current_dir(self.0.path());
-        // Where the journal goes for who is not root.
-        command.env("XDG_RUNTIME_DIR", self.path("runtime"));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
-    }
-
-    /// Files in the folder where recordings go.
-    fn outputs(&self) -> Vec<String> {
-        let names = fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<String> =
-            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.retain(|name| name != "tracing" && name != "runtime");
-        names.sort();
-        names
-    }
-
-    /// Starts a recording of a function and waits until signals end it in order.
-    fn started(&self, command: &[&str]) -> Child {
-        let arguments = [&["-p", "function", "-l", "__kmalloc"], command].concat();
-        let mut child = self.command(&arguments).spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::with_capacity(1, child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        assert_eq!(line, "  plugin 'function'\n");
-        child.stdout = Some(out.into_inner());
-        child
-    }
+/// Starts a recording of a function and waits until signals end it in order.
+fn started(fake: &Directory, command: &[&str]) -> Child {
+    let arguments = [&["-p", "function", "-l", "__kmalloc"], command].concat();
+    let mut child = record(fake, &arguments).spawn().unwrap();
+    let mut line = String::new();
+    let mut out = BufReader::with_capacity(1, child.stdout.take().unwrap());
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "  plugin 'function'\n");
+    child.stdout = Some(out.into_inner());
+    child
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -141,29 +39,32 @@ fn is_recording(path: &Path) -> bool {
 
 #[test]
 fn a_recording_leaves_the_file_and_nothing_else() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let before = fake.state();
-    let output = fake.run(&[
-        "-p",
-        "function",
-        "-l",
-        "__kmalloc",
-        "--func-stack",
-        "-e",
-        "sched",
-        "-b",
-        "64",
-        "-C",
-        "global",
-        "-O",
-        "noevent-fork",
-        "-F",
-        "-o",
-        "out.dat",
-        "sh",
-        "-c",
-        "cat tracing/set_ftrace_filter tracing/current_tracer tracing/set_event tracing/buffer_size_kb; exit 3",
-    ]);
+    let output = run(
+        &fake,
+        &[
+            "-p",
+            "function",
+            "-l",
+            "__kmalloc",
+            "--func-stack",
+            "-e",
+            "sched",
+            "-b",
+            "64",
+            "-C",
+            "global",
+            "-O",
+            "noevent-fork",
+            "-F",
+            "-o",
+            "out.dat",
+            "sh",
+            "-c",
+            "cat tracing/set_ftrace_filter tracing/current_tracer tracing/set_event tracing/buffer_size_kb; exit 3",
+        ],
+    );
     let told = text(&output.stderr);
     // Who is not root may not see the addresses of the kernel that this test runs on.
     let told: Vec<&str> = told.lines().filter(|line| !line.starts_with("/proc/kallsyms hides")).collect();
@@ -174,8 +75,8 @@ fn a_recording_leaves_the_file_and_nothing_else() {
     assert_eq!(head, "  plugin 'function'\n__kmalloc\nfunction\nsched:sched_switch\n64\n");
     assert!(rest.contains("(4096 uncompressed)\nCPU1 data recorded at offset=0x"), "{out}");
     assert_eq!(fake.outputs(), ["out.dat"]);
-    assert!(is_recording(&fake.path("out.dat")));
-    let clock = fake.path("tracing/trace_clock");
+    assert!(is_recording(&fake.beside("out.dat")));
+    let clock = fake.beside("tracing/trace_clock");
     assert_eq!(fs::read_to_string(&clock).unwrap(), "local\n");
     fs::write(clock, "[local] global counter\n").unwrap();
     assert_eq!(fake.state(), before);
@@ -183,18 +84,18 @@ fn a_recording_leaves_the_file_and_nothing_else() {
 
 #[test]
 fn a_reader_that_stops_does_not_stop_a_recording() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = fake.command(&["-p", "function", "-l", "__kmalloc", "-o", "out.dat", "true"]);
+    let mut command = record(&fake, &["-p", "function", "-l", "__kmalloc", "-o", "out.dat", "true"]);
     let status = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
     assert_eq!(status.code(), Some(0));
-    assert!(is_recording(&fake.path("out.dat")));
+    assert!(is_recording(&fake.beside("out.dat")));
 }
 
 #[test]
 fn what_cannot_be_recorded_changes_nothing() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let before = fake.state();
     for (arguments, code, words) in [
         (&["true"][..], 2, "nothing to record"),
@@ -218,7 +119,7 @@ fn what_cannot_be_recorded_changes_nothing() {
         (&["-e", "sched", "--date", "-C", "counter", "true"], 2, "does not count time"),
         (&["-e", "sched", "--file-version", "6", "--compression", "zlib", "true"], 2, "cannot be compressed"),
     ] {
-        let output = fake.run(arguments);
+        let output = run(&fake, arguments);
         let error = text(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
         assert!(error.contains(words), "{arguments:?}: {error}");
@@ -229,12 +130,12 @@ fn what_cannot_be_recorded_changes_nothing() {
 
 #[test]
 fn what_the_kernel_refuses_is_taken_back() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     // A file that is there to be read, but cannot be written: a folder takes no bytes.
-    fs::remove_file(fake.path("tracing/trace")).unwrap();
-    fs::create_dir(fake.path("tracing/trace")).unwrap();
+    fs::remove_file(fake.beside("tracing/trace")).unwrap();
+    fs::create_dir(fake.beside("tracing/trace")).unwrap();
     let before = fake.state();
-    let output = fake.run(&["-p", "function", "-l", "__kmalloc", "true"]);
+    let output = run(&fake, &["-p", "function", "-l", "__kmalloc", "true"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("trace: Is a directory"), "{}", text(&output.stderr));
     assert_eq!(fake.state(), before);
@@ -249,23 +150,23 @@ fn signals_end_a_recording_in_order() {
         (Signal::HUP, 129, &["sleep", "1000"]),
         (Signal::QUIT, 131, &["sleep", "1000"]),
     ] {
-        let fake = Fake::new();
+        let fake = Directory::in_use();
         let before = fake.state();
-        let mut child = fake.started(command);
+        let mut child = started(&fake, command);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let mut rest = String::new();
         child.stdout.take().unwrap().read_to_string(&mut rest).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", text(&output.stderr));
         assert!(rest.contains("CPU0 data recorded at offset"), "{rest}");
-        assert!(is_recording(&fake.path("trace.dat")));
+        assert!(is_recording(&fake.beside("trace.dat")));
         assert_eq!(fake.state(), before);
     }
 }
 
 #[test]
 fn filters_and_triggers_are_set_and_taken_back() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let before = fake.state();
     let show = "for file in filter trigger; do cat tracing/events/sched/sched_switch/$file; done; \
                 cat tracing/set_event tracing/options/stacktrace";
@@ -291,16 +192,16 @@ fn filters_and_triggers_are_set_and_taken_back() {
         "-c",
         show,
     ];
-    let output = fake.run(&arguments);
+    let output = run(&fake, &arguments);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(
         text(&output.stdout),
         "(prev_pid == 1)&&(next_pid == 2)\n# Available triggers:\ntraceoff:1\nsched:sched_switch\n1\n"
     );
-    let filter = fake.path("tracing/events/sched/sched_switch/filter");
+    let filter = fake.beside("tracing/events/sched/sched_switch/filter");
     assert_eq!(fs::read_to_string(&filter).unwrap(), "0\n", "what takes a filter away");
     fs::write(filter, "none\n").unwrap();
-    let trigger = fake.path("tracing/events/sched/sched_switch/trigger");
+    let trigger = fake.beside("tracing/events/sched/sched_switch/trigger");
     assert_eq!(fs::read_to_string(&trigger).unwrap(), "# Available triggers:\ntraceoff:1\n!traceoff:1\n");
     fs::write(trigger, "# Available triggers:\n").unwrap();
     assert_eq!(fake.state(), before);
@@ -308,13 +209,13 @@ fn filters_and_triggers_are_set_and_taken_back() {
 
 #[test]
 fn the_next_call_puts_back_what_a_killed_recording_had_changed() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let before = fake.state();
-    let mut child = fake.started(&["-e", "sched", "sleep", "1000"]);
+    let mut child = started(&fake, &["-e", "sched", "sleep", "1000"]);
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     child.wait().unwrap();
     assert!(fake.state() != before, "the recording was killed before it changed anything");
-    let mut command = fake.snaptrace(&["list", "-t"]);
+    let mut command = fake.command(&["list", "-t"]);
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
@@ -323,22 +224,22 @@ fn the_next_call_puts_back_what_a_killed_recording_had_changed() {
     );
     assert_eq!(fake.state(), before);
     assert_eq!(fake.outputs(), Vec::<String>::new());
-    assert_eq!(fs::read_dir(fake.path("runtime")).unwrap().count(), 0, "the journal is gone");
+    assert_eq!(fs::read_dir(fake.beside("runtime")).unwrap().count(), 0, "the journal is gone");
     let again = command.output().unwrap();
     assert_eq!(text(&again.stderr), "", "what is put back is not put back again");
 }
 
 #[test]
 fn a_running_recording_is_not_taken_for_a_killed_one() {
-    let fake = Fake::new();
-    let mut child = fake.started(&[]);
+    let fake = Directory::in_use();
+    let mut child = started(&fake, &[]);
     // Said once nothing changes any more.
     let mut line = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut line).unwrap();
     assert_eq!(line, "Hit Ctrl^C to stop recording\n");
     let during = fake.state();
-    let mut command = fake.snaptrace(&["list", "-t"]);
+    let mut command = fake.command(&["list", "-t"]);
     let output = command.output().unwrap();
     assert_eq!(text(&output.stderr), "");
     assert!(fake.state() == during, "something was changed");
@@ -348,51 +249,50 @@ fn a_running_recording_is_not_taken_for_a_killed_one() {
 
 #[test]
 fn a_second_recording_is_refused_while_the_first_runs() {
-    let fake = Fake::new();
-    let mut first = fake.started(&[]);
-    let output = fake.run(&["-e", "sched", "-o", "second.dat", "true"]);
+    let fake = Directory::in_use();
+    let mut first = started(&fake, &[]);
+    let output = run(&fake, &["-e", "sched", "-o", "second.dat", "true"]);
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(error.contains(&format!("process {}", first.id())), "{error}");
     assert_eq!(fake.outputs(), Vec::<String>::new());
     kill_process(Pid::from_child(&first), Signal::INT).unwrap();
     assert!(first.wait().unwrap().success());
-    assert_eq!(fake.run(&["-e", "sched", "-o", "second.dat", "true"]).status.code(), Some(0));
+    assert_eq!(run(&fake, &["-e", "sched", "-o", "second.dat", "true"]).status.code(), Some(0));
 }
 
 #[test]
 fn an_instance_that_was_missing_is_not_kept_after_a_refusal() {
-    let fake = Fake::new();
-    fs::create_dir(fake.path("tracing/instances")).unwrap();
-    let output = fake.run(&["-B", "mine", "-p", "function", "true"]);
+    let fake = Directory::in_use();
+    let output = run(&fake, &["-B", "mine", "-p", "function", "true"]);
     assert_ne!(output.status.code(), Some(0));
-    assert!(!fake.path("tracing/instances/mine").exists());
+    assert!(!fake.beside("tracing/instances/mine").exists());
 }
 
 #[test]
 fn a_live_trace_passes_lines_on_and_leaves_nothing() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let lines = "  sh-9  [000] ....  1.000001: __kmalloc <-load\n";
-    fs::write(fake.path("tracing/trace_pipe"), lines).unwrap();
+    fs::write(fake.beside("tracing/trace_pipe"), lines).unwrap();
     let before = fake.state();
     let show =
         "cat tracing/set_ftrace_filter tracing/current_tracer; grep -c . tracing/set_ftrace_pid; exit 4";
     let arguments = ["trace", "-p", "function", "-l", "__kmalloc", "sh", "-c", show];
-    let output = fake.snaptrace(&arguments).output().unwrap();
+    let output = fake.command(&arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
     let out = text(&output.stdout);
     assert!(out.contains(lines), "without colours where it is no terminal: {out:?}");
     assert!(out.contains("__kmalloc\nfunction\n1\n"), "{out}");
     assert_eq!(fake.state(), before);
     assert_eq!(fake.outputs(), Vec::<String>::new());
-    let refused = fake.snaptrace(&["trace", "-p", "function", "-l", "__kmaloc", "true"]).output().unwrap();
+    let refused = fake.command(&["trace", "-p", "function", "-l", "__kmaloc", "true"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert_eq!(fake.state(), before);
 }
 
 #[test]
 fn a_stream_has_the_lines_of_a_report() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let format = "name: function\nID: 1\nformat:\n\
         \tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n\
         \tfield:unsigned char common_flags;\toffset:2;\tsize:1;\tsigned:0;\n\
@@ -401,16 +301,16 @@ fn a_stream_has_the_lines_of_a_report() {
         \tfield:unsigned long ip;\toffset:8;\tsize:8;\tsigned:0;\n\
         \tfield:unsigned long parent_ip;\toffset:16;\tsize:8;\tsigned:0;\n\n\
         print fmt: \" %ps <-- %ps\", (void *)REC->ip, (void *)REC->parent_ip\n";
-    fs::write(fake.path("tracing/events/ftrace/function/format"), format).unwrap();
+    fs::write(fake.beside("tracing/events/ftrace/function/format"), format).unwrap();
     // A sub-buffer: its time, its 28 bytes of data, and one record of 24 bytes.
     let mut page = [5_000_000_000_u64.to_le_bytes(), 28_u64.to_le_bytes()].concat();
     page.extend(6_u32.to_le_bytes());
     page.extend([1, 0, 0, 0, 1, 0, 0, 0]);
     page.extend([0; 16]);
     page.resize(4096, 0);
-    fs::write(fake.path("tracing/per_cpu/cpu0/trace_pipe_raw"), page).unwrap();
+    fs::write(fake.beside("tracing/per_cpu/cpu0/trace_pipe_raw"), page).unwrap();
     let before = fake.state();
-    let output = fake.snaptrace(&["stream", "-p", "function", "-l", "__kmalloc", "true"]).output().unwrap();
+    let output = fake.command(&["stream", "-p", "function", "-l", "__kmalloc", "true"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let out = text(&output.stdout);
     let lines: Vec<&str> = out.lines().collect();
@@ -422,61 +322,61 @@ fn a_stream_has_the_lines_of_a_report() {
 
 #[test]
 fn the_buffer_and_the_snapshot_are_extracted() {
-    let fake = Fake::new();
-    let refused = fake.snaptrace(&["extract", "-s"]).output().unwrap();
+    let fake = Directory::in_use();
+    let refused = fake.command(&["extract", "-s"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("CONFIG_TRACER_SNAPSHOT"), "{}", text(&refused.stderr));
     for (file, content) in
         [("snapshot", ""), ("per_cpu/cpu0/snapshot_raw", ""), ("per_cpu/cpu1/snapshot_raw", "")]
     {
-        fs::write(fake.path("tracing").join(file), content).unwrap();
+        fs::write(fake.beside("tracing").join(file), content).unwrap();
     }
     let before = fake.state();
-    let output = fake.snaptrace(&["extract", "-o", "now.dat"]).output().unwrap();
+    let output = fake.command(&["extract", "-o", "now.dat"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let out = text(&output.stdout);
     assert!(out.starts_with("CPU0 data recorded at offset=0x"), "{out}");
     assert!(out.ends_with("To read it: snaptrace report -i now.dat\n"), "{out}");
-    let output = fake.snaptrace(&["extract", "-q", "-s", "-o", "then.dat"]).output().unwrap();
+    let output = fake.command(&["extract", "-q", "-s", "-o", "then.dat"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let told = text(&output.stderr);
     assert!(told.contains("the snapshot of the top instance is empty"), "{told}");
-    assert!(is_recording(&fake.path("now.dat")) && is_recording(&fake.path("then.dat")));
+    assert!(is_recording(&fake.beside("now.dat")) && is_recording(&fake.beside("then.dat")));
     assert_eq!(fake.state(), before);
 }
 
 #[test]
 fn a_snapshot_is_taken_shown_emptied_and_freed() {
-    let fake = Fake::new();
-    let refused = fake.snaptrace(&["snapshot", "-s"]).output().unwrap();
+    let fake = Directory::in_use();
+    let refused = fake.command(&["snapshot", "-s"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
-    let file = fake.path("tracing/snapshot");
+    let file = fake.beside("tracing/snapshot");
     fs::write(&file, "# tracer: nop\n").unwrap();
-    assert_eq!(text(&fake.snaptrace(&["snapshot"]).output().unwrap().stdout), "# tracer: nop\n");
+    assert_eq!(text(&fake.command(&["snapshot"]).output().unwrap().stdout), "# tracer: nop\n");
     for (option, value) in [("-s", "1\n"), ("-r", "2\n"), ("-f", "0\n")] {
-        assert!(fake.snaptrace(&["snapshot", option]).status().unwrap().success());
+        assert!(fake.command(&["snapshot", option]).status().unwrap().success());
         assert_eq!(fs::read_to_string(&file).unwrap(), value, "{option}");
     }
-    assert_eq!(fake.snaptrace(&["snapshot", "--cpu", "0"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(fake.command(&["snapshot", "--cpu", "0"]).output().unwrap().status.code(), Some(2));
 }
 
 #[test]
 fn set_changes_what_is_given_and_nothing_else() {
-    let fake = Fake::new();
+    let fake = Directory::in_use();
     let before = fake.state();
-    let refused = fake.snaptrace(&["set"]).output().unwrap();
+    let refused = fake.command(&["set"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
     assert_eq!(fake.state(), before);
-    fs::write(fake.path("tracing/options/func_stack_trace"), "0\n").unwrap();
+    fs::write(fake.beside("tracing/options/func_stack_trace"), "0\n").unwrap();
     let arguments = ["set", "-l", "__kmalloc", "-e", "sched:sched_switch", "-f", "prev_pid == 1", "-b", "64"];
-    let output = fake.snaptrace(&arguments).output().unwrap();
+    let output = fake.command(&arguments).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let changed: Vec<(String, String)> = fake
         .state()
         .into_iter()
         .filter(|file| !before.contains(file))
         .map(|(path, content)| {
-            (path.strip_prefix(fake.path("tracing")).unwrap().display().to_string(), content)
+            (path.strip_prefix(fake.beside("tracing")).unwrap().display().to_string(), content)
         })
         .collect();
     let expected = [

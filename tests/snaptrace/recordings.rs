@@ -1,17 +1,16 @@
 //! `report` on the recordings of `tests/recordings`, against the text that trace-cmd prints, and that
 //! the kernel itself would print where ours is asked for.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Cursor;
-use std::path::PathBuf;
 
 use snaptrace::report::{Config, Style, report};
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::{Compression, CpuData, write};
 use trace_dat::{Reader, Version};
+
+use crate::fixture::stored::{bytes, folder, names};
 
 /// What recordings with a `filter.txt` are filtered by.
 const FILTER: &str = "sched_switch: prev_comm =~ \"s\" && next_pid & 1 || COMM != \"sh\"";
@@ -39,20 +38,9 @@ fn variants() -> Vec<(&'static str, Config)> {
     ]
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
-}
-
-/// The names of the files with an ending, without it.
-fn names(ending: &str) -> BTreeSet<String> {
-    let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
-    entries.filter_map(|name| Some(name.to_str()?.strip_suffix(ending)?.to_owned())).collect()
-}
-
 fn printed(recording: &str, config: &Config) -> String {
-    let bytes = fs::read(folder().join(format!("{recording}.dat"))).unwrap();
     let mut out = Vec::new();
-    let reader = Reader::new(recording, bytes).unwrap();
+    let reader = Reader::new(recording, bytes(recording)).unwrap();
     report(&reader, config, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
@@ -63,7 +51,7 @@ fn every_recording_is_printed_as_its_texts_say() {
     for recording in names(".dat") {
         for (ending, config) in variants() {
             let name = format!("{recording}.{ending}");
-            let Ok(expected) = fs::read_to_string(folder().join(&name)) else { continue };
+            let Ok(expected) = fs::read_to_string(folder("recordings").join(&name)) else { continue };
             compared += 1;
             with_text.insert(recording.clone());
             let printed = printed(&recording, &config);
@@ -113,7 +101,7 @@ fn what_was_reported_is_printed_in_both_styles() {
 
 #[test]
 fn clocks_count_what_the_kernel_says() {
-    let recorded = fs::read(folder().join("clock-tai.dat")).unwrap();
+    let recorded = bytes("clock-tai");
     let at = recorded.windows(5).position(|bytes| bytes == b"[tai]").unwrap();
     // The clock as the file has it, and whether it counts nanoseconds: to the kernel, and to trace-cmd.
     for (clock, ours, trace_cmd) in [
@@ -140,10 +128,7 @@ fn clocks_count_what_the_kernel_says() {
 
 #[test]
 fn recordings_differ_in_what_they_are_there_for() {
-    let read = |name: &str| {
-        let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
-        Reader::new(name, bytes).unwrap()
-    };
+    let read = |name: &str| Reader::new(name, bytes(name)).unwrap();
     assert_eq!(read("5.4-v6").container().version(), Version::V6);
     assert_eq!(read("5.4-trace-cmd-v6").container().version(), Version::V6);
     assert_eq!(read("5.4-function").container().version(), Version::V7);
@@ -166,7 +151,7 @@ fn arguments_are_printed_as_the_kernel_prints_them() {
     for (name, start, caller) in
         [("debian-7-args-function", "function: ", " <-- "), ("debian-7-args-graph", "|  ", "\n")]
     {
-        let trace = fs::read_to_string(folder().join(format!("{name}.trace"))).unwrap();
+        let trace = fs::read_to_string(folder("recordings").join(format!("{name}.trace"))).unwrap();
         // What stands before differs: the kernel has other columns.
         let kernel: Vec<String> = trace
             .lines()
@@ -187,10 +172,9 @@ fn arguments_are_printed_as_the_kernel_prints_them() {
 
 /// The own text of a recording that was made without the kernel's types, with them put in.
 fn with_types(name: &str) -> String {
-    let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
-    let reader = Reader::new(name, bytes).unwrap();
+    let reader = Reader::new(name, bytes(name)).unwrap();
     let mut metadata = reader.container().metadata().unwrap();
-    metadata.btf = fs::read(folder().join("debian-7.btf")).unwrap();
+    metadata.btf = fs::read(folder("recordings").join("debian-7.btf")).unwrap();
     let context = reader.context();
     let mut pages = SubBuffers::new(context.order, context.long_size, reader.buffers()[0].page_size);
     let mut records = reader.records();

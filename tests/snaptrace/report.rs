@@ -1,7 +1,5 @@
 //! `snaptrace report` on made-up recordings: what it prints, and what it says of damage.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -9,116 +7,11 @@ use std::process::{Command, Output};
 use snaptrace::report::{Config, Style, report};
 use trace_dat::Reader;
 
+use crate::fixture::made_up::of_version_6;
+use crate::fixture::{self, SNAPTRACE};
+
 fn run(arguments: &[&str], file: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_snaptrace")).arg("report").args(arguments).arg(file).output().unwrap()
-}
-
-/// The format file of an event; `fields` are (declaration, size), one after the other.
-fn format(name: &str, id: u32, fields: &[(&str, usize)], print: &str) -> String {
-    let mut text = format!("name: {name}\nID: {id}\nformat:\n");
-    let common = [
-        ("unsigned short common_type", 2),
-        ("unsigned char common_flags", 1),
-        ("unsigned char common_preempt_count", 1),
-        ("int common_pid", 4),
-    ];
-    let mut offset = 0;
-    for (index, (declaration, size)) in common.iter().chain(fields).enumerate() {
-        if index == common.len() {
-            text.push('\n');
-        }
-        text.push_str(&format!("\tfield:{declaration};\toffset:{offset};\tsize:{size};\tsigned:0;\n"));
-        offset += size;
-    }
-    format!("{text}\nprint fmt: {print}\n")
-}
-
-/// A file of version 6 with two CPUs: functions and a graph on the first, a mark on the second.
-fn made_up(big_endian: bool) -> Vec<u8> {
-    let n = |value: u64, size: usize| {
-        if big_endian {
-            value.to_be_bytes()[8 - size..].to_vec()
-        } else {
-            value.to_le_bytes()[..size].to_vec()
-        }
-    };
-    let sized = |size: usize, text: &str| [n(text.len() as u64, size), text.as_bytes().to_vec()].concat();
-    let mut file = b"\x17\x08\x44tracing6\0".to_vec();
-    file.extend([u8::from(big_endian), 8]);
-    file.extend(n(4096, 4));
-    file.extend(b"header_page\0");
-    let page = "\tfield: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;\n\
-                \tfield: local_t commit;\toffset:8;\tsize:8;\tsigned:1;\n\
-                \tfield: char data;\toffset:16;\tsize:4080;\tsigned:1;\n";
-    file.extend(sized(8, page));
-    file.extend(b"header_event\0");
-    file.extend(sized(8, "# compressed entry header\n"));
-    file.extend(n(3, 4));
-    let function = [("unsigned long ip", 8), ("unsigned long parent_ip", 8)];
-    let entry = [("unsigned long func", 8), ("int depth", 4)];
-    let exit = [
-        ("unsigned long func", 8),
-        ("int depth", 4),
-        ("int fill", 4),
-        ("unsigned long long calltime", 8),
-        ("unsigned long long rettime", 8),
-    ];
-    file.extend(sized(8, &format("function", 1, &function, "\" %ps <-- %ps\", REC->ip, REC->parent_ip")));
-    file.extend(sized(8, &format("funcgraph_entry", 2, &entry, "\"\"")));
-    file.extend(sized(8, &format("funcgraph_exit", 3, &exit, "\"\"")));
-    file.extend(n(1, 4));
-    file.extend(b"demo\0");
-    file.extend(n(1, 4));
-    let mark = [("char name[8]", 8), ("unsigned int flags", 4), ("int kind", 4)];
-    let print = "\"%-8s|%s|%s|%4d%%\", REC->name, __print_flags(REC->flags, \"|\", { 1, \"A\" }, { (1UL << 1), \
-                 \"B\" }), __print_symbolic(REC->kind, { 0, \"none\" }, { 7, \"seven\" }), REC->kind > 3 ? \
-                 (int)REC->kind * 2 : -1";
-    file.extend(sized(8, &format("mark", 50, &mark, print)));
-    file.extend(sized(4, "1000 T vfs_open\n1100 T path_openat\n1200 T last\n"));
-    file.extend(n(0, 4));
-    file.extend(sized(8, "7 cat\n"));
-    file.extend(n(2, 4));
-    file.extend(b"options  \0");
-    // An option that nobody knows, then the end.
-    file.extend([n(999, 2), n(3, 4), b"abc".to_vec(), n(0, 2)].concat());
-    file.extend(b"flyrecord\0");
-    file.extend([n(4096, 8), n(4096, 8), n(8192, 8), n(4096, 8)].concat());
-    assert!(file.len() <= 4096);
-    file.resize(4096, 0);
-
-    let event = |words: u64, delta: u64, body: &[Vec<u8>]| {
-        let head = if big_endian { words << 27 | delta } else { words | delta << 5 };
-        let body = body.concat();
-        assert_eq!(body.len() as u64, words * 4);
-        [n(head, 4), body].concat()
-    };
-    let common = |id: u64| [n(id, 2), n(1, 1), n(2, 1), n(7, 4)].concat();
-    let page = |time: u64, missed: u64, events: &[Vec<u8>]| {
-        let data = events.concat();
-        let mut page = [n(time, 8), n(data.len() as u64 | missed, 8), data].concat();
-        page.resize(4096, 0);
-        page
-    };
-    let function = |delta, ip, parent| event(6, delta, &[common(1), n(ip, 8), n(parent, 8)]);
-    let entry = |delta, depth| event(5, delta, &[common(2), n(0x1000, 8), n(depth, 4)]);
-    let exit = |delta, depth, ns| {
-        event(10, delta, &[common(3), n(0x1000, 8), n(depth, 4), n(0, 4), n(0, 8), n(ns, 8)])
-    };
-    file.extend(page(
-        2_000_000_000,
-        0,
-        &[
-            function(0, 0x1004, 0x1104),
-            entry(1000, 0),
-            entry(1000, 1),
-            exit(1000, 1, 1_500),
-            exit(1000, 0, 123_456_789),
-        ],
-    ));
-    let mark =
-        |delta, flags, kind| event(6, delta, &[common(50), b"hello\0\0\0".to_vec(), n(flags, 4), n(kind, 4)]);
-    file.extend(page(2_000_000_000, 1 << 31, &[mark(0, 7, 7), mark(9000, 0, 1)]));
-    file
+    fixture::run(&[&["report"], arguments].concat(), file)
 }
 
 const EXPECTED: &str = "\
@@ -148,7 +41,7 @@ fn trace_cmd() -> Config {
 #[test]
 fn a_made_up_file_in_both_byte_orders() {
     for big_endian in [false, true] {
-        let (text, outcome) = text(&made_up(big_endian), &trace_cmd());
+        let (text, outcome) = text(&of_version_6(big_endian), &trace_cmd());
         assert_eq!(text, EXPECTED);
         assert_eq!(outcome, Ok(()));
     }
@@ -156,14 +49,14 @@ fn a_made_up_file_in_both_byte_orders() {
 
 #[test]
 fn our_own_style_names_parents_and_long_durations() {
-    let (text, _) = text(&made_up(false), &Config::default());
+    let (text, _) = text(&of_version_6(false), &Config::default());
     assert!(text.contains("2.000000: function:             vfs_open <-- path_openat\n"), "{text}");
     assert!(text.contains("funcgraph_exit:       @ 123456.7 us |  }\n"), "{text}");
 }
 
 #[test]
 fn options_choose_and_change_lines() {
-    let file = made_up(false);
+    let file = of_version_6(false);
     let lines =
         |config: Config| text(&file, &config).0.lines().skip(1).map(str::to_string).collect::<Vec<_>>();
     let cpu = lines(Config { cpus: vec![1], ..trace_cmd() });
@@ -184,7 +77,7 @@ fn options_choose_and_change_lines() {
 
 #[test]
 fn filters_choose_records() {
-    let file = made_up(false);
+    let file = of_version_6(false);
     let marks = |include: &[&str], exclude: &[&str]| {
         let owned = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect();
         let config = Config { include: owned(include), exclude: owned(exclude), ..trace_cmd() };
@@ -211,7 +104,7 @@ fn filters_choose_records() {
 
 #[test]
 fn and_and_or_group_as_the_style_says() {
-    let file = made_up(false);
+    let file = of_version_6(false);
     let filter = vec!["mark: kind == 7 || kind == 1 && flags == 9".to_string()];
     let lines = |style| {
         let config = Config { include: filter.clone(), style, ..Config::default() };
@@ -223,7 +116,7 @@ fn and_and_or_group_as_the_style_says() {
 #[test]
 fn records_made_in_interrupts_can_be_hidden() {
     // All records have the flag for "irqs off" alone, the first one is made to say more.
-    let mut file = made_up(false);
+    let mut file = of_version_6(false);
     let flags = 4096 + 16 + 4 + 2;
     assert_eq!(file[flags], 1);
     for (flag, hardirq, softirq) in [(8, true, false), (16, false, true)] {
@@ -240,7 +133,7 @@ fn records_made_in_interrupts_can_be_hidden() {
 fn filters_that_do_not_fit_are_refused_before_anything_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.dat");
-    fs::write(&file, made_up(false)).unwrap();
+    fs::write(&file, of_version_6(false)).unwrap();
     for (filter, said) in [
         ("marc", "near it: mark"),
         ("mark: kint == 1", "near it: kind"),
@@ -263,7 +156,7 @@ fn filters_that_do_not_fit_are_refused_before_anything_is_printed() {
 fn filters_behind_v_are_turned_round() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.dat");
-    fs::write(&file, made_up(false)).unwrap();
+    fs::write(&file, of_version_6(false)).unwrap();
     let count = |arguments: &[&str]| String::from_utf8(run(arguments, &file).stdout).unwrap().lines().count();
     assert_eq!(count(&["-F", "function"]), 2);
     assert_eq!(count(&["-v", "-F", "function"]), 7);
@@ -273,7 +166,7 @@ fn filters_behind_v_are_turned_round() {
 #[test]
 fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
     for big_endian in [false, true] {
-        let file = made_up(big_endian);
+        let file = of_version_6(big_endian);
         for length in 0..file.len() {
             let (text, outcome) = text(&file[..length], &trace_cmd());
             assert!(outcome.is_err(), "the first {length} bytes pass for a whole file:\n{text}");
@@ -287,7 +180,7 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
 
 #[test]
 fn changed_bytes_never_panic() {
-    let file = made_up(false);
+    let file = of_version_6(false);
     for at in 0..4096 {
         for value in [0x00, 0x7f, 0x80, 0xff] {
             let mut changed = file.clone();
@@ -316,7 +209,7 @@ fn errors_name_file_and_place() {
     assert!(error.contains("other.dat: header, byte 0 (0x0)"), "{error}");
 
     let cut = folder.path().join("cut.dat");
-    fs::write(&cut, &made_up(false)[..9000]).unwrap();
+    fs::write(&cut, &of_version_6(false)[..9000]).unwrap();
     let output = run(&["--style", "trace-cmd-3.1"], &cut);
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -328,7 +221,7 @@ fn errors_name_file_and_place() {
 fn options_that_do_not_exist_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.dat");
-    fs::write(&file, made_up(false)).unwrap();
+    fs::write(&file, of_version_6(false)).unwrap();
     for arguments in [["-O", "parents"], ["-O", "parent=2"], ["--cpu", "1-x"], ["--style", "trace-cmd-9"]] {
         let output = run(&arguments, &file);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -339,7 +232,7 @@ fn options_that_do_not_exist_are_refused() {
 
 #[test]
 fn threads_do_not_change_what_is_printed() {
-    let mut file = made_up(false);
+    let mut file = of_version_6(false);
     // The two events of CPU 1 over and over, for several batches of lines.
     let events = file[8192 + 16..8192 + 16 + 56].repeat(70);
     let mut page = file[8192..8192 + 8].to_vec();
@@ -365,9 +258,9 @@ fn threads_do_not_change_what_is_printed() {
 fn a_full_disk_under_the_report_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("made-up.dat");
-    fs::write(&file, made_up(false)).unwrap();
+    fs::write(&file, of_version_6(false)).unwrap();
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_snaptrace"));
+    let mut command = Command::new(SNAPTRACE);
     let output = command.arg("report").arg(&file).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

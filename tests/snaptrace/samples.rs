@@ -1,15 +1,11 @@
-//! `snaptrace report` on recordings of trace-cmd 3.1.6, whose own text lies beside each: the bytes
-//! are the same.
-
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
+//! The samples of `tests/samples`, printed as trace-cmd printed them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use crate::fixture::printed;
+use crate::fixture::stored::folder;
 
-/// Recording, options beside the style, expected text.
+/// Samples, options of `report`, and the file with the text that is expected.
 const SAMPLES: [(&str, &[&str], &str); 11] = [
     ("01-fn.dat", &[], "01-fn.txt"),
     ("02-fnstack.dat", &[], "02-fnstack.txt"),
@@ -24,42 +20,16 @@ const SAMPLES: [(&str, &[&str], &str); 11] = [
     ("15-overwrite.dat", &[], "15-overwrite.txt"),
 ];
 
-fn main() -> ExitCode {
-    let trials = SAMPLES
-        .map(|(sample, options, expected)| Trial::test(expected, move || compare(sample, options, expected)));
-    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
-}
-
-fn samples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples")
-}
-
-/// What `report` prints of a sample in the style of trace-cmd 3.1.
-fn report(sample: &str, options: &[&str]) -> Result<Vec<u8>, Failed> {
-    let output = Command::new(env!("CARGO_BIN_EXE_snaptrace"))
-        .args(["report", "--style", "trace-cmd-3.1"])
-        .args(options)
-        .arg(samples().join(sample))
-        .output()?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(format!("report {options:?} {sample} ended with {}: {said}", output.status).into())
-}
-
-fn compare(sample: &str, options: &[&str], expected: &str) -> Result<(), Failed> {
-    let printed = report(sample, options)?;
-    let expected = fs::read(samples().join(expected))?;
-    let pairs = printed.split(|&byte| byte == b'\n').zip(expected.split(|&byte| byte == b'\n'));
-    for (number, (printed, expected)) in (1..).zip(pairs) {
-        if printed != expected {
-            let [printed, expected] = [printed, expected].map(String::from_utf8_lossy);
-            return Err(format!("line {number}\n  printed:  {printed}\n  expected: {expected}").into());
+#[test]
+fn samples_are_printed_as_trace_cmd_prints_them() {
+    let samples = folder("samples");
+    for (sample, options, expected) in SAMPLES {
+        let arguments = [&["report", "--style", "trace-cmd-3.1"], options].concat();
+        let printed = printed(&arguments, &samples.join(sample));
+        let text = String::from_utf8_lossy(&fs::read(samples.join(expected)).unwrap()).into_owned();
+        for (number, (printed, expected_line)) in (1..).zip(printed.lines().zip(text.lines())) {
+            assert_eq!(printed, expected_line, "{expected}, line {number}");
         }
-    }
-    match printed.len() == expected.len() {
-        true => Ok(()),
-        false => Err(format!("{} bytes instead of {}", printed.len(), expected.len()).into()),
+        assert!(printed == text, "{expected}: the ends differ");
     }
 }

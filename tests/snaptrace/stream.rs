@@ -1,12 +1,8 @@
 //! The lines of `stream` are those of `report`, wherever a pass ends: the recordings of
 //! `tests/recordings` are taken apart and come in passes.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
-
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::Cursor;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
@@ -16,6 +12,8 @@ use trace_dat::ring_buffer::Missed;
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::{Compression, Version, write};
 use trace_dat::{Part, Reader};
+
+use crate::fixture::stored::{bytes, names};
 
 /// A recording taken apart.
 struct Recorded {
@@ -35,22 +33,9 @@ struct Taken {
     data: Vec<u8>,
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/recordings")
-}
-
-/// The names of all recordings.
-fn names() -> Vec<String> {
-    let entries = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut names: Vec<String> =
-        entries.filter_map(|name| Some(name.to_str()?.strip_suffix(".dat")?.to_owned())).collect();
-    names.sort();
-    names
-}
-
 impl Recorded {
     fn open(name: &str) -> Recorded {
-        let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
+        let bytes = bytes(name);
         Recorded::of(name, Reader::new(name, bytes).unwrap())
     }
 
@@ -114,10 +99,10 @@ fn parts(pages: &[(usize, u32, Vec<u8>)]) -> Vec<Part<'_>> {
 
 /// Runs a check on every recording, on all processors.
 fn on_every_recording(check: impl Fn(&Recorded) + Sync) {
-    let names = Mutex::new(names());
+    let names = Mutex::new(names(".dat"));
     let work = || {
         loop {
-            let Some(name) = names.lock().unwrap().pop() else { return };
+            let Some(name) = names.lock().unwrap().pop_last() else { return };
             let recorded = Recorded::open(&name);
             if recorded.reader.latency_text().is_none() {
                 check(&recorded);
@@ -214,7 +199,7 @@ fn a_cpu_that_is_read_after_another_does_not_come_before_it() {
 }
 
 fn on_every_recording_of_two(mut check: impl FnMut(&Recorded)) {
-    for name in names() {
+    for name in names(".dat") {
         let recorded = Recorded::open(&name);
         if recorded.cpus.len() == 2 && recorded.reader.buffers().iter().any(|buffer| buffer.cpus.len() == 2) {
             check(&recorded);
@@ -291,7 +276,7 @@ const LATE: [&str; 16] = [
 fn a_command_that_is_known_later_is_the_only_difference() {
     let mut late = BTreeSet::new();
     for name in ["5.4-events", "5.4-graph", "debian-6.1-v6"] {
-        let bytes = fs::read(folder().join(format!("{name}.dat"))).unwrap();
+        let bytes = bytes(name);
         let whole = Recorded::of(name, Reader::new(name, bytes).unwrap());
         let mut metadata = whole.reader.container().metadata().unwrap();
         let commands = std::mem::take(&mut metadata.cmdlines);
