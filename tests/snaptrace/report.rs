@@ -167,7 +167,9 @@ fn filters_behind_v_are_turned_round() {
 fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
     for big_endian in [false, true] {
         let file = of_version_6(big_endian);
-        for length in 0..file.len() {
+        // Every byte of what holds records and their description; of the padding behind, some.
+        let is_dense = |length: &usize| length % 4096 < 256 || *length < 4096;
+        for length in (0..file.len()).filter(|length| is_dense(length) || length % 31 == 0) {
             let (text, outcome) = text(&file[..length], &trace_cmd());
             assert!(outcome.is_err(), "the first {length} bytes pass for a whole file:\n{text}");
         }
@@ -181,7 +183,8 @@ fn a_file_cut_anywhere_is_an_error_and_never_a_panic() {
 #[test]
 fn changed_bytes_never_panic() {
     let file = of_version_6(false);
-    for at in 0..4096 {
+    let end = file[..4096].iter().rposition(|&byte| byte != 0).unwrap() + 16;
+    for at in 0..end {
         for value in [0x00, 0x7f, 0x80, 0xff] {
             let mut changed = file.clone();
             changed[at] = value;
