@@ -106,8 +106,8 @@ impl Error {
     /// Something that a locked down kernel does not allow; `found` tells how that is known.
     pub(crate) fn locked_down(what: String, found: &str) -> Error {
         Error::with_code(Error::PERMISSION, what).advice(format!(
-            "the kernel is locked down ({found}), and does not let even root trace: boot it without \
-             lockdown=confidentiality; lockdown=integrity allows tracing"
+            "the kernel is locked down ({found}) and does not allow tracing, not even to root: boot it \
+             without lockdown=confidentiality; lockdown=integrity allows tracing"
         ))
     }
 
@@ -216,22 +216,24 @@ fn advice(number: Option<Errno>, path: &Path) -> &'static str {
     match number {
         Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
         Some(Errno::PERM) => {
-            "tracing needs root, and a kernel that is not locked down: /sys/kernel/security/lockdown \
-             tells (mount -t securityfs securityfs /sys/kernel/security)"
+            "tracing needs root, and a kernel that is not locked down; /sys/kernel/security/lockdown shows \
+             whether it is (mount -t securityfs securityfs /sys/kernel/security)"
         }
         Some(Errno::NOENT) => {
-            "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does"
+            "this kernel does not have it; 'snaptrace check' names the configuration symbol that adds it"
         }
-        Some(Errno::BUSY) => "a reader of trace_pipe or another tracing program holds it: end that first",
-        Some(Errno::INVAL) => {
-            "the kernel does not accept it in its present state; 'snaptrace stat' shows that state"
+        Some(Errno::BUSY) => {
+            "a reader of trace_pipe or another tracing program is using it: end that program first"
         }
+        Some(Errno::INVAL) => "the kernel refuses it with the present settings; 'snaptrace stat' shows them",
         Some(Errno::NODEV) if path.components().any(|part| part.as_os_str() == "per_cpu") => {
-            "this CPU has no buffer: it was not online yet; 'snaptrace stat' shows the CPUs"
+            "this CPU has no buffer, because it has not been online; 'snaptrace stat' shows the CPUs"
         }
-        Some(Errno::NODEV) => "ftrace has shut itself down after a fault: see dmesg, then reboot",
-        Some(Errno::NOMEM | Errno::NOSPC) => "the kernel is out of memory for it: ask for less",
-        _ => "'snaptrace stat' shows what is in effect, dmesg what the kernel says",
+        Some(Errno::NODEV) => {
+            "ftrace has switched itself off after an error in the kernel: see dmesg, then reboot"
+        }
+        Some(Errno::NOMEM | Errno::NOSPC) => "the kernel has not enough memory for it: ask for less",
+        _ => "'snaptrace stat' shows the settings, dmesg the kernel's messages",
     }
 }
 
@@ -326,7 +328,7 @@ mod tests {
             Error::io("write 'x' to", Path::new("filter"), Errno::INVAL).of_request("no such field");
         assert_eq!(number(&refused), Some(Errno::INVAL));
         assert_eq!(number(&Error::output(Errno::PIPE)), Some(Errno::PIPE));
-        assert!(Error::usage("nothing to set was given").source().is_none());
+        assert!(Error::usage("no setting was given").source().is_none());
     }
 
     #[test]
@@ -347,7 +349,7 @@ mod tests {
     #[test]
     fn each_help_is_a_line_and_stands_in_place_of_general_advice() {
         let failed = || Error::io("read", Path::new("x"), Errno::NOENT);
-        assert!(failed().to_string().contains("\n  help: this kernel does not offer it"));
+        assert!(failed().to_string().contains("\n  help: this kernel does not have it"));
         assert_eq!(
             failed().help("try y").help("or z").note("nothing was changed").to_string(),
             "cannot read x: No such file or directory\n  help: try y\n  help: or z\n  \

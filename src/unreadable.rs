@@ -22,25 +22,27 @@ fn advice(error: &trace_dat::Error) -> String {
         nearest(error.unknown_name().unwrap_or_default(), known)
     };
     if error.cpu().is_some() {
-        return "what was readable is above; the rest of this CPU's records is not shown".into();
+        return "the records before it are printed above; the later ones of this CPU are not".into();
     }
     match error.kind() {
-        ErrorKind::Filter => "a filter reads 'EVENTS: FIELD == VALUE && ...', with texts in quotes".into(),
+        ErrorKind::Filter => {
+            "the form of a filter is 'EVENTS: FIELD == VALUE && ...', with strings in quotes".into()
+        }
         ErrorKind::UnknownEvent => near_or(&near(), "'snaptrace report -E' lists the events"),
         ErrorKind::UnknownField => near_or(&near(), "'snaptrace report --events' shows the fields"),
         ErrorKind::UnsupportedCompression => "record with --compression zstd, zlib or none".into(),
         ErrorKind::UnsupportedVersion | ErrorKind::Unsupported => {
             "read it with the trace-cmd that recorded it, or record again with 'snaptrace record'".into()
         }
-        ErrorKind::Read => "dmesg tells what is wrong with the disk: copy the file to another one".into(),
-        _ => "the file is damaged, incomplete or no trace.dat: copy or record it again".into(),
+        ErrorKind::Read => "see dmesg for errors of the disk, and copy the file to another disk".into(),
+        _ => "the file is damaged, incomplete or not a trace.dat: copy or record it again".into(),
     }
 }
 
 fn near_or(near: &[&str], otherwise: &str) -> String {
     match near {
         [] => otherwise.to_string(),
-        near => format!("near it: {}", near.join(", ")),
+        near => format!("the nearest names: {}", near.join(", ")),
     }
 }
 
@@ -89,7 +91,9 @@ mod tests {
     #[test]
     fn advice_goes_by_the_kind_of_error() {
         let open = |bytes: &[u8]| Error::from(trace_dat::Reader::new("x", bytes.to_vec()).unwrap_err());
-        assert!(open(b"text").to_string().contains("help: the file is damaged, incomplete or no trace.dat"));
+        assert!(
+            open(b"text").to_string().contains("help: the file is damaged, incomplete or not a trace.dat")
+        );
         let other = open(b"\x17\x08\x44tracing8\0\0\x08");
         assert!(
             other.to_string().contains("version '8' is neither 6 nor 7\n  help: read it with"),
@@ -101,10 +105,10 @@ mod tests {
         events.add("sched", text, 8).unwrap();
         let filter = |text: &str| Error::from(Filter::compile(text, &events, Grouping::AsC).unwrap_err());
         for (text, help) in [
-            ("wakeupp", "help: near it: wakeup"),
+            ("wakeupp", "help: the nearest names: wakeup"),
             ("qqq", "help: 'snaptrace report -E' lists the events"),
-            ("wakeup: pidd == 1", "help: near it: pid"),
-            ("wakeup: pid ==", "help: a filter reads"),
+            ("wakeup: pidd == 1", "help: the nearest names: pid"),
+            ("wakeup: pid ==", "help: the form of a filter is"),
         ] {
             let error = filter(text);
             assert!(error.to_string().contains(help), "{error}");

@@ -135,18 +135,18 @@ impl<'r> Split<'r> {
             }
         };
         let Some(of) = buffers.get(buffer) else {
-            return Err(Error::new(format!("{} holds no buffer", reader.name()))
+            return Err(Error::new(format!("{} contains no buffer", reader.name()))
                 .help("only recordings of the ring buffer can be split"));
         };
         let cpus: Vec<u32> = of.cpus.iter().map(|data| data.cpu).collect();
         if let Some(cpu) = config.cpu.filter(|cpu| !cpus.contains(cpu)) {
             return Err(Error::usage(format!("{} has no data of CPU {cpu}", reader.name()))
-                .help("'snaptrace report --cpus' lists those that it has"));
+                .help("'snaptrace report --cpus' lists its CPUs"));
         }
         let (order, long_size) = (reader.context().order, reader.context().long_size);
         if *reader.layout() != Layout::usual(order, long_size) {
             return Err(Error::new(format!("the sub-buffers of {} have an unusual header", reader.name()))
-                .help("it can be read by 'snaptrace report', but not written"));
+                .help("'snaptrace report' can read it, but 'split' cannot write it"));
         }
         let chosen = |cpu: u32| config.cpu.is_none_or(|chosen| chosen == cpu);
         let streams = if config.per_cpu || matches!(config.limit, Limit::Pages(_)) {

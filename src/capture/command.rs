@@ -72,7 +72,7 @@ impl Held {
                         "process {} ended before it could run the command",
                         pid.as_raw_nonzero()
                     ))
-                    .help("something killed it: see dmesg, and try again"));
+                    .help("another process or the kernel killed it: see dmesg, and try again"));
                 }
             }
         }
@@ -124,7 +124,7 @@ impl Held {
 
     fn failed(&self, operation: &str, cause: io::Error) -> Error {
         Error::io(operation, Path::new(&format!("process {}", self.pid())), cause)
-            .help("something else ended or took it: try again")
+            .help("another program ended it: try again")
     }
 }
 

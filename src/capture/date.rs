@@ -22,8 +22,10 @@ const TRIES: usize = 10;
 pub(crate) fn offset(tracefs: &Tracefs, clock: &str, journal: Option<&Rc<Journal>>) -> Result<i64> {
     check(clock)?;
     let Some(mut session) = Session::in_own_instance(tracefs, "date", journal) else {
-        return Err(Error::new("--date needs an instance to compare clocks in, and the kernel gives none")
-            .help("leave --date out; 'snaptrace check' tells what this kernel lacks"));
+        return Err(Error::new(
+            "--date needs an instance to compare clocks, and the kernel cannot create one",
+        )
+        .help("leave --date out; 'snaptrace check' shows what this kernel lacks"));
     };
     let instance = session.instance().clone();
     instance.write("trace_clock", clock)?;
@@ -44,8 +46,8 @@ pub(crate) fn offset(tracefs: &Tracefs, clock: &str, journal: Option<&Rc<Journal
     }
     session.restore()?;
     best.map(|(_, offset)| offset).ok_or_else(|| {
-        Error::new("the kernel shows no mark that was written to trace_marker")
-            .help("leave --date out; the option 'markers' or tracing may be off in a new instance")
+        Error::new("the mark that was written to trace_marker is not in the buffer")
+            .help("leave --date out; in a new instance tracing or the option 'markers' may be off")
     })
 }
 

@@ -215,7 +215,8 @@ fn joined(thread: JoinHandle<Result<Drained>>) -> Result<Drained> {
 }
 
 fn gone() -> Error {
-    Error::new("the thread that reads a CPU's buffer is gone").help("this is a fault of snaptrace")
+    Error::new("the thread that reads a CPU's buffer has ended")
+        .help("this is a bug in snaptrace: please report it")
 }
 
 fn no_thread(cause: io::Error) -> Error {
@@ -313,7 +314,7 @@ pub fn cpus(instance: &Instance) -> Result<Vec<u32>> {
 /// The folder does not exist, or takes no file.
 pub fn unnamed_file(folder: &Path) -> Result<File> {
     tempfile::tempfile_in(folder).map_err(|cause| {
-        Error::io("create a file in", folder, cause).help("choose with -o a folder that can be written")
+        Error::io("create a file in", folder, cause).help("choose a folder that you can write to with -o")
     })
 }
 

@@ -96,7 +96,7 @@ fn check(config: &Record) -> Result<()> {
         date::check(clock)?;
     }
     if config.most_kb == Some(0) {
-        return Err(Error::usage("-m 0 would keep nothing").help("give the KiB to keep of each CPU"));
+        return Err(Error::usage("-m 0 would keep nothing").help("give the size to keep for each CPU in KiB"));
     }
     Ok(())
 }
@@ -117,7 +117,7 @@ pub(crate) fn check_request(start: &Request) -> Result<()> {
         ("--max-graph-depth", start.max_graph_depth.is_some()),
     ];
     if let Some((option, _)) = filters.iter().find(|(_, given)| *given) {
-        return Err(Error::usage(format!("{option} is about a tracer, and none was given"))
+        return Err(Error::usage(format!("{option} needs a tracer, and none was given"))
             .help("add -p function or -p function_graph"));
     }
     if start.events.is_empty() {
@@ -316,7 +316,7 @@ mod tests {
             config.start.events = vec![Choice { pattern: "sched".into(), ..Choice::default() }];
             config.start.functions = vec!["kfree".into()];
         });
-        assert!(message.starts_with("-l is about a tracer"), "{message}");
+        assert!(message.starts_with("-l needs a tracer"), "{message}");
         assert!(refused(|config| config.output.version = Version::V6).contains("cannot be compressed"));
         assert!(refused(|config| config.start.func_stack = true).contains("--func-stack"));
         assert!(refused(|config| config.start.buffer_kb = Some(0)).contains("-b 0"));

@@ -40,7 +40,7 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
     }
     let kallsyms = fs::read(KALLSYMS).map_err(|cause| {
         Error::io("read", Path::new(KALLSYMS), cause)
-            .help("mount proc (mount -t proc proc /proc); 'snaptrace check' tells what the kernel lacks")
+            .help("mount proc (mount -t proc proc /proc); 'snaptrace check' shows what the kernel lacks")
     })?;
     let name = uname();
     Ok(Metadata {
@@ -136,8 +136,8 @@ impl Layout {
 }
 
 fn unknown(field: &str) -> Error {
-    Error::new(format!("{HEADER_PAGE} does not tell the place and size of '{field}'"))
-        .help("the kernel lays its buffer out in a way that is not known here: record with its own 'trace'")
+    Error::new(format!("{HEADER_PAGE} does not give the offset and size of '{field}'"))
+        .help("snaptrace does not know the buffer layout of this kernel: read the kernel's own 'trace' file")
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Target {
         let output = wanted.path.as_path();
         let path = match fs::metadata(output) {
             Ok(meta) if !meta.is_file() => {
-                return Err(Error::usage(format!("-o {} is no regular file", output.display()))
+                return Err(Error::usage(format!("-o {} is not a regular file", output.display()))
                     .help("name a file that may be replaced, or one that does not exist yet"));
             }
             // A link stays, what it points at is replaced.
@@ -144,7 +144,7 @@ impl Target {
             _ => PathBuf::from("."),
         };
         if path.file_name().is_none() {
-            return Err(Error::usage(format!("-o {} names no file", output.display()))
+            return Err(Error::usage(format!("-o {} does not name a file", output.display()))
                 .help("give a path that ends in a file's name"));
         }
         drain::unnamed_file(&folder)?;

@@ -134,7 +134,7 @@ fn in_a_row(name: &str, mut input: impl Read) -> Result<Container> {
     let failed = |cause: io::Error| {
         Error::new(format!("cannot keep the recording from {name}"))
             .because(cause)
-            .help("make room in the folder of temporary files, choose another with TMPDIR, or name a file")
+            .help("make room in the folder for temporary files, choose another with TMPDIR, or name a file")
     };
     io::copy(&mut input, &mut kept).map_err(failed)?;
     match kept.into_inner() {

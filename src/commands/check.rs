@@ -1,4 +1,4 @@
-//! `check`: whether a kernel is fit for tracing functions, and which symbol brings what it lacks.
+//! `check`: whether a kernel can trace functions, and which configuration symbols it lacks.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 use crate::tracefs::Tracefs;
 use crate::tracefs::tracers;
 
-/// Is this kernel fit for tracing functions?
+/// Check whether this kernel can trace functions
 ///
-/// Names the configuration symbol that brings what is missing. Exits with 0
-/// when the function and function_graph tracers and their filters are there,
-/// else with 1.
+/// For each missing feature the kernel's configuration symbol is named. The
+/// exit code is 0 if the function and function_graph tracers and their
+/// filters are available, else 1.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  snaptrace check")]
 pub(super) struct Args {}
@@ -32,7 +32,7 @@ enum Sign {
     File(&'static str),
 }
 
-/// A feature, its sign, and the configuration symbol that brings it.
+/// A feature, how it is recognised, and the configuration symbol that adds it.
 struct Feature(&'static str, Sign, &'static str);
 
 use Sign::{File, Tracer};
@@ -82,7 +82,7 @@ struct Report {
 /// Looks at what the kernel offers.
 ///
 /// # Errors
-/// The tracing directory cannot be read. What is missing is no error but a finding.
+/// The tracing directory cannot be read. A missing feature is not an error.
 fn check(tracefs: &Tracefs) -> Result<Report> {
     let tracers = tracers::available(tracefs.top())?;
     let mut text = String::new();
@@ -102,10 +102,13 @@ fn check(tracefs: &Tracefs) -> Result<Report> {
     let fit = missing == 0;
     let _ = match fit {
         true => {
-            writeln!(text, "\nThis kernel is fit: functions and their graph can be traced, with filters.")
+            writeln!(text, "\nThis kernel can trace functions and their graphs, with filters.")
         }
         false => {
-            writeln!(text, "\nThis kernel is not fit: it lacks {missing} of what is needed, see above.")
+            writeln!(
+                text,
+                "\nThis kernel cannot trace functions: {missing} needed features are missing, see above."
+            )
         }
     };
     Ok(Report { text, fit })

@@ -7,20 +7,19 @@ use crate::analysis::check_events;
 use crate::capture::{metadata, recording};
 use crate::error::{Error, Result};
 
-/// Find events whose formats are not understood
+/// List events whose print formats are not understood
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Names each event whose format cannot be followed, with the function of the
-kernel or the pointer that it needs, and exits with 1 then. Such an event is
-shown by its fields by 'report'.
+#[command(after_help = "Each such event is listed with the kernel function or the pointer that its
+format needs; the exit code is 1 then. 'report' prints its fields instead.
 
 Example:
   snaptrace check-events
   snaptrace check-events trace.dat")]
 pub(super) struct Args {
-    /// A recording, in place of the running kernel; - is standard input
+    /// Check a recording, not the running kernel; - is standard input
     #[arg(short = 'i', value_name = "FILE", conflicts_with = "file")]
     input: Option<PathBuf>,
-    /// A recording, in place of the running kernel; - is standard input
+    /// Check a recording, not the running kernel; - is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }

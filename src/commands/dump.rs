@@ -1,4 +1,4 @@
-//! `dump`: what a recording's file consists of.
+//! `dump`: the parts of a recording's file.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::analysis::dump;
 use crate::error::Result;
 use trace_dat::Reader;
 
-/// Show what a recording's file consists of
+/// Print the parts of a recording's file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "The lines are those of 'trace-cmd dump'. Without an option a summary is shown.
 
@@ -19,13 +19,13 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     input: InputArgs,
-    /// Only tell whether all of the file can be read
+    /// Only check whether the whole file can be read
     #[arg(short = 'v', long)]
     validate: bool,
     /// All of the following
     #[arg(long)]
     all: bool,
-    /// Format, and counts and sizes of all parts
+    /// The format, and the number and size of all parts
     #[arg(long)]
     summary: bool,
     /// The fields of a sub-buffer's header

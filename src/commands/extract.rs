@@ -1,4 +1,4 @@
-//! `extract`: what an instance's buffer holds now, written to a trace.dat.
+//! `extract`: writes the present contents of an instance's buffer to a trace.dat.
 
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -15,10 +15,10 @@ use crate::restore::journal::Journal;
 use crate::restore::session::{Lock, Session};
 use crate::tracefs::Tracefs;
 
-/// Write what the buffer holds now to a trace.dat file
+/// Write the buffer's present contents to a trace.dat file
 #[derive(Debug, clap::Args)]
-#[command(after_help = "What is extracted is no longer in the buffer. Tracing is paused meanwhile and
-goes on afterwards, unless it was off.
+#[command(after_help = "Records that are extracted are removed from the buffer. Tracing is paused
+meanwhile.
 
 Example:
   snaptrace start -p function -l 'vfs_*' ls /
@@ -32,7 +32,7 @@ pub(super) struct Args {
     snapshot: bool,
     #[command(flatten)]
     output: OutputArgs,
-    /// Tell nothing but errors
+    /// Print only errors
     #[arg(short = 'q', long)]
     quiet: bool,
 }
@@ -80,7 +80,7 @@ fn extract(tracefs: &Tracefs, args: &Args, out: &mut dyn Write) -> Result<u8> {
     let recording = Recording { cpus: drained?, lost: Vec::new(), metadata: metadata? };
     if recording.cpus.iter().all(|cpu| cpu.size == 0) {
         let what = if args.snapshot { "the snapshot" } else { "the buffer" };
-        tell(&format!("{what} of {} is empty, and so is the recording", instance.describe()));
+        tell(&format!("{what} of {} is empty, and so the recording is empty", instance.describe()));
     }
     let stored = target.write(tracefs, recording)?;
     if !args.quiet {

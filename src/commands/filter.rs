@@ -14,8 +14,8 @@ use crate::tracefs::filter_files::{self, Change, FilterFile};
 #[command(
     group = ArgGroup::new("change"),
     group = ArgGroup::new("file"),
-    after_help = "PATTERN is a name, a glob such as 'dev_attr_*', or PATTERN:mod:MODULE. After a
-change the resulting filter is printed.
+    after_help = "PATTERN is a name, a glob such as 'dev_attr_*', or PATTERN:mod:MODULE. The
+filter is printed, after a change as it is then.
 
 Example:
   snaptrace filter --set 'dev_attr_*'
@@ -29,19 +29,19 @@ pub(super) struct Args {
     /// Trace these functions too
     #[arg(long, group = "change", value_name = "PATTERN", num_args = 1..)]
     add: Vec<String>,
-    /// Take these functions out of the filter
+    /// Remove these functions from the filter
     #[arg(long, group = "change", value_name = "PATTERN", num_args = 1..)]
     remove: Vec<String>,
     /// Empty the filter
     #[arg(long, group = "change")]
     clear: bool,
-    /// Functions that are not traced, instead of those that are
+    /// Change the filter of functions that are not traced
     #[arg(long, group = "file")]
     notrace: bool,
-    /// Functions whose graph is traced
+    /// Change the filter of functions whose graph is traced
     #[arg(long, group = "file")]
     graph: bool,
-    /// Functions whose graph is not traced
+    /// Change the filter of functions whose graph is not traced
     #[arg(long, group = "file")]
     graph_notrace: bool,
     #[command(flatten)]

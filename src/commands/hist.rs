@@ -8,10 +8,10 @@ use super::subcommand::{Kernel, Subcommand};
 use crate::analysis::hist;
 use crate::error::Result;
 
-/// Count what each process did in a recording, and from where
+/// Count the functions and events of each process, with callers
 #[derive(Debug, clap::Args)]
-#[command(after_help = "An event in asterisks is counted as such, any other name is a function. Callers
-are a function's parent, or the stack that was recorded with it.
+#[command(after_help = "An event is shown in asterisks, any other name is a function. A function's
+caller is its parent, or is taken from the recorded call stack.
 
 Example:
   snaptrace hist

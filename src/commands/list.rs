@@ -1,4 +1,4 @@
-//! `list`: what the kernel offers, each item on a line of its own.
+//! `list`: the kernel's tracers, events, functions and more, one a line.
 
 use std::fs;
 
@@ -14,12 +14,12 @@ use crate::tracefs::{filter, options, tracers};
 use trace_dat::bytes::ByteOrder;
 use trace_dat::event::btf::Btf;
 
-/// List what the kernel offers: tracers, events, functions and more
+/// List the kernel's tracers, events, functions, options and clocks
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("what").required(true),
-    after_help = "A PATTERN with '*', '?' or '[' is a glob over the whole name; any other is a
-regular expression found anywhere in it, so a part of the name will do.
+    after_help = "A PATTERN with '*', '?' or '[' is a glob that has to match the whole name. Any
+other PATTERN is a regular expression that may match a part of the name.
 
 Example:
   snaptrace list -t
@@ -32,28 +32,28 @@ pub(super) struct Args {
     /// Tracers
     #[arg(short = 't', group = "what")]
     tracers: bool,
-    /// Options, NAME when on and noNAME when off
+    /// Options: NAME if it is on, noNAME if it is off
     #[arg(short = 'o', group = "what")]
     options: bool,
-    /// Clocks, the current one in brackets
+    /// Clocks; the current one is in brackets
     #[arg(short = 'C', group = "what")]
     clocks: bool,
     /// Events, as SYSTEM:EVENT
     #[arg(short = 'e', group = "what", value_name = "PATTERN")]
     events: Option<Option<String>>,
-    /// With -e, the fields of each event, which filters can name
+    /// With -e, the fields of each event, for use in filters
     #[arg(short = 'F', requires = "events", conflicts_with_all = NO_EVENTS)]
     fields: bool,
     /// Functions that can be traced
     #[arg(short = 'f', group = "what", value_name = "PATTERN")]
     functions: Option<Option<String>>,
-    /// With -f, the parameters of each, where the kernel has BTF
+    /// With -f, the parameters of each function; needs BTF
     #[arg(long, requires = "functions", conflicts_with_all = NO_FUNCTIONS)]
     proto: bool,
     /// Instances
     #[arg(short = 'B', group = "what")]
     instances: bool,
-    /// Compressions of recordings
+    /// Compression methods for recordings
     #[arg(short = 'c', group = "what")]
     compressions: bool,
 }
@@ -180,7 +180,7 @@ fn types() -> Result<Btf> {
     let order = if cfg!(target_endian = "big") { ByteOrder::Big } else { ByteOrder::Little };
     match fs::read(TYPES) {
         Ok(bytes) => {
-            Btf::parse(bytes, order).ok_or_else(|| failed.help("it is not in the form that is known"))
+            Btf::parse(bytes, order).ok_or_else(|| failed.help("snaptrace does not know its format"))
         }
         Err(cause) => Err(failed.because(cause).help(help)),
     }
@@ -212,7 +212,7 @@ impl Search {
             return Ok(Search::Glob(pattern.to_string()));
         }
         Regex::new(pattern).map(Search::Regex).map_err(|cause| {
-            Error::usage(format!("'{pattern}' is no regular expression: {cause}"))
+            Error::usage(format!("'{pattern}' is not a regular expression: {cause}"))
                 .help("use a part of the name, a glob such as 'dev_attr_*', or a regular expression such as '^dev_attr'")
         })
     }

@@ -73,12 +73,12 @@ const SUBCOMMANDS: &[Entry] = &[
   snaptrace show
   snaptrace reset
 
-Exit codes: 0 success, 1 failure, 2 usage or nothing matched, 13 permission;
-commands that run a CMD pass on its own."
+Exit codes: 0 success, 1 failure, 2 wrong usage or nothing matched, 13 no
+permission. Commands that run a CMD exit with its exit code."
 )]
 struct Cli {
-    /// The tracing directory [default: found, or mounted at
-    /// /sys/kernel/tracing]
+    /// The tracing directory [default: where tracefs is mounted; if nowhere,
+    /// it is mounted at /sys/kernel/tracing]
     #[arg(long, global = true, value_name = "PATH", display_order = 900)]
     tracing_dir: Option<PathBuf>,
 }

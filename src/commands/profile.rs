@@ -12,8 +12,8 @@ use crate::error::Result;
 
 /// Sum up a recorded graph: calls and times of each function
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Calls count when their return is recorded. The self time leaves out functions
-called that are recorded too.
+#[command(after_help = "A call is counted if its return was recorded. The self time of a function is
+its time without the time of the recorded functions that it called.
 
 Example:
   snaptrace record -p function_graph -g vfs_read cat /etc/hostname
@@ -38,14 +38,14 @@ pub(super) struct Args {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SortKey {
-    /// Time from calls to returns
+    /// Time from call to return
     Total,
-    /// Time without the functions called
+    /// Time without the called functions
     #[value(name = "self")]
     Own,
     /// Number of calls
     Calls,
-    /// Time of a call on average
+    /// Average time of a call
     Average,
     /// Time of the longest call
     Maximum,

@@ -1,4 +1,4 @@
-//! `record`: what is traced, written to a trace.dat file; the kernel is put back afterwards.
+//! `record`: traces to a trace.dat file and restores the kernel's settings afterwards.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,24 +10,25 @@ use super::subcommand::{Kernel, Subcommand};
 use crate::capture::engine::{self, Record};
 use crate::error::Result;
 
-/// Record to a trace.dat file, then put the kernel back as it was
+/// Record to a trace.dat file, then restore the kernel's settings
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "snaptrace record [OPTIONS] [CMD]...",
-    after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
-EVENT is a system, an event or SYSTEM:EVENT, also with globs. What matches
-nothing, and a FILTER or TRIGGER that the kernel does not take, is an error,
-and nothing is changed then. Function filters not given stay as they were;
-events not given are off meanwhile. Several -f have to hold together.
+    after_help = "FUNC is a name or a glob such as 'vfs_*'; -l and -n also take
+PATTERN:mod:MODULE. EVENT is a system, an event or SYSTEM:EVENT; globs are
+allowed. It is an error if a FUNC or an EVENT matches nothing, or if the kernel
+refuses a FILTER or a TRIGGER; nothing is changed then. Function filters that
+are not given stay as they are; events that are not given are off during the
+recording. An event has to match all of its -f.
 
-Events and functions are recorded in an instance of their own, which is
-deleted afterwards; stacks (--func-stack), graphs and most options in the top
-one, whose control files are put back and whose buffer is emptied. What
-programs write to trace_marker is there: --top records it.
+Functions and events are recorded in a new instance, which is deleted at the
+end. Call stacks (--func-stack), graphs and most options use the top instance:
+its settings are restored, its buffer is emptied. Programs write to the top
+instance's trace_marker: add --top to record that.
 
-Without CMD it records until Ctrl-C. SIGTERM, SIGHUP and SIGQUIT end it
-likewise, with 143, 129 and 131. After a SIGKILL the next call of snaptrace
-puts everything back.
+Without CMD, Ctrl-C ends the recording. SIGTERM, SIGHUP and SIGQUIT end it too,
+with exit code 143, 129 or 131. After a SIGKILL, the next snaptrace command
+restores the settings.
 
 Example:
   snaptrace record -p function -l __kmalloc ls /
@@ -38,25 +39,25 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     what: TraceArgs,
-    /// Use this instance; one that was missing is deleted afterwards
+    /// Use this instance; if it has to be created, it is deleted at the end
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
-    /// Use the top instance also where one of its own would do
+    /// Record everything in the top instance
     #[arg(long, conflicts_with = "instance")]
     top: bool,
-    /// Microseconds between two readings of the buffers; 0 reads whenever
-    /// there is something [default: as the kernel tells]
+    /// Read the buffers every USECS microseconds; 0 reads all the time
+    /// [default: when the kernel reports data]
     #[arg(short = 's', value_name = "USECS")]
     interval: Option<u64>,
-    /// Keep about the newest KiB of each CPU, in two halves by turns
+    /// Keep only about the newest SIZE KiB of each CPU
     #[arg(short = 'm', value_name = "SIZE")]
     most_kb: Option<u64>,
-    /// Note the time of day; 'report' then shows it in place of the clock
+    /// Record the time of day too; 'report' then shows it for each record
     #[arg(long)]
     date: bool,
     #[command(flatten)]
     output: OutputArgs,
-    /// Tell nothing but errors and lost events
+    /// Print only errors and lost events
     #[arg(short = 'q', long)]
     quiet: bool,
     /// Command to record; its exit status is passed on

@@ -18,30 +18,31 @@ use crate::error::{Error, Result};
 use crate::report::about::{self, About};
 use crate::report::{self, Returns, Style, merged};
 
-/// Print a recording: trace.dat, of trace-cmd or KernelShark
+/// Print a recording: a trace.dat of snaptrace or trace-cmd
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Records of all CPUs are printed by time. A recording that is damaged or was
-cut is printed as far as it goes, and the exit code is 1 then.
+#[command(after_help = "Records of all CPUs are printed in the order of time. A damaged or truncated
+recording is printed as far as it can be read; the exit code is 1 then.
 
--O takes parent (functions with ' <-- ' and their parent), offset (of the
-address in the function), indent=0 (functions not below their callers),
-fgraph:tailprint (the name where a function ends), fgraph:depth, and for what
-functions return, where that was recorded, fgraph:retval-skip, fgraph:retval-dec
-or fgraph:retval-hex; '=0' switches one off. Where trace-cmd's lines are
-printed, parent is off.
+OPTION is parent (print ' <-- ' and the parent of a function), offset (print
+the offset of an address in its function), indent=0 (do not indent functions
+below their callers), fgraph:tailprint (print the name where a function ends),
+fgraph:depth (print the depth), or, for recorded return values,
+fgraph:retval-skip, fgraph:retval-dec or fgraph:retval-hex. '=0' switches an
+option off. With a --style of trace-cmd, parent is off.
 
-A FILTER reads EVENTS or 'EVENTS: CONDITION'. EVENTS are SYSTEM/EVENT, or
-either alone, separated by commas, as regular expressions. A CONDITION
-compares fields, COMM, CPU and TIMESTAMP with numbers and quoted texts by
-== != < <= > >= and, with regular expressions, =~ and !~; it may compute with
-& | ^ + - * / % and join by && || ! and brackets. An address equals the name
-of its function. Records that one of several -F fits are shown, less those
-that one behind -v fits.
+A FILTER is EVENTS or 'EVENTS: CONDITION'. EVENTS is SYSTEM/EVENT, SYSTEM or
+EVENT, each a regular expression, separated by commas. A CONDITION compares
+fields, COMM, CPU and TIMESTAMP with numbers and quoted strings: == != < <= >
+>=, and =~ !~ for regular expressions. It may calculate with & | ^ + - * / %,
+and combine conditions with && || ! and parentheses. An address equals the name
+of its function. A record is printed if it matches one of the -F before -v, if
+there are any, and none of those after it.
 
-Events are shown as the kernel's own trace shows them. One whose format
-cannot be followed is shown by its fields; 'check-events' says why. The styles
-of trace-cmd have its text, misread formats included, but not where it crashes,
-shows addresses of its own memory or reads on behind the end of a record.
+Events are printed as the kernel prints them. If a print format is not
+understood, the event's fields are printed; 'check-events' explains why. The
+styles of trace-cmd print what trace-cmd prints, its mistakes included, except
+where it crashes, prints its own memory addresses, or reads beyond the end of a
+record.
 
 Example:
   snaptrace report
@@ -60,16 +61,16 @@ pub(super) struct Args {
     /// The recording; - is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Times with nanoseconds
+    /// Print times to the nanosecond
     #[arg(short = 't')]
     nanoseconds: bool,
     /// Show the latency flags: irqs off, need-resched, irq, preempt depth
     #[arg(short = 'l')]
     latency: bool,
-    /// Show fields and values in place of an event's text
+    /// Print an event's fields and values, not its text
     #[arg(short = 'R')]
     raw_fields: bool,
-    /// Use the kernel's print formats in place of our own text
+    /// Use the kernel's print formats, not snaptrace's own text
     #[arg(short = 'N')]
     kernel_formats: bool,
     /// Set a display option (repeatable), see below
@@ -78,19 +79,19 @@ pub(super) struct Args {
     /// Only these CPUs: numbers and ranges, such as 0,2-3
     #[arg(long, value_name = "LIST", value_parser = cpu_list)]
     cpu: Option<CpuList>,
-    /// Only records of these processes or about them
+    /// Only records of these processes, or that name them
     #[arg(long, value_name = "PID", value_delimiter = ',')]
     pid: Vec<i32>,
-    /// Only records of these commands or about them
+    /// Only records of these commands, or that name them
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     comm: Vec<String>,
-    /// Only records that this filter fits (repeatable), see below
+    /// Only records that match this filter (repeatable), see below
     #[arg(short = 'F', value_name = "FILTER")]
     filters: Vec<String>,
-    /// Turn each -F after it round: no records that it fits
+    /// Invert the -F filters that follow: no records that match
     #[arg(short = 'v', requires = "filters")]
     invert: bool,
-    /// How many -F stand before -v.
+    /// The number of -F before -v.
     #[arg(skip)]
     upright: usize,
     /// No records made in hard interrupts
@@ -106,11 +107,10 @@ pub(super) struct Args {
     /// Show the time since the line before
     #[arg(long)]
     ts_diff: bool,
-    /// Add this to each time of the recording before it, in units of the
-    /// clock
+    /// Add this to each time of the -i before it, in units of the clock
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     ts_offset: Vec<i64>,
-    /// Which recording each of them is for.
+    /// The recording that each of them is for.
     #[arg(skip)]
     offset_inputs: Vec<usize>,
     /// Show times as they were recorded
@@ -119,16 +119,16 @@ pub(super) struct Args {
     /// In place of records: the CPUs with data
     #[arg(long)]
     cpus: bool,
-    /// In place of records: the time of each CPU's first one
+    /// In place of records: the time of each CPU's first record
     #[arg(long)]
     first_event: bool,
-    /// In place of records: the time of each CPU's last one
+    /// In place of records: the time of each CPU's last record
     #[arg(long)]
     last_event: bool,
-    /// In place of records: buffer statistics, and where the data are
+    /// In place of records: buffer statistics, and where the data lie
     #[arg(long)]
     stat: bool,
-    /// In place of records: the recorded machine, and who recorded
+    /// In place of records: the recorded machine and the program
     #[arg(long)]
     uname: bool,
     /// In place of records: the version of the program that recorded
@@ -137,7 +137,7 @@ pub(super) struct Args {
     /// In place of records: the formats of events
     #[arg(long)]
     events: bool,
-    /// In place of records: the events that have a format
+    /// In place of records: the names of the events
     #[arg(short = 'E')]
     names: bool,
     /// In place of records: the functions by address
@@ -149,9 +149,9 @@ pub(super) struct Args {
     /// In place of records: the byte orders of the file and of this machine
     #[arg(short = 'e')]
     byte_order: bool,
-    /// Whose lines are printed
+    /// The form of the lines
     #[arg(long, value_name = "STYLE", value_parser = style, default_value = "snaptrace")]
-    #[arg(long_help = "Whose lines are printed: snaptrace, or those of trace-cmd-3.1,
+    #[arg(long_help = "The form of the lines: that of snaptrace, or of trace-cmd-3.1,
 trace-cmd-3.3 or trace-cmd-3.4")]
     style: Style,
 }
@@ -203,13 +203,14 @@ impl Args {
         }
         if paths.iter().filter(|path| path.as_path() == Path::new(STDIN)).count() > 1 {
             return Err(Error::usage("standard input is given more than once")
-                .help("it can be read only once: leave one -i - out"));
+                .help("standard input can be read only once: give '-' only once"));
         }
         let config = self.config()?;
         let several = paths.len() > 1;
         if several && self.wakeups {
-            return Err(Error::usage("-w follows wakeups in one recording only")
-                .help("report each by itself: their processes have nothing to do with each other"));
+            return Err(
+                Error::usage("-w works on one recording only").help("report each recording separately")
+            );
         }
         let base = |path: &Path| path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let mut inputs = Vec::new();
@@ -297,11 +298,10 @@ impl Args {
                 "retval-skip" | "fgraph:retval-skip" | "retval-dec" | "fgraph:retval-dec" | "retval-hex"
                 | "fgraph:retval-hex" => config.returns = Returns::ByValue,
                 _ => {
-                    return Err(Error::usage(format!("-O {name}: there is no such option of 'report'"))
-                        .help(
-                            "the options are parent, offset, indent, fgraph:tailprint, fgraph:depth, \
+                    return Err(Error::usage(format!("-O {name}: 'report' has no such option")).help(
+                        "its options are parent, offset, indent, fgraph:tailprint, fgraph:depth, \
                              fgraph:retval-skip, fgraph:retval-dec and fgraph:retval-hex",
-                        ));
+                    ));
                 }
             }
         }

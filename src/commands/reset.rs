@@ -7,12 +7,12 @@ use crate::tracefs::filter_files::FilterFile;
 use crate::tracefs::options;
 use crate::tracefs::{Instance, Mode};
 
-/// Bring back the kernel's defaults
+/// Restore the kernel's defaults
 ///
-/// Sets the nop tracer, switches events, triggers and changed options off,
-/// clears filters and pids, empties the buffer, sets the local clock and no
-/// limit on the graph's depth, and switches recording on. The buffer keeps
-/// its size.
+/// Sets the nop tracer and the local clock, switches events and triggers
+/// off, restores the default options, clears filters, pids and the limit
+/// on the graph's depth, empties the buffer, and switches tracing on. The
+/// buffer keeps its size.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  snaptrace reset")]
 pub(super) struct Args {

@@ -1,4 +1,4 @@
-//! `set`: what is asked for is set, and nothing else changes.
+//! `set`: changes the settings that are given and no others.
 
 use std::ffi::OsString;
 
@@ -13,13 +13,13 @@ use crate::setup::request::{self, Request};
 use crate::setup::writes::{Manner, writes};
 use crate::tracefs::Tracefs;
 
-/// Set what is given, and leave everything else as it is
+/// Change only the settings that are given
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "snaptrace set [OPTIONS] [CMD]...",
-    after_help = "Tracing stays on or off as it is, also the tracer without -p, and events are
-added to those that are on. Nothing is put back: 'snaptrace reset' brings the
-kernel's defaults.
+    after_help = "Tracing stays as it is, on or off. Without -p the tracer stays. Events of -e
+are added to those that are on. Nothing is restored at the end; 'snaptrace
+reset' restores the kernel's defaults.
 
 Example:
   snaptrace set -l 'vfs_*' -n vfs_fstat
@@ -28,7 +28,7 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     what: TraceArgs,
-    /// Set it in this instance, not the top one
+    /// Change this instance, not the top one
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
     /// Command to run afterwards; its exit status is passed on
@@ -47,7 +47,7 @@ impl Subcommand for Args {
 /// Sets what the request names, runs the command if there is one, and gives its status, else 0.
 ///
 /// Tracing stays on or off, and the tracer stays unless another is named; events are added to
-/// those that are on. Nothing is put back.
+/// those that are on. Nothing is restored.
 ///
 /// # Errors
 /// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value.
@@ -62,14 +62,14 @@ fn set(tracefs: &Tracefs, request: &Request) -> Result<u8> {
     let writes = writes(&values, Manner::Set);
     checked::check_offered(&instance, &writes)?;
     if writes.is_empty() {
-        return Err(Error::usage("nothing to set was given")
-            .help("'snaptrace set --help' lists what can be set; 'snaptrace stat' shows what is"));
+        return Err(Error::usage("no setting was given")
+            .help("'snaptrace set --help' lists the settings; 'snaptrace stat' shows their values"));
     }
     if writes.iter().any(|write| write.file == session::BUFFER_SIZE) {
         session::expand(&instance)?;
     }
     apply(&writes, To::Instance(&instance)).map_err(|error| {
-        error.note("what stands before it in the request is set; 'snaptrace stat' shows what is")
+        error.note("the settings before it are changed; 'snaptrace stat' shows the present ones")
     })?;
     held.map_or(Ok(0), Held::run)
 }

@@ -1,4 +1,4 @@
-//! `snapshot`: a copy of the buffer that stands still while tracing goes on.
+//! `snapshot`: a copy of the buffer that does not change while tracing continues.
 
 use std::io::{self, Write};
 
@@ -12,7 +12,7 @@ use crate::tracefs::Instance;
 
 const SNAPSHOT: &str = "snapshot";
 
-/// Take, show, empty or free a copy of the buffer
+/// Take, print, empty or free a copy of the buffer
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("act"),
@@ -25,7 +25,7 @@ Example:
   snaptrace snapshot -f"
 )]
 pub(super) struct Args {
-    /// Take a snapshot: the buffer as it is now
+    /// Take a snapshot of the buffer
     #[arg(short = 's', group = "act")]
     take: bool,
     /// Empty the snapshot
@@ -89,7 +89,7 @@ fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write
         && !Raw::open(instance, cpu, "trace_pipe_raw")?.is_there()?
     {
         return Err(Error::usage(format!("CPU {cpu} has no buffer in {}", instance.describe()))
-            .help("it was not online yet; 'snaptrace stat' shows the CPUs"));
+            .help("it has not been online; 'snaptrace stat' shows the CPUs"));
     }
     let value = match act {
         Act::Show => return instance.copy(&file, out),
@@ -99,8 +99,8 @@ fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write
     };
     instance.write(&file, value).map_err(|error| match cpu {
         Some(_) if act == Act::Take => error.help(
-            "one CPU's snapshot needs CONFIG_RING_BUFFER_ALLOW_SWAP, and one that is allocated \
-             ('snaptrace snapshot -s')",
+            "a snapshot of one CPU needs CONFIG_RING_BUFFER_ALLOW_SWAP, and the memory of a snapshot of all \
+             CPUs: take one with 'snaptrace snapshot -s' first",
         ),
         _ => error,
     })

@@ -14,9 +14,10 @@ use trace_dat::Reader;
 #[derive(Debug, clap::Args)]
 #[command(
     group = ArgGroup::new("limit"),
-    after_help = "START and END are times as 'report' shows them; records at them are in. Without
--r there is one piece, FILE.1, else as many as it takes, FILE.0001 and so on.
-The pieces are of the recording's own version and compression.
+    after_help = "START and END are times as 'report' prints them; records at these times are
+included. Without -r one piece is written, FILE.1; with -r as many as needed,
+FILE.0001 and so on. The pieces have the version and the compression of the
+recording.
 
 Example:
   snaptrace split 75678.923853 75679.1
@@ -27,8 +28,8 @@ pub(super) struct Args {
     /// The recording; - is standard input
     #[arg(short = 'i', value_name = "FILE", default_value = "trace.dat")]
     input: PathBuf,
-    /// What the pieces are called, before the number; has to be given for
-    /// standard input [default: the recording]
+    /// Name of the pieces, before the number; required for standard input
+    /// [default: the recording's name]
     #[arg(short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Seconds in a piece
@@ -46,22 +47,22 @@ pub(super) struct Args {
     /// Sub-buffers of each CPU in a piece
     #[arg(short = 'p', value_name = "N", group = "limit", value_parser = clap::value_parser!(u64).range(1..))]
     pages: Option<u64>,
-    /// Go on with the next piece until the end
+    /// Write further pieces until END
     #[arg(short = 'r', requires = "limit")]
     repeat: bool,
-    /// The limit is for each CPU
+    /// Apply the limit to each CPU
     #[arg(short = 'c', requires = "limit")]
     per_cpu: bool,
     /// Only this CPU
     #[arg(short = 'C', value_name = "CPU")]
     cpu: Option<u32>,
-    /// This instance of the recording; '' is the top one
+    /// Only this instance of the recording; '' is the top one
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
-    /// The first time
+    /// Time of the first record
     #[arg(value_name = "START")]
     start: Option<String>,
-    /// The last time
+    /// Time of the last record
     #[arg(value_name = "END")]
     end: Option<String>,
 }
@@ -71,8 +72,8 @@ impl Subcommand for Args {
 
     fn run(self, _: &Kernel) -> Result<u8> {
         if self.output.is_none() && self.input == Path::new(STDIN) {
-            return Err(Error::usage("the pieces of standard input have no name")
-                .help("give with -o what they are called, before the number"));
+            return Err(Error::usage("the pieces of standard input need a name")
+                .help("give it with -o; each piece gets a number after it"));
         }
         let reader = recording::open(&self.input)?;
         let (version, compression) = (reader.container().version(), reader.container().compression());
@@ -92,7 +93,7 @@ impl Subcommand for Args {
         split.finish()?;
         if count == 0 {
             return Err(Error::usage(format!("{} has no records in this range", reader.name()))
-                .help("'snaptrace report --first-event --last-event' shows its times"));
+                .help("'snaptrace report --first-event --last-event' prints its first and last times"));
         }
         Ok(0)
     }
@@ -116,7 +117,7 @@ impl Args {
             .or(self.microseconds.map(|count| (count, 1000)));
         if time.is_some() && !reader.is_nanoseconds() {
             return Err(Error::usage(format!("the clock of {} does not count seconds", reader.name()))
-                .help("limit the pieces by -e or -p"));
+                .help("limit the pieces with -e or -p"));
         }
         let limit = match (self.events, self.pages, time) {
             (Some(count), _, _) => Limit::Events(count),

@@ -16,12 +16,13 @@ use crate::tracefs::{Instance, Tracefs};
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "snaptrace start [OPTIONS] [CMD]...",
-    after_help = "FUNC is a name or a glob such as 'vfs_*', in -l and -n also PATTERN:mod:MODULE.
-A FUNC that matches no function is an error, and nothing is changed then; one
-for a module that is not loaded waits for it. EVENT is a system, an event or
-SYSTEM:EVENT, also with globs. What is not given stays as it was: without -l
-the functions chosen before, without -e the events. Only a choice of processes
-that have all ended is dropped. Tracing stays on after CMD.
+    after_help = "FUNC is a name or a glob such as 'vfs_*'; -l and -n also take
+PATTERN:mod:MODULE. A FUNC that matches no function is an error, and nothing is
+changed then; with a module that is not loaded yet, it takes effect when the
+module is loaded. EVENT is a system, an event or SYSTEM:EVENT; globs are
+allowed. Settings that are not given stay: without -l the functions chosen
+before, without -e the events. Chosen processes stay too, unless all of them
+have ended. Tracing stays on after CMD.
 
 Example:
   snaptrace start -p function -l __kmalloc --func-stack
@@ -31,7 +32,7 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     what: TraceArgs,
-    /// Use this instance, created when missing
+    /// Use this instance; it is created if it does not exist
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
     /// Command to run once tracing is on; its exit status is passed on
@@ -71,7 +72,7 @@ fn start(tracefs: &Tracefs, request: &Request) -> Result<u8> {
         }
     };
     apply(&writes, To::Instance(&instance)).map_err(|error| {
-        error.note("tracing is left off; 'snaptrace reset' brings back the kernel's defaults")
+        error.note("tracing is left off; 'snaptrace reset' restores the kernel's defaults")
     })?;
     held.map_or(Ok(0), Held::run)
 }

@@ -139,7 +139,7 @@ fn changed_options(instance: &Instance) -> Result<Vec<String>> {
         .iter()
         .filter_map(|setting| match setting.default(instance) {
             Some(default) => (default != setting.on).then(|| setting.word()),
-            None => setting.on.then(|| format!("{} (its default is not known)", setting.word())),
+            None => setting.on.then(|| format!("{} (default unknown)", setting.word())),
         })
         .collect())
 }
@@ -155,9 +155,12 @@ fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
         // What cannot be asked is shown as the kernel shows it.
         let is_there = Raw::open(instance, cpu, "trace_pipe_raw").and_then(|raw| raw.is_there());
         if let Ok(false) = is_there {
-            let since =
-                if instance.name().is_some() { "online since the instance is there" } else { "online yet" };
-            let _ = writeln!(text, "{cpu:>4}   no buffer: it was not {since}");
+            let since = if instance.name().is_some() {
+                "online since the instance was created"
+            } else {
+                "online yet"
+            };
+            let _ = writeln!(text, "{cpu:>4}   no buffer: not {since}");
             continue;
         }
         let stats = instance.read(&format!("per_cpu/cpu{cpu}/stats"))?;

@@ -17,15 +17,15 @@ use crate::tracefs::{Instance, Tracefs};
 use trace_dat::write::{Compression, Metadata, Version, write};
 use trace_dat::{Part, Reader};
 
-/// Print what is traced as 'report' does, live and without a file
+/// Print records live, as 'report' prints them, without a file
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "snaptrace stream [OPTIONS] [CMD]...",
-    after_help = "Lines come several times a second, as 'snaptrace report' prints them and by time: a
-line is held back for at most a fraction of a second until it is known what
-belongs before it, and whether a call has others in it. A process has the
-command that is known of it by then. Afterwards all control files are as they
-were before.
+    after_help = "New lines are printed several times a second, in the order of time. A line is
+printed once no earlier line can follow and it is known whether a call contains
+other calls; that takes a fraction of a second at most. A process whose command
+is not known yet is shown as '<...>'. At the end all settings of the kernel are
+restored.
 
 Example:
   snaptrace stream -e sched:sched_switch sleep 1
@@ -34,7 +34,7 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     what: TraceArgs,
-    /// Use this instance; one that was missing is deleted afterwards
+    /// Use this instance; if it has to be created, it is deleted at the end
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
     /// Command to trace; its exit status is passed on
@@ -91,9 +91,8 @@ fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Resu
         ..gathered
     };
     let mut file = Cursor::new(Vec::new());
-    write(&mut file, Version::V7, Compression::None, &metadata, &mut []).map_err(|cause| {
-        Error::new("cannot arrange what was recorded").because(cause).help("trace fewer events")
-    })?;
+    write(&mut file, Version::V7, Compression::None, &metadata, &mut [])
+        .map_err(|cause| Error::new("cannot sort the records").because(cause).help("trace fewer events"))?;
     Ok(Reader::new("the buffers", file.into_inner())?)
 }
 

@@ -47,7 +47,9 @@ impl Kernel {
     pub(super) fn tracefs(&self) -> Result<Tracefs> {
         let tracefs = self.as_it_is()?;
         if let Some(pid) = session::recover(&tracefs)? {
-            tell(&format!("a recording of process {pid} was killed; what it had changed is put back"));
+            tell(&format!(
+                "a recording of process {pid} was killed; the settings that it changed are restored"
+            ));
         }
         Ok(tracefs)
     }

@@ -23,14 +23,14 @@ const RED: &str = "\x1b[1;31m";
 const CYAN: &str = "\x1b[36m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Trace a command and show it live, then put the kernel back
+/// Trace a command, print it live, then restore the kernel's settings
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "snaptrace trace [OPTIONS] [CMD]...",
-    after_help = "Lines come as the kernel words them. On a terminal they have colours, unless
-the environment has NO_COLOR. With CMD only it and its children are traced,
-unless --all or -P says otherwise; without, everything until Ctrl-C. Afterwards
-all control files are as they were before.
+    after_help = "The lines are the kernel's own. On a terminal they are coloured, unless the
+environment variable NO_COLOR is set. With CMD, only CMD and its children are
+traced, unless --all or -P is given. Without CMD, everything is traced until
+Ctrl-C. At the end all settings of the kernel are restored.
 
 Example:
   snaptrace trace -p function -l __kmalloc ls /
@@ -40,10 +40,10 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     what: TraceArgs,
-    /// With CMD, trace all other processes too
+    /// Trace all processes, not only CMD and its children
     #[arg(long, conflicts_with = "only_command")]
     all: bool,
-    /// Use this instance; one that was missing is deleted afterwards
+    /// Use this instance; if it has to be created, it is deleted at the end
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
     /// Command to trace; its exit status is passed on

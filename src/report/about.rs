@@ -49,8 +49,8 @@ pub fn about(reader: &Reader, what: About, config: &Config, out: &mut impl Write
 
 fn tell(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Result<()> {
     let missing = |what: &str| {
-        Error::new(format!("{} does not tell {what}", reader.name()))
-            .help("programs may leave it out; 'snaptrace dump --options' shows what is there")
+        Error::new(format!("{} does not contain {what}", reader.name()))
+            .help("not every program stores it; 'snaptrace dump --options' shows what the file has")
     };
     let label = config.label.as_ref().map_or_else(String::new, |label| format!("{label}: "));
     let head = format!("{label}cpus={}\n", reader.cpus());

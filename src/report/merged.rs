@@ -23,7 +23,7 @@ pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()>
     for (reader, config) in inputs {
         if reader.latency_text().is_some() {
             return Err(Error::usage(format!("{} holds the text of a latency tracer", reader.name()))
-                .help("it has no records to put among others: report it by itself"));
+                .help("such a text cannot be merged with records: report this file alone"));
         }
         let mut plan = Plan::new(reader, config)?;
         plan.label = config.label.clone();

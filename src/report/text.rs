@@ -95,7 +95,7 @@ impl<'r> Printer<'r> {
                 "cannot read {name}: a record of CPU {} at time {}: {what}",
                 record.cpu, record.time
             ));
-            Damage { number, error: error.help("its line is above as far as it could be read") }
+            Damage { number, error: error.help("the part of its line that could be read is printed above") }
         });
     }
 }

@@ -58,7 +58,7 @@ impl Journal {
                 Err(cause) if folder_takes_none(&cause) => {}
                 Err(cause) => {
                     return Err(Error::io("create the journal", &path, cause)
-                        .help("it holds what is put back after a kill: make room there, or remove it"));
+                        .help("it is needed to restore the settings if snaptrace is killed: make room there, or remove it"));
                 }
             }
         }
@@ -87,7 +87,7 @@ impl Journal {
         // One write: a line without its end was not followed by a change.
         (&self.file).write_all(format!("{}\n", words.join("\t")).as_bytes()).map_err(|cause| {
             Error::io("note in the journal", &self.path, cause)
-                .help("without it a kill could not be put back: make room there")
+                .help("without it the settings cannot be restored if snaptrace is killed: make room there")
         })
     }
 }
@@ -131,7 +131,7 @@ impl Left {
         let owner = file.metadata().map_err(failed)?.uid();
         if owner != rustix::process::geteuid().as_raw() && owner != 0 {
             return Err(Error::new(format!("{} belongs to user {owner}", path.display())).help(
-                "it tells what to write to the kernel, so it is not followed: look at it, and remove it",
+                "it says what to write to the kernel and may be forged, so it is not used: read it, and remove it",
             ));
         }
         let mut text = String::new();

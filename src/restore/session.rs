@@ -233,7 +233,7 @@ impl Session {
         let mut note = |outcome: Result<()>| {
             if first.is_ok() {
                 first = outcome.map_err(|error| {
-                    error.note("not everything could be put back: 'snaptrace stat' shows what is in effect")
+                    error.note("not all settings could be restored; 'snaptrace stat' shows the present ones")
                 });
             }
         };
@@ -401,8 +401,8 @@ fn held_by(path: &Path, directory: &File) -> Error {
             words => format!("process {pid} ({words})"),
         }
     });
-    Error::new(format!("{} is in use by a recording of {who}", path.display())).help(
-        "tracers, stacks and graphs are shared by all: wait for that recording, or end it with Ctrl-C or kill -INT",
+    Error::new(format!("{} is used by a recording of {who}", path.display())).help(
+        "two recordings cannot share tracer, stacks and graphs: wait for that one, or end it with Ctrl-C or kill -INT",
     )
 }
 

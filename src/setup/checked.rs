@@ -102,8 +102,8 @@ pub(crate) fn check_offered(instance: &Instance, writes: &[Write]) -> Result<()>
         None => Ok(()),
         Some(write) => Err(Error::usage(format!("{} does not exist", instance.file(&write.file).display()))
             .help(match instance.name() {
-                Some(_) => "the kernel offers it only in the top instance, or not at all ('snaptrace check'): leave -B out",
-                None => "this kernel does not offer it; 'snaptrace check' tells which configuration symbol does",
+                Some(_) => "this kernel has it in the top instance only, or not at all ('snaptrace check'): leave -B out",
+                None => "this kernel does not have it; 'snaptrace check' names the configuration symbol that adds it",
             })),
     }
 }
@@ -178,7 +178,7 @@ fn refuse_all_stacks(
     match content.lines().any(|line| !line.is_empty() && !line.starts_with('#')) {
         true => Ok(()),
         false => Err(Error::usage(format!(
-            "{STACK_OPTION} is on and {} holds no function: this would record a stack for every kernel function",
+            "{STACK_OPTION} is on and {} is empty: this would record a stack for every kernel function",
             FilterFile::Function.name()
         ))
         .help("choose functions with -l, or switch the stacks off with -O nofunc_stack_trace")),
@@ -196,7 +196,7 @@ fn refuse_lost_stacks(instance: &Instance, settings: &[Setting]) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("this kernel records no call stacks in {}", instance.describe()))
-        .help("leave -B out: kernels this old record them in the top instance only"))
+        .help("leave -B out: this kernel records them in the top instance only"))
 }
 
 #[cfg(test)]

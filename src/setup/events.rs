@@ -66,8 +66,8 @@ pub fn choose(instance: &Instance, choices: &[Choice], ignore_missing: bool) -> 
         chosen.push(event);
     }
     if chosen.is_empty() && !ignore_missing {
-        return Err(Error::usage("no event is left: all that -e chooses, a -e behind -v leaves out again")
-            .help("a -v turns every -e after it; put the events to record before it"));
+        return Err(Error::usage("no event is left: the -e after -v leave out all chosen events")
+            .help("-v leaves out the events of every -e after it; give the events to record before -v"));
     }
     Ok(chosen)
 }
@@ -104,9 +104,9 @@ pub fn try_out(scratch: &Instance, chosen: &[Chosen]) -> Result<()> {
 fn refusal(outcome: Result<()>, what: &str, text: &str, event: &Chosen) -> Result<()> {
     outcome.map_err(|error| {
         let name = &event.name;
-        error.of_request(format!("the kernel takes no {what} '{text}' for {name}")).help(match what {
+        error.of_request(format!("the kernel refuses the {what} '{text}' for {name}")).help(match what {
             "filter" => format!("'snaptrace list -e {name} -F' shows the fields that a filter can name"),
-            _ => format!("reading the file {} of the tracing directory shows the triggers", event.file(what)),
+            _ => format!("the file {} of the tracing directory lists the triggers", event.file(what)),
         })
     })
 }

@@ -66,11 +66,11 @@ pub(crate) fn check(request: &Request) -> Result<()> {
     if let Some(program) = request.command.first() {
         program::find(program)?;
     } else if request.only_command {
-        return Err(Error::usage("-F has no command to trace")
+        return Err(Error::usage("-F needs a command to trace")
             .help("give the command last, or choose processes with -P"));
     }
     if request.children && !request.only_command && request.pids.is_empty() {
-        return Err(Error::usage("-c has no process whose children to trace")
+        return Err(Error::usage("-c needs a process whose children to trace")
             .help("use it with -F and a command, or with -P"));
     }
     if let Some(pid) = request.pids.iter().find(|pid| !exists(&pid.to_string())) {
@@ -78,11 +78,12 @@ pub(crate) fn check(request: &Request) -> Result<()> {
             .help("'ps -e' shows the processes; to trace a command from its start, use -F"));
     }
     if request.buffer_kb == Some(0) {
-        return Err(Error::usage("-b 0 leaves no buffer").help("give the size of each CPU's buffer in KiB"));
+        return Err(Error::usage("-b 0: a buffer cannot have size 0")
+            .help("give the size of each CPU's buffer in KiB"));
     }
     if request.func_stack && request.functions.is_empty() && request.module.is_none() {
         return Err(Error::usage("--func-stack without -l would record a stack for every kernel function")
-            .help("that brings the machine to its knees; choose functions with -l"));
+            .help("that would make the machine too slow to use; choose functions with -l"));
     }
     Ok(())
 }
@@ -118,12 +119,12 @@ fn refuse_pids_of_namespace(request: &Request, namespace: Option<u64>) -> Result
         return Ok(());
     }
     Err(Error::usage(format!(
-        "{option} would choose the wrong process: this is a pid namespace, as of a container, and the kernel \
-         filters by the numbers outside of it"
+        "{option} would choose the wrong process: this is a pid namespace (a container), and the kernel \
+         filters by the pids outside it"
     ))
     .help(format!(
         "run snaptrace outside (podman and docker: --pid=host), or leave {option} out and choose \
-         among the records, as with 'snaptrace report --comm NAME'"
+         records afterwards, as with 'snaptrace report --comm NAME'"
     )))
 }
 

@@ -91,7 +91,9 @@ impl Tracefs {
                 "{} is not a tracing directory: it has no current_tracer",
                 path.display()
             ))
-            .help("give the folder where tracefs is mounted, or leave --tracing-dir out to have it found")),
+            .help(
+                "give the folder where tracefs is mounted, or leave --tracing-dir out: snaptrace finds it",
+            )),
             Err(error) => Err(Error::io("open", &path.join("current_tracer"), error)),
         }
     }
@@ -356,8 +358,10 @@ impl Instance {
     pub fn check_snapshots(&self) -> Result<()> {
         match self.has("snapshot") {
             true => Ok(()),
-            false => Err(Error::usage(format!("this kernel takes no snapshots of {}", self.describe()))
-                .help("CONFIG_TRACER_SNAPSHOT brings them")),
+            false => {
+                Err(Error::usage(format!("this kernel does not support snapshots of {}", self.describe()))
+                    .help("the kernel needs CONFIG_TRACER_SNAPSHOT for them"))
+            }
         }
     }
 
@@ -478,7 +482,7 @@ fn mount_failed(cause: io::Error) -> Error {
     let number = cause.raw_os_error().map(Errno::from_raw_os_error);
     let error = Error::io("mount tracefs at", Path::new(TRACEFS_MOUNT_POINT), cause);
     match number {
-        Some(Errno::NODEV) => error.help("this kernel has no ftrace; CONFIG_FUNCTION_TRACER brings it"),
+        Some(Errno::NODEV) => error.help("this kernel has no ftrace: it needs CONFIG_FUNCTION_TRACER"),
         Some(Errno::NOENT) => error.help(
             "mount sysfs first (mount -t sysfs sysfs /sys); a kernel without ftrace \
              (CONFIG_FUNCTION_TRACER) lacks the folder even then",

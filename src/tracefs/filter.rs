@@ -130,7 +130,7 @@ impl FunctionFilter {
     /// Parses `PATTERN` or `PATTERN:mod:MODULE`.
     ///
     /// # Errors
-    /// The pattern is empty, holds white space, begins with `!`, or carries a command other than
+    /// The pattern is empty, contains white space, begins with `!`, or carries a command other than
     /// `mod`. Exit code 2.
     pub fn parse(text: &str) -> Result<FunctionFilter> {
         let refuse =
@@ -139,12 +139,12 @@ impl FunctionFilter {
             return refuse("is empty", "name a function, or use a glob such as 'dev_attr_*'");
         }
         if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return refuse("holds white space", "give each function as an argument of its own");
+            return refuse("contains white space", "give each function as a separate argument");
         }
         if text.starts_with('!') {
             return refuse(
                 "begins with '!'",
-                "'snaptrace filter --remove' takes functions out of a filter, '-n' keeps them from being traced",
+                "'snaptrace filter --remove' removes functions from a filter, '-n' excludes them from tracing",
             );
         }
         let mut parts = text.splitn(3, ':');
@@ -161,7 +161,7 @@ impl FunctionFilter {
             (Some("mod"), None) => return refuse("names no module", "write it as 'PATTERN:mod:MODULE'"),
             (Some(_), _) => {
                 return refuse(
-                    "carries a command other than 'mod'",
+                    "has a command other than 'mod'",
                     "only 'PATTERN:mod:MODULE' selects functions; write other commands to set_ftrace_filter itself",
                 );
             }

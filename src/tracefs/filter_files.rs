@@ -47,7 +47,7 @@ impl FilterFile {
         for pattern in patterns {
             let filter = FunctionFilter::parse(pattern)?;
             if !self.takes_modules_and_numbers() && (filter.has_module() || filter.is_line_number()) {
-                return Err(Error::usage(format!("{} takes no '{pattern}'", self.name()))
+                return Err(Error::usage(format!("{} does not accept '{pattern}'", self.name()))
                     .help("the graph filters take names and globs, without ':mod:' and line numbers"));
             }
             filters.push(filter);
@@ -127,8 +127,9 @@ fn check_removal(file: FilterFile, filters: &[FunctionFilter], content: &str) ->
         if !entries.iter().any(|entry| filter.covers(entry)) {
             let error = Error::usage(format!("'{}' is not in {}", filter.text(), file.name()));
             return Err(match entries.is_empty() {
-                true => error.help("it has no entries; 'snaptrace filter --notrace --add' keeps a function from being traced"),
-                false => error.help("'snaptrace filter' shows what it holds"),
+                true => error
+                    .help("it is empty; 'snaptrace filter --notrace --add' excludes a function from tracing"),
+                false => error.help("'snaptrace filter' shows its entries"),
             });
         }
     }
@@ -138,9 +139,7 @@ fn check_removal(file: FilterFile, filters: &[FunctionFilter], content: &str) ->
             "removing this would leave {} empty, which means every function",
             file.name()
         ))
-        .help(
-            "'snaptrace filter --set' chooses other functions, '--clear' chooses every function on purpose",
-        ));
+        .help("choose other functions with 'snaptrace filter --set', or every function with '--clear'"));
     }
     Ok(())
 }
@@ -165,7 +164,7 @@ mod tests {
     fn the_graph_filters_take_names_and_globs_only() {
         for pattern in ["write*:mod:ext4", "12"] {
             let error = FilterFile::Graph.parse(&[pattern.to_string()]).unwrap_err();
-            assert!(error.to_string().starts_with("set_graph_function takes no"), "{error}");
+            assert!(error.to_string().starts_with("set_graph_function does not accept"), "{error}");
         }
         assert_eq!(FilterFile::Graph.parse(&["vfs_*".to_string()]).unwrap().len(), 1);
     }
@@ -176,7 +175,7 @@ mod tests {
         assert!(removal(&["write*:mod:ext4"], "a\nwrite*:mod:ext4\n").is_ok());
         assert!(removal(&["c"], "a\nb\n").unwrap_err().to_string().contains("is not in set_ftrace_filter"));
         let error = removal(&["a"], "#### all functions enabled ####\n").unwrap_err();
-        assert!(error.to_string().contains("it has no entries"), "{error}");
+        assert!(error.to_string().contains("it is empty"), "{error}");
     }
 
     #[test]

@@ -80,9 +80,9 @@ fn what_cannot_be_done_changes_nothing() {
     fake.refuses(&["start", "-p", "function", "-l", "read*:mod:fuse"], 2, &["no function matches"]);
     fake.refuses(&["start", "-p", "function", "--func-stack"], 2, &["--func-stack without -l"]);
     fake.refuses(&["start", "-O", "print-parant"], 2, &["'print-parant' does not exist", "print-parent"]);
-    fake.refuses(&["start", "-p", "function", "-F"], 2, &["-F has no command"]);
+    fake.refuses(&["start", "-p", "function", "-F"], 2, &["-F needs a command"]);
     fake.refuses(&["start", "-P", "1073741824"], 2, &["process 1073741824 of -P does not exist"]);
-    fake.refuses(&["start", "-p", "function", "-c", "true"], 2, &["-c has no process"]);
+    fake.refuses(&["start", "-p", "function", "-c", "true"], 2, &["-c needs a process"]);
     fake.refuses(
         &["start", "-p", "nop", "no-such-program-at-all"],
         127,
@@ -93,7 +93,11 @@ fn what_cannot_be_done_changes_nothing() {
     fake.refuses(&["start", "-p", "nop", "--nosuch"], 2, &["unexpected argument '--nosuch'"]);
     fake.refuses(&["filter", "--set", "dev_attr_*", "nosuch"], 2, &["no function matches 'nosuch'"]);
     fake.refuses(&["filter", "--remove", "__kmalloc"], 2, &["is not in set_ftrace_filter"]);
-    fake.refuses(&["filter", "--graph", "--set", "a:mod:b"], 2, &["set_graph_function takes no 'a:mod:b'"]);
+    fake.refuses(
+        &["filter", "--graph", "--set", "a:mod:b"],
+        2,
+        &["set_graph_function does not accept 'a:mod:b'"],
+    );
     fake.refuses(&["stop", "-B", "nosuch"], 2, &["instance 'nosuch' does not exist"]);
     fake.refuses(&["stopp"], 2, &["stop"]);
 }
@@ -257,10 +261,7 @@ fn check_names_the_symbol_that_is_missing() {
     let text = fake.run(&["check"]).ok();
     assert!(text.contains("  ok       function tracer         function\n"), "{text}");
     assert!(text.contains("  missing  kprobe events           CONFIG_KPROBE_EVENTS\n"), "{text}");
-    assert!(
-        text.ends_with("This kernel is fit: functions and their graph can be traced, with filters.\n"),
-        "{text}"
-    );
+    assert!(text.ends_with("This kernel can trace functions and their graphs, with filters.\n"), "{text}");
 
     fake.put("available_tracers", "function nop\n");
     fs::remove_file(fake.path().join("set_ftrace_filter")).unwrap();
@@ -269,7 +270,10 @@ fn check_names_the_symbol_that_is_missing() {
     let text = ran.stdout();
     assert!(text.contains("  missing  function_graph tracer   CONFIG_FUNCTION_GRAPH_TRACER\n"), "{text}");
     assert!(text.contains("  missing  function filters (-l)   CONFIG_DYNAMIC_FTRACE\n"), "{text}");
-    assert!(text.ends_with("This kernel is not fit: it lacks 2 of what is needed, see above.\n"), "{text}");
+    assert!(
+        text.ends_with("This kernel cannot trace functions: 2 needed features are missing, see above.\n"),
+        "{text}"
+    );
 }
 
 #[test]

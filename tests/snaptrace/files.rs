@@ -108,8 +108,11 @@ fn standard_input_is_refused_where_it_cannot_serve() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(refused(&["split", "-i", "-"], &bytes, 2).contains("give with -o what they are called"));
-    assert!(refused(&["report", "-i", "-", "-i", "-"], &bytes, 2).contains("it can be read only once"));
+    assert!(refused(&["split", "-i", "-"], &bytes, 2).contains("give it with -o"));
+    assert!(
+        refused(&["report", "-i", "-", "-i", "-"], &bytes, 2)
+            .contains("standard input can be read only once")
+    );
     assert!(refused(&["report", "-"], b"", 1).contains("standard input"));
 }
 

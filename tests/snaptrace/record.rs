@@ -99,19 +99,19 @@ fn what_cannot_be_recorded_changes_nothing() {
     let before = fake.state();
     for (arguments, code, words) in [
         (&["true"][..], 2, "nothing to record"),
-        (&["-l", "__kmalloc", "true"], 2, "-l is about a tracer"),
+        (&["-l", "__kmalloc", "true"], 2, "-l needs a tracer"),
         (&["-p", "nosuch", "true"], 2, "tracer 'nosuch' does not exist"),
         (&["-p", "function", "-l", "__kmaloc", "true"], 2, "the nearest names: __kmalloc"),
         (&["-p", "function", "--func-stack", "true"], 2, "--func-stack without -l"),
         (&["-e", "sched:sched_swich", "true"], 2, "the nearest names: sched_switch"),
         (&["-e", "sched", "-C", "nosuch", "true"], 2, "clock 'nosuch' does not exist"),
-        (&["-e", "sched", "-o", "/dev/null", "true"], 2, "-o /dev/null is no regular file"),
+        (&["-e", "sched", "-o", "/dev/null", "true"], 2, "-o /dev/null is not a regular file"),
         (&["-e", "sched", "-o", "missing/out.dat", "true"], 1, "missing"),
         (&["-e", "sched", "no-such-program-at-all"], 127, "cannot run 'no-such-program-at-all'"),
         (
             &["-e", "sched", "-f", "prev_pid == 1", "-v", "-e", "irq", "-f", "irq == 1", "true"],
             2,
-            "is left out",
+            "-v leaves out",
         ),
         (&["-f", "prev_pid == 1", "-e", "sched", "true"], 2, "no -e before it"),
         (&["-e", "sched", "-v", "-e", "sched", "true"], 2, "no event is left"),
@@ -220,7 +220,10 @@ fn the_next_call_puts_back_what_a_killed_recording_had_changed() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(
         text(&output.stderr),
-        format!("a recording of process {} was killed; what it had changed is put back\n", child.id())
+        format!(
+            "a recording of process {} was killed; the settings that it changed are restored\n",
+            child.id()
+        )
     );
     assert_eq!(fake.state(), before);
     assert_eq!(fake.outputs(), Vec::<String>::new());

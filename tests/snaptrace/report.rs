@@ -135,8 +135,8 @@ fn filters_that_do_not_fit_are_refused_before_anything_is_printed() {
     let file = folder.path().join("a.dat");
     fs::write(&file, of_version_6(false)).unwrap();
     for (filter, said) in [
-        ("marc", "near it: mark"),
-        ("mark: kint == 1", "near it: kind"),
+        ("marc", "the nearest names: mark"),
+        ("mark: kint == 1", "the nearest names: kind"),
         ("mark: kind = 1", "'==' is"),
         ("mark: name == 1", "the number 1 compared with the text 'name'"),
         ("mark: kind == \"x\"", "the number 'kind' compared with the text \"x\""),

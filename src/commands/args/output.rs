@@ -22,10 +22,10 @@ pub(in crate::commands) struct OutputArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum FileVersion {
-    /// Read by every trace-cmd
+    /// Readable by every trace-cmd
     #[value(name = "6")]
     V6,
-    /// Read since trace-cmd 3.0; smaller
+    /// Readable by trace-cmd 3.0 and later; smaller
     #[value(name = "7")]
     V7,
 }
@@ -34,9 +34,9 @@ enum FileVersion {
 enum CompressionName {
     /// Not compressed
     None,
-    /// Not read by every build of trace-cmd
+    /// Not readable by every build of trace-cmd
     Zlib,
-    /// As trace-cmd's own
+    /// As trace-cmd compresses
     Zstd,
 }
 

@@ -22,16 +22,16 @@ pub(in crate::commands) struct TraceArgs {
     /// Trace only functions of this module
     #[arg(long, value_name = "MODULE")]
     module: Option<String>,
-    /// Graph only this function and what it calls (repeatable)
+    /// Graph only this function and the functions it calls (repeatable)
     #[arg(short = 'g', value_name = "FUNC")]
     graph: Vec<String>,
-    /// Leave this function and what it calls out of graphs (repeatable)
+    /// Do not graph this function and the functions it calls (repeatable)
     #[arg(long, value_name = "FUNC")]
     graph_notrace: Vec<String>,
     /// Record the call stack of each function; needs -l
     #[arg(long)]
     func_stack: bool,
-    /// Depth of graphs, 0 for no limit
+    /// Maximum depth of graphs, 0 for no limit
     #[arg(long, value_name = "N")]
     max_graph_depth: Option<u32>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(in crate::commands) struct TraceArgs {
     /// Record a call stack with each event
     #[arg(short = 'T')]
     stacks: bool,
-    /// Set a trace option, noOPTION to clear it (repeatable)
+    /// Switch a trace option on, noOPTION off (repeatable)
     #[arg(short = 'O', value_name = "OPTION")]
     options: Vec<String>,
     /// Trace clock, see 'snaptrace list -C'
@@ -59,30 +59,29 @@ pub(in crate::commands) struct TraceArgs {
     children: bool,
 }
 
-/// Events with what belongs to each; the order on the command line tells.
+/// Events with their filters and triggers, by their order on the command line.
 #[derive(Debug)]
 pub(in crate::commands) struct EventArgs {
     choices: Vec<Choice>,
     ignore_missing: bool,
 }
 
-/// The same as they are declared.
+/// The same, as clap reads them.
 #[derive(Debug, Args)]
 struct EventWords {
     /// Trace these events (repeatable)
     #[arg(id = EVENTS, short = 'e', value_name = "EVENT")]
     events: Vec<String>,
-    /// Only where this holds for the fields of the -e before it
-    /// (repeatable)
+    /// Only events whose fields match; for the -e before it (repeatable)
     #[arg(id = FILTERS, short = 'f', value_name = "FILTER", requires = EVENTS)]
     filters: Vec<String>,
     /// A trigger for the -e before it (repeatable)
     #[arg(id = TRIGGERS, short = 'R', value_name = "TRIGGER", requires = EVENTS)]
     triggers: Vec<String>,
-    /// Leave out the events of each -e after it
+    /// Do not trace the events of the -e that follow
     #[arg(id = LEFT_OUT, short = 'v', action = ArgAction::Count, requires = EVENTS)]
     left_out: u8,
-    /// Let an EVENT match nothing
+    /// Allow an EVENT that matches nothing
     #[arg(short = 'i')]
     ignore_missing: bool,
 }
@@ -123,8 +122,8 @@ impl FromArgMatches for EventArgs {
                 Err(clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, message))
             };
             match choices.iter_mut().rev().find(|(of, _)| *of < place) {
-                None => return refuse("has no -e before it that it could belong to"),
-                Some((_, choice)) if choice.left_out => return refuse("belongs to an -e that is left out"),
+                None => return refuse("has no -e before it"),
+                Some((_, choice)) if choice.left_out => return refuse("is for an -e that -v leaves out"),
                 Some((_, choice)) if is_filter => choice.filters.push(text),
                 Some((_, choice)) => choice.triggers.push(text),
             }

@@ -77,7 +77,7 @@ is "slots" "$(cat /sys/devices/system/cpu/possible)" 0-1
 mkdir instances/early
 record "never online" "0 " $event true
 record "never online, at the top" "0 " --top -s 0 $event true
-is stat "$(snaptrace stat | grep -c '^ *1   no buffer: it was not online yet$')" 1
+is stat "$(snaptrace stat | grep -c '^ *1   no buffer: not online yet$')" 1
 record "comes, in an instance" "0 1 " $event sh /tmp/coming.sh
 record "goes, in an instance" "0 1 " $event sh /tmp/going.sh
 record "offline before, in an instance" "0 " $event true
