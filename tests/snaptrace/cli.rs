@@ -4,10 +4,11 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::fixture::SNAPTRACE;
 use crate::fixture::directory::Directory;
+use crate::fixture::{self, SNAPTRACE};
 
 #[test]
 fn lists_speak_the_kernels_names() {
@@ -133,7 +134,8 @@ fn the_commands_end_is_passed_on() {
         "the command gets its name as it was given"
     );
     let script = fake.path().join("script");
-    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    fake.put("text", "#!/no/such/interpreter\n");
+    fixture::copy(&fake.path().join("text"), &script);
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(code(&["start", script.to_str().unwrap()]), Some(127));
     // Options after the command are the command's own.
@@ -338,7 +340,7 @@ fn somebody_without_the_permission_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = folder.path().join("snaptrace");
-    fs::copy(SNAPTRACE, &binary).unwrap();
+    fixture::copy(Path::new(SNAPTRACE), &binary);
     let mut command = Command::new(&binary);
     command.args(["list", "-t", "--tracing-dir"]).arg(fake.path());
     if rustix::process::geteuid().is_root() {
