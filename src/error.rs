@@ -57,7 +57,7 @@ struct Parts {
 impl Error {
     /// Exit code of a failure that has no code of its own.
     pub const GENERAL: u8 = 1;
-    /// Exit code when the request itself is at fault: nothing matched, no such tracer.
+    /// Exit code of a wrong request: nothing matched, or the tracer does not exist.
     pub const USAGE: u8 = 2;
     /// Exit code when the kernel denied access.
     pub const PERMISSION: u8 = 13;
@@ -103,7 +103,7 @@ impl Error {
         Error::with_code(code, what).advice(advice(number, path)).because(cause)
     }
 
-    /// Something that a locked down kernel does not allow; `found` tells how that is known.
+    /// An operation that a locked down kernel does not allow; `found` says how this is known.
     pub(crate) fn locked_down(what: String, found: &str) -> Error {
         Error::with_code(Error::PERMISSION, what).advice(format!(
             "the kernel is locked down ({found}) and does not allow tracing, not even to root: boot it \
@@ -111,7 +111,7 @@ impl Error {
         ))
     }
 
-    /// Output that could not be written. A closed pipe is no failure: see [`Error::is_closed_output`].
+    /// Output that could not be written. A closed pipe is not a failure: see [`Error::is_closed_output`].
     pub fn output(cause: impl Into<io::Error>) -> Error {
         let mut error = Error::new("cannot write the output").because(cause.into());
         error.0.is_output = true;
@@ -237,8 +237,8 @@ fn advice(number: Option<Errno>, path: &Path) -> &'static str {
     }
 }
 
-/// How it is known that the kernel is locked down so far that nobody may trace; `None` when it is
-/// not, or does not tell.
+/// How it is known that the kernel is locked down and does not allow tracing; `None` when it is not
+/// locked down, or when this cannot be found out.
 pub(crate) fn lockdown() -> Option<String> {
     found_lockdown(fs::read_to_string(LOCKDOWN).ok().as_deref(), || fs::read_to_string(CMDLINE).ok())
 }

@@ -6,6 +6,7 @@
 //! printed by [`report`], which are pure, as is [`tracefs::filter`].
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod analysis;
 pub mod capture;

@@ -1,4 +1,4 @@
-//! What a recording that cannot be read means for whoever asked for it: exit code and advice.
+//! Errors of reading recordings: their exit codes and what to do about each.
 
 use trace_dat::ErrorKind;
 

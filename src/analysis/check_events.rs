@@ -14,7 +14,7 @@ pub struct Report {
 
 /// Compiles every format of a kernel or a recording.
 ///
-/// An event whose print format uses what is not known is printed field by field, and the line says
+/// An event whose print format is not understood is printed field by field, and the line says
 /// what that is; one whose fields are not understood cannot be read at all.
 pub fn check(metadata: &Metadata) -> Report {
     let mut events = Events::default();

@@ -318,7 +318,7 @@ impl Dump<'_> {
         }
     }
 
-    /// The option of version 7 that tells of a buffer.
+    /// The option of version 7 that describes a buffer.
     fn buffer(&mut self, buffer: &Buffer, option: &FileOption) {
         let Buffer { offset, name, clock, page_size, cpus, .. } = buffer;
         if self.config.flyrecord {

@@ -71,7 +71,7 @@ struct Fields<'r> {
 ///
 /// A call counts when its return is recorded; the time of a call whose inside is not recorded, as
 /// below `--max-graph-depth`, is the caller's own. Damage ends the CPU that it is in, and the
-/// second result tells of it.
+/// second result says so.
 ///
 /// Fails with exit code 2 when the recording has no graph.
 pub fn profile(reader: &Reader, config: &Config) -> Result<(Vec<Row>, Result<()>)> {
@@ -89,7 +89,7 @@ pub fn profile(reader: &Reader, config: &Config) -> Result<(Vec<Row>, Result<()>
     let order = reader.context().order;
     while let Some(record) = records.next() {
         if record.missed != Missed::No {
-            // Returns among what is missing would give the wrong callers their time.
+            // If returns are among the lost events, times would go to the wrong callers.
             calls.inside.retain(|place, _| place.0 != record.buffer || place.1 != record.cpu);
         }
         let Some(event) = reader.events().of(order, record.data) else { continue };

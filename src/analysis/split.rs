@@ -105,7 +105,7 @@ pub struct Split<'r> {
 }
 
 impl<'r> Split<'r> {
-    /// Fails when there is no such instance or CPU, when it is not said which of several
+    /// Fails when the instance or CPU does not exist, when it is not given which of several
     /// instances is meant, and for sub-buffers of a form that no kernel has so far.
     pub fn new(reader: &'r Reader, config: Config) -> Result<Split<'r>> {
         let buffers = reader.buffers();

@@ -131,7 +131,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.released {
-            // Nobody is left to hear of a failure here, and an ended process is what is wanted.
+            // A failure cannot be reported here, and the process has to end anyway.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -155,7 +155,7 @@ pub fn hold_then_exec(words: &[OsString]) -> Error {
     // All preparation comes before the stop: what follows it is already traced.
     let mut command = Command::new(path);
     command.arg0(name).args(arguments);
-    // If the one that holds us dies first, nobody would ever continue us.
+    // If our parent dies first, nothing would ever continue this process.
     let stopped = set_parent_process_death_signal(Some(Signal::KILL))
         .and_then(|()| kill_process(getpid(), Signal::STOP))
         .and_then(|()| set_parent_process_death_signal(None));
@@ -175,7 +175,7 @@ fn no_command() -> Error {
 
 fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or(status.signal().map(|signal| 128 + signal));
-    // A status is one byte; what is none can only be a failure.
+    // A status is one byte; anything else counts as a failure.
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(Error::GENERAL)
 }
 

@@ -56,14 +56,14 @@ pub struct Plan {
     pub sub_buffer_size: usize,
     /// Where the files without a name live.
     pub folder: PathBuf,
-    /// How long to rest when there is nothing to take; with zero the kernel tells when there is
+    /// How long to rest when the buffer is empty; with zero the kernel reports when there is
     /// more, without a time that is left to the draining.
     pub interval: Option<Duration>,
     /// Bytes kept of each CPU, the newest: at least half of it once there was more, at most all.
     pub most: Option<u64>,
     /// Take the snapshots in place of the buffers.
     pub snapshot: bool,
-    /// Counts the bytes that were taken, for whoever wants to show them.
+    /// Counts the bytes that were read, for the progress line.
     pub taken: Arc<AtomicU64>,
 }
 
@@ -117,7 +117,7 @@ impl Raw {
         }
     }
 
-    /// Reads what there is up to the end of a sub-buffer, and gives its length. `None` when there is
+    /// Reads the data up to the end of a sub-buffer and returns its length. `None` when there is
     /// nothing, as always for a CPU that is not there.
     pub(crate) fn read(&mut self, sub_buffer: &mut [u8]) -> Result<Option<usize>> {
         loop {
@@ -181,7 +181,7 @@ impl Drain {
         Ok(drain)
     }
 
-    /// Lets the threads take what is left, and waits for them. Recording is off by now. CPUs that had
+    /// Lets the threads read the remaining data, and waits for them. Recording is off by now. CPUs that had
     /// no buffer are left out.
     ///
     /// # Errors
@@ -205,7 +205,7 @@ impl Drain {
 
 impl Drop for Drain {
     fn drop(&mut self) {
-        // As long as a thread holds a buffer open, the tracer cannot be put back.
+        // While a thread holds a buffer open, the tracer cannot be restored.
         self.end();
     }
 }
@@ -240,7 +240,7 @@ struct Starter<F> {
 }
 
 impl<F: Fn() + Clone + Send + 'static> Starter<F> {
-    /// Starts the thread of a CPU that is there.
+    /// Starts the thread of an online CPU.
     fn start(&self, buffer: Buffer) -> Result<JoinHandle<Result<Drained>>> {
         let source = self.source(buffer)?;
         let (stop, on_failure) = (Arc::clone(&self.stop), self.on_failure.clone());
@@ -364,7 +364,7 @@ impl Source {
                 0 => match self.plan.interval {
                     Some(Duration::ZERO) => self.wait(true, None)?,
                     Some(interval) => self.wait(false, Some(interval))?,
-                    // The kernel wakes whoever waits for a buffer when half of it is full. Where that
+                    // The kernel wakes readers that wait for a buffer when half of it is full. Where that
                     // is a matter of milliseconds, it is too late.
                     None if self.longest_pause == SHORTEST_PAUSE => self.wait(false, Some(pause))?,
                     None if !waited => {

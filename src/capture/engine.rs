@@ -1,4 +1,4 @@
-//! Recordings: the kernel is set up, its buffers are drained into a trace.dat, and it is put back.
+//! Recordings: sets up the kernel, drains its buffers into a trace.dat and restores the settings.
 
 use std::io::Write;
 use std::rc::Rc;
@@ -34,7 +34,7 @@ pub struct Record {
     pub start: Request,
     /// The file to write.
     pub output: Output,
-    /// How long the buffers are left alone between two readings; they tell themselves when `None`
+    /// The time between two readings of the buffers; `None` waits until the kernel reports data
     /// or zero.
     pub interval: Option<Duration>,
     /// KiB kept of each CPU, the newest.
@@ -43,7 +43,7 @@ pub struct Record {
     pub date: bool,
     /// Record in the top instance also where one of its own would do.
     pub top: bool,
-    /// Tell nothing but errors and lost events.
+    /// Print only errors and lost events.
     pub quiet: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct Record {
 ///
 /// That is the command's status; 0 after SIGINT; 128 and the number after SIGTERM, SIGHUP and
 /// SIGQUIT, which are passed on to the command. The file is written in all these cases, and the
-/// kernel's control files are put back in all cases. Where tracer and options are separate in an
+/// kernel's control files are restored in all cases. Where tracer and options are separate in an
 /// instance, one is created for the recording and deleted afterwards, and nothing else is touched.
 /// Writes the summary to `out`.
 ///
@@ -68,7 +68,7 @@ pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result
     let journal = Journal::begin(tracefs)?.map(Rc::new);
     let mut session = session(tracefs, config, journal.as_ref())?;
     let outcome = recorded(tracefs, config, &target, &mut session, signals, journal.as_ref(), out);
-    // Whatever happened, the kernel is put back; the first failure is the one to tell.
+    // The settings are restored in any case; the first failure is reported.
     let restored = session.restore();
     drop((session, journal));
     let (code, recording) = outcome?;
@@ -81,7 +81,7 @@ pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result
     Ok(code)
 }
 
-/// The signals that end a recording, and SIGCHLD, which tells that the command has ended.
+/// The signals that end a recording, and SIGCHLD, sent when the command has ended.
 pub(crate) fn signals() -> Result<Signals> {
     Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD]).map_err(|cause| {
         Error::new("cannot prepare for signals").because(cause).help("check the limit on files (ulimit -n)")
@@ -213,7 +213,7 @@ fn recorded(
     });
     let mut metadata = output::passing(tracefs, &instance)?;
     if own {
-        // To whoever reads the file it is what the top instance would have recorded.
+        // In the file it looks as if the top instance had recorded it.
         metadata.instance.clear();
     }
     metadata.date = date;
@@ -262,7 +262,7 @@ pub(crate) fn wait(held: Option<Held>, mut signals: Signals) -> Result<u8> {
             return Ok(code);
         }
     }
-    // The signals were closed because a thread failed; draining tells its error.
+    // The signals were closed because a thread failed; draining returns its error.
     Ok(Error::GENERAL)
 }
 

@@ -1,4 +1,4 @@
-//! What is traced, passed on while it happens; the kernel is put back afterwards.
+//! Live output: passes records on while tracing runs and restores the settings afterwards.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn followed<F: Feed>(
     Ok(code)
 }
 
-/// The exit code, if a signal or the command's end is there.
+/// The exit code, if a signal arrived or the command has ended.
 fn ending(signals: &mut Signals, held: &mut Option<Held>) -> Result<Option<u8>> {
     for signal in signals.pending() {
         if let Some(code) = engine::exit_code(signal, held)? {

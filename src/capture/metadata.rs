@@ -53,7 +53,7 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
         ftrace_formats: formats(top, "ftrace")?,
         systems,
         kallsyms,
-        // Without trace_printk in the kernel there is no such file.
+        // A kernel without trace_printk does not have this file.
         printk_formats: if top.has("printk_formats") {
             top.read_bytes("printk_formats")?
         } else {
@@ -68,7 +68,7 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
     })
 }
 
-/// The kernel's types, if an instance records arguments, which they tell what they are; else nothing.
+/// The kernel's types, needed to print arguments, if an instance records those; else nothing.
 ///
 /// # Errors
 /// An option cannot be read. Without the types arguments are shown as registers.
@@ -83,7 +83,7 @@ pub fn types_of_arguments(instance: &Instance) -> Result<Vec<u8>> {
 
 /// Whether the kernel keeps its addresses from us, so that functions cannot be named.
 pub fn hides_addresses(kallsyms: &[u8]) -> bool {
-    // Per-CPU symbols begin at 0, so one line tells nothing.
+    // Per-CPU symbols begin at 0, so a single line proves nothing.
     let is_zero = |line: &[u8]| line.iter().take_while(|byte| **byte != b' ').all(|byte| *byte == b'0');
     kallsyms.split(|byte| *byte == b'\n').all(is_zero)
 }
@@ -100,10 +100,10 @@ fn formats(top: &Instance, system: &str) -> Result<Vec<Vec<u8>>> {
     Ok(formats)
 }
 
-/// The size of a sub-buffer in bytes, as `events/header_page` tells it.
+/// The size of a sub-buffer in bytes, from `events/header_page`.
 ///
 /// # Errors
-/// The file cannot be read, or does not tell.
+/// The file cannot be read, or does not contain the size.
 pub fn sub_buffer_size(tracefs: &Tracefs) -> Result<usize> {
     let layout = Layout::parse(&tracefs.top().read(HEADER_PAGE)?)?;
     usize::try_from(layout.sub_buffer_size).map_err(|_| unknown("data"))

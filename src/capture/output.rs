@@ -20,7 +20,7 @@ const PIECE: usize = 256 * 1024;
 /// The file that a recording is written to.
 #[derive(Clone, Debug)]
 pub struct Output {
-    /// Its path; a regular file that is there is replaced once the new one is whole.
+    /// Its path; an existing regular file is replaced once the new one is complete.
     pub path: PathBuf,
     /// Version of the file format.
     pub version: Version,
@@ -151,7 +151,7 @@ impl Target {
         Ok(Target { output: wanted.clone(), path, folder })
     }
 
-    /// Writes the file aside and renames it, so that a whole file or the old one is there.
+    /// Writes the file aside and renames it, so that the path always has a complete file.
     pub(crate) fn write(&self, tracefs: &Tracefs, recording: Recording) -> Result<Vec<Stored>> {
         let Recording { cpus, metadata: passing, .. } = recording;
         let metadata = Metadata {
@@ -197,7 +197,7 @@ impl Target {
     }
 }
 
-/// Tells lost events on standard error, as they concern whoever relies on the recording.
+/// Reports lost events on standard error: the recording is incomplete.
 pub(crate) fn tell_lost(lost: &[(u32, u64)]) {
     for (cpu, count) in lost.iter().filter(|(_, count)| *count > 0) {
         tell(&format!("CPU {cpu}: {count} events lost"));
@@ -206,7 +206,7 @@ pub(crate) fn tell_lost(lost: &[(u32, u64)]) {
 
 /// Tells something on standard error.
 pub(crate) fn tell(text: &str) {
-    // Without a standard error there is nobody to tell.
+    // Without a standard error nothing can be reported.
     let _ = writeln!(io::stderr(), "{text}");
 }
 

@@ -32,7 +32,7 @@ impl Progress {
         let (instance, taken, begun) = (instance.clone(), Arc::clone(taken), Instant::now());
         let show = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(INTERVAL) {
-                // A recording does not fail because it cannot tell how far it is.
+                // A recording does not fail because its progress cannot be shown.
                 let Ok(counts) = output::counts(&instance) else { continue };
                 let line = line(begun.elapsed(), counts, taken.load(Ordering::Relaxed));
                 let _ = write!(io::stderr(), "{EMPTY_LINE}{line}");
@@ -48,7 +48,7 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
-            // It writes only; when it is gone there is no line to take away.
+            // If the thread has ended already, there is no line to remove.
             let _ = thread.join();
         }
     }

@@ -147,7 +147,7 @@ fn in_a_row(name: &str, mut input: impl Read) -> Result<Container> {
 }
 
 /// Writes a recording of sub-buffers that are in memory, by the number of their CPU. The file is
-/// written aside and renamed, so that a whole file or the old one is there.
+/// written aside and renamed, so that the path always has a complete file.
 ///
 /// Fails when it cannot be written.
 pub fn write(

@@ -1,4 +1,4 @@
-//! `check-events`: the events whose formats are not understood.
+//! `check-events`: lists events whose print formats are not understood.
 
 use std::path::PathBuf;
 

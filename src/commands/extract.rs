@@ -52,7 +52,7 @@ impl Subcommand for Args {
 /// `out`.
 ///
 /// # Errors
-/// There is no such instance, the kernel takes no snapshots, a recording runs, or the file cannot
+/// The instance does not exist, the kernel has no snapshots, a recording runs, or the file cannot
 /// be written.
 fn extract(tracefs: &Tracefs, args: &Args, out: &mut dyn Write) -> Result<u8> {
     let instance = args.instance.of(tracefs)?;

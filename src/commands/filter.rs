@@ -1,4 +1,4 @@
-//! `filter`: the functions that are traced, shown and changed.
+//! `filter`: shows and changes which functions are traced.
 
 use std::io;
 

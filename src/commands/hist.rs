@@ -1,4 +1,4 @@
-//! `hist`: what each process did in a recording, counted.
+//! `hist`: counts the functions and events of each process in a recording.
 
 use std::io;
 

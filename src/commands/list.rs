@@ -58,10 +58,10 @@ pub(super) struct Args {
     compressions: bool,
 }
 
-/// What `list` lists besides functions.
+/// The lists other than functions.
 const NO_FUNCTIONS: [&str; 6] = ["tracers", "options", "clocks", "events", "instances", "compressions"];
 
-/// What `list` lists besides events; a missing `-e` is not told beside one of these.
+/// The lists other than events; with one of these clap does not report a missing `-e`.
 const NO_EVENTS: [&str; 6] = ["tracers", "options", "clocks", "functions", "instances", "compressions"];
 
 impl Subcommand for Args {
@@ -110,7 +110,7 @@ enum Kind {
     Compressions,
     /// Functions that can be traced, those that match the pattern.
     Functions(Option<String>),
-    /// The same with their parameters, as far as the kernel's types tell them.
+    /// The same with their parameters, as far as the kernel's types include them.
     Prototypes(Option<String>),
     /// Instances.
     Instances,
@@ -119,7 +119,7 @@ enum Kind {
 /// The list as text, one item per line unless said otherwise.
 ///
 /// # Errors
-/// A file cannot be read, or a pattern is no regular expression.
+/// A file cannot be read, or a pattern is not a regular expression.
 fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
     let top = tracefs.top();
     match kind {

@@ -111,7 +111,7 @@ pub fn run() -> u8 {
         None => match parse() {
             Ok((kernel, subcommand)) => subcommand(&kernel),
             Err(error) => {
-                // As clap's own exit: output that nobody reads any more is no failure.
+                // As clap itself does: a closed output is not a failure.
                 let _ = error.print();
                 return u8::try_from(error.exit_code()).unwrap_or(Error::USAGE);
             }
@@ -121,7 +121,7 @@ pub fn run() -> u8 {
         Ok(code) => code,
         Err(error) if error.is_closed_output() => 0,
         Err(error) => {
-            // Without a standard error there is nobody to tell; the exit code says it.
+            // Without a standard error only the exit code reports the failure.
             let _ = writeln!(io::stderr(), "snaptrace: {error}");
             error.exit_code()
         }

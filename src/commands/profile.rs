@@ -1,4 +1,4 @@
-//! `profile`: a recorded graph summed up.
+//! `profile`: sums up a recorded graph.
 
 use std::io;
 

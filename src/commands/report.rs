@@ -1,4 +1,4 @@
-//! `report`: the text of a recording.
+//! `report`: prints a recording.
 
 use std::fs::File;
 use std::io;
@@ -309,7 +309,7 @@ impl Args {
     }
 }
 
-/// Standard output without a buffer of its own, for what is written in large pieces.
+/// Standard output without a buffer, for large writes.
 fn standard_output() -> Result<File> {
     let output = io::stdout().as_fd().try_clone_to_owned();
     output.map(File::from).map_err(Error::output)

@@ -1,4 +1,4 @@
-//! `reset`: the kernel's defaults.
+//! `reset`: restores the kernel's defaults.
 
 use super::args::instance::InstanceArgs;
 use super::subcommand::{Kernel, Subcommand};
@@ -97,7 +97,7 @@ fn reset_events(instance: &Instance) -> Result<()> {
 fn remove_triggers(instance: &Instance, file: &str) -> Result<()> {
     let content = instance.read(file)?;
     for line in content.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
-        // A histogram's line ends in its state, which is no part of its definition.
+        // A histogram's line ends in its state, which is not part of its definition.
         let definition = line.split(" [").next().unwrap_or(line);
         instance.append(file, &format!("!{definition}"))?;
     }

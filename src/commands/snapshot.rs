@@ -62,7 +62,7 @@ impl Subcommand for Args {
 enum Act {
     /// Print it.
     Show,
-    /// Exchange the buffer and the snapshot, which is allocated when there is none.
+    /// Exchange the buffer and the snapshot, which is allocated if necessary.
     Take,
     /// Empty it.
     Reset,
@@ -73,7 +73,7 @@ enum Act {
 /// Acts on the snapshot of an instance, or of one CPU in it. What is shown goes to `out`.
 ///
 /// # Errors
-/// The kernel takes no snapshots, there is no such CPU, the tracer uses the snapshot itself, or
+/// The kernel has no snapshots, the CPU does not exist, the tracer uses the snapshot itself, or
 /// `out` fails.
 fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write) -> Result<()> {
     instance.check_snapshots()?;

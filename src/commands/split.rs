@@ -1,4 +1,4 @@
-//! `split`: a recording cut into smaller ones.
+//! `split`: cuts a recording into smaller ones.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `start`: a tracer set up and started, and a command run under it.
+//! `start`: sets up and starts a tracer, and runs a command.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! `stat`: what is in effect in an instance.
+//! `stat`: the settings of an instance and the state of its buffers.
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -17,7 +17,7 @@ const NAMES: usize = 17;
 /// How many entries of a filter or of the event list are shown.
 const MOST: usize = 20;
 
-/// Show what is in effect, and how full the buffers are
+/// Show the settings, and how full the buffers are
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  snaptrace stat")]
 pub(super) struct Args {
@@ -35,7 +35,7 @@ impl Subcommand for Args {
     }
 }
 
-/// What is set and how full the buffers are, as text.
+/// The settings and how full the buffers are, as text.
 ///
 /// # Errors
 /// A file that every kernel with ftrace has cannot be read.
@@ -152,7 +152,7 @@ fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
         "CPU", "entries", "overrun", "commit overrun", "dropped"
     );
     for cpu in drain::cpus(instance)? {
-        // What cannot be asked is shown as the kernel shows it.
+        // If this cannot be found out, the kernel's statistics are shown.
         let is_there = Raw::open(instance, cpu, "trace_pipe_raw").and_then(|raw| raw.is_there());
         if let Ok(false) = is_there {
             let since = if instance.name().is_some() {

@@ -1,4 +1,4 @@
-//! `stream`: the lines of `report`, live and without a file.
+//! `stream`: prints the lines of `report` live, without a file.
 
 use std::cell::OnceCell;
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::restore::session;
 use crate::tracefs::Tracefs;
 
-/// A subcommand: the arguments that clap reads, and what is done with them.
+/// A subcommand: its arguments, read by clap, and its run.
 ///
 /// The arguments' doc comment is the subcommand's line in the help.
 pub(super) trait Subcommand: clap::Args {
@@ -25,7 +25,7 @@ pub(super) trait Subcommand: clap::Args {
         Self::from_arg_matches(matches)
     }
 
-    /// Does what is asked for, and gives the exit code.
+    /// Runs the subcommand and returns the exit code.
     ///
     /// A subcommand that works on the kernel opens the tracing directory first; one that works on
     /// files has no use for it.
@@ -43,7 +43,7 @@ impl Kernel {
     /// The tracing directory, as it was before a recording that was killed.
     ///
     /// # Errors
-    /// There is none, or not everything could be put back.
+    /// There is no tracing directory, or not everything could be restored.
     pub(super) fn tracefs(&self) -> Result<Tracefs> {
         let tracefs = self.as_it_is()?;
         if let Some(pid) = session::recover(&tracefs)? {
@@ -58,7 +58,7 @@ impl Kernel {
     /// what no recording changes.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no tracing directory.
     pub(super) fn as_it_is(&self) -> Result<Tracefs> {
         match &self.tracing_dir {
             Some(path) => Tracefs::at(path),

@@ -1,4 +1,4 @@
-//! `trace`: the kernel's own lines, live, and coloured on a terminal.
+//! `trace`: prints the kernel's own lines live, coloured on a terminal.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -102,7 +102,7 @@ impl Feed for Pipe<'_> {
         let mut piece = vec![0; 64 << 10];
         loop {
             match self.pipe.read(&mut piece) {
-                // Once tracing is off the kernel calls this the end; before, it is none.
+                // With tracing off the kernel reports the end of the file here; with tracing on it does not.
                 Ok(0) => break,
                 Ok(length) => self.write(&piece[..length])?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,

@@ -37,9 +37,9 @@ pub enum About {
     Stat,
 }
 
-/// Prints what is asked for.
+/// Prints the requested information.
 ///
-/// Fails when the file is damaged or does not tell it, and when the output fails.
+/// Fails when the file is damaged or lacks the information, and when the output fails.
 pub fn about(reader: &Reader, what: About, config: &Config, out: &mut impl Write) -> Result<()> {
     let mut text = Vec::new();
     let outcome = tell(reader, what, config, &mut text);
@@ -183,7 +183,7 @@ fn stat(reader: &Reader, config: &Config, out: &mut Vec<u8>) -> Result<()> {
                 true => (unpacked_at, unpacked),
                 false => (place.offset, place.size),
             };
-            // trace-cmd tells of the top instance alone.
+            // trace-cmd prints only the top instance.
             let of = match buffer.name.as_str() {
                 "" => String::new(),
                 _ if trace_cmd => continue,

@@ -36,7 +36,7 @@ impl Printer<'_> {
         let Some(symbol) = self.symbol(function) else { return };
         let plan = self.plan;
         let Some(parameters) = plan.reader.btf().and_then(|btf| btf.parameters(symbol.name)) else {
-            // Registers, and nothing tells how many of them are arguments.
+            // Registers; the number of arguments among them is not known.
             for (index, value) in values.iter().enumerate() {
                 let _ = write!(self.out, "{}{value:x}", if index > 0 { ", " } else { "" });
             }

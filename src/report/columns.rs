@@ -99,7 +99,7 @@ pub(super) fn seconds(time: u64, digits: usize, out: &mut Vec<u8>) {
 
 /// Appends a time, in units of its last digit: as seconds, or as it is.
 pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u8>) {
-    // trace-cmd 3.1 puts no blank before what is not in seconds.
+    // trace-cmd 3.1 prints no space before times that are not in seconds.
     if in_seconds || config.style == Style::Snaptrace {
         out.push(b' ');
     }

@@ -1,5 +1,5 @@
-//! Commands by pid: those that the recording brings along, and those that its records tell, or, while
-//! it is made, its kernel.
+//! Commands by pid: those stored in the recording, and those learned from its records or, in live
+//! output, from the kernel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -8,24 +8,24 @@ use std::sync::{PoisonError, RwLock};
 
 use super::config::Style;
 
-/// The commands of a recording. The first pass adds what records tell while lines are printed
-/// beside it, so each name carries the number of the line that introduced it; earlier lines must not use it.
+/// The commands of a recording. The first pass adds names from records while other threads print
+/// lines, so each name carries the number of the line that introduced it; earlier lines must not use it.
 pub(super) struct Comms<'r> {
     known: &'r HashMap<i32, Vec<u8>>,
     trace_cmd: bool,
-    told: RwLock<Told>,
-    /// The number of the last line that told one.
-    last_told: AtomicU64,
+    learned: RwLock<Learned>,
+    /// The number of the last line that introduced a name.
+    last_learned: AtomicU64,
 }
 
 #[derive(Default)]
-struct Told {
-    /// What the kernel has said meanwhile of processes that the recording does not know.
+struct Learned {
+    /// Names from the running kernel, for processes that the recording does not know.
     by_kernel: HashMap<i32, Vec<u8>>,
     /// By pid: the line's number, and the command.
     by_pid: HashMap<i32, (u64, Vec<u8>)>,
-    /// What was told before any command was looked up. trace-cmd does not check then whether a
-    /// process has one already, so that it has two.
+    /// Names learned before the first lookup. trace-cmd does not check then whether a process has a
+    /// name already, so a process can have two.
     early: Vec<(i32, Vec<u8>)>,
 }
 
@@ -35,43 +35,43 @@ impl<'r> Comms<'r> {
         Comms {
             known,
             trace_cmd: style != Style::Snaptrace,
-            told: RwLock::default(),
-            last_told: AtomicU64::new(0),
+            learned: RwLock::default(),
+            last_learned: AtomicU64::new(0),
         }
     }
 
-    /// Remembers what line `number` tells; `early` when no line before it has looked one up.
+    /// Adds the name that line `number` introduces; `early` when no earlier line has looked one up.
     pub fn learn(&self, pid: i32, comm: &[u8], number: u64, early: bool) {
         let early = early && self.trace_cmd;
         if !early && self.known.contains_key(&pid) {
             return;
         }
-        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
-        if !early && told.by_kernel.contains_key(&pid) {
+        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
+        if !early && learned.by_kernel.contains_key(&pid) {
             return;
         }
         if early {
-            told.early.push((pid, comm.to_vec()));
-        } else if told.early.iter().all(|(other, _)| *other != pid)
-            && let Entry::Vacant(place) = told.by_pid.entry(pid)
+            learned.early.push((pid, comm.to_vec()));
+        } else if learned.early.iter().all(|(other, _)| *other != pid)
+            && let Entry::Vacant(place) = learned.by_pid.entry(pid)
         {
             place.insert((number, comm.to_vec()));
         } else {
             return;
         }
-        self.last_told.store(number, Ordering::Relaxed);
+        self.last_learned.store(number, Ordering::Relaxed);
     }
 
     /// Remembers what the kernel says before line `number` is made.
     pub fn update(&self, commands: HashMap<i32, Vec<u8>>, number: u64) {
-        let mut told = self.told.write().unwrap_or_else(PoisonError::into_inner);
-        told.by_kernel.extend(commands);
-        self.last_told.store(number.saturating_sub(1), Ordering::Relaxed);
+        let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
+        learned.by_kernel.extend(commands);
+        self.last_learned.store(number.saturating_sub(1), Ordering::Relaxed);
     }
 
     /// Whether all commands are as they were at line `number`.
     pub fn are_as_at(&self, number: u64) -> bool {
-        self.last_told.load(Ordering::Relaxed) < number
+        self.last_learned.load(Ordering::Relaxed) < number
     }
 
     /// Appends a process's command as far as it is known at line `number`.
@@ -87,25 +87,26 @@ impl<'r> Comms<'r> {
             out.extend_from_slice(comm);
             return;
         }
-        let told = self.told.read().unwrap_or_else(PoisonError::into_inner);
-        let known = known.or_else(|| told.by_kernel.get(&pid));
-        let comm = match told.early.iter().any(|(other, _)| *other == pid) {
-            true => self.among_all(&told, pid, number),
+        let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
+        let known = known.or_else(|| learned.by_kernel.get(&pid));
+        let comm = match learned.early.iter().any(|(other, _)| *other == pid) {
+            true => self.among_all(&learned, pid, number),
             false => known.or_else(|| {
-                let told = told.by_pid.get(&pid).filter(|(since, _)| *since < number);
-                told.map(|(_, comm)| comm)
+                let learned = learned.by_pid.get(&pid).filter(|(since, _)| *since < number);
+                learned.map(|(_, comm)| comm)
             }),
         };
         out.extend_from_slice(comm.map_or(b"<...>", Vec::as_slice));
     }
 
-    /// The command of a process that has several: the one that a binary search in all of them, as
-    /// glibc's, meets first.
-    fn among_all<'t>(&'t self, told: &'t Told, pid: i32, number: u64) -> Option<&'t Vec<u8>> {
-        let mut all: Vec<(i32, &Vec<u8>)> = told.early.iter().rev().map(|(pid, comm)| (*pid, comm)).collect();
-        let newer = told.by_kernel.iter().filter(|(pid, _)| !self.known.contains_key(pid));
+    /// The command of a process that has several: the first one that a binary search like glibc's
+    /// finds.
+    fn among_all<'t>(&'t self, learned: &'t Learned, pid: i32, number: u64) -> Option<&'t Vec<u8>> {
+        let mut all: Vec<(i32, &Vec<u8>)> =
+            learned.early.iter().rev().map(|(pid, comm)| (*pid, comm)).collect();
+        let newer = learned.by_kernel.iter().filter(|(pid, _)| !self.known.contains_key(pid));
         all.extend(self.known.iter().chain(newer).map(|(pid, comm)| (*pid, comm)));
-        let later = told.by_pid.iter().filter(|(_, (since, _))| *since < number);
+        let later = learned.by_pid.iter().filter(|(_, (since, _))| *since < number);
         all.extend(later.map(|(pid, (_, comm))| (*pid, comm)));
         all.sort_by_key(|(pid, _)| *pid);
         let (mut low, mut high) = (0, all.len());
@@ -125,7 +126,7 @@ impl<'r> Comms<'r> {
 mod tests {
     use super::*;
 
-    /// What is found for pid 7 when `early` is told of it first, and `pids` are the recording's.
+    /// The name of pid 7 if `early` is added first and `pids` are the recording's.
     fn found(early: &[&str], pids: &[i32], style: Style) -> String {
         let known = pids.iter().map(|pid| (*pid, b"known".to_vec())).collect();
         let comms = Comms::new(&known, style);
@@ -140,12 +141,12 @@ mod tests {
     #[test]
     fn the_place_in_the_list_decides_between_two_commands() {
         let trace_cmd = Style::TraceCmd31;
-        // 7 told, 7 known, and 9: the middle is the second.
-        assert_eq!(found(&["told"], &[7, 9], trace_cmd), "known");
-        assert_eq!(found(&["told"], &[5, 7], trace_cmd), "told");
-        assert_eq!(found(&["told"], &[], trace_cmd), "told");
+        // 7 from a record, 7 from the recording, and 9: the middle is the second.
+        assert_eq!(found(&["learned"], &[7, 9], trace_cmd), "known");
+        assert_eq!(found(&["learned"], &[5, 7], trace_cmd), "learned");
+        assert_eq!(found(&["learned"], &[], trace_cmd), "learned");
         assert_eq!(found(&["one", "two"], &[3], trace_cmd), "two");
-        assert_eq!(found(&["told"], &[5, 7], Style::Snaptrace), "known");
+        assert_eq!(found(&["learned"], &[5, 7], Style::Snaptrace), "known");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where the records of functions and of graphs have what is printed of them.
+//! Offsets of the printed fields in records of functions and graphs.
 
 use trace_dat::bytes::ByteOrder;
 use trace_dat::event::{Event, Field, Place};
@@ -36,7 +36,7 @@ pub(super) struct CallFields {
     pub times: [Option<Place>; 2],
     /// What the function returned, in an exit of kernels that record it.
     pub returned: Option<Place>,
-    /// Where the function returns to, in an entry that tells it.
+    /// The return address, in entries that have it.
     pub caller: Option<Place>,
     /// Where the arguments begin, in an entry that may have them.
     pub arguments: Option<u32>,

@@ -8,7 +8,7 @@ const CLOCK_REALTIME: u64 = 256;
 /// What follows the address, in this order; `utime` holds a number for some operations.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Argument {
-    /// In hexadecimal: what is expected there.
+    /// Printed in hexadecimal: the expected value.
     Expected,
     /// How many to wake.
     Count,

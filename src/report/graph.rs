@@ -169,7 +169,7 @@ impl Printer<'_> {
     }
 
     /// Microseconds with three digits behind the point, or, as the kernel's own text has it, as many
-    /// as fit into seven characters; a mark before them tells of long calls.
+    /// as fit into seven characters; a mark before them shows long calls.
     fn duration(&mut self, duration: u64) {
         if duration >= 1_000_000 {
             return self.long_duration(duration);

@@ -33,7 +33,7 @@ pub(super) fn kernel_format(event: &Event) -> Handler {
 }
 
 /// How an event is printed in our own style: as the kernel does it. That has code of its own for the events
-/// of ftrace; those that tell the names of commands are known for what they tell.
+/// of ftrace; those with names of commands are known, so that the names can be used.
 pub(super) fn own(event: &Event) -> Handler {
     match handler(event) {
         told @ (Handler::SchedSwitch | Handler::SchedWakeup) => told,

@@ -127,7 +127,7 @@ impl<'r> Maker<'r> {
         batch.first = self.number;
     }
 
-    /// What is told behind the last line.
+    /// The summary after the last line.
     pub fn summary(&self) -> String {
         self.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
     }
@@ -211,7 +211,7 @@ pub(super) fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<Ca
     Call::read(fields, plan, next).filter(|exit| exit.ends(call))
 }
 
-/// Remembers the commands that the fields of these names, pid and command, tell.
+/// Remembers the command in the fields with these names, pid and command.
 fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], told: &[[&str; 2]], at: (u64, bool)) {
     let order = plan.context.order;
     for [pid, comm] in told {

@@ -1,6 +1,6 @@
-//! A recording whose records come in passes, as `stream` reads them: the lines are those of
-//! [`super::report`], wherever a pass ends. What a line depends on (depths, commands, the line
-//! before) lives on from pass to pass, and a pass costs what is new in it.
+//! Prints records that arrive in passes, as `stream` reads them. The lines are those of
+//! [`super::report`], wherever a pass ends. The state that lines depend on (depths, commands, the
+//! previous line) is kept between passes, so the cost of a pass depends on its new records only.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ use trace_dat::{LiveRecords, Part, Reader};
 pub struct Prepared<'r>(Plan<'r>);
 
 impl<'r> Prepared<'r> {
-    /// What is known of the recording; records that it has itself are left alone.
+    /// Uses the recording's metadata only, not its records.
     ///
     /// Fails when a filter does not fit it.
     pub fn new(reader: &'r Reader, config: &'r Config) -> Result<Prepared<'r>> {
@@ -26,17 +26,17 @@ impl<'r> Prepared<'r> {
     }
 }
 
-/// Prints records as they come: by time, as [`LiveRecords`] gives them.
+/// Prints records as they arrive, in the order of time that [`LiveRecords`] gives them.
 ///
-/// A call is printed once the record after it tells whether it is a leaf. That takes no longer than two
-/// passes: then it is printed as one that goes on.
+/// A call is printed once the next record shows whether it is a leaf. After two passes it is printed in
+/// any case, as a call that contains other calls.
 pub struct Passes<'p> {
     plan: &'p Plan<'p>,
     maker: Maker<'p>,
     printer: Printer<'p>,
     batch: Batch,
     records: LiveRecords<'p>,
-    /// The kernel's commands as they were last told.
+    /// The kernel's commands as last read.
     commands: Vec<u8>,
     begun: bool,
 }
@@ -69,9 +69,9 @@ impl<'p> Passes<'p> {
         !self.records.is_empty()
     }
 
-    /// Takes what was read of every CPU, in the order in which they were, and prints what is decided.
+    /// Takes the data of every CPU, in the order they were read, and prints the decided records.
     ///
-    /// Fails when the output does. Damage ends its CPU, and is told by [`Passes::finish`].
+    /// Fails when the output does. Damage ends its CPU; [`Passes::finish`] reports it.
     pub fn pass(&mut self, parts: &[Part<'_>], out: &mut (impl Write + ?Sized)) -> Result<()> {
         let cpus = &self.plan.config.cpus;
         let wanted = |part: &&Part<'_>| cpus.is_empty() || cpus.contains(&part.cpu);
@@ -80,7 +80,7 @@ impl<'p> Passes<'p> {
         self.print(false, out)
     }
 
-    /// Prints what was held, and what is told behind the last line.
+    /// Prints the lines that were held back and the summary.
     ///
     /// Fails when the output does, and with the first damage.
     pub fn finish(&mut self, out: &mut (impl Write + ?Sized)) -> Result<()> {

@@ -16,7 +16,7 @@ use trace_dat::ring_buffer::Missed;
 pub(super) use super::text::{Damage, Printer};
 
 impl Printer<'_> {
-    /// Prints a batch in place of what `out` had.
+    /// Replaces the contents of `out` by the text of a batch.
     pub fn print(&mut self, batch: &Batch) {
         self.out.clear();
         for (number, line) in (batch.first..).zip(&batch.lines) {
@@ -164,7 +164,7 @@ impl Printer<'_> {
             Some(program) => run.print(program, &mut self.out),
             None => {
                 self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                // Not even later versions tell addresses there.
+                // Not even later versions print addresses there.
                 let way = if self.trace_cmd() { Way::TraceCmd } else { Way::Ours };
                 run.fields(None, way, &mut self.out);
             }

@@ -70,7 +70,7 @@ impl Selection {
         }
     }
 
-    /// Whether a record is of a wanted process or tells about one in a field `pid` or `next_pid`.
+    /// Whether a record is of a chosen process, or names one in a field `pid` or `next_pid`.
     fn wants_process(&self, reader: &Reader, record: &Record<'_>, event: Option<&Event>) -> bool {
         let Some(wanted) = &self.pids else { return true };
         let order = reader.context().order;

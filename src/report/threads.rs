@@ -53,7 +53,7 @@ pub(super) fn print(
             })
             .collect();
         shared.print_all(lines, batch, &mut printer);
-        // A thread that panicked has told so itself, and the scope passes that on.
+        // A thread that panicked has printed its message, and the scope passes the panic on.
         let others = others.into_iter().filter_map(|other| other.join().ok().flatten());
         others.chain(printer.damage).collect::<Vec<_>>()
     });
@@ -81,7 +81,7 @@ struct State<'w, W> {
     printed: BTreeMap<u64, Vec<u8>>,
     /// Whose turn it is.
     next: u64,
-    /// `None` while somebody writes.
+    /// `None` while a thread writes.
     out: Option<&'w mut Whole<W>>,
     failed: Option<io::Error>,
     /// To be used again.

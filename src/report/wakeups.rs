@@ -37,7 +37,7 @@ impl Wakeups {
             return None;
         }
         match event.name.as_str() {
-            // Kernels since 4.6 do not tell: there only what succeeded is recorded.
+            // Kernels since 4.6 lack the field: they record successful wake-ups only.
             "sched_wakeup" | "sched_wakeup_new" if value("success") != Some(0) => {
                 self.woken.insert(value("pid")?, record.time);
                 None
@@ -57,7 +57,7 @@ impl Wakeups {
         }
     }
 
-    /// What is told at the end; nothing when no latency was seen.
+    /// The summary at the end; empty when no latency was measured.
     pub fn summary(&self) -> String {
         let real_time = self.real_time.summary();
         let title = if real_time.is_empty() { "" } else { "\nRT task timings:\n" };

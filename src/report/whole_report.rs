@@ -14,7 +14,7 @@ use trace_dat::Reader;
 ///
 /// Fails when the output does, and before anything is printed when a filter does not fit the
 /// recording. Damage does not stop what can still be read from being printed;
-/// the error then tells of the first place.
+/// the error then names the first damaged place.
 pub fn report(reader: &Reader, config: &Config, out: impl Write + Send) -> Result<()> {
     let failed = Error::output;
     let plan = Plan::new(reader, config)?;
@@ -22,7 +22,7 @@ pub fn report(reader: &Reader, config: &Config, out: impl Write + Send) -> Resul
     let text = |out: &mut Whole<_>, text: String| out.write(&mut text.into_bytes()).map_err(failed);
     text(&mut out, format!("cpus={}\n", reader.cpus()))?;
     if let Some(latency) = reader.latency_text() {
-        // As the kernel had it: there are no records to print.
+        // The kernel's own text: there are no records to print.
         text(&mut out, format!("{}\n", String::from_utf8_lossy(latency)))?;
         return out.finish().map_err(failed);
     }

@@ -1,9 +1,9 @@
-//! What is about to be changed, noted outside the process: a killed recording can so be put back.
+//! The journal: old values written to a file, so that the settings can be restored after a kill.
 //!
-//! A line is written before the change that it is about, so it is there whenever the change is.
-//! The file lies where everything goes with a reboot, as the kernel's state does, and is named by
-//! the tracing directory's inode, which is the same in every mount. It is gone once all is put
-//! back; while its recording runs, the lock on the directory tells that it is not to be used.
+//! A line is written before its change is made, so each change has a line.
+//! The file lies in a folder that a reboot empties, as it resets the kernel's state, and is named by
+//! the tracing directory's inode, which is the same in every mount. It is removed once everything is
+//! restored. While its recording runs, the lock on the directory shows that it must not be used.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -37,10 +37,10 @@ pub struct Journal {
 impl Journal {
     /// Begins a journal. The caller holds the lock on the tracing directory.
     ///
-    /// `None` where no folder takes one, as for somebody who is not root and has no runtime folder.
+    /// `None` where it cannot be created in any folder, as for users without a runtime folder.
     ///
     /// # Errors
-    /// The folder is there and the file cannot be written.
+    /// The folder exists and the file cannot be written.
     pub fn begin(tracefs: &Tracefs) -> Result<Option<Journal>> {
         let name = name(tracefs)?;
         for folder in folders() {
@@ -94,7 +94,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // One that stays is found by the next call, which puts back what is back already.
+        // If it stays, the next call finds it and restores everything once more, which does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -116,7 +116,7 @@ impl Left {
         Ok(folders().into_iter().map(|folder| folder.join(&name)).find(|path| path.exists()))
     }
 
-    /// Reads a journal. `None` when there is nothing to put back: it is gone meanwhile, or of an
+    /// Reads a journal. `None` when there is nothing to restore: it has been removed, or is of an
     /// earlier boot.
     ///
     /// # Errors
@@ -145,13 +145,13 @@ impl Left {
         Ok(Some(left))
     }
 
-    /// Removes the journal, once everything is put back or was tried.
+    /// Removes the journal, once everything was restored or tried.
     pub(crate) fn remove(&self) -> Result<()> {
         fs::remove_file(&self.path).map_err(|cause| Error::io("remove the journal", &self.path, cause))
     }
 }
 
-/// The boot, the process and the entries that a journal tells of.
+/// The boot, the process and the entries of a journal.
 fn parse(text: &str) -> (String, String, Vec<Entry>) {
     let (mut boot, mut pid, mut entries) = (String::new(), String::new(), Vec::new());
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -214,7 +214,7 @@ fn name(tracefs: &Tracefs) -> Result<String> {
     Ok(format!("snaptrace-{:x}-{:x}.journal", meta.dev(), meta.ino()))
 }
 
-/// Tells boots apart where the folder outlives one; empty when the kernel does not tell.
+/// Identifies the boot, for folders that survive a reboot; empty when the kernel has no boot id.
 fn boot_id() -> String {
     fs::read_to_string(BOOT_ID).map(|id| id.trim().to_string()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! Control files put back as they were, also after a kill.
+//! Control files restored to their old values, also after a kill.
 
 pub mod journal;
 pub mod session;

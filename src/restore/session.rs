@@ -35,7 +35,7 @@ const INHERITED: [&str; 10] = [
     "trace_clock",
 ];
 
-/// A file, and what is written to it to take a change back.
+/// A file, and the values that undo a change.
 #[derive(Debug, PartialEq, Eq)]
 struct Saved {
     file: String,
@@ -83,7 +83,7 @@ impl Session {
     /// A session on the named instance, which is created when missing, and then deleted again.
     ///
     /// # Errors
-    /// The name is no file name, or the kernel refuses.
+    /// The name is not a file name, or the kernel refuses.
     pub fn in_instance(
         tracefs: &Tracefs,
         name: Option<&str>,
@@ -123,7 +123,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Gives a new instance what is in effect at the top: filters, processes, clock, buffer size.
+    /// Copies the settings of the top to a new instance: filters, processes, clock, buffer size.
     ///
     /// # Errors
     /// A file cannot be read, or the kernel refuses a value.
@@ -163,7 +163,7 @@ impl Session {
         self.instance.write_lines(file, values, Mode::Replace)
     }
 
-    /// Adds values to a file, such as a trigger; `undo` is added when it is put back.
+    /// Appends values to a file, such as a trigger; `undo` is appended to restore it.
     ///
     /// # Errors
     /// The kernel refuses a value.
@@ -226,7 +226,7 @@ impl Session {
     /// a tracer, and an emptied one means every function. A failure does not stop the rest.
     ///
     /// # Errors
-    /// The first failure; the error names the file, and its old value where it was refused.
+    /// The first failure; the error names the file, and the old value if the kernel refused it.
     pub fn restore(&mut self) -> Result<()> {
         let mut saved = std::mem::take(&mut self.saved);
         let mut first = Ok(());
@@ -246,7 +246,7 @@ impl Session {
         }
         while let Some(Saved { file, values, mode }) = saved.pop() {
             // Unchanged files are left alone: some writes, as to trace_clock, empty the buffer.
-            // Not so pid files: one that its processes have left looks like none, and traces nothing.
+            // Not so pid files: a filter whose processes have all ended looks empty, but traces nothing.
             match self.values(&file) {
                 Ok(now) if mode == Mode::Replace && now == values && !file.ends_with("_pid") => {}
                 // A killed restore may have taken it away before.
@@ -264,7 +264,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Only after a failure that is already being told.
+        // Only after a failure that is reported anyway.
         let _ = self.restore();
     }
 }
@@ -280,12 +280,12 @@ pub(crate) fn expand(top: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Puts back what a killed recording had changed, if there is one; gives its process.
+/// Restores the settings that a killed recording changed, if there is one; returns its process.
 ///
 /// While a recording runs, its journal is its own: nothing is done then.
 ///
 /// # Errors
-/// The journal cannot be read, or not everything could be put back; this is not tried again.
+/// The journal cannot be read, or not everything could be restored; it is not tried again.
 pub fn recover(tracefs: &Tracefs) -> Result<Option<String>> {
     let Some(path) = Left::path(tracefs)? else { return Ok(None) };
     let Ok(_lock) = Lock::take(tracefs) else { return Ok(None) };
@@ -328,7 +328,7 @@ fn written_form(file: &str, content: &str) -> Vec<String> {
             lines().filter_map(|line| line.split_ascii_whitespace().next()).map(String::from).collect()
         }
         "set_event" | "trigger" => lines().map(String::from).collect(),
-        // A filter that the kernel refused is shown with the reason, and is none.
+        // A filter that the kernel refused is shown with the reason, but has no effect.
         "filter" => {
             let filter = content.trim();
             let none = filter == "none" || filter.contains("parse_error:");

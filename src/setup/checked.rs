@@ -108,7 +108,7 @@ pub(crate) fn check_offered(instance: &Instance, writes: &[Write]) -> Result<()>
     }
 }
 
-/// The pid filter: the processes of `-P`, or an empty one in place of one that lets nothing through.
+/// The pid filter: the processes of `-P`, or an empty filter if the old one would match nothing.
 fn pids(instance: &Instance, request: &Request) -> Result<Option<Vec<String>>> {
     let pids: Vec<String> = request.pids.iter().map(ToString::to_string).collect();
     Ok((!pids.is_empty() || !request.only_command && only_ended_processes(instance)?).then_some(pids))
@@ -188,7 +188,7 @@ fn refuse_all_stacks(
 /// Refuses stacks in an instance where the kernel would silently record none.
 ///
 /// On 5.4 only the top instance's function tracer looks at the option. The rework that changed this
-/// also brought func-no-repeats, which therefore tells such a kernel (6.1 is one).
+/// also added func-no-repeats, which therefore identifies such a kernel (6.1, for example).
 fn refuse_lost_stacks(instance: &Instance, settings: &[Setting]) -> Result<()> {
     let wanted =
         settings.iter().rev().find(|setting| setting.name == STACK_OPTION).is_some_and(|setting| setting.on);

@@ -72,7 +72,7 @@ pub fn choose(instance: &Instance, choices: &[Choice], ignore_missing: bool) -> 
     Ok(chosen)
 }
 
-/// Several filters as one that lets through what passes all of them.
+/// Several filters joined to one that requires all of them.
 fn joined(filters: &[String]) -> Option<String> {
     match filters {
         [] => None,
@@ -83,7 +83,7 @@ fn joined(filters: &[String]) -> Option<String> {
 
 /// Lets the kernel parse filters and triggers in an instance where they do no harm.
 ///
-/// A refused filter does not leave the one before it in force, so trying is no check.
+/// Writing a filter that is refused also removes the old filter, so trying it out changes something.
 ///
 /// # Errors
 /// The kernel refuses one; the error has its own words. Exit code 2.

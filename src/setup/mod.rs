@@ -1,4 +1,4 @@
-//! What is asked for, checked, and what is written for it.
+//! Requests: checked and turned into a list of writes.
 //!
 //! A [`request::Request`] is checked by itself and held against the kernel, which gives plain values
 //! (`checked`); from them comes the list of writes, pure (`writes`), and one place makes them

@@ -114,7 +114,7 @@ fn refuse_pids_of_namespace(request: &Request, namespace: Option<u64>) -> Result
         (false, false) => "-P",
         (false, true) => return Ok(()),
     };
-    // Without pid namespaces in the kernel there is no such file.
+    // A kernel without pid namespaces does not have this file.
     if namespace.is_none_or(|number| number == FIRST_PID_NAMESPACE) {
         return Ok(());
     }

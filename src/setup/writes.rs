@@ -24,7 +24,7 @@ pub(crate) enum Manner {
     Set,
 }
 
-/// The values that files get, found and checked; what is `None` or empty stays as it is.
+/// The checked values for the files; files whose value is `None` or empty stay as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Values {
     /// The tracer that is in force in the end.
@@ -39,7 +39,7 @@ pub(crate) struct Values {
     /// The patterns for each filter file, those with a module last.
     pub(crate) filters: Vec<(FilterFile, Vec<String>)>,
     pub(crate) events: Vec<Chosen>,
-    /// Whether events are on that nobody asked for.
+    /// Whether events are on that were not requested.
     pub(crate) other_events: bool,
     /// Processes; none of them lets every process through.
     pub(crate) pids: Option<Vec<String>>,
@@ -127,7 +127,7 @@ pub(crate) fn writes(values: &Values, manner: Manner) -> Vec<Write> {
 }
 
 /// Filters stand before the events are on. Triggers come after: an event that has one counts as
-/// on, and could not be told from one that was on before.
+/// on, and could not be distinguished from one that was on before.
 fn events(values: &Values, manner: Manner) -> Vec<Write> {
     let events = &values.events;
     let filters =

@@ -23,7 +23,7 @@ const TRACEFS_MAGIC: u64 = 0x7472_6163;
 /// Bytes read at once.
 const PIECE: usize = 64 * 1024;
 
-/// What a write does to the content that is there.
+/// What a write does to the present content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Opens with truncation; for a filter or pid file this forgets the old entries.
@@ -75,7 +75,7 @@ impl Tracefs {
     /// Takes `path` for the tracing directory.
     ///
     /// # Errors
-    /// The folder has no `current_tracer` and so is no tracing directory, or may not be entered.
+    /// The folder has no `current_tracer`, so it is not a tracing directory, or may not be entered.
     pub fn at(path: impl Into<PathBuf>) -> Result<Tracefs> {
         let path = path.into();
         match fs::metadata(path.join("current_tracer")) {
@@ -122,7 +122,7 @@ impl Tracefs {
     /// The named instance, or the top instance for `None`.
     ///
     /// # Errors
-    /// There is no instance of this name; the error lists those there are.
+    /// The instance does not exist; the error lists the existing ones.
     pub fn instance(&self, name: Option<&str>) -> Result<Instance> {
         let Some(name) = name else { return Ok(self.top.clone()) };
         let path = self.instance_path(name)?;
@@ -140,7 +140,7 @@ impl Tracefs {
     /// Names of all instances below the top, sorted.
     ///
     /// # Errors
-    /// The `instances` folder is there and cannot be read.
+    /// The `instances` folder exists and cannot be read.
     pub fn instances(&self) -> Result<Vec<String>> {
         self.top.folders("instances")
     }
@@ -148,7 +148,7 @@ impl Tracefs {
     /// Creates an instance: buffers, a tracer and filters of its own.
     ///
     /// # Errors
-    /// The name is no file name, or the kernel refuses (no memory, no instances).
+    /// The name is not a file name, or the kernel refuses (no memory, no instances).
     pub fn create_instance(&self, name: &str) -> Result<Instance> {
         let path = self.instance_path(name)?;
         fs::create_dir(&path).map_err(|error| Error::io("create the instance", &path, error))?;
@@ -158,7 +158,7 @@ impl Tracefs {
     /// Deletes an instance and its buffers.
     ///
     /// # Errors
-    /// The kernel refuses, as while somebody reads from it.
+    /// The kernel refuses, for example while a program reads from it.
     pub fn remove_instance(&self, name: &str) -> Result<()> {
         let path = self.instance_path(name)?;
         fs::remove_dir(&path).map_err(|error| Error::io("delete the instance", &path, error))
@@ -259,7 +259,7 @@ impl Instance {
     /// Copies a file to `out` in pieces, so that a large buffer is never whole in memory.
     ///
     /// # Errors
-    /// Reading fails, or writing to `out` does ([`Error::is_closed_output`] tells a closed pipe).
+    /// Reading fails, or writing to `out` does ([`Error::is_closed_output`] is true for a closed pipe).
     pub fn copy(&self, file: &str, out: &mut dyn Write) -> Result<()> {
         let mut source = self.open(file)?;
         let mut piece = vec![0; PIECE];
@@ -273,7 +273,7 @@ impl Instance {
         }
     }
 
-    /// Writes one value in place of what is there.
+    /// Replaces the content by one value.
     ///
     /// # Errors
     /// The kernel refuses; the error carries path, value and the matching `error_log` entry.
@@ -281,7 +281,7 @@ impl Instance {
         self.write_lines(file, &[value], Mode::Replace)
     }
 
-    /// Writes one value after what is there.
+    /// Appends one value to the content.
     ///
     /// # Errors
     /// As [`Instance::write`].
@@ -368,7 +368,7 @@ impl Instance {
     /// Names of the folders in a folder of the instance, sorted; none when it does not exist.
     ///
     /// # Errors
-    /// The folder is there and cannot be read.
+    /// The folder exists and cannot be read.
     pub fn folders(&self, folder: &str) -> Result<Vec<String>> {
         self.names(folder, true)
     }
@@ -376,7 +376,7 @@ impl Instance {
     /// Names of the files in a folder of the instance, sorted; none when it does not exist.
     ///
     /// # Errors
-    /// The folder is there and cannot be read.
+    /// The folder exists and cannot be read.
     pub fn files(&self, folder: &str) -> Result<Vec<String>> {
         self.names(folder, false)
     }
@@ -441,7 +441,7 @@ fn read_mount_table() -> Result<String> {
     Ok(String::from_utf8_lossy(&table).into_owned())
 }
 
-/// The tracing directory a mount table tells of: a tracefs, else the one inside a debugfs.
+/// The tracing directory in a mount table: a tracefs, else the one inside a debugfs.
 fn mounted_directory(table: &str) -> Option<PathBuf> {
     let points = |kind: &'static str| {
         table.lines().filter_map(move |line| {
@@ -450,7 +450,7 @@ fn mounted_directory(table: &str) -> Option<PathBuf> {
             (fields.next()? == kind).then(|| PathBuf::from(unescape(point)))
         })
     };
-    // The customary place goes first: others may be bind mounts into somebody's container.
+    // The usual place comes first: others may be bind mounts into a container.
     let tracefs: Vec<_> = points("tracefs").collect();
     tracefs
         .iter()

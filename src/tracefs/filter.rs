@@ -230,7 +230,7 @@ impl Glob {
 
     /// A pattern that begins with a digit is the number of a line of `available_filter_functions`.
     fn line_number(&self) -> Option<usize> {
-        // What is no number after the digit selects nothing, as line 0 does.
+        // Other characters after the digit select nothing, as line 0 does.
         self.0.starts_with(|c: char| c.is_ascii_digit()).then(|| self.0.parse().unwrap_or(0))
     }
 

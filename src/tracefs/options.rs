@@ -134,7 +134,7 @@ pub fn read_all(instance: &Instance) -> Result<Vec<Setting>> {
 /// Reads the argument of `-O`: `name` switches an option on, `noname` off.
 ///
 /// # Errors
-/// The instance has no such option; the error names the nearest. Exit code 2.
+/// The instance does not have this option; the error names the nearest ones. Exit code 2.
 pub fn parse(instance: &Instance, word: &str) -> Result<Setting> {
     let names = instance.files("options")?;
     parse_word(word, &names).ok_or_else(|| {

@@ -20,7 +20,7 @@ impl InputArgs {
     /// Opens the recording.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// It cannot be read, or is not a recording.
     pub(in crate::commands) fn open(&self) -> Result<Reader> {
         recording::open(self.path())
     }

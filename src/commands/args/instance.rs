@@ -19,7 +19,7 @@ impl InstanceArgs {
     /// The instance, or the top one.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// The instance does not exist.
     pub(in crate::commands) fn of(&self, tracefs: &Tracefs) -> Result<Instance> {
         tracefs.instance(self.name())
     }

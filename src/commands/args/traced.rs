@@ -1,4 +1,4 @@
-//! The arguments that choose what is traced.
+//! The arguments that choose what to trace.
 
 use std::ffi::OsString;
 
@@ -7,7 +7,7 @@ use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches};
 use crate::setup::events::Choice;
 use crate::setup::request::Request;
 
-/// What is traced, by every command that sets up a tracer.
+/// The arguments of every command that sets up a tracer.
 #[derive(Debug, Args)]
 pub(in crate::commands) struct TraceArgs {
     /// Tracer, see 'snaptrace list -t'
