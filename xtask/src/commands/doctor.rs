@@ -2,6 +2,7 @@
 
 use xshell::Shell;
 
+use super::subcommand::{Global, Subcommand};
 use crate::base::error::{Context, Result};
 use crate::fetch::setup;
 use crate::guest::initramfs::build;
@@ -11,11 +12,24 @@ use crate::kernel;
 use crate::vm::Qemu;
 use crate::vm::accel::{self, Kvm};
 
+/// Report what this host lacks
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask doctor")]
+pub(super) struct Args {}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "doctor";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        doctor(&global.harness()?).map(|well| u8::from(!well))
+    }
+}
+
 /// Prints what is there and what is missing, and whether a first run can work. Obtains nothing.
 ///
 /// # Errors
 /// The cache or the kernel matrix cannot be read.
-pub fn doctor(h: &Harness) -> Result<bool> {
+fn doctor(h: &Harness) -> Result<bool> {
     setup::doctor(h, &|qemu| match kvm(h, qemu) {
         Ok(said) => said,
         Err(error) => format!("tcg; whether KVM works cannot be tried: {}", error.summary()),

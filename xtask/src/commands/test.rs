@@ -6,6 +6,7 @@ use std::path::Path;
 
 use xshell::Shell;
 
+use super::subcommand::{Global, Subcommand};
 use crate::base::cargo::cargo;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
@@ -19,6 +20,23 @@ use crate::run::summary::Tally;
 use crate::run::test_vm::{self, Plan};
 use crate::selftest::faults;
 use crate::selftest::put_back;
+
+/// Run formatting, lints, host tests, the quickest faults and the cases
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask --yes test")]
+pub(super) struct Args {
+    /// Also everything slow, on all cached kernels: faults, restore, bisect
+    #[arg(long)]
+    full: bool,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "test";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        test(&global.harness()?, self.full).map(Verdict::exit_code)
+    }
+}
 
 const LINTS: [&str; 8] =
     ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
@@ -44,7 +62,7 @@ const SLOW: [Part; 4] = [
 ///
 /// # Errors
 /// The first stage that fails.
-pub fn test(h: &Harness, full: bool) -> Result<Verdict> {
+fn test(h: &Harness, full: bool) -> Result<Verdict> {
     let quick = usual(h, full)?;
     if !full || quick != Verdict::Pass {
         return Ok(quick);

@@ -6,6 +6,8 @@ use std::time::Duration;
 use console::style;
 use initramfs::protocol::{Frame, Status};
 
+use super::args::KernelArgs;
+use super::subcommand::{Global, Subcommand};
 use crate::base::error::{Error, Result};
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
@@ -20,11 +22,27 @@ use crate::vm::{Taken, console as guest_console};
 /// Lines of one command's output that are shown.
 const LINES: usize = 60;
 
+/// Show every scenario of the tutorial live in a guest
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask --yes tour")]
+pub(super) struct Args {
+    #[command(flatten)]
+    on: KernelArgs,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "tour";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        tour(&global.harness()?, self.on.kernel.as_deref()).map(|()| 0)
+    }
+}
+
 /// Boots a kernel for each scenario and shows what comes out.
 ///
 /// # Errors
 /// When no guest can be prepared, or a scenario fails; its verdict decides the exit code.
-pub fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
+fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
     let tools = Tools::get(h)?;
     let (record, kernel) = pick(h, kernel)?;
     let guest = Guest::prepare(h, &tools, &record, kernel, Wish::default())?;

@@ -1,4 +1,4 @@
-//! The workflows for CI: what GitHub would refuse or misread is found here. A test of cli.rs holds
+//! The workflows for CI: what GitHub would refuse or misread is found here. A test of commands/mod.rs holds
 //! that their command lines are accepted.
 
 use std::collections::BTreeMap;

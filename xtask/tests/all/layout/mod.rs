@@ -15,6 +15,7 @@ use crate::common::root;
 trials! {
     rooms_import_what_the_page_says_and_no_more,
     no_files_import_each_other_in_a_circle,
+    no_command_imports_another,
     every_file_begins_with_what_it_is_for,
     harness_and_guest_do_not_link_the_tracer,
     the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on,
@@ -99,6 +100,21 @@ fn no_files_import_each_other_in_a_circle() {
         circles.extend(krate.circles().iter().map(|circle| format!("{folder}: {}", circle.join(", "))));
     }
     assert_eq!(circles, [""; 0]);
+}
+
+fn no_command_imports_another() {
+    let shared = |file: &str| file.starts_with("commands/args/") || file == "commands/subcommand.rs";
+    let mut wrong = Vec::new();
+    for (folder, krate) in crates() {
+        for (file, imports) in krate.imports() {
+            let is_command = |file: &str| file.starts_with("commands/") && !shared(file);
+            if is_command(file) && file != "commands/mod.rs" {
+                let others = imports.into_iter().filter(|import| is_command(import));
+                wrong.extend(others.map(|other| format!("{folder}/{file} imports {folder}/{other}")));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn every_file_begins_with_what_it_is_for() {

@@ -1,0 +1,39 @@
+//! `bench`: what is measured, as ratios in one run.
+
+use clap::ValueEnum;
+
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::selftest::bench;
+
+/// Measure, as ratios in one run
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask bench boot")]
+pub(super) struct Args {
+    /// What to measure
+    what: Bench,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Bench {
+    /// Exact, plain and untuned boots; `run -- true` and a bare boot
+    Boot,
+    /// `snaptrace report` against trace-cmd's, on long recordings
+    Report,
+    /// `snaptrace record` against trace-cmd's, under the same load
+    Record,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "bench";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let h = global.harness()?;
+        match self.what {
+            Bench::Boot => bench::boot(&h),
+            Bench::Report => bench::report(&h),
+            Bench::Record => bench::record(&h),
+        }
+        .map(|()| 0)
+    }
+}

@@ -1,0 +1,42 @@
+//! `bisect`: the commit that changed what a case says.
+
+use std::path::PathBuf;
+
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::explain::bisect::step::Orders;
+use crate::explain::bisect::{self, Plan};
+
+/// Find the commit that changed what a case says, with git bisect
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask bisect --good A --bad B --case function ~/linux")]
+pub(super) struct Args {
+    /// A revision on which the case says what it should
+    #[arg(long, value_name = "A")]
+    good: String,
+    /// A later one on which it does not
+    #[arg(long, value_name = "B")]
+    bad: String,
+    /// The case
+    #[arg(long, value_name = "CASE")]
+    case: String,
+    /// The git repository of the kernel
+    #[arg(value_name = "SOURCE")]
+    source: PathBuf,
+    /// The kernel whose configuration each commit is built with
+    #[arg(long, value_name = "NAME", default_value = "5.4")]
+    kernel: String,
+    /// The compiler, such as gcc-12
+    #[arg(long, value_name = "COMPILER")]
+    cc: Option<String>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "bisect";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let orders = Orders { kernel: self.kernel, case: self.case, cc: self.cc };
+        let plan = Plan { source: self.source, good: self.good, bad: self.bad, orders };
+        bisect::bisect(&global.harness()?, &plan).map(|()| 0)
+    }
+}

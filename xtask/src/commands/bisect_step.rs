@@ -1,0 +1,23 @@
+//! `bisect-step`, hidden: a step of `bisect`, which git starts.
+
+use std::path::PathBuf;
+
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::explain::bisect::step;
+
+/// A step of `bisect`, which git starts
+#[derive(Debug, clap::Args)]
+#[command(hide = true, after_help = "Example: cargo xtask bisect --help")]
+pub(super) struct Args {
+    /// The folder of the bisection
+    folder: PathBuf,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "bisect-step";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        Ok(step::run(&global.harness()?, &self.folder))
+    }
+}

@@ -1,0 +1,42 @@
+//! `cost`: what the functions of a graph case cost.
+
+use super::args::{KernelArgs, SetupArgs};
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::base::verdict::Verdict;
+use crate::explain::cost::{self, Plan};
+
+/// Show what the functions of a graph case cost, in instructions
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
+pub(super) struct Args {
+    /// Graph cases by name
+    #[arg(value_name = "CASE", required = true)]
+    cases: Vec<String>,
+    #[command(flatten)]
+    on: KernelArgs,
+    /// Compare with this kernel instead of the reviewed table
+    #[arg(long, value_name = "NAME")]
+    against: Option<String>,
+    /// Keep the tables as the reviewed ones
+    #[arg(long, conflicts_with = "against")]
+    update: bool,
+    #[command(flatten)]
+    setup: SetupArgs,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "cost";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let plan = Plan {
+            cases: self.cases,
+            kernel: self.on.kernel,
+            against: self.against,
+            update: self.update,
+            append: self.setup.append,
+            extra: self.setup.extra_file,
+        };
+        cost::run(&global.harness()?, &plan).map(Verdict::exit_code)
+    }
+}

@@ -1,0 +1,46 @@
+//! `diff`: what changed between two kernels, case by case.
+
+use std::path::PathBuf;
+
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::base::verdict::Verdict;
+use crate::explain::diff::{self, Plan};
+
+/// Show what changed between two kernels, case by case
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A and B are kernels, source trees or tarballs (built like the kernel of the
+matrix that fits), or earlier results: RUN or RUN/KERNEL of target/vm.
+Exit codes: 0 compared, whatever differs; with --exit-code 200 (mismatch) where
+something does. A case that failed on a side counts with its verdict.
+Example: cargo xtask diff debian-5.10 debian-6.1 function-graph
+         cargo xtask diff 5.4 ~/linux --html diff.html
+         cargo xtask diff latest/5.4 5.4 --exit-code")]
+pub(super) struct Args {
+    /// The old side
+    #[arg(value_name = "A")]
+    old: String,
+    /// The new side
+    #[arg(value_name = "B")]
+    new: String,
+    /// Cases by name; all when left out
+    #[arg(value_name = "CASE")]
+    cases: Vec<String>,
+    /// Write the comparison as one page, which needs no network
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Differences count: the exit code is then that of a mismatch
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "diff";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let Args { old, new, cases, html, exit_code } = self;
+        let plan = Plan { old, new, cases, html, exit_code };
+        diff::diff(&global.harness()?, &plan).map(Verdict::exit_code)
+    }
+}

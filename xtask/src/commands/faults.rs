@@ -1,0 +1,42 @@
+//! `faults`: faults are caused, and each has to end with its expected verdict.
+
+use super::args::ReferencesArgs;
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::selftest::faults::{self, Plan};
+
+/// Cause faults and check that each ends with its expected verdict
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes: 0 all agree, 1 one does not, 217 nothing was caused, or something
+that was asked for by name cannot be caused here.
+Example: cargo xtask faults --kernel debian-6.1 panic oops")]
+pub(super) struct Args {
+    /// Faults by name; all when left out
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    on: ReferencesArgs,
+    /// Only those that `test` includes, on one kernel
+    #[arg(long)]
+    quick: bool,
+    /// List the faults, and how each has to end
+    #[arg(long, conflicts_with_all = ["kernels", "all_kernels", "quick"])]
+    list: bool,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "faults";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let Args { names, on: ReferencesArgs { kernels, all_kernels }, quick, list } = self;
+        let h = global.harness()?;
+        if list {
+            faults::list();
+            return Ok(0);
+        }
+        let by_name = !names.is_empty();
+        let plan = Plan { names, kernels, all_kernels, quick };
+        Ok(faults::run(&h, &plan)?.exit_code(by_name))
+    }
+}

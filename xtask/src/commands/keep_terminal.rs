@@ -1,0 +1,19 @@
+//! `keep-terminal`, hidden: the process that restores the terminal after a `shell` that was killed.
+
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::base::terminal;
+
+/// What puts the terminal back after `shell` where that was killed
+#[derive(Debug, clap::Args)]
+#[command(hide = true, after_help = "Example: cargo xtask shell --help")]
+pub(super) struct Args {}
+
+impl Subcommand for Args {
+    const NAME: &'static str = terminal::KEEPER;
+
+    fn run(self, _: &Global) -> Result<u8> {
+        // It has the terminal as its standard error, and nobody to tell.
+        Ok(u8::from(terminal::keep().is_err()))
+    }
+}

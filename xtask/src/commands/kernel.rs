@@ -1,0 +1,95 @@
+//! `kernel`: kernels are obtained, listed, and removed from the cache.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::{Error, Result};
+use crate::base::ui;
+use crate::kernel::{self, Request};
+use crate::matrix::Record;
+
+/// Obtain, verify, configure and build kernels
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: cargo xtask kernel 5.4 --source ~/src/linux")]
+pub(super) struct Args {
+    /// Kernels by name; all that are missing when left out
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Build from a local tree, git work tree or tarball
+    #[arg(long, value_name = "PATH")]
+    source: Option<PathBuf>,
+    /// The compiler, such as gcc-12
+    #[arg(long, value_name = "COMPILER")]
+    cc: Option<String>,
+    /// Open Kconfig and print the fragment that the changes amount to
+    #[arg(long)]
+    menuconfig: bool,
+    /// Show the matrix and what is cached
+    #[arg(long, conflicts_with_all = ["source", "cc", "menuconfig", "clean"])]
+    list: bool,
+    /// Empty the cache, or remove the kernels named
+    #[arg(long, conflicts_with_all = ["source", "cc", "menuconfig"])]
+    clean: bool,
+    /// Form of the list
+    #[arg(long, value_enum, default_value = "text", requires = "list")]
+    format: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ListFormat {
+    /// A table
+    Text,
+    /// One JSON array
+    Json,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "kernel";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let h = global.harness()?;
+        let matrix = h.matrix()?;
+        let mut records: Vec<&Record> = Vec::new();
+        for name in &self.names {
+            records.push(matrix.find(name)?);
+        }
+        if self.list {
+            kernel::list(&h, matches!(self.format, ListFormat::Json))?;
+            return Ok(0);
+        }
+        if self.clean {
+            return kernel::clean(&h, &self.names).map(|()| 0);
+        }
+        let request = Request { source: self.source, cc: self.cc };
+        if records.is_empty() {
+            records = matrix.usual().collect();
+        }
+        if (request.source.is_some() || self.menuconfig) && self.names.len() != 1 {
+            return Err(Error::new("--source and --menuconfig need the name of one kernel")
+                .help("for example: cargo xtask kernel 5.4 --source PATH"));
+        }
+        let mut worst: Option<Error> = None;
+        for record in records {
+            if self.menuconfig {
+                kernel::menuconfig(&h, record, &request)?;
+                continue;
+            }
+            match kernel::obtain(&h, record, &request) {
+                Ok(kernel) => {
+                    ui::print(format_args!("{}: {} ({})\n", kernel.name, kernel.release, kernel.provenance));
+                    for note in &kernel.notes {
+                        ui::print(format_args!("{}: {note}\n", kernel.name));
+                    }
+                }
+                Err(error) if self.names.len() == 1 => return Err(error),
+                Err(error) => {
+                    ui::print_error(format_args!("{}: {error}\n", record.name));
+                    worst = Some(error);
+                }
+            }
+        }
+        Ok(worst.map_or(0, |error| error.exit_code()))
+    }
+}

@@ -1,0 +1,34 @@
+//! `restore`: the proof that every command of the tracer restores the kernel.
+
+use super::args::ReferencesArgs;
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::base::verdict::Verdict;
+use crate::selftest::put_back::{self, Plan, Side};
+
+/// Prove that every command of the tracer restores the kernel
+#[derive(Debug, clap::Args)]
+#[command(alias = "put-back", after_help = "Example: cargo xtask restore --kernel 5.4 record-graph/KILL")]
+pub(super) struct Args {
+    /// Cells, COMMAND/END/STATE or a part of it; all when left out
+    #[arg(value_name = "CELL")]
+    cells: Vec<String>,
+    #[command(flatten)]
+    on: ReferencesArgs,
+    /// A few cells of each kind
+    #[arg(long)]
+    quick: bool,
+    /// Only snaptrace or trace-cmd; by default both, trace-cmd on the references and where named
+    #[arg(long, value_name = "PROGRAM")]
+    only: Option<Side>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "restore";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let Args { cells, on: ReferencesArgs { kernels, all_kernels }, quick, only } = self;
+        let plan = Plan { cells, kernels, all_kernels, quick, only };
+        put_back::put_back(&global.harness()?, &plan).map(Verdict::exit_code)
+    }
+}

@@ -1,0 +1,45 @@
+//! What a subcommand is, and what it is given.
+
+use clap::ArgMatches;
+
+use crate::base::error::Result;
+use crate::base::scratch;
+use crate::harness::Harness;
+
+/// A subcommand: the arguments that clap reads, and what is done with them.
+///
+/// The arguments' doc comment is the subcommand's line in the help.
+pub(super) trait Subcommand: clap::Args {
+    /// The word on the command line.
+    const NAME: &'static str;
+
+    /// The arguments, once clap has read the command line.
+    ///
+    /// # Errors
+    /// They do not fit together.
+    fn from_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        Self::from_arg_matches(matches)
+    }
+
+    /// Does what is asked for, and gives the exit code.
+    fn run(self, global: &Global) -> Result<u8>;
+}
+
+/// The options that every subcommand has.
+#[derive(Debug)]
+pub(super) struct Global {
+    /// Host packages are installed without asking.
+    pub(super) yes: bool,
+}
+
+impl Global {
+    /// The context that nearly all subcommands work in. From here on temporary folders are removed when a
+    /// signal ends this process.
+    ///
+    /// # Errors
+    /// Signals cannot be caught, or no place for the cache is known.
+    pub(super) fn harness(&self) -> Result<Harness> {
+        scratch::go_with_signals()?;
+        Harness::open(self.yes)
+    }
+}

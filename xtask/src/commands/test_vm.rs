@@ -1,0 +1,109 @@
+//! `test-vm`: the cases run in guests and are compared with the snapshots.
+
+use std::path::PathBuf;
+
+use super::args::{ExactArgs, OutputArgs, SetupArgs};
+use super::subcommand::{Global, Subcommand};
+use crate::base::error::Result;
+use crate::ci::shard::Shard;
+use crate::run::test_vm::{self, Plan};
+use crate::snapshots::compare::Mode;
+use crate::vm::Accel;
+
+/// Run the cases in guests and compare with the snapshots
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: cargo xtask test-vm --kernel debian-6.1 function call-stack
+         cargo xtask test-vm --all --junit results.xml
+         cargo xtask test-vm --all --shard 1/2 --message-format json")]
+pub(super) struct Args {
+    /// Cases by name; all when left out
+    #[arg(value_name = "CASE")]
+    cases: Vec<String>,
+    /// A kernel (repeatable); the run fails when it is unavailable
+    #[arg(long = "kernel", value_name = "NAME")]
+    kernels: Vec<String>,
+    /// Every kernel but the -src ones; those not cached are fetched or built
+    #[arg(long, conflicts_with = "kernels")]
+    all: bool,
+    /// Only part I of N of all kernels and cases (see merge-results)
+    #[arg(long, value_name = "I/N", default_value_t, hide_default_value = true)]
+    shard: Shard,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Accept differences as the new snapshots of the kernels that ran
+    #[arg(long, conflicts_with = "review")]
+    update: bool,
+    /// Show each difference and ask (needs cargo-insta)
+    #[arg(long, conflicts_with = "message_format")]
+    review: bool,
+    /// Work on the results of the last run, without a guest
+    #[arg(long, conflicts_with_all = ["kernels", "all", "shard", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
+    stored: bool,
+    /// Another folder of snapshots than tests/snapshots
+    #[arg(long, value_name = "FOLDER")]
+    snapshots: Option<PathBuf>,
+    /// Let differences pass on kernels that nobody reviewed
+    #[arg(long)]
+    allow_drift: bool,
+    /// Print the SHA-256 of each case's raw transcript
+    #[arg(long)]
+    digests: bool,
+    /// Run each case N times; all raw results have to be equal
+    #[arg(long, value_name = "N", conflicts_with = "no_exact", value_parser = clap::value_parser!(u32).range(2..))]
+    repeat: Option<u32>,
+    /// Keep every core of this host busy during the runs
+    #[arg(long, requires = "repeat")]
+    load: bool,
+    #[command(flatten)]
+    exact: ExactArgs,
+    /// tcg (the default) or kvm; results under kvm become no snapshots
+    #[arg(long, value_name = "NAME")]
+    accel: Option<Accel>,
+    #[command(flatten)]
+    setup: SetupArgs,
+    /// Seconds in which init has to start
+    #[arg(long, value_name = "SECONDS")]
+    boot_timeout: Option<u64>,
+}
+
+impl Subcommand for Args {
+    const NAME: &'static str = "test-vm";
+
+    fn run(self, global: &Global) -> Result<u8> {
+        let h = global.harness()?;
+        let stored = self.stored;
+        let plan = self.plan();
+        let done = if stored { test_vm::compare_again(&h, &plan) } else { test_vm::run(&h, &plan) };
+        done.map(|(worst, _)| worst.exit_code())
+    }
+}
+
+impl Args {
+    fn plan(self) -> Plan {
+        let mode = match (self.update, self.review) {
+            (true, _) => Mode::Update,
+            (false, true) => Mode::Review,
+            (false, false) => Mode::Check,
+        };
+        Plan {
+            cases: self.cases,
+            kernels: self.kernels,
+            all: self.all,
+            shard: self.shard,
+            junit: self.output.junit,
+            format: self.output.message_format,
+            append: self.setup.append,
+            extra: self.setup.extra_file,
+            snapshots: self.snapshots,
+            mode,
+            allow_drift: self.allow_drift,
+            digests: self.digests,
+            accel: self.accel,
+            exact: self.exact.exactness(),
+            repeat: self.repeat,
+            load: self.load,
+            boot_timeout: self.boot_timeout,
+        }
+    }
+}
