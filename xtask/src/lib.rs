@@ -6,7 +6,6 @@ pub mod commands;
 pub mod explain;
 pub mod fetch;
 pub mod guest;
-pub mod harness;
 pub mod kernel;
 pub mod matrix;
 pub mod run;

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::base::error::{Context, Error, Result};
+use crate::base::workspace::Workspace;
 
 /// The kernels that the harness knows.
 #[derive(Clone, Debug, Deserialize)]
@@ -156,6 +157,16 @@ impl Record {
     /// takes minutes to build.
     pub fn is_by_name_only(&self) -> bool {
         matches!(self.source, Source::DebianSource { .. })
+    }
+}
+
+impl Workspace {
+    /// Reads the kernel matrix of this workspace.
+    ///
+    /// # Errors
+    /// The file cannot be read or does not follow the format.
+    pub fn matrix(&self) -> Result<Matrix> {
+        Matrix::load(&self.configs().join("kernels.toml"))
     }
 }
 

@@ -28,11 +28,11 @@ impl Subcommand for Args {
     const NAME: &'static str = "bench";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let h = global.harness()?;
+        let workspace = global.workspace()?;
         match self.what {
-            Bench::Boot => bench::boot(&h),
-            Bench::Report => bench::report(&h),
-            Bench::Record => bench::record(&h),
+            Bench::Boot => bench::boot(&workspace),
+            Bench::Report => bench::report(&workspace),
+            Bench::Record => bench::record(&workspace),
         }
         .map(|()| 0)
     }

@@ -37,6 +37,6 @@ impl Subcommand for Args {
     fn run(self, global: &Global) -> Result<u8> {
         let orders = Orders { kernel: self.kernel, case: self.case, cc: self.cc };
         let plan = Plan { source: self.source, good: self.good, bad: self.bad, orders };
-        bisect::bisect(&global.harness()?, &plan).map(|()| 0)
+        bisect::bisect(&global.workspace()?, &plan).map(|()| 0)
     }
 }

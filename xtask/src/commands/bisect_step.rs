@@ -18,6 +18,6 @@ impl Subcommand for Args {
     const NAME: &'static str = "bisect-step";
 
     fn run(self, global: &Global) -> Result<u8> {
-        Ok(step::run(&global.harness()?, &self.folder))
+        Ok(step::run(&global.workspace()?, &self.folder))
     }
 }

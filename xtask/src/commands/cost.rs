@@ -37,6 +37,6 @@ impl Subcommand for Args {
             append: self.setup.append,
             extra: self.setup.extra_file,
         };
-        cost::run(&global.harness()?, &plan).map(Verdict::exit_code)
+        cost::run(&global.workspace()?, &plan).map(Verdict::exit_code)
     }
 }

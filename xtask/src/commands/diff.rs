@@ -41,6 +41,6 @@ impl Subcommand for Args {
     fn run(self, global: &Global) -> Result<u8> {
         let Args { old, new, cases, html, exit_code } = self;
         let plan = Plan { old, new, cases, html, exit_code };
-        diff::diff(&global.harness()?, &plan).map(Verdict::exit_code)
+        diff::diff(&global.workspace()?, &plan).map(Verdict::exit_code)
     }
 }

@@ -1,15 +1,19 @@
 //! `cargo xtask doctor`: what this host has and lacks. Whether KVM works is tried anew.
 
+use std::fmt;
+
 use xshell::Shell;
 
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::{Context, Result};
-use crate::fetch::setup;
+use crate::base::qemu::Qemu;
+use crate::base::ui::outln;
+use crate::base::workspace::Workspace;
+use crate::fetch::host_packages::{self, install_line};
+use crate::fetch::{apt, tools, trace_cmd};
 use crate::guest::initramfs::build;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel;
-use crate::vm::Qemu;
 use crate::vm::accel::{self, Kvm};
 
 /// Report what this host lacks
@@ -21,7 +25,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "doctor";
 
     fn run(self, global: &Global) -> Result<u8> {
-        doctor(&global.harness()?).map(|well| u8::from(!well))
+        doctor(&global.workspace()?).map(|well| u8::from(!well))
     }
 }
 
@@ -29,18 +33,103 @@ impl Subcommand for Args {
 ///
 /// # Errors
 /// The cache or the kernel matrix cannot be read.
-fn doctor(h: &Harness) -> Result<bool> {
-    setup::doctor(h, &|qemu| match kvm(h, qemu) {
-        Ok(said) => said,
-        Err(error) => format!("tcg; whether KVM works cannot be tried: {}", error.summary()),
-    })
+fn doctor(workspace: &Workspace) -> Result<bool> {
+    let findings = examine(workspace)?;
+    for finding in &findings {
+        outln!("{finding}");
+    }
+    Ok(findings.iter().all(|finding| finding.good || !finding.required))
 }
 
-/// The accelerator of this host, in a sentence; a boot under KVM is tried, where it can be.
-fn kvm(h: &Harness, qemu: Option<&Qemu>) -> Result<String> {
+/// A line of the doctor's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Finding {
+    what: String,
+    good: bool,
+    /// Without it nothing boots; what is not required is obtained when needed.
+    required: bool,
+    state: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = match (self.good, self.required) {
+            (true, _) => "ok",
+            (false, true) => "MISSING",
+            (false, false) => "missing",
+        };
+        write!(f, "{mark:8}{:22}{}", self.what, self.state)
+    }
+}
+
+fn examine(workspace: &Workspace) -> Result<Vec<Finding>> {
+    let host = &workspace.host;
+    let apt = which::which("apt-get").is_ok();
+    let suite = apt::host_suite();
+    let can_fetch = apt && suite.is_ok();
+    let mut findings = Vec::new();
+    let mut add = |what: &str, required, good, state: String| {
+        findings.push(Finding { what: what.to_owned(), good, required, state });
+    };
+
+    let qemu = tools::cached_qemu(host);
+    match &qemu {
+        Some(qemu) => add(tools::QEMU, true, true, format!("{} at {}", qemu.version, qemu.program.display())),
+        None if can_fetch => {
+            add(tools::QEMU, false, false, "will be unpacked into the cache when needed".to_owned());
+        }
+        None => add(tools::QEMU, true, false, install_line(&["qemu-system-x86"])),
+    }
+    match tools::cached_busybox(host) {
+        Some(path) => add("busybox", false, true, path.display().to_string()),
+        None if can_fetch => {
+            add("busybox", false, false, "will be unpacked into the cache when needed".to_owned());
+        }
+        None => add("busybox", false, false, install_line(&["busybox-static"])),
+    }
+    match trace_cmd::at_hand(host) {
+        Some(found) => add("trace-cmd", false, true, found.program.display().to_string()),
+        None if can_fetch => {
+            let state = "will be unpacked into the cache for tests and benches".to_owned();
+            add("trace-cmd", false, false, state);
+        }
+        None => {
+            add("trace-cmd", false, false, format!("{} is needed for tests and benches", trace_cmd::VERSION));
+        }
+    }
+    let from_apt = match (&suite, apt) {
+        (Ok(suite), true) => format!("Debian {suite}: ready-made kernels can be fetched"),
+        (Err(error), true) => error.summary(),
+        (_, false) => "there is no apt-get: ready-made kernels cannot be fetched".to_owned(),
+    };
+    add("apt", false, apt, from_apt);
+    let matrix = workspace.matrix()?;
+    for record in matrix.usual() {
+        for (thing, package) in kernel::build_tools(record) {
+            let absent = !host_packages::missing(&[(thing, package)]).is_empty();
+            let state = match absent {
+                true => format!("to build {}: {}", record.name, install_line(&[package])),
+                false => format!("to build {}", record.name),
+            };
+            add(thing, false, !absent, state);
+        }
+    }
+    add("accelerator", false, true, accelerator(workspace, qemu.as_ref()));
+    add("cache", true, true, host.cache.path().display().to_string());
+    Ok(findings)
+}
+
+/// The accelerator of this host, in a sentence.
+fn accelerator(workspace: &Workspace, qemu: Option<&Qemu>) -> String {
+    kvm(workspace, qemu)
+        .unwrap_or_else(|error| format!("tcg; whether KVM works cannot be tried: {}", error.summary()))
+}
+
+/// Whether KVM works, in a sentence; a boot under KVM is tried, where it can be.
+fn kvm(workspace: &Workspace, qemu: Option<&Qemu>) -> Result<String> {
     let closed = match qemu {
         // The device is looked at first: where it does not open no QEMU is needed.
-        Some(qemu) => accel::known(qemu, &h.cache)?,
+        Some(qemu) => accel::known(qemu, &workspace.host.cache)?,
         None => accel::device().map_or_else(Kvm::Closed, |()| Kvm::Untried),
     };
     if let Kvm::Closed(why) = closed {
@@ -48,10 +137,10 @@ fn kvm(h: &Harness, qemu: Option<&Qemu>) -> Result<String> {
     }
     let untried = |lacks: &str| Ok(format!("tcg; /dev/kvm opens, and is tried once there is {lacks}"));
     let Some(qemu) = qemu else { return untried("a QEMU") };
-    let Some(guest) = guest(h, qemu)? else {
+    let Some(guest) = guest(workspace, qemu)? else {
         return untried("a kernel, such as `cargo xtask kernel debian-6.1` gets");
     };
-    Ok(match guest.prove_kvm(h)? {
+    Ok(match guest.prove_kvm(workspace)? {
         (Kvm::Works, _) => {
             "kvm for `run` and `shell`, a guest booted; tcg for all that has to be exact".into()
         }
@@ -60,12 +149,12 @@ fn kvm(h: &Harness, qemu: Option<&Qemu>) -> Result<String> {
 }
 
 /// A guest of the first kernel at hand.
-fn guest(h: &Harness, qemu: &Qemu) -> Result<Option<Guest>> {
-    for record in h.matrix()?.usual() {
-        let Some(kernel) = kernel::at_hand(h, record)? else { continue };
+fn guest(workspace: &Workspace, qemu: &Qemu) -> Result<Option<Guest>> {
+    for record in workspace.matrix()?.usual() {
+        let Some(kernel) = kernel::at_hand(workspace, record)? else { continue };
         let sh = Shell::new().context(|| "cannot start a shell".into())?;
-        let tools = Tools { qemu: qemu.clone(), programs: build(&sh, &h.sources)? };
-        return Guest::prepare(h, &tools, record, kernel, Wish::default()).map(Some);
+        let tools = Tools { qemu: qemu.clone(), programs: build(&sh, &workspace.sources)? };
+        return Guest::prepare(workspace, &tools, record, kernel, Wish::default()).map(Some);
     }
     Ok(None)
 }

@@ -30,13 +30,13 @@ impl Subcommand for Args {
 
     fn run(self, global: &Global) -> Result<u8> {
         let Args { names, on: ReferencesArgs { kernels, all_kernels }, quick, list } = self;
-        let h = global.harness()?;
+        let workspace = global.workspace()?;
         if list {
             faults::list();
             return Ok(0);
         }
         let by_name = !names.is_empty();
         let plan = Plan { names, kernels, all_kernels, quick };
-        Ok(faults::run(&h, &plan)?.exit_code(by_name))
+        Ok(faults::run(&workspace, &plan)?.exit_code(by_name))
     }
 }

@@ -49,18 +49,18 @@ impl Subcommand for Args {
     const NAME: &'static str = "kernel";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let h = global.harness()?;
-        let matrix = h.matrix()?;
+        let workspace = global.workspace()?;
+        let matrix = workspace.matrix()?;
         let mut records: Vec<&Record> = Vec::new();
         for name in &self.names {
             records.push(matrix.find(name)?);
         }
         if self.list {
-            kernel::list(&h, matches!(self.format, ListFormat::Json))?;
+            kernel::list(&workspace, matches!(self.format, ListFormat::Json))?;
             return Ok(0);
         }
         if self.clean {
-            return kernel::clean(&h, &self.names).map(|()| 0);
+            return kernel::clean(&workspace, &self.names).map(|()| 0);
         }
         let request = Request { source: self.source, cc: self.cc };
         if records.is_empty() {
@@ -73,10 +73,10 @@ impl Subcommand for Args {
         let mut worst: Option<Error> = None;
         for record in records {
             if self.menuconfig {
-                kernel::menuconfig(&h, record, &request)?;
+                kernel::menuconfig(&workspace, record, &request)?;
                 continue;
             }
-            match kernel::obtain(&h, record, &request) {
+            match kernel::obtain(&workspace, record, &request) {
                 Ok(kernel) => {
                     ui::print(format_args!("{}: {} ({})\n", kernel.name, kernel.release, kernel.provenance));
                     for note in &kernel.notes {

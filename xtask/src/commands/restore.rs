@@ -29,6 +29,6 @@ impl Subcommand for Args {
     fn run(self, global: &Global) -> Result<u8> {
         let Args { cells, on: ReferencesArgs { kernels, all_kernels }, quick, only } = self;
         let plan = Plan { cells, kernels, all_kernels, quick, only };
-        put_back::put_back(&global.harness()?, &plan).map(Verdict::exit_code)
+        put_back::put_back(&global.workspace()?, &plan).map(Verdict::exit_code)
     }
 }

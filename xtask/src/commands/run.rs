@@ -41,7 +41,7 @@ impl Subcommand for Args {
         let wish = Wish { busybox: true, exact: self.exact.exactness(), ..wish };
         let stdin = self.stdin.map(|file| file.map_or(Input::Standard, Input::File));
         let plan = Plan { kernel, argv: self.command, get: self.get, stdin, wish, timeout: self.timeout };
-        single::run(&global.harness()?, &plan)
+        single::run(&global.workspace()?, &plan)
     }
 }
 

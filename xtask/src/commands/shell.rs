@@ -23,6 +23,6 @@ impl Subcommand for Args {
 
     fn run(self, global: &Global) -> Result<u8> {
         let (kernel, wish) = self.guest.split();
-        single::shell(&global.harness()?, kernel.as_deref(), wish)
+        single::shell(&global.workspace()?, kernel.as_deref(), wish)
     }
 }

@@ -4,7 +4,7 @@ use clap::ArgMatches;
 
 use crate::base::error::Result;
 use crate::base::scratch;
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 
 /// A subcommand: the arguments that clap reads, and what is done with them.
 ///
@@ -38,8 +38,8 @@ impl Global {
     ///
     /// # Errors
     /// Signals cannot be caught, or no place for the cache is known.
-    pub(super) fn harness(&self) -> Result<Harness> {
+    pub(super) fn workspace(&self) -> Result<Workspace> {
         scratch::go_with_signals()?;
-        Harness::open(self.yes)
+        Workspace::open(self.yes)
     }
 }

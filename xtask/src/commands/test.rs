@@ -10,11 +10,11 @@ use super::subcommand::{Global, Subcommand};
 use crate::base::cargo::cargo;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::{ALL_KERNELS_VAR, Workspace};
 use crate::fetch::chromium;
-use crate::fetch::setup;
+use crate::fetch::host_packages;
 use crate::fetch::trace_cmd;
 use crate::guest::prepared::Tools;
-use crate::harness::{ALL_KERNELS_VAR, Harness};
 use crate::kernel::{self, Request};
 use crate::run::summary::Tally;
 use crate::run::test_vm::{self, Plan};
@@ -34,7 +34,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "test";
 
     fn run(self, global: &Global) -> Result<u8> {
-        test(&global.harness()?, self.full).map(Verdict::exit_code)
+        test(&global.workspace()?, self.full).map(Verdict::exit_code)
     }
 }
 
@@ -42,7 +42,7 @@ const LINTS: [&str; 8] =
     ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
 
 /// A part of the tests that is a program of its own: what it is called, and what runs it.
-type Part = (&'static str, fn(&Harness) -> Result<Verdict>);
+type Part = (&'static str, fn(&Workspace) -> Result<Verdict>);
 
 /// The kernel from whose source the test of `bisect` makes its history.
 pub const BISECTED: &str = "6.1-src";
@@ -62,106 +62,107 @@ const SLOW: [Part; 4] = [
 ///
 /// # Errors
 /// The first stage that fails.
-fn test(h: &Harness, full: bool) -> Result<Verdict> {
-    let quick = usual(h, full)?;
+fn test(workspace: &Workspace, full: bool) -> Result<Verdict> {
+    let quick = usual(workspace, full)?;
     if !full || quick != Verdict::Pass {
         return Ok(quick);
     }
     let mut worst = Verdict::Pass;
     for (name, part) in SLOW {
-        h.ui.say(format!("== {name}"));
-        worst = worst.max(part(h)?);
+        workspace.host.ui.say(format!("== {name}"));
+        worst = worst.max(part(workspace)?);
     }
     Ok(worst)
 }
 
 /// What every run of the tests consists of; with `full` the faults are left to the slow parts.
-fn usual(h: &Harness, full: bool) -> Result<Verdict> {
+fn usual(workspace: &Workspace, full: bool) -> Result<Verdict> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.sources);
+    sh.change_dir(&workspace.sources);
     // A stand-in kernel is built in the host tests.
-    setup::need_packages(h, "the host tests", &[("make", "make")])?;
-    stage(h, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
-    stage(h, "lints", cargo(&sh).args(LINTS))?;
-    h.ui.say("== kernels and tools");
-    Tools::get(h)?;
-    for record in h.matrix()?.usual() {
+    host_packages::need_packages(&workspace.host, "the host tests", &[("make", "make")])?;
+    stage(workspace, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
+    stage(workspace, "lints", cargo(&sh).args(LINTS))?;
+    workspace.host.ui.say("== kernels and tools");
+    Tools::get(workspace)?;
+    for record in workspace.matrix()?.usual() {
         if record.is_ready_made()
-            && kernel::at_hand(h, record)?.is_none()
-            && let Err(error) = kernel::obtain(h, record, &Request::default())
+            && kernel::at_hand(workspace, record)?.is_none()
+            && let Err(error) = kernel::obtain(workspace, record, &Request::default())
         {
-            h.ui.say(format!("{}: unavailable: {error}", record.name));
+            workspace.host.ui.say(format!("{}: unavailable: {error}", record.name));
         }
     }
-    let referee = trace_cmd::get(h);
+    let referee = trace_cmd::get(&workspace.host);
     if let Err(error) = &referee {
-        h.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION));
+        workspace.host.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION));
     }
-    if let Err(error) = trace_cmd::with_zlib(h) {
-        h.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION_WITH_ZLIB));
+    if let Err(error) = trace_cmd::with_zlib(&workspace.host) {
+        workspace.host.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION_WITH_ZLIB));
     }
     let folder = referee.as_ref().ok().and_then(|found| found.program.parent());
     let tests = cargo(&sh).args(["test", "--locked", "--workspace", "--quiet"]).env("PATH", path(folder)?);
-    stage(h, "host tests", if full { tests.env(ALL_KERNELS_VAR, "1") } else { tests })?;
+    stage(workspace, "host tests", if full { tests.env(ALL_KERNELS_VAR, "1") } else { tests })?;
     if !full {
-        h.ui.say("== the quickest faults");
-        faults(h, &faults::Plan { quick: true, ..faults::Plan::default() })?;
+        workspace.host.ui.say("== the quickest faults");
+        faults(workspace, &faults::Plan { quick: true, ..faults::Plan::default() })?;
     }
-    h.ui.say("== VM cases");
-    let (verdict, Tally { passed, .. }) = test_vm::run(h, &Plan { allow_drift: true, ..Plan::default() })?;
+    workspace.host.ui.say("== VM cases");
+    let (verdict, Tally { passed, .. }) =
+        test_vm::run(workspace, &Plan { allow_drift: true, ..Plan::default() })?;
     if verdict == Verdict::Pass && passed == 0 {
         // No kernel, no test: that is no pass.
         return Ok(Verdict::Unavailable);
     }
     if verdict == Verdict::Pass && referee.is_err() {
         // Reports were compared with nothing: that is no pass either.
-        h.ui.say("everything else passes, but no report was compared with trace-cmd's");
+        workspace.host.ui.say("everything else passes, but no report was compared with trace-cmd's");
         return Ok(Verdict::Unavailable);
     }
     Ok(verdict)
 }
 
-fn all_faults(h: &Harness) -> Result<Verdict> {
-    faults(h, &faults::Plan { all_kernels: true, ..faults::Plan::default() })
+fn all_faults(workspace: &Workspace) -> Result<Verdict> {
+    faults(workspace, &faults::Plan { all_kernels: true, ..faults::Plan::default() })
 }
 
-fn all_put_back(h: &Harness) -> Result<Verdict> {
-    put_back::put_back(h, &put_back::Plan { all_kernels: true, ..put_back::Plan::default() })
+fn all_put_back(workspace: &Workspace) -> Result<Verdict> {
+    put_back::put_back(workspace, &put_back::Plan { all_kernels: true, ..put_back::Plan::default() })
 }
 
 /// `bisect` on a small history of a real kernel's: a test of the host's that builds a kernel.
-fn planted_commit(h: &Harness) -> Result<Verdict> {
-    match kernel::fetch_source(h, h.matrix()?.find(BISECTED)?) {
+fn planted_commit(workspace: &Workspace) -> Result<Verdict> {
+    match kernel::fetch_source(workspace, workspace.matrix()?.find(BISECTED)?) {
         Err(error) if error.verdict_given() == Some(Verdict::Unavailable) => {
-            h.ui.say(format!("{BISECTED}: unavailable: {error}"));
+            workspace.host.ui.say(format!("{BISECTED}: unavailable: {error}"));
             return Ok(Verdict::Unavailable);
         }
         fetched => fetched?,
     }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.sources);
+    sh.change_dir(&workspace.sources);
     let test = ["test", "--locked", "--package", "xtask", "--test", "all", "--", "--ignored", "bisect::"];
-    stage(h, "test of bisect", cargo(&sh).args(test))?;
+    stage(workspace, "test of bisect", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }
 
 /// The page of `diff` in Chromium, which is a hundred megabytes to fetch.
-fn page_in_a_browser(h: &Harness) -> Result<Verdict> {
-    if let Err(error) = chromium::get(h) {
-        h.ui.say(format!("Chromium: unavailable: {error}"));
+fn page_in_a_browser(workspace: &Workspace) -> Result<Verdict> {
+    if let Err(error) = chromium::get(&workspace.host) {
+        workspace.host.ui.say(format!("Chromium: unavailable: {error}"));
         return Ok(Verdict::Unavailable);
     }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.sources);
+    sh.change_dir(&workspace.sources);
     let test =
         ["test", "--locked", "--package", "xtask", "--test", "all", "--", "--ignored", "diff::the_page"];
-    stage(h, "test of the page", cargo(&sh).args(test))?;
+    stage(workspace, "test of the page", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }
 
 /// Causes faults; one that does not end as it has to is a failure of the harness itself.
-fn faults(h: &Harness, plan: &faults::Plan) -> Result<Verdict> {
-    let tally = faults::run(h, plan)?;
+fn faults(workspace: &Workspace, plan: &faults::Plan) -> Result<Verdict> {
+    let tally = faults::run(workspace, plan)?;
     if tally.failed > 0 {
         return Err(Error::new(format!("{} faults did not end as expected", tally.failed))
             .help("alone: cargo xtask faults NAME"));
@@ -176,8 +177,8 @@ fn path(first: Option<&Path>) -> Result<OsString> {
     env::join_paths(folders).context(|| "cannot put trace-cmd into PATH".into())
 }
 
-fn stage(h: &Harness, name: &str, command: xshell::Cmd<'_>) -> Result<()> {
-    h.ui.say(format!("== {name}"));
+fn stage(workspace: &Workspace, name: &str, command: xshell::Cmd<'_>) -> Result<()> {
+    workspace.host.ui.say(format!("== {name}"));
     let by_hand = command.to_string();
     command.quiet().run().map_err(|error| {
         Error::new(format!("the {name} failed")).because(error).help(format!("alone: {by_hand}"))

@@ -71,10 +71,11 @@ impl Subcommand for Args {
     const NAME: &'static str = "test-vm";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let h = global.harness()?;
+        let workspace = global.workspace()?;
         let stored = self.stored;
         let plan = self.plan();
-        let done = if stored { test_vm::compare_again(&h, &plan) } else { test_vm::run(&h, &plan) };
+        let done =
+            if stored { test_vm::compare_again(&workspace, &plan) } else { test_vm::run(&workspace, &plan) };
         done.map(|(worst, _)| worst.exit_code())
     }
 }

@@ -11,10 +11,10 @@ use super::subcommand::{Global, Subcommand};
 use crate::base::error::{Error, Result};
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::run::single::pick;
 use crate::run::{bundle, results, test_vm};
 use crate::vm::{Taken, console as guest_console};
@@ -34,7 +34,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "tour";
 
     fn run(self, global: &Global) -> Result<u8> {
-        tour(&global.harness()?, self.on.kernel.as_deref()).map(|()| 0)
+        tour(&global.workspace()?, self.on.kernel.as_deref()).map(|()| 0)
     }
 }
 
@@ -42,11 +42,11 @@ impl Subcommand for Args {
 ///
 /// # Errors
 /// When no guest can be prepared, or a scenario fails; its verdict decides the exit code.
-fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
-    let tools = Tools::get(h)?;
-    let (record, kernel) = pick(h, kernel)?;
-    let guest = Guest::prepare(h, &tools, &record, kernel, Wish::default())?;
-    let mut cases = cases::load(&h.root)?;
+fn tour(workspace: &Workspace, kernel: Option<&str>) -> Result<()> {
+    let tools = Tools::get(workspace)?;
+    let (record, kernel) = pick(workspace, kernel)?;
+    let guest = Guest::prepare(workspace, &tools, &record, kernel, Wish::default())?;
+    let mut cases = cases::load(&workspace.root)?;
     cases.retain(|case| case.is_for(&record));
     let cases: Vec<Case> = cases.iter().map(|case| case.on(&guest.kernel.version)).collect::<Result<_>>()?;
     outln!(
@@ -57,7 +57,7 @@ fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
     );
     for case in &cases {
         outln!("\n{}", style(format!("── {} {} ", case.section, case.title)).bold().cyan());
-        scenario(h, &guest, case)?;
+        scenario(workspace, &guest, case)?;
     }
     outln!("\n{} scenarios on {}. From here:", cases.len(), guest.kernel.name);
     outln!("  cargo xtask shell                         a shell in the guest, with snaptrace in it");
@@ -71,9 +71,9 @@ fn tour(h: &Harness, kernel: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-fn scenario(h: &Harness, guest: &Guest, case: &Case) -> Result<()> {
+fn scenario(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<()> {
     let job = case.job(&guest.job().boot_modules)?;
-    let scratch = folders::scratch(&h.root)?;
+    let scratch = folders::scratch(&workspace.root)?;
     let folder = results::of_case(scratch.path(), &guest.kernel.name, &case.name)?;
     let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
     let mut show = Show { case, at: 0, lines: 0, failed: None };
@@ -86,8 +86,8 @@ fn scenario(h: &Harness, guest: &Guest, case: &Case) -> Result<()> {
         bundle::Failure { case: &case.name, guest, inputs: &inputs, verdict, why: &why, again: &again };
     failure.write(&folder)?;
     scratch.keep();
-    for line in failure.shown(h, &folder) {
-        h.ui.say(line);
+    for line in failure.shown(workspace, &folder) {
+        workspace.host.ui.say(line);
     }
     Err(Error::new(format!("scenario {} ended with {verdict}", case.name)).because(why).verdict(verdict))
 }

@@ -21,10 +21,10 @@ use super::graph::{self, Call, instructions, median};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{out, outln, printable};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case, CaseStep};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel::renames;
 use crate::kernel::{self, Request};
 use crate::run::results::{self, Stored};
@@ -136,8 +136,8 @@ pub struct Function {
 /// # Errors
 /// When a guest cannot be prepared or is not exact, a case is no graph case, or a trace is
 /// incomplete.
-pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
-    let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
+pub fn run(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
+    let cases = cases::select(cases::load(&workspace.root)?, &plan.cases)?;
     for case in &cases {
         if case.cost.is_none() {
             return Err(Error::new(format!("cannot measure what the case {} costs", case.name))
@@ -145,50 +145,50 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Verdict> {
                 .help("cases that have: function-graph, graph-depth"));
         }
     }
-    let tools = Tools::get(h)?;
-    let guest = prepare(h, &tools, plan, plan.kernel.as_deref())?;
+    let tools = Tools::get(workspace)?;
+    let guest = prepare(workspace, &tools, plan, plan.kernel.as_deref())?;
     let other = match &plan.against {
-        Some(name) => Some(prepare(h, &tools, plan, Some(name))?),
+        Some(name) => Some(prepare(workspace, &tools, plan, Some(name))?),
         None => None,
     };
     let mut worst = Verdict::Pass;
     for case in &cases {
-        let table = measure(h, &guest, case)?;
+        let table = measure(workspace, &guest, case)?;
         if let Some(other) = &other {
-            out!("{}", printable(&compared(&table, &measure(h, other, case)?)));
+            out!("{}", printable(&compared(&table, &measure(workspace, other, case)?)));
             continue;
         }
         out!("{}", printable(&table.shown()));
-        let (verdict, said) = with_reviewed(h, &table, plan.update)?;
+        let (verdict, said) = with_reviewed(workspace, &table, plan.update)?;
         outln!("{said}");
         worst = worst.max(verdict);
     }
     Ok(worst)
 }
 
-fn prepare(h: &Harness, tools: &Tools, plan: &Plan, name: Option<&str>) -> Result<Guest> {
+fn prepare(workspace: &Workspace, tools: &Tools, plan: &Plan, name: Option<&str>) -> Result<Guest> {
     let (record, kernel) = match name {
         Some(name) => {
-            let record = h.matrix()?.find(name)?.clone();
-            let kernel = kernel::obtain(h, &record, &Request::default())?;
+            let record = workspace.matrix()?.find(name)?.clone();
+            let kernel = kernel::obtain(workspace, &record, &Request::default())?;
             (record, kernel)
         }
-        None => crate::run::single::pick(h, None)?,
+        None => crate::run::single::pick(workspace, None)?,
     };
     let (mut append, extra) = (plan.append.clone(), plan.extra.clone());
     append.push(BUFFER.into());
     let wish = Wish { append, extra, exact: Exactness::Demanded, ..Wish::default() };
-    Guest::prepare(h, tools, &record, kernel, wish)
+    Guest::prepare(workspace, tools, &record, kernel, wish)
 }
 
 /// Runs the traces of a case in one boot and makes the table.
 ///
 /// # Errors
 /// When the guest fails, or its traces do not tell enough.
-pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
+pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<Table> {
     let failed = || Error::new(format!("cannot measure what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
-    let folder = folders::scratch(&h.root)?;
+    let folder = folders::scratch(&workspace.root)?;
     let leaf = Leaf::on(&guest.kernel.version);
     let Leaf { name, parent, .. } = leaf;
     let alone = format!("snaptrace start -p function_graph -g {parent} -l {parent} {QUIET} {WORKLOAD}");
@@ -201,7 +201,7 @@ pub fn measure(h: &Harness, guest: &Guest, case: &Case) -> Result<Table> {
             job.steps.push(CaseStep { run: run.into(), say: String::new(), expect: 0 });
         }
     }
-    test_vm::run_case(h, guest, &job, folder.path(), 1)?;
+    test_vm::run_case(workspace, guest, &job, folder.path(), 1)?;
     let stored = results::load_one(folder.path())?;
     if stored.verdict != Verdict::Pass {
         let shown = folder.keep();
@@ -342,8 +342,8 @@ impl Table {
     }
 
     /// Where the reviewed table of a case on a kernel is kept.
-    fn path(h: &Harness, case: &str, kernel: &str) -> PathBuf {
-        h.root.join("tests/costs").join(format!("{case}@{kernel}.toml"))
+    fn path(workspace: &Workspace, case: &str, kernel: &str) -> PathBuf {
+        workspace.root.join("tests/costs").join(format!("{case}@{kernel}.toml"))
     }
 
     fn load(path: &Path) -> Result<Option<Table>> {
@@ -365,8 +365,8 @@ impl Table {
 }
 
 /// Compares a table with the reviewed one: exactly for the same kernel image, else in words only.
-fn with_reviewed(h: &Harness, table: &Table, update: bool) -> Result<(Verdict, String)> {
-    let path = Table::path(h, &table.case, &table.kernel);
+fn with_reviewed(workspace: &Workspace, table: &Table, update: bool) -> Result<(Verdict, String)> {
+    let path = Table::path(workspace, &table.case, &table.kernel);
     if update {
         table.save(&path)?;
         return Ok((Verdict::Pass, "this is the reviewed table now".into()));
@@ -571,16 +571,16 @@ mod tests {
     fn a_reviewed_table_is_demanded_of_the_same_image_only() {
         let root = tempfile::tempdir().unwrap();
         let cache = crate::base::cache::Cache::at(root.path().join("cache"));
-        let h = Harness::new(root.path().into(), cache, false);
+        let workspace = Workspace::new(root.path().into(), cache, false);
         let reviewed = table("k", &[("f", 40)]);
-        assert_eq!(with_reviewed(&h, &reviewed, false).unwrap().0, Verdict::Pass);
-        with_reviewed(&h, &reviewed, true).unwrap();
-        let (verdict, said) = with_reviewed(&h, &reviewed, false).unwrap();
+        assert_eq!(with_reviewed(&workspace, &reviewed, false).unwrap().0, Verdict::Pass);
+        with_reviewed(&workspace, &reviewed, true).unwrap();
+        let (verdict, said) = with_reviewed(&workspace, &reviewed, false).unwrap();
         assert_eq!((verdict, said.as_str()), (Verdict::Pass, "as reviewed on this very kernel image"));
         let mut dearer = table("k", &[("f", 50)]);
-        assert_eq!(with_reviewed(&h, &dearer, false).unwrap().0, Verdict::Mismatch);
+        assert_eq!(with_reviewed(&workspace, &dearer, false).unwrap().0, Verdict::Mismatch);
         dearer.image = "another".into();
-        let (verdict, said) = with_reviewed(&h, &dearer, false).unwrap();
+        let (verdict, said) = with_reviewed(&workspace, &dearer, false).unwrap();
         assert_eq!(verdict, Verdict::Pass);
         assert!(said.contains("k now against reviewed") && said.contains("+25 %"), "{said}");
     }

@@ -15,8 +15,8 @@ use super::control::{self, Paragraph};
 use crate::base::cache::{self, Lock};
 use crate::base::child::{self, Own};
 use crate::base::error::{Context, Error, Result};
+use crate::base::host::Host;
 use crate::base::verdict::Verdict;
-use crate::harness::Harness;
 
 /// Where Debian's archive keys lie on a Debian machine.
 const KEYRINGS: [&str; 2] =
@@ -62,7 +62,7 @@ impl Apt {
     ///
     /// # Errors
     /// There is no apt, no Debian mirror is configured, or the index cannot be had.
-    pub fn open(h: &Harness, suite: &str, installed: &str) -> Result<Apt> {
+    pub fn open(host: &Host, suite: &str, installed: &str) -> Result<Apt> {
         for program in ["apt-get", "apt-cache", "apt-config", "dpkg-deb"] {
             if which::which(program).is_err() {
                 return Err(Error::new(format!("cannot fetch Debian packages of {suite}"))
@@ -71,8 +71,8 @@ impl Apt {
                     .verdict(Verdict::Unavailable));
             }
         }
-        let lock = h.cache.lock(&h.ui, &format!("apt-{suite}"))?;
-        let folder = h.cache.folder("apt")?.join(suite);
+        let lock = host.cache.lock(&host.ui, &format!("apt-{suite}"))?;
+        let folder = host.cache.folder("apt")?.join(suite);
         for sub in ["state/lists/partial", "cache/archives/partial"] {
             let sub = folder.join(sub);
             fs::create_dir_all(&sub).map_err(|e| cache::denied("cannot create", &sub, &e))?;
@@ -82,7 +82,7 @@ impl Apt {
         apt.write("sources.list", &sources)?;
         apt.write("status", installed)?;
         apt.write("apt.conf", &apt.configuration(&acquire_options()?))?;
-        h.ui.say(format!("fetching the package index of Debian {suite}"));
+        host.ui.say(format!("fetching the package index of Debian {suite}"));
         apt.run("apt-get", &["-q", "update"], "cannot fetch the package index")
             .map_err(|error| error.verdict(Verdict::Unavailable))?;
         Ok(apt)
@@ -116,12 +116,12 @@ impl Apt {
     ///
     /// # Errors
     /// The archive or the network fails, or the disk is full.
-    pub fn download(&self, h: &Harness, package: &Package) -> Result<PathBuf> {
+    pub fn download(&self, host: &Host, package: &Package) -> Result<PathBuf> {
         let folder = self.folder.join("cache/archives/partial");
         let path = self.folder.join(package.file());
         let what = format!("{}={}", package.name, package.version);
         // apt writes into the current folder, by way of a name of its own in `partial`.
-        let bar = h.ui.bytes(&format!("fetching {}", package.name), Some(package.size));
+        let bar = host.ui.bytes(&format!("fetching {}", package.name), Some(package.size));
         let progress = || {
             let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
             bar.set(size(&path).max(size(&folder.join(package.file()))));
@@ -139,12 +139,12 @@ impl Apt {
     ///
     /// # Errors
     /// The dependencies cannot be met, or as for [`Apt::download`].
-    pub fn download_with_dependencies(&self, h: &Harness, name: &str) -> Result<Vec<PathBuf>> {
+    pub fn download_with_dependencies(&self, host: &Host, name: &str) -> Result<Vec<PathBuf>> {
         let archives = self.folder.join("cache/archives");
         cache::remove(&archives)?;
         let partial = archives.join("partial");
         fs::create_dir_all(&partial).map_err(|e| cache::denied("cannot create", &partial, &e))?;
-        let bar = h.ui.bytes(&format!("fetching {name} and its libraries"), None);
+        let bar = host.ui.bytes(&format!("fetching {name} and its libraries"), None);
         let progress = || {
             let files = walkdir::WalkDir::new(&archives).into_iter().flatten();
             bar.set(files.filter_map(|f| f.metadata().ok()).map(|meta| meta.len()).sum());
@@ -429,8 +429,8 @@ mod tests {
     #[test]
     fn signatures_are_checked_whatever_the_host_allows() {
         let folder = tempfile::tempdir().unwrap();
-        let h = Harness::new(folder.path().into(), cache::Cache::at(folder.path().join("c")), false);
-        let lock = h.cache.lock(&h.ui, "apt").unwrap();
+        let host = Host::new(cache::Cache::at(folder.path().join("c")), false);
+        let lock = host.cache.lock(&host.ui, "apt").unwrap();
         let apt = Apt { folder: folder.path().into(), suite: "s".into(), _lock: lock };
         let text = apt.configuration("Acquire::AllowInsecureRepositories \"true\";\n");
         for name in ["InsecureRepositories", "WeakRepositories", "DowngradeToInsecureRepositories"] {

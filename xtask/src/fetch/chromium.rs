@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{self, Apt};
-use super::setup;
+use super::host_packages;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
+use crate::base::host::Host;
 use crate::base::verdict::Verdict;
-use crate::harness::Harness;
 
 /// The package: Chromium without what draws windows.
 const PACKAGE: &str = "chromium-headless-shell";
@@ -58,22 +58,22 @@ impl Chromium {
 ///
 /// # Errors
 /// `unavailable`: there is none and none can be fetched, or the fetched one does not run here.
-pub fn get(h: &Harness) -> Result<Chromium> {
+pub fn get(host: &Host) -> Result<Chromium> {
     let of_host = PROGRAMS.iter().filter_map(|name| which::which(name).ok());
     if let Some(found) = of_host.filter_map(|program| proved(program, None).ok()).next() {
         return Ok(found);
     }
-    unpacked(h).map_err(|error| {
+    unpacked(host).map_err(|error| {
         error.help(format!("or install it: apt-get install {PACKAGE}")).verdict(Verdict::Unavailable)
     })
 }
 
-fn unpacked(h: &Harness) -> Result<Chromium> {
+fn unpacked(host: &Host) -> Result<Chromium> {
     let suite = apt::host_suite()?;
-    let entry = h.cache.fill(&h.ui, "tools", &format!("chromium-{suite}-{FORMAT}"), |dir| {
-        h.ui.say("Chromium is not installed: unpacking it into the cache");
-        let apt = Apt::open(h, &suite, &setup::installed_without("chromium")?)?;
-        for deb in apt.download_with_dependencies(h, PACKAGE)? {
+    let entry = host.cache.fill(&host.ui, "tools", &format!("chromium-{suite}-{FORMAT}"), |dir| {
+        host.ui.say("Chromium is not installed: unpacking it into the cache");
+        let apt = Apt::open(host, &suite, &host_packages::installed_without("chromium")?)?;
+        for deb in apt.download_with_dependencies(host, PACKAGE)? {
             apt::unpack(&deb, dir)?;
             cache::remove(&deb)?;
         }

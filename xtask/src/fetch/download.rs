@@ -14,8 +14,8 @@ use ureq::{Agent, Body};
 use crate::base::cache;
 use crate::base::clock::{Running, Stops};
 use crate::base::error::{Context, Error, Result};
+use crate::base::host::Host;
 use crate::base::verdict::Verdict;
-use crate::harness::Harness;
 
 /// Base addresses that replace a record's mirrors, separated by white space.
 pub const MIRRORS_VAR: &str = "SNAPTRACE_MIRRORS";
@@ -60,15 +60,15 @@ enum Failure {
 /// # Errors
 /// No mirror gives it (verdict `unavailable`), what they give has another digest (verdict
 /// `checksum-mismatch`; the file is set aside as `*.rejected`), or the disk is full.
-pub fn fetch(h: &Harness, wanted: Wanted<'_>) -> Result<PathBuf> {
+pub fn fetch(host: &Host, wanted: Wanted<'_>) -> Result<PathBuf> {
     let name = wanted.file.rsplit('/').next().unwrap_or(wanted.file);
-    let place = |ending: &str| h.cache.path().join("downloads").join(format!("{name}{ending}"));
+    let place = |ending: &str| host.cache.path().join("downloads").join(format!("{name}{ending}"));
     let done = place("");
     if is_verified(&done, wanted.sha256)? {
         return Ok(done);
     }
-    h.cache.folder("downloads")?;
-    let _lock = h.cache.lock(&h.ui, &format!("downloads-{name}"))?;
+    host.cache.folder("downloads")?;
+    let _lock = host.cache.lock(&host.ui, &format!("downloads-{name}"))?;
     if is_verified(&done, wanted.sha256)? {
         return Ok(done);
     }
@@ -86,7 +86,7 @@ pub fn fetch(h: &Harness, wanted: Wanted<'_>) -> Result<PathBuf> {
     for mirror in wanted.mirrors {
         let base = mirror.trim_end_matches('/');
         let url = format!("{base}/{}", wanted.file);
-        match from_mirror(h, &agent, &url, &partial, wanted.sha256) {
+        match from_mirror(host, &agent, &url, &partial, wanted.sha256) {
             Ok(()) => {
                 fs::rename(&partial, &done).map_err(|e| cache::denied("cannot create", &done, &e))?;
                 return Ok(done);
@@ -128,7 +128,7 @@ pub fn mirrors(own: &[String]) -> Vec<String> {
 }
 
 /// Brings `partial` to completion, going on where it ends; checks the digest.
-fn from_mirror(h: &Harness, agent: &Agent, url: &str, partial: &Path, sha256: &str) -> Result<(), Failure> {
+fn from_mirror(host: &Host, agent: &Agent, url: &str, partial: &Path, sha256: &str) -> Result<(), Failure> {
     let mut resumed = false;
     let mut small_pieces = 0;
     let stops = Stops::watch();
@@ -136,7 +136,7 @@ fn from_mirror(h: &Harness, agent: &Agent, url: &str, partial: &Path, sha256: &s
     loop {
         let before = length(partial);
         resumed |= before > 0;
-        let done = transfer(h, agent, url, partial);
+        let done = transfer(host, agent, url, partial);
         if let Err(Failure::Cut(_) | Failure::Mirror(_)) = done {
             let seen = stops.seen();
             if seen > stopped {
@@ -186,7 +186,7 @@ fn reject(partial: &Path, url: &str, wanted: &str, found: &str) -> Error {
 }
 
 /// One request, from where `partial` ends to the end of the file.
-fn transfer(h: &Harness, agent: &Agent, url: &str, partial: &Path) -> Result<(), Failure> {
+fn transfer(host: &Host, agent: &Agent, url: &str, partial: &Path) -> Result<(), Failure> {
     let mirror = |reason: String| Failure::Mirror(reason);
     let start = length(partial);
     let mut request = agent.get(url);
@@ -215,7 +215,7 @@ fn transfer(h: &Harness, agent: &Agent, url: &str, partial: &Path) -> Result<(),
     io::Seek::seek(&mut file, io::SeekFrom::Start(start)).map_err(denied)?;
 
     let name = url.rsplit('/').next().unwrap_or(url);
-    let bar = h.ui.bytes(&format!("downloading {name}"), total);
+    let bar = host.ui.bytes(&format!("downloading {name}"), total);
     let mut done = start;
     let parts = parts(response.into_body());
     let (mut since, mut came) = (Running::start(), 0);

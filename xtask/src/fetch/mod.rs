@@ -4,5 +4,6 @@ pub mod apt;
 pub mod chromium;
 pub mod control;
 pub mod download;
-pub mod setup;
+pub mod host_packages;
+pub mod tools;
 pub mod trace_cmd;

@@ -12,8 +12,8 @@ use std::process::Command;
 use super::apt::{self, Apt};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
+use crate::base::host::Host;
 use crate::base::verdict::Verdict;
-use crate::harness::Harness;
 
 /// The version whose text `snaptrace report --style trace-cmd-3.1` prints.
 pub const VERSION: &str = "3.1.6";
@@ -89,13 +89,13 @@ impl TraceCmd {
 ///
 /// # Errors
 /// There is none and none can be fetched, or the fetched one does not run here.
-pub fn get(h: &Harness) -> Result<TraceCmd> {
+pub fn get(host: &Host) -> Result<TraceCmd> {
     if let Some(found) = of_host() {
         return Ok(found);
     }
-    let entry = h.cache.fill(&h.ui, "tools", &key(), |dir| {
-        h.ui.say(format!("trace-cmd {VERSION} is not installed: unpacking it into the cache"));
-        let apt = Apt::open(h, SUITE, "")?;
+    let entry = host.cache.fill(&host.ui, "tools", &key(), |dir| {
+        host.ui.say(format!("trace-cmd {VERSION} is not installed: unpacking it into the cache"));
+        let apt = Apt::open(host, SUITE, "")?;
         for name in PACKAGES {
             let packages = apt.packages(name)?;
             let package = packages.first().ok_or_else(|| {
@@ -103,7 +103,7 @@ pub fn get(h: &Harness) -> Result<TraceCmd> {
                     .because(format!("Debian {SUITE} has none of this name"))
                     .verdict(Verdict::Unavailable)
             })?;
-            let deb = apt.download(h, package)?;
+            let deb = apt.download(host, package)?;
             apt::unpack(&deb, &dir.join("package"))?;
             cache::remove(&deb)?;
         }
@@ -119,25 +119,25 @@ pub fn get(h: &Harness) -> Result<TraceCmd> {
 ///
 /// # Errors
 /// It cannot be fetched, or does not run here.
-pub fn with_zlib(h: &Harness) -> Result<PathBuf> {
-    with_loader(h, VERSION_WITH_ZLIB, SUITE_WITH_ZLIB)
+pub fn with_zlib(host: &Host) -> Result<PathBuf> {
+    with_loader(host, VERSION_WITH_ZLIB, SUITE_WITH_ZLIB)
 }
 
 /// A trace-cmd of [`LATEST`] from Debian's packages: the program to start.
 ///
 /// # Errors
 /// It cannot be fetched, as once sid has another version, or does not run here.
-pub fn latest(h: &Harness) -> Result<PathBuf> {
-    with_loader(h, LATEST, SUITE_WITH_LATEST).map_err(|error| error.verdict(Verdict::Unavailable))
+pub fn latest(host: &Host) -> Result<PathBuf> {
+    with_loader(host, LATEST, SUITE_WITH_LATEST).map_err(|error| error.verdict(Verdict::Unavailable))
 }
 
 /// A version from a later Debian than the host's, with all it needs.
-fn with_loader(h: &Harness, version: &str, suite: &str) -> Result<PathBuf> {
+fn with_loader(host: &Host, version: &str, suite: &str) -> Result<PathBuf> {
     let key = format!("trace-cmd-{version}-{FORMAT}");
-    let entry = h.cache.fill(&h.ui, "tools", &key, |dir| {
-        h.ui.say(format!("unpacking trace-cmd {version} into the cache"));
-        let apt = Apt::open(h, suite, "")?;
-        for deb in apt.download_with_dependencies(h, "trace-cmd")? {
+    let entry = host.cache.fill(&host.ui, "tools", &key, |dir| {
+        host.ui.say(format!("unpacking trace-cmd {version} into the cache"));
+        let apt = Apt::open(host, suite, "")?;
+        for deb in apt.download_with_dependencies(host, "trace-cmd")? {
             apt::unpack(&deb, &dir.join("package"))?;
             cache::remove(&deb)?;
         }
@@ -156,8 +156,8 @@ fn finish(dir: &Path, wrapper: &str, version: &str) -> Result<()> {
 }
 
 /// The one that is there already, without fetching any.
-pub fn at_hand(h: &Harness) -> Option<TraceCmd> {
-    of_host().or_else(|| h.cache.entry("tools", &key()).map(|entry| of_entry(&entry)))
+pub fn at_hand(host: &Host) -> Option<TraceCmd> {
+    of_host().or_else(|| host.cache.entry("tools", &key()).map(|entry| of_entry(&entry)))
 }
 
 fn key() -> String {

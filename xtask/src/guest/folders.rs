@@ -6,14 +6,14 @@ use std::{fs, io};
 
 use crate::base::error::{Context, Error, Result};
 use crate::base::scratch::Scratch;
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 
 /// Folders kept under `target/vm`.
 const KEPT: usize = 24;
 
 /// The folder of all runs.
 pub fn folder(root: &Path) -> PathBuf {
-    Harness::target_of(root).join("vm")
+    Workspace::target_of(root).join("vm")
 }
 
 /// Makes the folder of all runs, if there is none.

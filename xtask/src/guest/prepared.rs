@@ -18,14 +18,14 @@ use super::initramfs::{Archive, Programs, build};
 use crate::base::cache;
 use crate::base::digest::{Keyed, sha256};
 use crate::base::error::{Context, Error, Result};
+use crate::base::qemu::Qemu;
 use crate::base::ui::Ui;
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::download;
-use crate::fetch::setup;
-use crate::harness::Harness;
+use crate::fetch::tools;
 use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
-use crate::vm::Qemu;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
 use crate::vm::memory::{self, Load, MIB};
 use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken};
@@ -56,14 +56,14 @@ impl Tools {
     ///
     /// # Errors
     /// When either cannot be had.
-    pub fn get(h: &Harness) -> Result<Tools> {
+    pub fn get(workspace: &Workspace) -> Result<Tools> {
         let sh = Shell::new().context(|| "cannot start a shell".into())?;
-        let mut programs = build(&sh, &h.sources)?;
+        let mut programs = build(&sh, &workspace.sources)?;
         if let Some(other) = std::env::var_os(TRACER_VAR).filter(|path| !path.is_empty()) {
             programs.snaptrace = other.into();
-            h.ui.say(format!("guests have {} as their tracer", programs.snaptrace.display()));
+            workspace.host.ui.say(format!("guests have {} as their tracer", programs.snaptrace.display()));
         }
-        Ok(Tools { qemu: setup::qemu(h)?, programs })
+        Ok(Tools { qemu: tools::qemu(&workspace.host)?, programs })
     }
 }
 
@@ -186,7 +186,13 @@ impl Guest {
     ///
     /// # Errors
     /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
-    pub fn prepare(h: &Harness, tools: &Tools, record: &Record, kernel: Kernel, wish: Wish) -> Result<Guest> {
+    pub fn prepare(
+        workspace: &Workspace,
+        tools: &Tools,
+        record: &Record,
+        kernel: Kernel,
+        wish: Wish,
+    ) -> Result<Guest> {
         Machine::check_cpus(wish.cpus, wish.max_cpus)?;
         if wish.exact == Exactness::Demanded {
             // What is wrong in any case is said before anything is done.
@@ -195,7 +201,7 @@ impl Guest {
         }
         let config = fs::read_to_string(&kernel.config)
             .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
-        kernel::config::prove(&kernel::wanted_symbols(h, record)?, &config)?;
+        kernel::config::prove(&kernel::wanted_symbols(workspace, record)?, &config)?;
         vm::check_command_line(
             boot_of(&wish),
             &kernel::config::command_line(&config),
@@ -207,7 +213,7 @@ impl Guest {
         let Programs { init, workload, snaptrace, .. } = &tools.programs;
         let mut ours = vec![init.clone(), workload.clone(), snaptrace.clone()];
         if wish.busybox {
-            let busybox = setup::busybox(h)?;
+            let busybox = tools::busybox(&workspace.host)?;
             archive.add("bin/busybox", &busybox)?;
             ours.push(busybox);
         }
@@ -220,7 +226,7 @@ impl Guest {
             accel: Accel::Tcg,
             record: record.clone(),
             qemu: tools.qemu.clone(),
-            ui: h.ui.clone(),
+            ui: workspace.host.ui.clone(),
             base: Arc::new(base),
             programs_digest: digest_of(&ours, &archive)?,
             image_digest: kernel.vmlinux_sha256.clone(),
@@ -232,18 +238,18 @@ impl Guest {
             guest.image_digest =
                 sha256(&fs::read(path).context(|| format!("cannot read {}", path.display()))?);
         }
-        guest.accel = guest.prove_accelerator(h)?;
+        guest.accel = guest.prove_accelerator(workspace)?;
         if guest.wish.exact == Exactness::Demanded {
             guest.can_be_exact()?;
         }
         Ok(guest)
     }
 
-    fn prove_accelerator(&self, h: &Harness) -> Result<Accel> {
+    fn prove_accelerator(&self, workspace: &Workspace) -> Result<Accel> {
         let Wish { accel, purpose, exact, gdb, .. } = self.wish;
         Choice::of(accel, purpose, exact, gdb).settle(|| {
-            let folder = folders::scratch(&h.root)?;
-            accel::proved(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
+            let folder = folders::scratch(&workspace.root)?;
+            accel::proved(&self.usual(folder.path())?, &self.qemu, &workspace.host.cache, &workspace.host.ui)
         })
     }
 
@@ -251,9 +257,9 @@ impl Guest {
     ///
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.
-    pub fn prove_kvm(&self, h: &Harness) -> Result<(Kvm, String)> {
-        let folder = folders::scratch(&h.root)?;
-        accel::prove(&self.usual(folder.path())?, &self.qemu, &h.cache, &h.ui)
+    pub fn prove_kvm(&self, workspace: &Workspace) -> Result<(Kvm, String)> {
+        let folder = folders::scratch(&workspace.root)?;
+        accel::prove(&self.usual(folder.path())?, &self.qemu, &workspace.host.cache, &workspace.host.ui)
     }
 
     /// The machine as it would be without most wishes: what is proved by it holds for others, too.
@@ -278,12 +284,12 @@ impl Guest {
     ///
     /// # Errors
     /// The cache cannot be read.
-    pub fn advice(&self, h: &Harness, took: Duration) -> Result<Option<String>> {
+    pub fn advice(&self, workspace: &Workspace, took: Duration) -> Result<Option<String>> {
         // Who waits for a debugger, or asked for TCG, knows why it takes long.
         if self.accel == Accel::Kvm || self.wish.accel.is_some() || self.wish.gdb {
             return Ok(None);
         }
-        Ok(accel::advice(took, &accel::known(&self.qemu, &h.cache)?))
+        Ok(accel::advice(took, &accel::known(&self.qemu, &workspace.host.cache)?))
     }
 
     fn can_be_exact(&self) -> Result<()> {
@@ -521,7 +527,7 @@ impl Guest {
     ///
     /// # Errors
     /// `config-unmet`, naming what is missing.
-    pub fn prove(&self, h: &Harness, hello: &Hello, config: &[u8]) -> Result<()> {
+    pub fn prove(&self, workspace: &Workspace, hello: &Hello, config: &[u8]) -> Result<()> {
         let unmet = |what: String| Error::new(what).verdict(Verdict::ConfigUnmet);
         if hello.release != self.kernel.release {
             return Err(unmet(format!(
@@ -548,6 +554,6 @@ impl Guest {
             &mut text,
         );
         read.context(|| "cannot unpack the guest's /proc/config.gz".into())?;
-        kernel::config::prove(&kernel::wanted_symbols(h, &self.record)?, &text)
+        kernel::config::prove(&kernel::wanted_symbols(workspace, &self.record)?, &text)
     }
 }

@@ -15,9 +15,9 @@ use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::Bar;
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::download::{self, Wanted};
-use crate::fetch::setup;
-use crate::harness::Harness;
+use crate::fetch::host_packages;
 use crate::kernel::{compiler, config, debian_source, fragments, make, modules, names};
 use crate::matrix::{Record, Source};
 
@@ -42,9 +42,9 @@ pub struct Toolchain {
 }
 
 /// Gets a kernel that is built here, from the cache if the same was built before.
-pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel> {
-    let inputs = key::record_digest(h, record)?;
-    let bound = names::bound(h, &record.name)?;
+pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Result<Kernel> {
+    let inputs = key::record_digest(workspace, record)?;
+    let bound = names::bound(workspace, &record.name)?;
     if let Some((dir, manifest)) = &bound
         && request.source.is_none()
         && request.cc.is_none()
@@ -54,17 +54,17 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
         return Ok(Kernel::new(&record.name, dir.clone(), manifest.clone()));
     }
     let last = bound.map(|(_, manifest)| manifest);
-    let given = given(h, record, request, last.as_ref())?;
-    let (key, dir) = entry(h, record, &given, request.cc.as_deref(), last.as_ref())?;
-    names::bind(h, &record.name, &key, dir, Some(&Origin::of(&given)))
+    let given = given(workspace, record, request, last.as_ref())?;
+    let (key, dir) = entry(workspace, record, &given, request.cc.as_deref(), last.as_ref())?;
+    names::bind(workspace, &record.name, &key, dir, Some(&Origin::of(&given)))
 }
 
 /// Builds a local tree or tarball with a record's configuration. The record's name goes on
 /// standing for what it stood for; this kernel is named after its source.
-pub fn apart(h: &Harness, record: &Record, path: &Path) -> Result<Kernel> {
-    make::takes(h.cache.path())?;
-    let given = source::local(h, record, path)?;
-    let (_, dir) = entry(h, record, &given, None, None)?;
+pub fn apart(workspace: &Workspace, record: &Record, path: &Path) -> Result<Kernel> {
+    make::takes(workspace.host.cache.path())?;
+    let given = source::local(workspace, record, path)?;
+    let (_, dir) = entry(workspace, record, &given, None, None)?;
     let manifest = Manifest { provenance: given.provenance.clone(), ..entry::read_manifest(&dir)? };
     let file = given.path.file_name().unwrap_or_default().to_string_lossy();
     let name = file.split(".tar").next().unwrap_or_default().trim_start_matches('.');
@@ -73,32 +73,32 @@ pub fn apart(h: &Harness, record: &Record, path: &Path) -> Result<Kernel> {
 
 /// The entry of a source's kernel in the cache, built if there is none, with its key.
 fn entry(
-    h: &Harness,
+    workspace: &Workspace,
     record: &Record,
     given: &Given,
     cc: Option<&str>,
     last: Option<&Manifest>,
 ) -> Result<(String, PathBuf)> {
-    let inputs = key::record_digest(h, record)?;
-    let tools = toolchain(h, record, cc)?;
+    let inputs = key::record_digest(workspace, record)?;
+    let tools = toolchain(workspace, record, cc)?;
     let mut key = Keyed::new();
     key.add("record", &inputs);
     key.add("source", &given.digest);
     key.add("compiler", &tools.compiler);
     key.add("linker", &tools.linker);
     let key = key.finish();
-    let dir = h.cache.fill(&h.ui, KIND, &key, |dir| {
+    let dir = workspace.host.cache.fill(&workspace.host.ui, KIND, &key, |dir| {
         // One scratch folder and log for a name: what a failed build left is used up by the next.
         let name = format!("build-{}", record.name);
-        let _lock = h.cache.lock(&h.ui, &name)?;
-        let scratch = h.cache.folder("build")?.join(&record.name);
-        let log = h.cache.folder("logs")?.join(format!("{name}.log"));
+        let _lock = workspace.host.cache.lock(&workspace.host.ui, &name)?;
+        let scratch = workspace.host.cache.folder("build")?.join(&record.name);
+        let log = workspace.host.cache.folder("logs")?.join(format!("{name}.log"));
         let job = Job { record, given, tools: &tools, scratch: &scratch, log: &log };
         // How many files there are is known from the last build; before, it is an estimate.
         let known = last.and_then(|manifest| manifest.build_steps);
         let guess = record.source.building().map(|building| building.steps);
         let expected = known.or(guess).map(|files| Expected { files, estimated: known.is_none() });
-        let objects = compile(h, &job, ObjectTree::configured(h, &job)?, expected)?;
+        let objects = compile(workspace, &job, ObjectTree::configured(workspace, &job)?, expected)?;
         let manifest = objects.keep(&job, &inputs, dir)?;
         given.check_unchanged()?;
         fs::copy(&log, dir.join("build.log")).map_err(|e| cache::denied("cannot copy", &log, &e))?;
@@ -111,15 +111,20 @@ fn entry(
 
 /// The source to build from: the one asked for, else the one last built from, else the
 /// record's own tarball, kernel.org's or Debian's.
-pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Manifest>) -> Result<Given> {
+pub fn given(
+    workspace: &Workspace,
+    record: &Record,
+    request: &Request,
+    last: Option<&Manifest>,
+) -> Result<Given> {
     // Said before anything is downloaded or read.
-    make::takes(h.cache.path())?;
+    make::takes(workspace.host.cache.path())?;
     if let Some(path) = &request.source {
-        return source::local(h, record, path);
+        return source::local(workspace, record, path);
     }
     if let Some(path) = last.and_then(|manifest| manifest.source.as_ref()) {
         if path.exists() {
-            return source::local(h, record, path);
+            return source::local(workspace, record, path);
         }
         // Another source under the same name would be another kernel without a word.
         let name = &record.name;
@@ -133,18 +138,26 @@ pub fn given(h: &Harness, record: &Record, request: &Request, last: Option<&Mani
         Source::KernelOrg { version, sha256, file, mirrors, .. } => (version, sha256, file, mirrors),
         Source::DebianSource { package, version, .. } => {
             let suites = record.source.suites();
-            return debian_source::fetch(h, record, &Line { suites, pattern: package, with: &[], version });
+            return debian_source::fetch(
+                workspace,
+                record,
+                &Line { suites, pattern: package, with: &[], version },
+            );
         }
         Source::Debian { .. } => {
             return Err(Error::new(format!("{} has no source to build from", record.name)));
         }
     };
     let mirrors = download::mirrors(mirrors);
-    let path = download::fetch(h, Wanted { file, sha256, mirrors: &mirrors }).map_err(|error| {
-        error
-            .help(format!("give a local tree or tarball: cargo xtask kernel {} --source PATH", record.name))
-            .help("the kernel debian-6.1 needs no download from kernel.org")
-    })?;
+    let path =
+        download::fetch(&workspace.host, Wanted { file, sha256, mirrors: &mirrors }).map_err(|error| {
+            error
+                .help(format!(
+                    "give a local tree or tarball: cargo xtask kernel {} --source PATH",
+                    record.name
+                ))
+                .help("the kernel debian-6.1 needs no download from kernel.org")
+        })?;
     let provenance = format!("kernel.org {version}");
     Ok(Given { path, digest: sha256.clone(), provenance, local: false, notes: Vec::new() })
 }
@@ -158,9 +171,9 @@ fn own(record: &Record) -> String {
 }
 
 /// The compiler and linker, once everything that a build needs is there.
-pub fn toolchain(h: &Harness, record: &Record, cc: Option<&str>) -> Result<Toolchain> {
-    let needed = setup::build_tools(record);
-    setup::need_packages(h, &format!("building {}", record.name), &needed)?;
+pub fn toolchain(workspace: &Workspace, record: &Record, cc: Option<&str>) -> Result<Toolchain> {
+    let needed = build_tools(record);
+    host_packages::need_packages(&workspace.host, &format!("building {}", record.name), &needed)?;
     let cc = cc.unwrap_or("gcc").to_owned();
     let sh = Shell::new().context(|| "cannot find the current folder".to_owned())?;
     let first_line = |program: &str| -> Result<String> {
@@ -229,17 +242,17 @@ pub struct Expected {
 
 /// Compiles a configured kernel.
 pub fn compile(
-    h: &Harness,
+    workspace: &Workspace,
     job: &Job<'_>,
     mut objects: ObjectTree,
     expected: Option<Expected>,
 ) -> Result<ObjectTree> {
     let what = format!("building Linux {}", objects.tree.version);
     let jobs = std::thread::available_parallelism().map_or(1, |n| n.get());
-    h.ui.say(format!("{what} with {}, -j{jobs}", compiler::short_name(&job.tools.compiler)));
+    workspace.host.ui.say(format!("{what} with {}, -j{jobs}", compiler::short_name(&job.tools.compiler)));
     let estimated = expected.as_ref().is_some_and(|expected| expected.estimated);
     let what = if estimated { format!("{what} (total estimated)") } else { what };
-    let bar = h.ui.bar(&what, expected.map(|expected| expected.files));
+    let bar = workspace.host.ui.bar(&what, expected.map(|expected| expected.files));
     let jobs = format!("-j{jobs}");
     objects.steps = objects.make(&[&jobs, "vmlinux", "bzImage", "modules"], Some(&bar))?;
     Ok(objects)
@@ -248,24 +261,24 @@ pub fn compile(
 impl ObjectTree {
     /// Configures a source in a new object tree: the record's fragments over tinyconfig, each
     /// symbol of theirs proved.
-    pub fn configured(h: &Harness, job: &Job<'_>) -> Result<ObjectTree> {
+    pub fn configured(workspace: &Workspace, job: &Job<'_>) -> Result<ObjectTree> {
         // Left over by a build that failed.
         cache::remove(job.scratch)?;
-        ObjectTree::configured_again(h, job)
+        ObjectTree::configured_again(workspace, job)
     }
 
     /// The same in the object tree that the last build left, if there is one.
-    pub fn configured_again(h: &Harness, job: &Job<'_>) -> Result<ObjectTree> {
+    pub fn configured_again(workspace: &Workspace, job: &Job<'_>) -> Result<ObjectTree> {
         let Job { record, given, tools, scratch, log } = *job;
         let path = scratch.join("objects");
         make::takes(&path)?;
         fs::create_dir_all(&path).map_err(|e| cache::denied("cannot create", &path, &e))?;
         cache::remove(log)?;
-        let tree = source::tree(h, record, given, &scratch.join("source"))?;
+        let tree = source::tree(workspace, record, given, &scratch.join("source"))?;
         make::takes(&tree.path)?;
         let objects = ObjectTree { tree, path, cc: tools.cc.clone(), log: log.to_owned(), steps: 0 };
         objects.make(&["tinyconfig"], None)?;
-        let wanted = fragments::wanted_symbols(h, record)?;
+        let wanted = fragments::wanted_symbols(workspace, record)?;
         let file = objects.path.join(".config");
         let text = config::apply(&objects.config()?, &wanted);
         fs::write(&file, text).map_err(|e| cache::denied("cannot write", &file, &e))?;
@@ -349,6 +362,14 @@ impl ObjectTree {
             build_steps: Some(self.steps),
         })
     }
+}
+
+/// Commands (or files) that building a record's kernel needs, with their packages; none for
+/// a ready-made kernel.
+pub fn build_tools(record: &Record) -> Vec<(&str, &str)> {
+    let Some(building) = record.source.building() else { return Vec::new() };
+    let own = building.tools.iter().map(|(command, package)| (command.as_str(), package.as_str()));
+    host_packages::BUILD_TOOLS.into_iter().chain(own).collect()
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use crate::base::digest;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::apt::{self, Apt, Package};
-use crate::harness::Harness;
 use crate::kernel::{compiler, config, fragments, image, modules, names};
 use crate::matrix::Record;
 
@@ -28,13 +28,13 @@ pub struct Line<'a> {
 }
 
 /// Gets a ready-made kernel, from the cache if what the record asks for is there.
-pub fn obtain(h: &Harness, record: &Record, line: &Line<'_>) -> Result<Kernel> {
-    let inputs = key::record_digest(h, record)?;
-    if let Some(kernel) = current(h, record, &inputs)? {
+pub fn obtain(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<Kernel> {
+    let inputs = key::record_digest(workspace, record)?;
+    if let Some(kernel) = current(workspace, record, &inputs)? {
         return Ok(kernel);
     }
-    let fetched = fetch(h, record, line, &inputs);
-    fetched.or_else(|error| match names::at_hand(h, record) {
+    let fetched = fetch(workspace, record, line, &inputs);
+    fetched.or_else(|error| match names::at_hand(workspace, record) {
         // Better an older kernel that says so than none at all.
         Ok(Some(mut kernel)) if error.verdict_given() == Some(Verdict::Unavailable) => {
             kernel.notes.push(format!("{} could not be renewed: {}", record.name, error.summary()));
@@ -44,16 +44,16 @@ pub fn obtain(h: &Harness, record: &Record, line: &Line<'_>) -> Result<Kernel> {
     })
 }
 
-fn current(h: &Harness, record: &Record, inputs: &str) -> Result<Option<Kernel>> {
-    let bound = names::bound(h, &record.name)?;
+fn current(workspace: &Workspace, record: &Record, inputs: &str) -> Result<Option<Kernel>> {
+    let bound = names::bound(workspace, &record.name)?;
     let current = bound.filter(|(_, manifest)| manifest.record == inputs);
     Ok(current.map(|(dir, manifest)| Kernel::new(&record.name, dir, manifest)))
 }
 
-fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<Kernel> {
-    let (apt, package, notes) = find(h, record, line)?;
+fn fetch(workspace: &Workspace, record: &Record, line: &Line<'_>, inputs: &str) -> Result<Kernel> {
+    let (apt, package, notes) = find(workspace, record, line)?;
     // Another command may have been first while this one waited for apt.
-    if let Some(kernel) = current(h, record, inputs)? {
+    if let Some(kernel) = current(workspace, record, inputs)? {
         return Ok(kernel);
     }
     let mut packages = vec![package];
@@ -67,15 +67,15 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
     }
     let key = key.finish();
     let package = &packages[0];
-    let dir = h.cache.fill(&h.ui, KIND, &key, |dir| {
+    let dir = workspace.host.cache.fill(&workspace.host.ui, KIND, &key, |dir| {
         let unpacked = dir.join("package");
         for package in &packages {
-            let deb = apt.download(h, package)?;
-            h.ui.say(format!("unpacking {} {}", package.name, package.version));
+            let deb = apt.download(&workspace.host, package)?;
+            workspace.host.ui.say(format!("unpacking {} {}", package.name, package.version));
             apt::unpack(&deb, &unpacked)?;
             cache::remove(&deb)?;
         }
-        let image = arrange(h, record, package, &unpacked, dir)?;
+        let image = arrange(workspace, record, package, &unpacked, dir)?;
         cache::remove(&unpacked)?;
         let manifest = Manifest {
             release: image.release,
@@ -90,16 +90,16 @@ fn fetch(h: &Harness, record: &Record, line: &Line<'_>, inputs: &str) -> Result<
         };
         entry::write_manifest(dir, &manifest)
     })?;
-    names::bind(h, &record.name, &key, dir, None)
+    names::bind(workspace, &record.name, &key, dir, None)
 }
 
 /// The package to take, apt on the suite that has it, and what there is to say of it.
 ///
 /// # Errors
 /// No suite has one (verdict `unavailable`), or apt fails.
-pub fn find(h: &Harness, record: &Record, line: &Line<'_>) -> Result<(Apt, Package, Vec<String>)> {
+pub fn find(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<(Apt, Package, Vec<String>)> {
     choose(record, line, |suite| {
-        let apt = Apt::open(h, suite, "")?;
+        let apt = Apt::open(&workspace.host, suite, "")?;
         let packages = apt.packages(line.pattern)?;
         Ok((apt, packages))
     })
@@ -162,7 +162,13 @@ struct Image {
 }
 
 /// Puts an unpacked package's files where an entry has them.
-fn arrange(h: &Harness, record: &Record, package: &Package, unpacked: &Path, dir: &Path) -> Result<Image> {
+fn arrange(
+    workspace: &Workspace,
+    record: &Record,
+    package: &Package,
+    unpacked: &Path,
+    dir: &Path,
+) -> Result<Image> {
     let files = files(unpacked).ok_or_else(|| {
         Error::new(format!("cannot find the kernel of {}", package.name))
             .because("the package has neither boot/vmlinuz-* nor usr/lib/modules/*/vmlinuz")
@@ -175,7 +181,7 @@ fn arrange(h: &Harness, record: &Record, package: &Package, unpacked: &Path, dir
     let path = files.config;
     let config = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
     write(&dir.join("config"), config.as_bytes())?;
-    config::prove(&fragments::wanted_symbols(h, record)?, &config)?;
+    config::prove(&fragments::wanted_symbols(workspace, record)?, &config)?;
     let compiler = config::string(&config, "CC_VERSION_TEXT").map_or_else(
         || Err(Error::new(format!("{} does not name its compiler", path.display()))),
         |line| Ok(compiler::short_name(line)),

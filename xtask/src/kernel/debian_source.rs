@@ -8,9 +8,9 @@ use super::source::Given;
 use crate::base::cache;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
+use crate::base::workspace::Workspace;
 use crate::fetch::apt;
 use crate::fetch::download;
-use crate::harness::Harness;
 use crate::matrix::Record;
 
 /// The kind of cache entry that a package's tarball is.
@@ -25,25 +25,26 @@ const PROVENANCE: &str = "provenance";
 ///
 /// # Errors
 /// The package cannot be had (verdict `unavailable`), or holds no tarball.
-pub fn fetch(h: &Harness, record: &Record, line: &Line<'_>) -> Result<Given> {
-    if let Some(entry) = h.cache.entry(KIND, &key(line.pattern, line.version)) {
+pub fn fetch(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<Given> {
+    if let Some(entry) = workspace.host.cache.entry(KIND, &key(line.pattern, line.version)) {
         // With a full cache no network is needed.
         return given(&entry, Vec::new());
     }
-    let (apt, package, notes) = debian::find(h, record, line)?;
-    let entry = h.cache.fill(&h.ui, KIND, &key(line.pattern, &package.version), |dir| {
-        let deb = apt.download(h, &package)?;
-        h.ui.say(format!("unpacking {} {}", package.name, package.version));
-        let unpacked = dir.join("package");
-        apt::unpack(&deb, &unpacked)?;
-        cache::remove(&deb)?;
-        let (from, to) = (tarball(&package.name, &unpacked)?, dir.join(TARBALL));
-        fs::rename(&from, &to).map_err(|e| cache::denied("cannot create", &to, &e))?;
-        cache::remove(&unpacked)?;
-        let path = dir.join(PROVENANCE);
-        let provenance = format!("Debian {} {} {}", apt.suite(), package.name, package.version);
-        fs::write(&path, provenance).map_err(|e| cache::denied("cannot write", &path, &e))
-    })?;
+    let (apt, package, notes) = debian::find(workspace, record, line)?;
+    let entry =
+        workspace.host.cache.fill(&workspace.host.ui, KIND, &key(line.pattern, &package.version), |dir| {
+            let deb = apt.download(&workspace.host, &package)?;
+            workspace.host.ui.say(format!("unpacking {} {}", package.name, package.version));
+            let unpacked = dir.join("package");
+            apt::unpack(&deb, &unpacked)?;
+            cache::remove(&deb)?;
+            let (from, to) = (tarball(&package.name, &unpacked)?, dir.join(TARBALL));
+            fs::rename(&from, &to).map_err(|e| cache::denied("cannot create", &to, &e))?;
+            cache::remove(&unpacked)?;
+            let path = dir.join(PROVENANCE);
+            let provenance = format!("Debian {} {} {}", apt.suite(), package.name, package.version);
+            fs::write(&path, provenance).map_err(|e| cache::denied("cannot write", &path, &e))
+        })?;
     given(&entry, notes)
 }
 

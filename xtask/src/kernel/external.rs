@@ -11,10 +11,10 @@ use crate::base::cache;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::apt::{self, Apt, Package};
 use crate::fetch::download;
-use crate::fetch::setup;
-use crate::harness::Harness;
+use crate::fetch::host_packages;
 use crate::kernel::{compiler, make};
 use crate::matrix::{Record, Source};
 
@@ -28,8 +28,14 @@ const FORMAT: u32 = 1;
 ///
 /// # Errors
 /// What modules are built against cannot be had (verdict `unavailable`), or it does not build.
-pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name: &str) -> Result<PathBuf> {
-    make::takes(h.cache.path())?;
+pub fn module(
+    workspace: &Workspace,
+    record: &Record,
+    kernel: &Kernel,
+    folder: &Path,
+    name: &str,
+) -> Result<PathBuf> {
+    make::takes(workspace.host.cache.path())?;
     let mut key = Keyed::new();
     key.add("format", FORMAT.to_string());
     key.add("kernel", &kernel.vmlinux_sha256);
@@ -41,8 +47,8 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
         files.push((file, text));
     }
     let file = format!("{name}.ko");
-    let entry = h.cache.fill(&h.ui, KIND, &key.finish(), |dir| {
-        h.ui.say(format!("building the module {name} for {}", kernel.name));
+    let entry = workspace.host.cache.fill(&workspace.host.ui, KIND, &key.finish(), |dir| {
+        workspace.host.ui.say(format!("building the module {name} for {}", kernel.name));
         let work = dir.join("work");
         let sources = work.join("module");
         fs::create_dir_all(&sources).map_err(|e| cache::denied("cannot create", &sources, &e))?;
@@ -51,12 +57,12 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
             fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))?;
         }
         // Not beside the sources: those go when the build fails.
-        let log = h.cache.folder("logs")?.join(format!("module-{name}-{}.log", kernel.name));
+        let log = workspace.host.cache.folder("logs")?.join(format!("module-{name}-{}.log", kernel.name));
         cache::remove(&log)?;
         match &record.source {
-            Source::Debian { .. } => by_headers(h, record, kernel, &work, &sources, &log)?,
+            Source::Debian { .. } => by_headers(workspace, record, kernel, &work, &sources, &log)?,
             Source::KernelOrg { .. } | Source::DebianSource { .. } => {
-                by_tree(h, record, kernel, &work, &sources, &log)?
+                by_tree(workspace, record, kernel, &work, &sources, &log)?
             }
         }
         cache::remove(&log)?;
@@ -70,21 +76,21 @@ pub fn module(h: &Harness, record: &Record, kernel: &Kernel, folder: &Path, name
 /// Against the packages that Debian builds for this: headers, those that all flavours share, and
 /// kbuild's programs, all of the kernel's own version.
 fn by_headers(
-    h: &Harness,
+    workspace: &Workspace,
     record: &Record,
     kernel: &Kernel,
     work: &Path,
     sources: &Path,
     log: &Path,
 ) -> Result<()> {
-    setup::need_packages(h, "building a module", &setup::BUILD_TOOLS)?;
-    let tools = build::toolchain(h, record, None)?;
+    host_packages::need_packages(&workspace.host, "building a module", &host_packages::BUILD_TOOLS)?;
+    let tools = build::toolchain(workspace, record, None)?;
     check_host(kernel, &compiler::short_name(&tools.compiler))?;
     let names = header_packages(&kernel.release)?;
-    let (apt, packages) = headers_of(h, kernel, &record.source.suites(), &names)?;
+    let (apt, packages) = headers_of(workspace, kernel, &record.source.suites(), &names)?;
     let unpacked = work.join("headers");
     for package in &packages {
-        let deb = apt.download(h, package)?;
+        let deb = apt.download(&workspace.host, package)?;
         apt::unpack(&deb, &unpacked)?;
         cache::remove(&deb)?;
     }
@@ -135,14 +141,14 @@ fn header_packages(release: &str) -> Result<[String; 3]> {
 
 /// The packages of the kernel's own version, and apt on the suite that has them.
 fn headers_of(
-    h: &Harness,
+    workspace: &Workspace,
     kernel: &Kernel,
     suites: &[&str],
     names: &[String],
 ) -> Result<(Apt, Vec<Package>)> {
     let mut lacking = String::new();
     for suite in suites {
-        let apt = Apt::open(h, suite, "")?;
+        let apt = Apt::open(&workspace.host, suite, "")?;
         let mut found = Vec::new();
         for name in names {
             match of_version(&apt.packages(&regex::escape(name))?, &kernel.version) {
@@ -171,19 +177,19 @@ fn of_version<'a>(packages: &'a [Package], version: &str) -> Option<&'a Package>
 /// Against an object tree that is prepared anew from the kernel's source and configuration: the
 /// cache keeps no object trees, which are fifty times a kernel's size.
 fn by_tree(
-    h: &Harness,
+    workspace: &Workspace,
     record: &Record,
     kernel: &Kernel,
     work: &Path,
     sources: &Path,
     log: &Path,
 ) -> Result<()> {
-    let last = bound(h, &record.name)?.map(|(_, manifest)| manifest);
-    let given = build::given(h, record, &Request::default(), last.as_ref())?;
-    let tools = build::toolchain(h, record, None)?;
+    let last = bound(workspace, &record.name)?.map(|(_, manifest)| manifest);
+    let given = build::given(workspace, record, &Request::default(), last.as_ref())?;
+    let tools = build::toolchain(workspace, record, None)?;
     let scratch = work.join("tree");
     let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log };
-    let objects = ObjectTree::configured(h, &job)?;
+    let objects = ObjectTree::configured(workspace, &job)?;
     if download::digest(&objects.config_file())? != download::digest(&kernel.config)? {
         return Err(Error::new(format!("cannot build modules for {}", kernel.name))
             .because("its source or configuration has changed since it was built")

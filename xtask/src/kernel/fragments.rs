@@ -4,13 +4,13 @@ use std::fs;
 
 use super::config;
 use crate::base::error::{Context, Result};
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
 /// The fragments of a record, each with its file name.
-pub fn of(h: &Harness, record: &Record) -> Result<Vec<(String, String)>> {
+pub fn of(workspace: &Workspace, record: &Record) -> Result<Vec<(String, String)>> {
     let read = |name: &String| {
-        let path = h.configs().join(name);
+        let path = workspace.configs().join(name);
         let text = fs::read_to_string(&path)
             .context(|| format!("cannot read the config fragment {}", path.display()))?;
         Ok((name.clone(), text))
@@ -22,9 +22,9 @@ pub fn of(h: &Harness, record: &Record) -> Result<Vec<(String, String)>> {
 ///
 /// # Errors
 /// A fragment cannot be read or understood.
-pub fn wanted_symbols(h: &Harness, record: &Record) -> Result<Vec<config::Wanted>> {
+pub fn wanted_symbols(workspace: &Workspace, record: &Record) -> Result<Vec<config::Wanted>> {
     let mut fragments = Vec::new();
-    for (name, text) in of(h, record)? {
+    for (name, text) in of(workspace, record)? {
         fragments.push(config::parse_fragment(&name, &text)?);
     }
     Ok(config::merge(fragments))

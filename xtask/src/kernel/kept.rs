@@ -14,7 +14,7 @@ use super::key;
 use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
 /// What all objects are of. There is no such note while they are built, nor after a failure.
@@ -37,8 +37,8 @@ impl Kept {
     ///
     /// # Errors
     /// When something is missing that a build needs.
-    pub fn open(h: &Harness, record: &Record, folder: &Path, cc: Option<&str>) -> Result<Kept> {
-        let tools = build::toolchain(h, record, cc)?;
+    pub fn open(workspace: &Workspace, record: &Record, folder: &Path, cc: Option<&str>) -> Result<Kept> {
+        let tools = build::toolchain(workspace, record, cc)?;
         Ok(Kept { folder: folder.to_owned(), record: record.clone(), tools })
     }
 
@@ -63,7 +63,7 @@ impl Kept {
     ///
     /// # Errors
     /// `build-failed` and `config-unmet`, or it is no kernel of the record's line.
-    pub fn build(&self, h: &Harness, source: &Path, commit: &str) -> Result<Kernel> {
+    pub fn build(&self, workspace: &Workspace, source: &Path, commit: &str) -> Result<Kernel> {
         let given = Given {
             path: source.to_owned(),
             // The checkout of a commit holds what the commit does: nothing has to be read.
@@ -79,12 +79,12 @@ impl Kept {
         let all = record.source.building().filter(|_| !scratch.is_dir());
         let expected = all.map(|building| Expected { files: building.steps, estimated: true });
         cache::remove(&self.note())?;
-        let objects = ObjectTree::configured_again(h, &job)?;
-        let objects = build::compile(h, &job, objects, expected)?;
+        let objects = ObjectTree::configured_again(workspace, &job)?;
+        let objects = build::compile(workspace, &job, objects, expected)?;
         let dir = self.folder.join("kernel");
         cache::remove(&dir)?;
         fs::create_dir_all(&dir).map_err(|e| cache::denied("cannot create", &dir, &e))?;
-        let manifest = objects.keep(&job, &key::record_digest(h, record)?, &dir)?;
+        let manifest = objects.keep(&job, &key::record_digest(workspace, record)?, &dir)?;
         let note = serde_json::to_vec_pretty(&self.built(commit))
             .context(|| format!("cannot write {}", self.note().display()))?;
         fs::write(self.note(), note).map_err(|e| cache::denied("cannot write", &self.note(), &e))?;

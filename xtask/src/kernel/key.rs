@@ -3,7 +3,7 @@
 use super::fragments;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Result};
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::matrix::{Record, Source};
 
 /// Part of every key: raised when entries change in form or making.
@@ -11,7 +11,7 @@ pub const FORMAT: u32 = 1;
 
 /// The digest of what the repository says about how a kernel is made: the source, the
 /// fragments' bytes, the modules and our own format.
-pub fn record_digest(h: &Harness, record: &Record) -> Result<String> {
+pub fn record_digest(workspace: &Workspace, record: &Record) -> Result<String> {
     let mut digest = Keyed::new();
     digest.add("format", FORMAT.to_string());
     digest.add("arch", "x86_64");
@@ -22,7 +22,7 @@ pub fn record_digest(h: &Harness, record: &Record) -> Result<String> {
             .context(|| format!("cannot describe the source of {}", record.name))?;
         digest.add("source", source);
     }
-    for (name, text) in fragments::of(h, record)? {
+    for (name, text) in fragments::of(workspace, record)? {
         digest.add(&name, text);
     }
     Ok(digest.finish())

@@ -6,7 +6,7 @@ use super::entry::Kernel;
 use super::names;
 use crate::base::error::{Context, Result};
 use crate::base::ui::{out, outln};
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
 /// A line of the list.
@@ -32,11 +32,11 @@ struct Line<'a> {
 ///
 /// # Errors
 /// The matrix or an entry of the cache cannot be read.
-pub fn list(h: &Harness, json: bool) -> Result<()> {
-    let matrix = h.matrix()?;
+pub fn list(workspace: &Workspace, json: bool) -> Result<()> {
+    let matrix = workspace.matrix()?;
     let mut lines = Vec::new();
     for record in matrix.records() {
-        lines.push(Line::new(record, names::at_hand(h, record)?)?);
+        lines.push(Line::new(record, names::at_hand(workspace, record)?)?);
     }
     if json {
         let text =
@@ -99,14 +99,14 @@ fn size(folder: &std::path::Path) -> Result<u64> {
 ///
 /// # Errors
 /// A name is unknown, another command works in the cache, or a file cannot be removed.
-pub fn clean(h: &Harness, names: &[String]) -> Result<()> {
+pub fn clean(workspace: &Workspace, names: &[String]) -> Result<()> {
     if names.is_empty() {
-        return h.cache.clean();
+        return workspace.host.cache.clean();
     }
-    let matrix = h.matrix()?;
+    let matrix = workspace.matrix()?;
     let records = names.iter().map(|name| matrix.find(name)).collect::<Result<Vec<_>>>()?;
-    let _locks = h.cache.lock_all()?;
-    records.iter().try_for_each(|record| names::forget(h, &record.name))
+    let _locks = workspace.host.cache.lock_all()?;
+    records.iter().try_for_each(|record| names::forget(workspace, &record.name))
 }
 
 #[cfg(test)]

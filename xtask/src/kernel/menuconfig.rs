@@ -8,8 +8,8 @@ use super::build::{self, Job, ObjectTree};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::out;
-use crate::fetch::setup;
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
+use crate::fetch::host_packages;
 use crate::kernel::{config, names};
 use crate::matrix::Record;
 
@@ -19,7 +19,7 @@ use crate::matrix::Record;
 /// # Errors
 /// The kernel is not built here, there is no terminal, or the source cannot be had or
 /// configured.
-pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()> {
+pub fn menuconfig(workspace: &Workspace, record: &Record, request: &Request) -> Result<()> {
     let failed = || format!("cannot open the configuration menu of {}", record.name);
     if record.is_ready_made() {
         return Err(Error::new(failed())
@@ -32,17 +32,17 @@ pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()>
             .help("run it in a terminal, without redirection"));
     }
     let ncurses = [("/usr/include/ncurses.h", "libncurses-dev")];
-    setup::need_packages(h, "the configuration menu", &ncurses)?;
-    let last = names::bound(h, &record.name)?.map(|(_, manifest)| manifest);
-    let given = build::given(h, record, request, last.as_ref())?;
-    let tools = build::toolchain(h, record, request.cc.as_deref())?;
+    host_packages::need_packages(&workspace.host, "the configuration menu", &ncurses)?;
+    let last = names::bound(workspace, &record.name)?.map(|(_, manifest)| manifest);
+    let given = build::given(workspace, record, request, last.as_ref())?;
+    let tools = build::toolchain(workspace, record, request.cc.as_deref())?;
 
     let name = format!("menuconfig-{}", record.name);
-    let _lock = h.cache.lock(&h.ui, &name)?;
-    let scratch = h.cache.folder("build")?.join(&name);
-    let log = h.cache.folder("logs")?.join(format!("{name}.log"));
+    let _lock = workspace.host.cache.lock(&workspace.host.ui, &name)?;
+    let scratch = workspace.host.cache.folder("build")?.join(&name);
+    let log = workspace.host.cache.folder("logs")?.join(format!("{name}.log"));
     let job = Job { record, given: &given, tools: &tools, scratch: &scratch, log: &log };
-    let objects = ObjectTree::configured(h, &job)?;
+    let objects = ObjectTree::configured(workspace, &job)?;
     let before = objects.config()?;
     // xshell gives its commands no standard input, which a menu needs.
     let status = Command::new("make").args(objects.arguments()).arg("menuconfig").status();
@@ -54,9 +54,9 @@ pub fn menuconfig(h: &Harness, record: &Record, request: &Request) -> Result<()>
     cache::remove(&scratch)?;
     cache::remove(&log)?;
     if fragment.is_empty() {
-        h.ui.say("nothing was changed");
+        workspace.host.ui.say("nothing was changed");
     } else {
-        h.ui.say("what was changed, as lines for a fragment in kernel-configs/:");
+        workspace.host.ui.say("what was changed, as lines for a fragment in kernel-configs/:");
         out!("{fragment}");
     }
     Ok(())

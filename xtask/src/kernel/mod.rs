@@ -27,7 +27,7 @@ mod obtain;
 pub mod renames;
 mod source;
 
-pub use build::Request;
+pub use build::{Request, build_tools};
 pub use entry::Kernel;
 pub use external::module;
 pub use fragments::wanted_symbols;

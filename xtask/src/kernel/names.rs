@@ -13,7 +13,7 @@ use super::key;
 use super::source::Given;
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
 /// What a name was given to build from.
@@ -38,19 +38,20 @@ fn file(name: &str) -> String {
 }
 
 /// The entry that a name stands for: its key, and what the name was given.
-fn load(h: &Harness, name: &str) -> Result<Option<(String, Option<Origin>)>> {
-    let Some(text) = h.cache.load(&file(name))? else { return Ok(None) };
+fn load(workspace: &Workspace, name: &str) -> Result<Option<(String, Option<Origin>)>> {
+    let Some(text) = workspace.host.cache.load(&file(name))? else { return Ok(None) };
     let key = key_of(&text).to_owned();
     let origin = text.lines().nth(1).map(serde_json::from_str).transpose();
-    let origin = origin.context(|| format!("cannot read {}", h.cache.path().join(file(name)).display()));
+    let origin =
+        origin.context(|| format!("cannot read {}", workspace.host.cache.path().join(file(name)).display()));
     Ok(Some((key, origin.map_err(|error| error.help("remove it with `cargo xtask kernel --clean`"))?)))
 }
 
 /// The entry that a name stands for. What its manifest says of the source is what the name was given,
 /// and a note says if that is gone.
-pub fn bound(h: &Harness, name: &str) -> Result<Option<(PathBuf, Manifest)>> {
-    let Some((key, origin)) = load(h, name)? else { return Ok(None) };
-    let Some(dir) = h.cache.entry(KIND, &key) else { return Ok(None) };
+pub fn bound(workspace: &Workspace, name: &str) -> Result<Option<(PathBuf, Manifest)>> {
+    let Some((key, origin)) = load(workspace, name)? else { return Ok(None) };
+    let Some(dir) = workspace.host.cache.entry(KIND, &key) else { return Ok(None) };
     let mut manifest = read_manifest(&dir)?;
     if let Some(origin) = origin {
         manifest.source = origin.source;
@@ -63,7 +64,13 @@ pub fn bound(h: &Harness, name: &str) -> Result<Option<(PathBuf, Manifest)>> {
 }
 
 /// Makes a name stand for an entry, and returns the kernel.
-pub fn bind(h: &Harness, name: &str, key: &str, dir: PathBuf, origin: Option<&Origin>) -> Result<Kernel> {
+pub fn bind(
+    workspace: &Workspace,
+    name: &str,
+    key: &str,
+    dir: PathBuf,
+    origin: Option<&Origin>,
+) -> Result<Kernel> {
     let mut text = format!("{key}\n");
     let mut manifest = read_manifest(&dir)?;
     if let Some(origin) = origin {
@@ -72,23 +79,23 @@ pub fn bind(h: &Harness, name: &str, key: &str, dir: PathBuf, origin: Option<&Or
         manifest.provenance.clone_from(&origin.provenance);
     }
     // A full cache is usable without being writable.
-    if h.cache.load(&file(name))?.is_none_or(|bound| bound != text) {
-        h.cache.store(&file(name), &text)?;
+    if workspace.host.cache.load(&file(name))?.is_none_or(|bound| bound != text) {
+        workspace.host.cache.store(&file(name), &text)?;
     }
     Ok(Kernel::new(name, dir, manifest))
 }
 
 /// Makes a name stand for nothing; its entry goes if no other name stands for it.
-pub fn forget(h: &Harness, name: &str) -> Result<()> {
-    let Some(text) = h.cache.load(&file(name))? else { return Ok(()) };
-    h.cache.forget(&file(name))?;
+pub fn forget(workspace: &Workspace, name: &str) -> Result<()> {
+    let Some(text) = workspace.host.cache.load(&file(name))? else { return Ok(()) };
+    workspace.host.cache.forget(&file(name))?;
     let key = key_of(&text);
-    for path in cache::read_dir(&h.cache.path().join("names"))? {
+    for path in cache::read_dir(&workspace.host.cache.path().join("names"))? {
         if key_of(&read(&path)?) == key {
             return Ok(());
         }
     }
-    h.cache.forget(&format!("{KIND}/{key}"))
+    workspace.host.cache.forget(&format!("{KIND}/{key}"))
 }
 
 fn key_of(text: &str) -> &str {
@@ -104,9 +111,9 @@ fn read(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// The cache entry is damaged, or the config fragments cannot be read.
-pub fn at_hand(h: &Harness, record: &Record) -> Result<Option<Kernel>> {
-    let Some((dir, manifest)) = bound(h, &record.name)? else { return Ok(None) };
-    let current = manifest.record == key::record_digest(h, record)?;
+pub fn at_hand(workspace: &Workspace, record: &Record) -> Result<Option<Kernel>> {
+    let Some((dir, manifest)) = bound(workspace, &record.name)? else { return Ok(None) };
+    let current = manifest.record == key::record_digest(workspace, record)?;
     let mut kernel = Kernel::new(&record.name, dir, manifest);
     if !current {
         kernel.notes.push(format!(

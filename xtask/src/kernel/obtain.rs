@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::build::{self, Request};
 use super::entry::Kernel;
 use crate::base::error::{Error, Result};
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::kernel::{debian, source};
 use crate::matrix::{Record, Source};
 
@@ -14,7 +14,7 @@ use crate::matrix::{Record, Source};
 /// # Errors
 /// The kernel cannot be had (verdict `unavailable`), has another digest than the pinned one,
 /// does not build, or lacks a symbol or module that the record asks for.
-pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel> {
+pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Result<Kernel> {
     match &record.source {
         Source::Debian { package, with, version, .. } => {
             if request.source.is_some() || request.cc.is_some() {
@@ -23,9 +23,9 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
                     .help("--source and --cc go with kernels that are built here, such as 5.4"));
             }
             let suites = record.source.suites();
-            debian::obtain(h, record, &debian::Line { suites, pattern: package, with, version })
+            debian::obtain(workspace, record, &debian::Line { suites, pattern: package, with, version })
         }
-        Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(h, record, request),
+        Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(workspace, record, request),
     }
 }
 
@@ -36,10 +36,10 @@ pub fn obtain(h: &Harness, record: &Record, request: &Request) -> Result<Kernel>
 ///
 /// # Errors
 /// It is no kernel tree, or of no line that is built here, or does not build.
-pub fn of_source(h: &Harness, path: &Path) -> Result<(Record, Kernel)> {
-    let version = source::version_of(h, path)?;
-    let record = h.matrix()?.for_source(&version)?.clone();
-    let kernel = build::apart(h, &record, path)?;
+pub fn of_source(workspace: &Workspace, path: &Path) -> Result<(Record, Kernel)> {
+    let version = source::version_of(workspace, path)?;
+    let record = workspace.matrix()?.for_source(&version)?.clone();
+    let kernel = build::apart(workspace, &record, path)?;
     Ok((record, kernel))
 }
 
@@ -47,15 +47,15 @@ pub fn of_source(h: &Harness, path: &Path) -> Result<(Record, Kernel)> {
 ///
 /// # Errors
 /// It cannot be had (verdict `unavailable`), or the record has none.
-pub fn fetch_source(h: &Harness, record: &Record) -> Result<()> {
-    build::given(h, record, &Request::default(), None).map(drop)
+pub fn fetch_source(workspace: &Workspace, record: &Record) -> Result<()> {
+    build::given(workspace, record, &Request::default(), None).map(drop)
 }
 
 /// Unpacks a record's own source into a folder, and returns the tree's top.
 ///
 /// # Errors
 /// The source cannot be had (verdict `unavailable`), or is no kernel tree of the record's line.
-pub fn unpack(h: &Harness, record: &Record, into: &Path) -> Result<PathBuf> {
-    let given = build::given(h, record, &Request::default(), None)?;
-    Ok(source::tree(h, record, &given, into)?.path)
+pub fn unpack(workspace: &Workspace, record: &Record, into: &Path) -> Result<PathBuf> {
+    let given = build::given(workspace, record, &Request::default(), None)?;
+    Ok(source::tree(workspace, record, &given, into)?.path)
 }

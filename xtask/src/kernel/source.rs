@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::download;
-use crate::harness::Harness;
 use crate::kernel::{contents, make};
 use crate::matrix::Record;
 
@@ -64,14 +64,14 @@ fn contents_of(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// There is no such thing, it cannot be read, or it is no kernel tree of the record's line.
-pub fn local(h: &Harness, record: &Record, path: &Path) -> Result<Given> {
+pub fn local(workspace: &Workspace, record: &Record, path: &Path) -> Result<Given> {
     let cannot_open = || format!("cannot open the source {}", path.display());
     let takes = "--source takes a kernel tree or a tarball of one";
     let path = fs::canonicalize(path).context(cannot_open).map_err(|error| error.help(takes))?;
     if path.is_dir() {
         make::takes(&path)?;
         let version = check(record, &path)?.version;
-        h.ui.say(format!("reading the source tree {} (Linux {version})", path.display()));
+        workspace.host.ui.say(format!("reading the source tree {} (Linux {version})", path.display()));
         let digest = contents_of(&path)?;
         let provenance =
             format!("Linux {version} from the tree {}, digest {}", path.display(), &digest[..12]);
@@ -90,7 +90,7 @@ pub fn local(h: &Harness, record: &Record, path: &Path) -> Result<Given> {
 ///
 /// # Errors
 /// It cannot be read, or is no kernel tree.
-pub fn version_of(h: &Harness, path: &Path) -> Result<String> {
+pub fn version_of(workspace: &Workspace, path: &Path) -> Result<String> {
     let failed = || format!("cannot tell which Linux {} is", path.display());
     let mut makefile = Vec::new();
     if path.is_dir() {
@@ -103,7 +103,7 @@ pub fn version_of(h: &Harness, path: &Path) -> Result<String> {
         if path.exists() && !path.is_file() {
             return Err(Error::new(failed()).because("it is neither a folder nor a file"));
         }
-        let bar = h.ui.bytes("looking for the Makefile", None);
+        let bar = workspace.host.ui.bytes("looking for the Makefile", None);
         let file = File::open(path).context(failed)?;
         let mut archive = tar::Archive::new(decoder(path, Counted { file, bar: &bar, done: 0 })?);
         for entry in archive.entries().context(failed)? {
@@ -124,14 +124,14 @@ pub fn version_of(h: &Harness, path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// The tarball is damaged or does not hold a kernel tree of the record's line.
-pub fn tree(h: &Harness, record: &Record, given: &Given, scratch: &Path) -> Result<Tree> {
+pub fn tree(workspace: &Workspace, record: &Record, given: &Given, scratch: &Path) -> Result<Tree> {
     if given.path.is_dir() {
         return check(record, &given.path);
     }
-    h.ui.say(format!("unpacking {}", given.path.display()));
+    workspace.host.ui.say(format!("unpacking {}", given.path.display()));
     fs::create_dir_all(scratch).map_err(|e| cache::denied("cannot create", scratch, &e))?;
     let total = fs::metadata(&given.path).ok().map(|meta| meta.len());
-    let bar = h.ui.bytes("unpacking", total);
+    let bar = workspace.host.ui.bytes("unpacking", total);
     let file = File::open(&given.path).context(|| format!("cannot open {}", given.path.display()))?;
     let decoder = decoder(&given.path, Counted { file, bar: &bar, done: 0 })?;
     let mut archive = tar::Archive::new(decoder);

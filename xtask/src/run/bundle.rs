@@ -14,9 +14,9 @@ use crate::base::cache;
 use crate::base::error::{Context, Result};
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::guest::fingerprint::Fingerprint;
 use crate::guest::prepared::{COMMAND, Guest};
-use crate::harness::Harness;
 use crate::vm::console;
 
 /// The page for people.
@@ -98,8 +98,8 @@ impl Failure<'_> {
 
     /// The lines to show: the last of the console, what QEMU said, where the rest is and how to
     /// repeat it.
-    pub fn shown(&self, h: &Harness, folder: &Path) -> Vec<String> {
-        shown(h, folder, self.again)
+    pub fn shown(&self, workspace: &Workspace, folder: &Path) -> Vec<String> {
+        shown(workspace, folder, self.again)
     }
 }
 
@@ -116,14 +116,14 @@ pub fn quoted(words: &[String]) -> String {
 }
 
 /// The lines to show of a bundle, made safe for a terminal.
-pub fn shown(h: &Harness, folder: &Path, again: &str) -> Vec<String> {
+pub fn shown(workspace: &Workspace, folder: &Path, again: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, file) in [("console", "console.log"), ("QEMU", "qemu.log")] {
         // A file that is not there has nothing to show.
         let said = fs::read(folder.join(file)).unwrap_or_default();
         lines.extend(console::last_lines(&said, SHOWN_LINES).iter().map(|line| format!("  {name}: {line}")));
     }
-    let place = folder.strip_prefix(&h.root).unwrap_or(folder);
+    let place = folder.strip_prefix(&workspace.root).unwrap_or(folder);
     lines.push(format!("  everything is in {}", place.display()));
     lines.push(format!("  again: {again}"));
     lines

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use super::side_by_side;
 use crate::base::error::{Error, Result};
 use crate::base::verdict::Verdict;
-use crate::harness::Harness;
+use crate::base::workspace::Workspace;
 use crate::kernel::{self, Kernel, Request};
 use crate::matrix::Record;
 
@@ -14,8 +14,8 @@ use crate::matrix::Record;
 ///
 /// # Errors
 /// When the matrix cannot be read, or has no kernel of a name.
-pub fn chosen(h: &Harness, names: &[String]) -> Result<Vec<(Record, bool)>> {
-    let matrix = h.matrix()?;
+pub fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<(Record, bool)>> {
+    let matrix = workspace.matrix()?;
     let records = matrix.named_or_usual(names)?.into_iter();
     Ok(records.map(|record| (record.clone(), !names.is_empty())).collect())
 }
@@ -27,7 +27,7 @@ pub fn chosen(h: &Harness, names: &[String]) -> Result<Vec<(Record, bool)>> {
 ///
 /// # Errors
 /// None for a kernel that cannot be had: its place tells.
-pub fn obtain(h: &Harness, wanted: &[(Record, bool)], all: bool) -> Result<Vec<Result<Kernel>>> {
+pub fn obtain(workspace: &Workspace, wanted: &[(Record, bool)], all: bool) -> Result<Vec<Result<Kernel>>> {
     let places = 0..wanted.len();
     let (ready_made, built): (Vec<usize>, Vec<usize>) = places.partition(|at| wanted[*at].0.is_ready_made());
     let mut tasks: Vec<Vec<usize>> = ready_made.into_iter().map(|at| vec![at]).collect();
@@ -37,7 +37,7 @@ pub fn obtain(h: &Harness, wanted: &[(Record, bool)], all: bool) -> Result<Vec<R
     side_by_side::each(&tasks, side_by_side::cores().max(2), |task| {
         for at in task {
             let (record, asked) = &wanted[*at];
-            let kernel = one(h, record, *asked || all);
+            let kernel = one(workspace, record, *asked || all);
             *had[*at].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(kernel);
         }
         Ok(())
@@ -47,12 +47,12 @@ pub fn obtain(h: &Harness, wanted: &[(Record, bool)], all: bool) -> Result<Vec<R
     Ok(taken.flatten().collect())
 }
 
-fn one(h: &Harness, record: &Record, build: bool) -> Result<Kernel> {
-    if let Some(kernel) = kernel::at_hand(h, record)? {
+fn one(workspace: &Workspace, record: &Record, build: bool) -> Result<Kernel> {
+    if let Some(kernel) = kernel::at_hand(workspace, record)? {
         return Ok(kernel);
     }
     if build || record.is_ready_made() {
-        return kernel::obtain(h, record, &Request::default());
+        return kernel::obtain(workspace, record, &Request::default());
     }
     Err(Error::new("it is not built")
         .help(format!("`cargo xtask kernel {}` builds it, `--source PATH` from a local tree", record.name))

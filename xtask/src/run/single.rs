@@ -17,10 +17,10 @@ use super::bundle::{self, Failure};
 use super::results;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::base::{cache, terminal};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::vm::accel::Purpose;
@@ -174,38 +174,39 @@ pub struct Plan {
 ///
 /// # Errors
 /// When the guest cannot be prepared, or a file cannot be brought out.
-pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
+pub fn run(workspace: &Workspace, plan: &Plan) -> Result<u8> {
     Machine::check_cpus(plan.wish.cpus, plan.wish.max_cpus)?;
     for get in &plan.get {
         get.check()?;
     }
-    let stdin = plan.stdin.as_ref().map(|input| input.read(&|line| h.ui.say(line))).transpose()?;
-    let tools = Tools::get(h)?;
-    let (record, kernel) = pick(h, plan.kernel.as_deref())?;
+    let stdin =
+        plan.stdin.as_ref().map(|input| input.read(&|line| workspace.host.ui.say(line))).transpose()?;
+    let tools = Tools::get(workspace)?;
+    let (record, kernel) = pick(workspace, plan.kernel.as_deref())?;
     let wish = Wish { purpose: Purpose::Work, ..plan.wish.clone() };
-    let guest = Guest::prepare(h, &tools, &record, kernel, wish)?;
+    let guest = Guest::prepare(workspace, &tools, &record, kernel, wish)?;
     if guest.accel == Accel::Kvm {
-        h.ui.say(format!("{}: kvm, not exact", guest.kernel.name));
+        workspace.host.ui.say(format!("{}: kvm, not exact", guest.kernel.name));
     }
     let step = Step { argv: plan.argv.clone(), ..Step::default() };
     let get = plan.get.iter().map(|get| get.guest.clone()).collect();
     let job = Job { steps: vec![step], get, stdin, ..guest.job() };
-    let scratch = folders::scratch(&h.root)?;
+    let scratch = folders::scratch(&workspace.root)?;
     let folder = results::of_case(scratch.path(), &guest.kernel.name, "run")?;
     let mut output = Output::new(&plan.get);
     // The user's own limit is not scaled to the accelerator.
     let job_limit = plan.timeout.map(Duration::from_secs);
     let mut deadlines = Deadlines { job: job_limit, ..guest.deadlines(None) };
     if plan.wish.gdb {
-        h.ui.say(WAITING);
+        workspace.host.ui.say(WAITING);
         deadlines.boot = Duration::MAX;
     }
     let mut unread = Unread { told: plan.stdin.is_some() };
-    unread.tell(h);
+    unread.tell(workspace);
     let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
     // Whoever writes to us may have been slower than we were.
-    unread.tell(h);
-    let advice = guest.advice(h, ended.took)?;
+    unread.tell(workspace);
+    let advice = guest.advice(workspace, ended.took)?;
     if let Err((verdict, why)) = ended.judge() {
         let stdin = folder.join(bundle::STDIN);
         if let Some(bytes) = &job.stdin {
@@ -216,16 +217,16 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<u8> {
             Failure { case: "run", guest: &guest, inputs: &inputs, verdict, why: &why, again: &again };
         failure.write(&folder)?;
         scratch.keep();
-        h.ui.say(format!("{verdict}: {why}"));
-        for line in failure.shown(h, &folder).into_iter().chain(advice) {
-            h.ui.say(line);
+        workspace.host.ui.say(format!("{verdict}: {why}"));
+        for line in failure.shown(workspace, &folder).into_iter().chain(advice) {
+            workspace.host.ui.say(line);
         }
         return Ok(verdict.exit_code());
     }
     if let Some(advice) = advice {
-        h.ui.say(advice);
+        workspace.host.ui.say(advice);
     }
-    output.finish(h, &plan.argv[0])
+    output.finish(workspace, &plan.argv[0])
 }
 
 /// What is said while a guest waits for a debugger.
@@ -237,10 +238,10 @@ struct Unread {
 }
 
 impl Unread {
-    fn tell(&mut self, h: &Harness) {
+    fn tell(&mut self, workspace: &Workspace) {
         if !self.told && input_waits() {
             self.told = true;
-            h.ui.say("standard input is not passed on; `run -i` does");
+            workspace.host.ui.say("standard input is not passed on; `run -i` does");
         }
     }
 }
@@ -270,16 +271,16 @@ fn again(guest: &Guest, plan: &Plan, stdin: &Path) -> String {
 ///
 /// # Errors
 /// When the guest cannot be prepared, or the terminal is gone.
-pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<u8> {
+pub fn shell(workspace: &Workspace, kernel: Option<&str>, wish: Wish) -> Result<u8> {
     Machine::check_cpus(wish.cpus, wish.max_cpus)?;
     let terminal = io::stdin().is_terminal();
-    let tools = Tools::get(h)?;
-    let (record, kernel) = pick(h, kernel)?;
+    let tools = Tools::get(workspace)?;
+    let (record, kernel) = pick(workspace, kernel)?;
     // What people and pipes say comes when it comes: neither guest is bit-exact.
     let exact = Exactness::Off;
     let purpose = Purpose::Work;
     let wish = Wish { busybox: true, interactive: terminal, input: !terminal, exact, purpose, ..wish };
-    let guest = Guest::prepare(h, &tools, &record, kernel, wish.clone())?;
+    let guest = Guest::prepare(workspace, &tools, &record, kernel, wish.clone())?;
     let how = match terminal {
         true => "`exit` powers off, Ctrl-A X ends QEMU at once, Ctrl-A Ctrl-A is one Ctrl-A",
         false => "it ends with standard input",
@@ -288,11 +289,11 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<u8> {
         Accel::Kvm => "kvm, not exact",
         Accel::Tcg => "tcg",
     };
-    h.ui.say(format!("{} under {under}; {how}", guest.kernel.release));
+    workspace.host.ui.say(format!("{} under {under}; {how}", guest.kernel.release));
     if wish.gdb {
-        h.ui.say(WAITING);
+        workspace.host.ui.say(WAITING);
     }
-    let scratch = folders::scratch(&h.root)?;
+    let scratch = folders::scratch(&workspace.root)?;
     let folder = scratch.path();
     let mut output = Output::new(&[]);
     let take = &mut |frame| output.take(frame);
@@ -301,7 +302,7 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<u8> {
         match guest.boot_interactive(&job, folder, take)? {
             Left::Ended(ended) => *ended,
             Left::Escaped => {
-                h.ui.say("\nended by Ctrl-A X");
+                workspace.host.ui.say("\nended by Ctrl-A X");
                 return Ok(0);
             }
         }
@@ -313,10 +314,10 @@ pub fn shell(h: &Harness, kernel: Option<&str>, wish: Wish) -> Result<u8> {
         guest.boot(&job, folder, Deadlines { boot, ..usual }, take)?.0
     };
     if let Err((verdict, why)) = ended.judge() {
-        h.ui.say(format!("{verdict}: {why}"));
+        workspace.host.ui.say(format!("{verdict}: {why}"));
         return Ok(verdict.exit_code());
     }
-    output.finish(h, SHELL)
+    output.finish(workspace, SHELL)
 }
 
 /// The program that reads commands from standard input.
@@ -327,16 +328,16 @@ const SHELL: &str = "sh";
 ///
 /// # Errors
 /// When the name is unknown, or no kernel is available.
-pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)> {
-    let matrix = h.matrix()?;
+pub fn pick(workspace: &Workspace, name: Option<&str>) -> Result<(Record, kernel::Kernel)> {
+    let matrix = workspace.matrix()?;
     if let Some(name) = name {
         let record = matrix.find(name)?;
-        return Ok((record.clone(), kernel::obtain(h, record, &Request::default())?));
+        return Ok((record.clone(), kernel::obtain(workspace, record, &Request::default())?));
     }
     let mut records: Vec<&Record> = matrix.usual().collect();
     records.sort_by_key(|record| !record.reference);
     for record in &records {
-        if let Some(kernel) = kernel::at_hand(h, record)? {
+        if let Some(kernel) = kernel::at_hand(workspace, record)? {
             return Ok(((*record).clone(), kernel));
         }
     }
@@ -344,7 +345,7 @@ pub fn pick(h: &Harness, name: Option<&str>) -> Result<(Record, kernel::Kernel)>
     records.sort_by_key(|record| !record.is_ready_made());
     let mut said = Vec::new();
     for record in records {
-        match kernel::obtain(h, record, &Request::default()) {
+        match kernel::obtain(workspace, record, &Request::default()) {
             Ok(kernel) => return Ok((record.clone(), kernel)),
             Err(error) => said.push(format!("{}: {error}", record.name)),
         }
@@ -369,21 +370,21 @@ impl<'a> Output<'a> {
 
     /// The command's own status. What could not be brought out is told, and is the status of a command
     /// that succeeded.
-    fn finish(self, h: &Harness, program: &str) -> Result<u8> {
+    fn finish(self, workspace: &Workspace, program: &str) -> Result<u8> {
         let Some(status) = self.status else {
             return Err(Error::new("the guest powered off without the command's exit status")
                 .verdict(Verdict::LostChannel));
         };
         if let Status::NotStarted(errno) = status {
             let why = io::Error::from_raw_os_error(errno);
-            h.ui.say(format!("cannot start {program} in the guest: {why}"));
+            workspace.host.ui.say(format!("cannot start {program} in the guest: {why}"));
         }
         let failure = self.failure.or(self.files.finish().err());
         match (status.code() as u8, failure) {
             (0, Some(failure)) => Err(failure),
             (code, failure) => {
                 if let Some(failure) = failure {
-                    h.ui.say(format!("error: {failure}"));
+                    workspace.host.ui.say(format!("error: {failure}"));
                 }
                 Ok(code)
             }

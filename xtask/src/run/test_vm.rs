@@ -22,6 +22,7 @@ use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{Bar, out, outln, printable};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::ci::events::{Event, Format, Messages};
 use crate::ci::junit::Junit;
 use crate::ci::same_tree;
@@ -29,7 +30,6 @@ use crate::ci::shard::Shard;
 use crate::guest::cases::{self, Case};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel;
 use crate::kernel::renames;
 use crate::snapshots::compare::{Compared, Mode};
@@ -91,8 +91,8 @@ impl Plan {
         Wish { append, extra, accel: self.accel, exact, boot_timeout: self.boot_timeout, ..Wish::default() }
     }
 
-    fn store(&self, h: &Harness) -> Store {
-        Store::new(self.snapshots.clone().unwrap_or_else(|| h.root.join("tests/snapshots")))
+    fn store(&self, workspace: &Workspace) -> Store {
+        Store::new(self.snapshots.clone().unwrap_or_else(|| workspace.root.join("tests/snapshots")))
     }
 
     /// The options by which a later command finds the same snapshots.
@@ -126,24 +126,24 @@ impl Plan {
 ///
 /// # Errors
 /// When QEMU, the guest's programs or the cases cannot be had, or there is nothing to run.
-pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
+pub fn run(workspace: &Workspace, plan: &Plan) -> Result<(Verdict, Tally)> {
     if plan.mode != Mode::Check && plan.accel == Some(Accel::Kvm) {
         return Err(not_under_kvm("results").help("leave out `--accel kvm`").usage());
     }
-    let cases = cases::select(cases::load(&h.root)?, &plan.cases)?;
-    let chosen = kernels::chosen(h, &plan.kernels)?;
+    let cases = cases::select(cases::load(&workspace.root)?, &plan.cases)?;
+    let chosen = kernels::chosen(workspace, &plan.kernels)?;
     let mut summary = Summary::plan(&chosen, &cases, plan.shard)?;
     let messages = Messages::open(plan.format)?;
     let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
     messages.begin(&summary, plan.shard)?;
-    let tools = Tools::get(h)?;
-    summary.tree = digest_of_tree(h, &tools, plan)?;
+    let tools = Tools::get(workspace)?;
+    summary.tree = digest_of_tree(workspace, &tools, plan)?;
     let pairs = summary.named(&summary.pairs(plan.shard));
     let mut wanted = chosen;
     wanted.retain(|(record, _)| pairs.iter().any(|(kernel, _)| *kernel == record.name));
     let mut guests = Vec::new();
-    for ((record, _), kernel) in wanted.iter().zip(kernels::obtain(h, &wanted, plan.all)?) {
-        match kernel.and_then(|kernel| Guest::prepare(h, &tools, record, kernel, plan.wish())) {
+    for ((record, _), kernel) in wanted.iter().zip(kernels::obtain(workspace, &wanted, plan.all)?) {
+        match kernel.and_then(|kernel| Guest::prepare(workspace, &tools, record, kernel, plan.wish())) {
             Ok(guest) => {
                 summary.is_ready(&record.name, machine(&guest)?);
                 guests.push(guest);
@@ -157,14 +157,14 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
         }
     }
     messages.kernels(&summary)?;
-    let run = new_run(&h.root)?;
+    let run = new_run(&workspace.root)?;
     summary.save(&run)?;
     let work = work(&guests, &cases, &pairs);
     let load = plan.load.then(Load::start);
-    run_all(h, &guests, &work, &run, plan.repeat.unwrap_or(1), &messages)?;
+    run_all(workspace, &guests, &work, &run, plan.repeat.unwrap_or(1), &messages)?;
     drop(load);
-    finish(h, &run, plan, &mut summary)?;
-    report(h, &run, &summary, junit, &messages)
+    finish(workspace, &run, plan, &mut summary)?;
+    report(workspace, &run, &summary, junit, &messages)
 }
 
 /// What is made under KVM is made by the host's clock, and is no measure for others.
@@ -174,9 +174,13 @@ fn not_under_kvm(what: &str) -> Error {
 }
 
 /// What all parts of a run have to share.
-fn digest_of_tree(h: &Harness, tools: &Tools, plan: &Plan) -> Result<String> {
+fn digest_of_tree(workspace: &Workspace, tools: &Tools, plan: &Plan) -> Result<String> {
     let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
-    let mut paths = vec![h.root.join("tests/cases"), plan.store(h).folder().to_path_buf(), h.configs()];
+    let mut paths = vec![
+        workspace.root.join("tests/cases"),
+        plan.store(workspace).folder().to_path_buf(),
+        workspace.configs(),
+    ];
     paths.extend(programs.into_iter().chain(&plan.extra).cloned());
     let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
     let accel = plan.accel.unwrap_or(Accel::Tcg).name().to_owned();
@@ -197,8 +201,8 @@ fn machine(guest: &Guest) -> Result<Machine> {
 ///
 /// # Errors
 /// When there are none.
-pub fn compare_again(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
-    let latest = folders::folder(&h.root).join("latest");
+pub fn compare_again(workspace: &Workspace, plan: &Plan) -> Result<(Verdict, Tally)> {
+    let latest = folders::folder(&workspace.root).join("latest");
     let run = fs::canonicalize(&latest).map_err(|error| {
         Error::new(format!("cannot find stored results at {}", latest.display()))
             .because(error)
@@ -208,18 +212,18 @@ pub fn compare_again(h: &Harness, plan: &Plan) -> Result<(Verdict, Tally)> {
     let messages = Messages::open(plan.format)?;
     let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
     if plan.mode != Mode::Check {
-        refuse_others(h, &run, plan)?;
+        refuse_others(workspace, &run, plan)?;
     }
-    finish(h, &run, plan, &mut summary)?;
+    finish(workspace, &run, plan, &mut summary)?;
     let summary = summary.only(&plan.cases);
     messages.begin(&summary, summary.shard)?;
     messages.kernels(&summary)?;
-    report(h, &run, &summary, junit, &messages)
+    report(workspace, &run, &summary, junit, &messages)
 }
 
 /// Says what a run came to: what could not be had, the table, the sum, and the files.
 fn report(
-    h: &Harness,
+    workspace: &Workspace,
     run: &Path,
     summary: &Summary,
     junit: Option<Junit>,
@@ -237,16 +241,16 @@ fn report(
     if let Some(junit) = junit {
         junit.write(summary)?;
     }
-    messages.finish(summary, Some(run.strip_prefix(&h.root).unwrap_or(run)))?;
+    messages.finish(summary, Some(run.strip_prefix(&workspace.root).unwrap_or(run)))?;
     Ok((summary.verdict(), summary.tally()))
 }
 
 /// Refuses to accept results that this tree would not make: somebody may have changed the
 /// tracer, a case or a kernel since.
-fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
-    let tools = Tools::get(h)?;
-    let cases = cases::load(&h.root)?;
-    let matrix = h.matrix()?;
+fn refuse_others(workspace: &Workspace, run: &Path, plan: &Plan) -> Result<()> {
+    let tools = Tools::get(workspace)?;
+    let cases = cases::load(&workspace.root)?;
+    let matrix = workspace.matrix()?;
     let mut guests: Vec<Guest> = Vec::new();
     for (_, stored) in results::load(run)? {
         if !plan.includes(&stored) {
@@ -263,8 +267,8 @@ fn refuse_others(h: &Harness, run: &Path, plan: &Plan) -> Result<()> {
         };
         if !guests.iter().any(|guest| guest.kernel.name == stored.kernel) {
             let record = matrix.find(&stored.kernel)?;
-            let kernel = kernel::at_hand(h, record)?.ok_or_else(|| other("kernel"))?;
-            guests.push(Guest::prepare(h, &tools, record, kernel, Wish::default())?);
+            let kernel = kernel::at_hand(workspace, record)?.ok_or_else(|| other("kernel"))?;
+            guests.push(Guest::prepare(workspace, &tools, record, kernel, Wish::default())?);
         }
         let guest = guests.iter().find(|guest| guest.kernel.name == stored.kernel);
         let case = cases.iter().find(|case| case.name == stored.case);
@@ -305,7 +309,7 @@ fn work<'a>(guests: &[Guest], cases: &'a [Case], pairs: &[(String, String)]) -> 
 
 /// Runs cases on guests, as many at once as cores and memory allow.
 fn run_all(
-    h: &Harness,
+    workspace: &Workspace,
     guests: &[Guest],
     work: &[(usize, &Case)],
     run: &Path,
@@ -315,20 +319,20 @@ fn run_all(
     for guest in guests {
         let shift =
             guest.icount_shift().map_or("not exact".into(), |shift| format!("bit-exact, shift {shift}"));
-        h.ui.say(format!(
+        workspace.host.ui.say(format!(
             "{}: {} under {}, {shift}",
             guest.kernel.name,
             guest.kernel.version,
             guest.accel.name()
         ));
         for note in &guest.kernel.notes {
-            h.ui.say(format!("{}: {note}", guest.kernel.name));
+            workspace.host.ui.say(format!("{}: {note}", guest.kernel.name));
         }
     }
     let width = guests.iter().map(|guest| guest.kernel.name.len()).max().unwrap_or(0);
     let bar = |(at, guest): (usize, &Guest)| {
         let count = work.iter().filter(|(guest, _)| *guest == at).count();
-        h.ui.bar(&format!("{:width$}", guest.kernel.name), Some(count as u64))
+        workspace.host.ui.bar(&format!("{:width$}", guest.kernel.name), Some(count as u64))
     };
     let bars: Vec<Bar> = guests.iter().enumerate().map(bar).collect();
     let at_once = side_by_side::guests_at_once(Wish::default().memory);
@@ -336,7 +340,7 @@ fn run_all(
         let (guest, kernel) = (&guests[*at], guests[*at].kernel.name.as_str());
         messages.tell(&Event::CaseStarted { kernel, case: &case.name })?;
         let folder = results::of_case(run, kernel, &case.name)?;
-        run_case(h, guest, case, &folder, times)?;
+        run_case(workspace, guest, case, &folder, times)?;
         bars[*at].inc(1);
         let stored = results::load_one(&folder)?;
         let seconds = stored.took_ms as f64 / 1000.0;
@@ -384,13 +388,13 @@ impl Collected {
 ///
 /// # Errors
 /// When files cannot be read or written, or QEMU cannot be started.
-pub fn run_case(h: &Harness, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
+pub fn run_case(workspace: &Workspace, guest: &Guest, case: &Case, folder: &Path, times: u32) -> Result<()> {
     fs::create_dir_all(folder).map_err(|e| cache::denied("cannot create", folder, &e))?;
     let case = &case.on(&guest.kernel.version)?;
     let own = &guest.for_case(case)?;
-    let mut stored = attempt(h, own, case, folder)?;
+    let mut stored = attempt(workspace, own, case, folder)?;
     if stored.verdict == Verdict::Pass {
-        repeat::prove(&mut stored, folder, times, &|beside| attempt(h, own, case, beside))?;
+        repeat::prove(&mut stored, folder, times, &|beside| attempt(workspace, own, case, beside))?;
     }
     stored.save(folder)?;
     if stored.verdict != Verdict::Pass {
@@ -412,12 +416,12 @@ pub fn again(guest: &Guest, case: &Case) -> String {
 }
 
 /// One boot with a case.
-fn attempt(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<Stored> {
+fn attempt(workspace: &Workspace, guest: &Guest, case: &Case, folder: &Path) -> Result<Stored> {
     let job = case.job(&guest.job().boot_modules)?;
     let deadlines = guest.deadlines(Some(Duration::from_secs(case.deadline)));
     let mut collected = Collected::default();
     let (ended, fingerprint) = guest.boot(&job, folder, deadlines, &mut |frame| collected.take(frame))?;
-    let (verdict, why) = judge(h, guest, case, &ended, &collected);
+    let (verdict, why) = judge(workspace, guest, case, &ended, &collected);
     let mut steps = Vec::new();
     for (step, (stdout, stderr, status)) in case.steps.iter().zip(&collected.steps) {
         let mut output = String::from_utf8_lossy(stdout).into_owned();
@@ -438,11 +442,17 @@ fn attempt(h: &Harness, guest: &Guest, case: &Case, folder: &Path) -> Result<Sto
     })
 }
 
-fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Collected) -> (Verdict, String) {
+fn judge(
+    workspace: &Workspace,
+    guest: &Guest,
+    case: &Case,
+    ended: &Ended,
+    collected: &Collected,
+) -> (Verdict, String) {
     if let Err(failure) = ended.judge() {
         return failure;
     }
-    if let Err(error) = guest.prove(h, &collected.hello, &collected.config) {
+    if let Err(error) = guest.prove(workspace, &collected.hello, &collected.config) {
         return (error.verdict_given().unwrap_or(Verdict::ConfigUnmet), error.to_string());
     }
     for (step, (_, stderr, status)) in case.steps.iter().zip(&collected.steps) {
@@ -464,8 +474,8 @@ fn judge(h: &Harness, guest: &Guest, case: &Case, ended: &Ended, collected: &Col
 }
 
 /// Compares a run with the snapshots, prints a line per case and notes what became of each.
-fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result<()> {
-    let store = plan.store(h);
+fn finish(workspace: &Workspace, run: &Path, plan: &Plan, summary: &mut Summary) -> Result<()> {
+    let store = plan.store(workspace);
     let mut results = results::load(run)?;
     results.retain(|(_, stored)| plan.includes(stored));
     let compared = compare::run(&store, &results, plan.mode, &plan.accepting())?;
@@ -475,16 +485,16 @@ fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result
         }
         if let Some(accepted) = compared.as_ref().filter(|compared| compared.is_accepted()) {
             let file = accepted.held.as_ref().map(|name| store.path(name)).unwrap_or_default();
-            let file = file.strip_prefix(&h.root).unwrap_or(&file).display();
+            let file = file.strip_prefix(&workspace.root).unwrap_or(&file).display();
             outln!("{} {}: accepted as {file}", stored.kernel, stored.case);
             out!("{}", accepted.shown());
         }
-        let outcome = outcome(h, run, plan, folder, stored, compared.as_ref())?;
+        let outcome = outcome(workspace, run, plan, folder, stored, compared.as_ref())?;
         summary.note(&stored.kernel, &stored.case, outcome);
     }
     summary.save(run)?;
-    for orphan in compare::orphans(&store, &cases::load(&h.root)?, &h.matrix()?)? {
-        let orphan = orphan.strip_prefix(&h.root).unwrap_or(&orphan);
+    for orphan in compare::orphans(&store, &cases::load(&workspace.root)?, &workspace.matrix()?)? {
+        let orphan = orphan.strip_prefix(&workspace.root).unwrap_or(&orphan);
         outln!("orphan: {} belongs to no case", orphan.display());
     }
     Ok(())
@@ -492,7 +502,7 @@ fn finish(h: &Harness, run: &Path, plan: &Plan, summary: &mut Summary) -> Result
 
 /// What a result came to, which is printed.
 fn outcome(
-    h: &Harness,
+    workspace: &Workspace,
     run: &Path,
     plan: &Plan,
     folder: &Path,
@@ -532,7 +542,7 @@ fn outcome(
         outln!("{label}: pass ({runs}{took:.1} s; snapshot compared, {raw})");
     } else {
         let again = format!("cargo xtask test-vm --kernel {} {}", stored.kernel, stored.case);
-        let shown = bundle::shown(h, folder, &again).join("\n");
+        let shown = bundle::shown(workspace, folder, &again).join("\n");
         outln!("{label}: {verdict}: {why}");
         outln!("{report}{text}{shown}");
         if differs.is_some() && plan.can_accept() {
@@ -564,7 +574,7 @@ mod tests {
     fn an_update_of_named_cases_leaves_the_others_alone() {
         let folder = tempfile::tempdir().unwrap();
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf();
-        let h = Harness::new(sources, Cache::at(folder.path().join("cache")), false);
+        let workspace = Workspace::new(sources, Cache::at(folder.path().join("cache")), false);
         let run = folder.path().join("vm/1");
         for case in ["mount", "list"] {
             let step = StoredStep { command: "true".into(), output: String::new(), status: Some(0) };
@@ -585,7 +595,7 @@ mod tests {
         let snapshots = folder.path().join("snapshots");
         let cases = vec!["mount".to_owned()];
         let plan = Plan { cases, mode: Mode::Update, snapshots: Some(snapshots.clone()), ..Plan::default() };
-        finish(&h, &run, &plan, &mut Summary::default()).unwrap();
+        finish(&workspace, &run, &plan, &mut Summary::default()).unwrap();
         let text = fs::read_to_string(snapshots.join("mount@5.4.snap")).unwrap();
         assert_eq!(text, "---\nsource: xtask/tests/all/vm.rs\n---\n$ true\n");
         assert!(!snapshots.join("list@5.4.snap").exists());

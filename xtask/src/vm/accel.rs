@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::machine::{Accel, Deadlines, Exactness, Machine};
-use super::qemu::Qemu;
 use super::watch::{Taken, boot};
 use crate::base::cache::Cache;
 use crate::base::error::{Error, Result};
+use crate::base::qemu::Qemu;
 use crate::base::ui::Ui;
 
 /// The file of the cache that holds the answers, one `key accelerator seconds` line each: the

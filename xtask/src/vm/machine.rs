@@ -8,8 +8,8 @@ use std::time::Duration;
 use initramfs::job::{INPUT_PORT, RESULTS_PORT};
 
 use super::noise::Noise;
-use super::qemu::Qemu;
 use crate::base::error::{Error, Result};
+use crate::base::qemu::Qemu;
 
 /// What executes the guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,6 @@ mod input;
 mod machine;
 pub mod memory;
 pub mod noise;
-mod qemu;
 mod relay;
 mod watch;
 
@@ -18,6 +17,5 @@ pub use machine::{
     command_line,
 };
 pub use noise::Noise;
-pub use qemu::Qemu;
 pub use relay::{Left, boot_interactive};
 pub use watch::{Cut, Ended, Taken, boot};

@@ -19,10 +19,10 @@ use signal_hook::consts::SIGCONT;
 use super::console;
 use super::input::{listen, with_short_names};
 use super::machine::Machine;
-use super::qemu::Qemu;
 use super::watch::{self, CONSOLE_LIMIT, Ended, Taken, Watch};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
+use crate::base::qemu::Qemu;
 use crate::base::terminal::Raw;
 use crate::base::verdict::Verdict;
 

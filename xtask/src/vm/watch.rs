@@ -14,11 +14,11 @@ use super::console::{self, Sign};
 use super::input;
 use super::machine::{Deadlines, Machine};
 use super::noise::Noise;
-use super::qemu::Qemu;
 use crate::base::cache;
 use crate::base::child::{self, Own};
 use crate::base::clock::Running;
 use crate::base::error::{Context, Error, Result};
+use crate::base::qemu::Qemu;
 use crate::base::ui::Ui;
 use crate::base::verdict::Verdict;
 

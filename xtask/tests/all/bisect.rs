@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use xtask::base::cache::Cache;
+use xtask::base::workspace::Workspace;
 use xtask::commands::test::BISECTED;
-use xtask::harness::Harness;
 use xtask::kernel;
 
 use crate::common::root;
@@ -113,7 +113,7 @@ fn bisect(tree: &Path, good: &str, bad: &str) -> (Output, String, String) {
 }
 
 fn a_planted_commit_is_named_and_what_does_not_build_is_skipped() {
-    let h = Harness::new(root(), Cache::open().unwrap(), false);
+    let h = Workspace::new(root(), Cache::open().unwrap(), false);
     let matrix = h.matrix().unwrap();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let tree = kernel::unpack(&h, matrix.find(BISECTED).unwrap(), &folder.path().join("source")).unwrap();

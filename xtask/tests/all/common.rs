@@ -9,7 +9,7 @@ use std::thread;
 
 use libtest_mimic::Failed;
 use xtask::base::cache::Cache;
-use xtask::harness::Harness;
+use xtask::base::workspace::Workspace;
 use xtask::kernel;
 
 pub fn root() -> PathBuf {
@@ -32,9 +32,9 @@ pub fn host_alone() -> RwLockWriteGuard<'static, ()> {
 
 /// The reference kernels, or all usual ones with `SNAPTRACE_ALL_KERNELS=1`; each with whether it is available.
 pub fn kernels() -> xtask::base::error::Result<Vec<(String, bool)>> {
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
-    let records = matrix.at_length(Harness::wants_all_kernels());
+    let records = matrix.at_length(Workspace::wants_all_kernels());
     records.map(|record| Ok((record.name.clone(), kernel::at_hand(&h, record)?.is_some()))).collect()
 }
 

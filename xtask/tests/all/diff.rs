@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 use xtask::base::verdict::Verdict;
+use xtask::base::workspace::Workspace;
 use xtask::explain::diff::compared::{Comparison, Name, compare};
 use xtask::explain::diff::page::page;
 use xtask::fetch::chromium;
 use xtask::guest::fingerprint::Fingerprint;
-use xtask::harness::Harness;
 use xtask::run::results::{Stored, StoredStep};
 
 use crate::common::root;
@@ -66,7 +66,7 @@ impl Browser {
     /// Starts it. Where none can be had this is no pass.
     fn start() -> Browser {
         let chromium =
-            chromium::get(&Harness::open(false).unwrap()).unwrap_or_else(|error| panic!("{error}"));
+            chromium::get(&Workspace::open(false).unwrap().host).unwrap_or_else(|error| panic!("{error}"));
         eprintln!("{}", chromium.version);
         let profile = tempfile::tempdir().unwrap();
         let mut command = chromium.command(profile.path());

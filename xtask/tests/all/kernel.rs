@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use xtask::base::cache::Cache;
 use xtask::base::error::Result;
 use xtask::base::verdict::Verdict;
-use xtask::harness::Harness;
+use xtask::base::workspace::Workspace;
 use xtask::kernel::{self, Kernel, Request};
 use xtask::matrix::Record;
 use xtask::selftest::faults::server::{Reply, Seen, Server};
@@ -60,8 +60,8 @@ impl Bench {
     }
 
     /// A command's view of it; two commands are two harnesses.
-    fn harness(&self) -> Harness {
-        Harness::new(self.folder.path().to_owned(), Cache::at(self.path("cache")), false)
+    fn harness(&self) -> Workspace {
+        Workspace::new(self.folder.path().to_owned(), Cache::at(self.path("cache")), false)
     }
 
     /// A source tree that builds in no time and notes each build in `builds`.
@@ -169,7 +169,7 @@ fn a_part_of_another_file_is_not_held_against_the_mirror() {
     let tarball = bench.tarball();
     let sha256 = digest(&tarball);
     fs::create_dir_all(bench.path("cache")).unwrap();
-    let downloads = bench.harness().cache.folder("downloads").unwrap();
+    let downloads = bench.harness().host.cache.folder("downloads").unwrap();
     fs::write(downloads.join("linux.tar.xz.partial"), "of another file").unwrap();
     let server = server(move |_, seen| match seen.from {
         Some(from) => Reply::rest(&tarball, from),
@@ -186,7 +186,7 @@ fn a_file_that_lies_there_with_another_digest_is_not_used() {
     let tarball = bench.tarball();
     let sha256 = digest(&tarball);
     fs::create_dir_all(bench.path("cache")).unwrap();
-    let downloads = bench.harness().cache.folder("downloads").unwrap();
+    let downloads = bench.harness().host.cache.folder("downloads").unwrap();
     fs::write(downloads.join("linux.tar.xz"), "of another day").unwrap();
     let server = server(move |_, _| Reply::whole(&tarball));
     let record = bench.record(&sha256, &[&server.address]);
@@ -456,7 +456,8 @@ fn what_no_build_can_use_is_said_before_it() {
     assert!(refused(&tree).contains("it has no Makefile"));
     assert!(kernel::of_source(&bench.harness(), &tree).is_err());
 
-    let at = |cache: &str| Harness::new(bench.folder.path().to_owned(), Cache::at(bench.path(cache)), false);
+    let at =
+        |cache: &str| Workspace::new(bench.folder.path().to_owned(), Cache::at(bench.path(cache)), false);
     let request = Request { source: Some(bench.path("tree")), ..Request::default() };
     let text = kernel::obtain(&at("a cache"), &record, &request).unwrap_err().to_string();
     assert!(text.contains("no space") && text.contains("SNAPTRACE_CACHE"), "{text}");

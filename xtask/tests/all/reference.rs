@@ -18,9 +18,9 @@ use libtest_mimic::{Failed, Trial};
 use tempfile::TempDir;
 use xshell::Shell;
 use xtask::base::cache::Cache;
+use xtask::base::workspace::Workspace;
 use xtask::fetch::trace_cmd::{self, TraceCmd};
 use xtask::guest::initramfs;
-use xtask::harness::Harness;
 
 use crate::common::{host_alone, host_shared, kernels, root};
 
@@ -113,11 +113,11 @@ pub struct Trials {
 
 /// What is compared, with the trace-cmd that it is compared with, if there is one.
 pub fn trials(fetches: bool) -> xtask::base::error::Result<Trials> {
-    let h = Harness::new(root(), Cache::open()?, false);
-    let recorder = fetches.then(|| trace_cmd::get(&h)).and_then(found).map(Arc::new);
+    let h = Workspace::new(root(), Cache::open()?, false);
+    let recorder = fetches.then(|| trace_cmd::get(&h.host)).and_then(found).map(Arc::new);
     let exact = recorder.as_ref().map(|found| Reference::of_the_text(found.program.clone()));
-    let with_zlib = fetches.then(|| trace_cmd::with_zlib(&h)).and_then(found).map(Reference::with_zlib);
-    let latest = fetches.then(|| trace_cmd::latest(&h)).and_then(found).map(Reference::latest);
+    let with_zlib = fetches.then(|| trace_cmd::with_zlib(&h.host)).and_then(found).map(Reference::with_zlib);
+    let latest = fetches.then(|| trace_cmd::latest(&h.host)).and_then(found).map(Reference::latest);
     let kernels = kernels()?;
     let newest = kernels.iter().rfind(|(_, available)| *available).map(|(kernel, _)| kernel.clone());
     let mut trials = Trials { on_two_cpus: Vec::new(), on_one_cpu: Vec::new(), others: Vec::new() };
@@ -125,7 +125,7 @@ pub fn trials(fetches: bool) -> xtask::base::error::Result<Trials> {
         if !available {
             eprintln!("{kernel}: unavailable: not cached, its recordings are not compared");
         }
-        let with_two = Harness::wants_all_kernels() || newest.as_ref().is_none_or(|one| *one == kernel);
+        let with_two = Workspace::wants_all_kernels() || newest.as_ref().is_none_or(|one| *one == kernel);
         for cpus in 1..=1 + u32::from(with_two) {
             let guest = Arc::new(Guest { kernel: kernel.clone(), cpus, recordings: OnceLock::new() });
             let by_text = OURS.iter().chain(&THEIRS).map(|&(name, _)| match name {

@@ -9,10 +9,10 @@ use xshell::Shell;
 
 use crate::base::cache;
 use crate::base::error::{Context, Result};
-use crate::fetch::setup;
+use crate::base::workspace::Workspace;
+use crate::fetch::tools;
 use crate::guest::initramfs::{self, Programs};
 use crate::guest::prepared::Tools;
-use crate::harness::Harness;
 
 /// This program, also when its file was replaced since it was started.
 const SELF: &str = "/proc/self/exe";
@@ -23,30 +23,30 @@ const READ: [&str; 2] = ["kernel-configs", "tests/cases"];
 ///
 /// # Errors
 /// When the guest's programs do not build, or a file cannot be copied.
-pub fn freeze(h: &Harness, folder: &Path) -> Result<Harness> {
+pub fn freeze(workspace: &Workspace, folder: &Path) -> Result<Workspace> {
     let root = folder.join("frozen");
     cache::remove(&root)?;
     for name in READ {
-        for file in cache::read_dir(&h.root.join(name))? {
+        for file in cache::read_dir(&workspace.root.join(name))? {
             copy(&file, &root.join(name).join(file.file_name().unwrap_or_default()))?;
         }
     }
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    let built = initramfs::build(&sh, &h.sources)?;
+    let built = initramfs::build(&sh, &workspace.sources)?;
     let kept = programs(&root);
     for (from, to) in built.files().into_iter().zip(kept.files()) {
         copy(from, to)?;
     }
     copy(Path::new(SELF), &program(&root))?;
-    Ok(Harness::new(root, h.cache.clone(), h.yes))
+    Ok(Workspace::new(root, workspace.host.cache.clone(), workspace.host.yes))
 }
 
 /// QEMU, and the guest's programs of the copy.
 ///
 /// # Errors
 /// When there is no QEMU and none can be had.
-pub fn tools(h: &Harness) -> Result<Tools> {
-    Ok(Tools { qemu: setup::qemu(h)?, programs: programs(&h.root) })
+pub fn tools(workspace: &Workspace) -> Result<Tools> {
+    Ok(Tools { qemu: tools::qemu(&workspace.host)?, programs: programs(&workspace.root) })
 }
 
 /// The copy of this program.

@@ -17,7 +17,7 @@ use crate::base::child;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
-use crate::harness::{Harness, WORKSPACE_VAR};
+use crate::base::workspace::{WORKSPACE_VAR, Workspace};
 
 /// What is looked for, and where.
 #[derive(Clone, Debug)]
@@ -38,21 +38,21 @@ pub struct Plan {
 /// # Errors
 /// The case says the same at both ends, an end does not build or boot, skipped commits hide the
 /// one that is looked for, or git fails.
-pub fn bisect(h: &Harness, plan: &Plan) -> Result<()> {
+pub fn bisect(workspace: &Workspace, plan: &Plan) -> Result<()> {
     let repository = Repository::open(&plan.source)?;
     let (good, bad) = (repository.commit(&plan.good)?, repository.commit(&plan.bad)?);
-    let name = h.matrix()?.find(&plan.orders.kernel)?.name.clone();
-    let _session = h.cache.lock(&h.ui, &format!("bisect-{name}"))?;
+    let name = workspace.matrix()?.find(&plan.orders.kernel)?.name.clone();
+    let _session = workspace.host.cache.lock(&workspace.host.ui, &format!("bisect-{name}"))?;
     // A step whose bisection was killed may still be at work.
-    drop(step::turn(h, &name)?);
-    let folder = h.cache.folder("bisect")?.join(&name);
-    let h = &frozen::freeze(h, &folder)?;
-    let room = Room::new(h, &folder, plan.orders.clone())?;
-    let worktree = worktree(h, &repository, &room, &good)?;
-    end(h, &room, &worktree, &repository, &good, Judgement::Good)?;
+    drop(step::turn(workspace, &name)?);
+    let folder = workspace.host.cache.folder("bisect")?.join(&name);
+    let workspace = &frozen::freeze(workspace, &folder)?;
+    let room = Room::new(workspace, &folder, plan.orders.clone())?;
+    let worktree = worktree(workspace, &repository, &room, &good)?;
+    end(workspace, &room, &worktree, &repository, &good, Judgement::Good)?;
     worktree.check_out(&bad)?;
-    end(h, &room, &worktree, &repository, &bad, Judgement::Bad)?;
-    let found = run(h, &room, &worktree, &good, &bad)?;
+    end(workspace, &room, &worktree, &repository, &bad, Judgement::Bad)?;
+    let found = run(workspace, &room, &worktree, &good, &bad)?;
     worktree.remove()?;
     outln!("first bad commit: {}", repository.title(&found)?);
     outln!("  {found}");
@@ -63,14 +63,14 @@ pub fn bisect(h: &Harness, plan: &Plan) -> Result<()> {
 
 /// A worktree with the good end checked out, and with files that are older than their objects
 /// where the object tree has them already.
-fn worktree(h: &Harness, repository: &Repository, room: &Room, good: &str) -> Result<Worktree> {
+fn worktree(workspace: &Workspace, repository: &Repository, room: &Room, good: &str) -> Result<Worktree> {
     let known = room.kept.commit().filter(|commit| repository.has(commit));
     let Some(known) = known else {
         room.kept.clear()?;
-        h.ui.say("checking out the good end");
+        workspace.host.ui.say("checking out the good end");
         return repository.worktree(&room.folder, good);
     };
-    h.ui.say("checking out what the object tree was last built from, then the good end");
+    workspace.host.ui.say("checking out what the object tree was last built from, then the good end");
     let worktree = repository.worktree(&room.folder, &known)?;
     worktree.age()?;
     worktree.check_out(good)?;
@@ -79,7 +79,7 @@ fn worktree(h: &Harness, repository: &Repository, room: &Room, good: &str) -> Re
 
 /// Tests an end, and makes sure that it can be one.
 fn end(
-    h: &Harness,
+    workspace: &Workspace,
     room: &Room,
     worktree: &Worktree,
     repository: &Repository,
@@ -87,11 +87,11 @@ fn end(
     judgement: Judgement,
 ) -> Result<()> {
     let title = repository.title(commit)?;
-    h.ui.say(format!("the {judgement} end: {title}"));
+    workspace.host.ui.say(format!("the {judgement} end: {title}"));
     let started = Instant::now();
     let unfit =
         |why: String| Error::new(format!("cannot begin with {title} as the {judgement} end")).because(why);
-    let (verdict, text) = match room.test(h, worktree.path(), commit)? {
+    let (verdict, text) = match room.test(workspace, worktree.path(), commit)? {
         Outcome::Unfit(why) => {
             return Err(unfit(why).help("choose a commit that builds and boots"));
         }
@@ -111,16 +111,16 @@ fn end(
     }
     room.keep(judgement, commit, &text)?;
     room.note(commit, judgement)?;
-    h.ui.say(format!("the {judgement} end: {verdict} ({} s)", started.elapsed().as_secs()));
+    workspace.host.ui.say(format!("the {judgement} end: {verdict} ({} s)", started.elapsed().as_secs()));
     Ok(())
 }
 
 /// Lets git bisect; returns the first bad commit.
-fn run(h: &Harness, room: &Room, worktree: &Worktree, good: &str, bad: &str) -> Result<String> {
+fn run(workspace: &Workspace, room: &Room, worktree: &Worktree, good: &str, bad: &str) -> Result<String> {
     let folder = worktree.path();
     git(folder, &["bisect", "start", bad, good])?;
     let words = [
-        frozen::program(&h.root).display().to_string(),
+        frozen::program(&workspace.root).display().to_string(),
         "bisect-step".into(),
         room.folder.display().to_string(),
     ];
@@ -128,8 +128,8 @@ fn run(h: &Harness, room: &Room, worktree: &Worktree, good: &str, bad: &str) -> 
         ["bisect", "run"].into_iter().chain(words.iter().map(String::as_str)).collect();
     // Steps speak on standard error, git on standard output.
     let command = worktree::command(folder, &arguments)
-        .env("SNAPTRACE_CACHE", h.cache.path())
-        .env(WORKSPACE_VAR, &h.root)
+        .env("SNAPTRACE_CACHE", workspace.host.cache.path())
+        .env(WORKSPACE_VAR, &workspace.root)
         .stdout_capture()
         .unchecked();
     let failed = || "cannot run `git bisect run`".to_owned();

@@ -17,9 +17,9 @@ use crate::base::cache::{self, Lock};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case};
 use crate::guest::prepared::{Guest, Wish};
-use crate::harness::Harness;
 use crate::kernel::Kept;
 use crate::matrix::Record;
 use crate::run::results;
@@ -107,8 +107,8 @@ impl Room {
     ///
     /// # Errors
     /// The kernel or the case is unknown, or something is missing that a build needs.
-    pub fn new(h: &Harness, folder: &Path, orders: Orders) -> Result<Room> {
-        let room = Room::of(h, folder, orders)?;
+    pub fn new(workspace: &Workspace, folder: &Path, orders: Orders) -> Result<Room> {
+        let room = Room::of(workspace, folder, orders)?;
         for old in [room.boots(), room.said(), room.log()] {
             cache::remove(&old)?;
         }
@@ -122,23 +122,24 @@ impl Room {
     }
 
     /// The bisection that goes on in a folder.
-    fn open(h: &Harness, folder: &Path) -> Result<Room> {
+    fn open(workspace: &Workspace, folder: &Path) -> Result<Room> {
         let path = orders_of(folder);
         let failed = || format!("cannot read {}", path.display());
         let orders = serde_json::from_slice(&fs::read(&path).context(failed)?).context(failed)?;
-        Room::of(h, folder, orders)
+        Room::of(workspace, folder, orders)
     }
 
-    fn of(h: &Harness, folder: &Path, orders: Orders) -> Result<Room> {
-        let record = h.matrix()?.find(&orders.kernel)?.clone();
+    fn of(workspace: &Workspace, folder: &Path, orders: Orders) -> Result<Room> {
+        let record = workspace.matrix()?.find(&orders.kernel)?.clone();
         if record.is_ready_made() {
             return Err(Error::new(format!("cannot bisect with {}", record.name))
                 .because("it is a ready-made package, and each step has to be built")
                 .help("--kernel takes a kernel that is built here, such as 5.4 or 6.1-src")
                 .usage());
         }
-        let case = cases::select(cases::load(&h.root)?, std::slice::from_ref(&orders.case))?.remove(0);
-        let kept = Kept::open(h, &record, folder, orders.cc.as_deref())?;
+        let case =
+            cases::select(cases::load(&workspace.root)?, std::slice::from_ref(&orders.case))?.remove(0);
+        let kept = Kept::open(workspace, &record, folder, orders.cc.as_deref())?;
         Ok(Room { folder: folder.to_owned(), kept, record, case, orders })
     }
 
@@ -146,20 +147,20 @@ impl Room {
     ///
     /// # Errors
     /// What goes wrong beside the commit: a full disk, no QEMU.
-    pub fn test(&self, h: &Harness, source: &Path, commit: &str) -> Result<Outcome> {
-        let _lock = turn(h, &self.record.name)?;
-        let tools = frozen::tools(h)?;
+    pub fn test(&self, workspace: &Workspace, source: &Path, commit: &str) -> Result<Outcome> {
+        let _lock = turn(workspace, &self.record.name)?;
+        let tools = frozen::tools(workspace)?;
         let guest = self
             .kept
-            .build(h, source, commit)
-            .and_then(|kernel| Guest::prepare(h, &tools, &self.record, kernel, Wish::default()));
+            .build(workspace, source, commit)
+            .and_then(|kernel| Guest::prepare(workspace, &tools, &self.record, kernel, Wish::default()));
         let guest = match guest {
             Ok(guest) => guest,
             Err(error) if is_the_commits_own(&error) => return Ok(Outcome::Unfit(error.to_string())),
             Err(error) => return Err(error),
         };
         let boot = self.boots().join(commit);
-        test_vm::run_case(h, &guest, &self.case, &boot, 1)?;
+        test_vm::run_case(workspace, &guest, &self.case, &boot, 1)?;
         let stored = results::load_one(&boot)?;
         let of_the_machine =
             matches!(stored.verdict, Verdict::QemuFailed | Verdict::LostChannel | Verdict::ConfigUnmet);
@@ -235,8 +236,8 @@ impl Room {
 ///
 /// # Errors
 /// When the cache cannot be written.
-pub fn turn(h: &Harness, kernel: &str) -> Result<Lock> {
-    h.cache.lock(&h.ui, &format!("bisect-step-{kernel}"))
+pub fn turn(workspace: &Workspace, kernel: &str) -> Result<Lock> {
+    workspace.host.cache.lock(&workspace.host.ui, &format!("bisect-step-{kernel}"))
 }
 
 /// Whether an error is about what is in a commit, and not about the machine that builds it.
@@ -256,18 +257,18 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// A step of `git bisect run`, in the worktree that is the current folder: the exit status that
 /// tells git what became of it.
-pub fn run(h: &Harness, folder: &Path) -> u8 {
-    match judged(h, folder) {
+pub fn run(workspace: &Workspace, folder: &Path) -> u8 {
+    match judged(workspace, folder) {
         Ok(judgement) => judgement.exit_code(),
         Err(error) => {
-            h.ui.say(format!("error: {error}"));
+            workspace.host.ui.say(format!("error: {error}"));
             STOP
         }
     }
 }
 
-fn judged(h: &Harness, folder: &Path) -> Result<Judgement> {
-    let room = Room::open(h, folder)?;
+fn judged(workspace: &Workspace, folder: &Path) -> Result<Judgement> {
+    let room = Room::open(workspace, folder)?;
     let source = std::env::current_dir().context(|| "cannot find the current folder".to_owned())?;
     let repository = Repository::open(&source)?;
     let commit = repository.commit("HEAD")?;
@@ -275,9 +276,9 @@ fn judged(h: &Harness, folder: &Path) -> Result<Judgement> {
     let (good, number) = ends(&done)?;
     let about = number + left(&git(&source, &["rev-list", "--bisect-vars", "--bisect"])?);
     let title = repository.title(&commit)?;
-    h.ui.say(format!("step {number} of about {about}: {title}"));
+    workspace.host.ui.say(format!("step {number} of about {about}: {title}"));
     let started = Instant::now();
-    let outcome = room.test(h, &source, &commit)?;
+    let outcome = room.test(workspace, &source, &commit)?;
     let reference = room.said().join(room.file(Judgement::Good, good));
     let reference =
         fs::read_to_string(&reference).context(|| format!("cannot read {}", reference.display()))?;
@@ -291,7 +292,7 @@ fn judged(h: &Harness, folder: &Path) -> Result<Judgement> {
     };
     room.note(&commit, judgement)?;
     let seconds = started.elapsed().as_secs();
-    h.ui.say(format!("step {number} of about {about}: {judgement} ({seconds} s){why}"));
+    workspace.host.ui.say(format!("step {number} of about {about}: {judgement} ({seconds} s){why}"));
     Ok(judgement)
 }
 

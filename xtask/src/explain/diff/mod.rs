@@ -15,9 +15,9 @@ use super::diff::sides::{Asked, Side};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{Bar, out};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case};
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::run::results::{self, Stored};
 use crate::run::side_by_side;
 use crate::run::test_vm;
@@ -44,7 +44,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// A side is not known or cannot be had, both are the same, or the page cannot be written.
-pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
+pub fn diff(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
     if let Some(html) = &plan.html {
         // Runs take minutes: a page that cannot be written is told before.
         let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -54,13 +54,14 @@ pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
                 .usage());
         }
     }
-    let known = cases::load(&h.root)?;
+    let known = cases::load(&workspace.root)?;
     let cases = cases::select(known, &plan.cases)?;
-    let asked = [sides::find(h, &plan.old)?, sides::find(h, &plan.new)?];
+    let asked = [sides::find(workspace, &plan.old)?, sides::find(workspace, &plan.new)?];
     let runs = asked.iter().any(|side| !matches!(side, Asked::Stored(_)));
-    let tools = if runs { Some(Tools::get(h)?) } else { None };
+    let tools = if runs { Some(Tools::get(workspace)?) } else { None };
     let [old, new] = asked;
-    let sides = [sides::ready(h, tools.as_ref(), old)?, sides::ready(h, tools.as_ref(), new)?];
+    let sides =
+        [sides::ready(workspace, tools.as_ref(), old)?, sides::ready(workspace, tools.as_ref(), new)?];
     let of_stored = |case: &Case| {
         let mut stored = sides.iter().filter(|side| matches!(side, Side::Stored(..)));
         stored.all(|side| side.lacks(case).is_none())
@@ -68,7 +69,7 @@ pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
     // Results need not be of all cases: what was not run is missed only where it is asked for.
     let cases: Vec<Case> =
         cases.into_iter().filter(|case| !plan.cases.is_empty() || of_stored(case)).collect();
-    let comparison = compare(h, &cases, &sides)?;
+    let comparison = compare(workspace, &cases, &sides)?;
     out!("{}", text::text(&comparison, console::colors_enabled()));
     if let Some(html) = &plan.html {
         fs::write(html, page::page(&comparison)).context(|| format!("cannot write {}", html.display()))?;
@@ -83,7 +84,7 @@ pub fn diff(h: &Harness, plan: &Plan) -> Result<Verdict> {
 }
 
 /// Compares two sides case by case, running those cases that both can have.
-fn compare(h: &Harness, cases: &[Case], sides: &[Side; 2]) -> Result<Comparison> {
+fn compare(workspace: &Workspace, cases: &[Case], sides: &[Side; 2]) -> Result<Comparison> {
     let names = [sides[0].name()?, sides[1].name()?];
     if let [Side::Guest(old, _), Side::Guest(new, _)] = sides
         && old.kernel.name == new.kernel.name
@@ -94,8 +95,9 @@ fn compare(h: &Harness, cases: &[Case], sides: &[Side; 2]) -> Result<Comparison>
     }
     let lacks = |case: &Case| sides.iter().find_map(|side| side.lacks(case));
     let common: Vec<&Case> = cases.iter().filter(|case| lacks(case).is_none()).collect();
-    let [old, new] = results_of(h, &common, sides)?;
-    let own = h.matrix()?.records().iter().flat_map(|record| record.append.clone()).collect::<Vec<_>>();
+    let [old, new] = results_of(workspace, &common, sides)?;
+    let own =
+        workspace.matrix()?.records().iter().flat_map(|record| record.append.clone()).collect::<Vec<_>>();
     let mut comparison = Comparison { names, no_instructions: None, cases: Vec::new() };
     for case in cases {
         let of = |results: &'_ [Stored]| results.iter().position(|stored| stored.case == case.name);
@@ -114,7 +116,7 @@ fn compare(h: &Harness, cases: &[Case], sides: &[Side; 2]) -> Result<Comparison>
 }
 
 /// The results of both sides, made now where they are not stored.
-fn results_of(h: &Harness, cases: &[&Case], sides: &[Side; 2]) -> Result<[Vec<Stored>; 2]> {
+fn results_of(workspace: &Workspace, cases: &[&Case], sides: &[Side; 2]) -> Result<[Vec<Stored>; 2]> {
     let guests: Vec<&Guest> = sides
         .iter()
         .filter_map(|side| match side {
@@ -122,11 +124,11 @@ fn results_of(h: &Harness, cases: &[&Case], sides: &[Side; 2]) -> Result<[Vec<St
             Side::Stored(..) => None,
         })
         .collect();
-    let run = if guests.is_empty() { None } else { Some(results::new_run(&h.root)?) };
+    let run = if guests.is_empty() { None } else { Some(results::new_run(&workspace.root)?) };
     if let Some(run) = &run {
-        run_all(h, &guests, cases, run)?;
-        let shown = run.strip_prefix(&h.root).unwrap_or(run);
-        h.ui.say(format!("the results are in {}", shown.display()));
+        run_all(workspace, &guests, cases, run)?;
+        let shown = run.strip_prefix(&workspace.root).unwrap_or(run);
+        workspace.host.ui.say(format!("the results are in {}", shown.display()));
     }
     let of = |side: &Side| match (side, &run) {
         (Side::Stored(stored, _), _) => Ok(stored.clone()),
@@ -140,16 +142,18 @@ fn results_of(h: &Harness, cases: &[&Case], sides: &[Side; 2]) -> Result<[Vec<St
 }
 
 /// Runs each case on each guest, as many at once as cores and memory allow.
-fn run_all(h: &Harness, guests: &[&Guest], cases: &[&Case], run: &Path) -> Result<()> {
+fn run_all(workspace: &Workspace, guests: &[&Guest], cases: &[&Case], run: &Path) -> Result<()> {
     let width = guests.iter().map(|guest| guest.kernel.name.len()).max().unwrap_or(0);
-    let bar = |guest: &&Guest| h.ui.bar(&format!("{:width$}", guest.kernel.name), Some(cases.len() as u64));
+    let bar = |guest: &&Guest| {
+        workspace.host.ui.bar(&format!("{:width$}", guest.kernel.name), Some(cases.len() as u64))
+    };
     let bars: Vec<Bar> = guests.iter().map(bar).collect();
     let work: Vec<(usize, &Case)> =
         cases.iter().flat_map(|case| (0..guests.len()).map(|guest| (guest, *case))).collect();
     let at_once = side_by_side::guests_at_once(Wish::default().memory);
     side_by_side::each(&work, at_once, |(guest, case)| {
         let folder = results::of_case(run, &guests[*guest].kernel.name, &case.name)?;
-        test_vm::run_case(h, guests[*guest], case, &folder, 1)?;
+        test_vm::run_case(workspace, guests[*guest], case, &folder, 1)?;
         bars[*guest].inc(1);
         Ok(())
     })

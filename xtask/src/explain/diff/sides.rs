@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::compared::Name;
 use crate::base::error::{Context, Error, Result};
+use crate::base::workspace::Workspace;
 use crate::guest::cases::Case;
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::run::results::{self, Stored};
@@ -37,13 +37,13 @@ pub enum Side {
 ///
 /// # Errors
 /// It is none of these, or a run of several kernels of which none is named.
-pub fn find(h: &Harness, word: &str) -> Result<Asked> {
-    let matrix = h.matrix()?;
+pub fn find(workspace: &Workspace, word: &str) -> Result<Asked> {
+    let matrix = workspace.matrix()?;
     if let Some(record) = matrix.records().iter().find(|record| record.name == word) {
         return Ok(Asked::Kernel(Box::new(record.clone())));
     }
     let path = PathBuf::from(word);
-    for folder in [folders::folder(&h.root).join(word), path.clone()] {
+    for folder in [folders::folder(&workspace.root).join(word), path.clone()] {
         if let Some(stored) = stored(&folder)? {
             return Ok(Asked::Stored(stored));
         }
@@ -90,7 +90,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// The kernel cannot be had or cannot run bit-exactly, or a result cannot be read.
-pub fn ready(h: &Harness, tools: Option<&Tools>, asked: Asked) -> Result<Side> {
+pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Result<Side> {
     let (record, kernel) = match asked {
         Asked::Stored(folder) => {
             let cases = below(&folder);
@@ -100,15 +100,15 @@ pub fn ready(h: &Harness, tools: Option<&Tools>, asked: Asked) -> Result<Side> {
             return Ok(Side::Stored(found, folder));
         }
         Asked::Kernel(record) => {
-            let kernel = kernel::obtain(h, &record, &Request::default())?;
+            let kernel = kernel::obtain(workspace, &record, &Request::default())?;
             (*record, kernel)
         }
-        Asked::Source(path) => kernel::of_source(h, &path)?,
+        Asked::Source(path) => kernel::of_source(workspace, &path)?,
     };
     let tools = tools.context(|| format!("cannot run {} without QEMU and programs for it", kernel.name))?;
     // Instructions are counted where QEMU translates them.
     let wish = Wish { exact: Exactness::Demanded, accel: Some(Accel::Tcg), ..Wish::default() };
-    let guest = Guest::prepare(h, tools, &record, kernel, wish)?;
+    let guest = Guest::prepare(workspace, tools, &record, kernel, wish)?;
     Ok(Side::Guest(Box::new(guest), Box::new(record)))
 }
 

@@ -9,9 +9,9 @@ use initramfs::{Job, Step};
 use super::measure::median;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
+use crate::base::workspace::Workspace;
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel;
 use crate::matrix::Record;
 use crate::vm::{Boot, Exactness};
@@ -24,16 +24,16 @@ const RUNS: usize = 7;
 ///
 /// # Errors
 /// When no kernel is cached, or a boot fails.
-pub fn boot(h: &Harness) -> Result<()> {
-    let tools = Tools::get(h)?;
+pub fn boot(workspace: &Workspace) -> Result<()> {
+    let tools = Tools::get(workspace)?;
     let mut measured = 0;
-    for record in h.matrix()?.at_length(false) {
-        let Some(kernel) = kernel::at_hand(h, record)? else {
+    for record in workspace.matrix()?.at_length(false) {
+        let Some(kernel) = kernel::at_hand(workspace, record)? else {
             outln!("{}: not cached", record.name);
             continue;
         };
         measured += 1;
-        boot_of(h, &tools, record, kernel)?;
+        boot_of(workspace, &tools, record, kernel)?;
     }
     match measured {
         0 => Err(Error::new("no kernel is cached").help("`cargo xtask kernel debian-6.1` gets one")),
@@ -41,20 +41,20 @@ pub fn boot(h: &Harness) -> Result<()> {
     }
 }
 
-fn boot_of(h: &Harness, tools: &Tools, record: &Record, kernel: kernel::Kernel) -> Result<()> {
+fn boot_of(workspace: &Workspace, tools: &Tools, record: &Record, kernel: kernel::Kernel) -> Result<()> {
     let exact = Wish::default();
     let plain = Wish { exact: Exactness::Off, ..Wish::default() };
     let untuned = Wish { boot: Boot::Untuned, ..plain.clone() };
     let packed = Wish { bzimage: true, ..Wish::default() };
     let as_run = Wish { busybox: true, ..Wish::default() };
-    let prepare = |wish: Wish| Guest::prepare(h, tools, record, kernel.clone(), wish);
+    let prepare = |wish: Wish| Guest::prepare(workspace, tools, record, kernel.clone(), wish);
     let guests = [prepare(exact)?, prepare(plain)?, prepare(untuned)?, prepare(packed)?, prepare(as_run)?];
     let mut took: [Vec<Took>; 6] = Default::default();
     // In turn, so that whatever else the host does meets all alike.
     for _ in 0..RUNS {
         for (guest, took) in guests.iter().zip(&mut took) {
             let command: &[&str] = if guest.has_busybox() { &["true"] } else { &[] };
-            took.push(bare_boot(h, guest, command)?);
+            took.push(bare_boot(workspace, guest, command)?);
         }
         took[5].push(run_true(&record.name)?);
     }
@@ -117,8 +117,8 @@ fn compare(what: &str, took: Duration, other: &str, others: Duration) {
 
 /// QEMU with the same kernel, init and options, and no harness around it: the job is packed
 /// beforehand, and nothing watches the channels.
-fn bare_boot(h: &Harness, guest: &Guest, command: &[&str]) -> Result<Took> {
-    let folder = folders::scratch(&h.root)?;
+fn bare_boot(workspace: &Workspace, guest: &Guest, command: &[&str]) -> Result<Took> {
+    let folder = folders::scratch(&workspace.root)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
     let steps = if argv.is_empty() { Vec::new() } else { vec![Step { argv, ..Step::default() }] };
     let job = Job { steps, ..guest.job() };

@@ -9,14 +9,14 @@ use xshell::Shell;
 
 use crate::base::cargo::{cargo, target_dir};
 use crate::base::error::{Context, Error, Result};
+use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd::TraceCmd;
-use crate::harness::Harness;
 
 /// The tracer as people build it: optimised, for this host.
-pub fn release_build(h: &Harness) -> Result<PathBuf> {
+pub fn release_build(workspace: &Workspace) -> Result<PathBuf> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
-    sh.change_dir(&h.sources);
-    let target = target_dir(&h.sources).join("bench");
+    sh.change_dir(&workspace.sources);
+    let target = target_dir(&workspace.sources).join("bench");
     cargo(&sh)
         .args(["build", "--locked", "--release", "--package", "snaptrace", "--target-dir"])
         .arg(&target)
@@ -28,7 +28,7 @@ pub fn release_build(h: &Harness) -> Result<PathBuf> {
 /// Runs a shell script in a guest and brings files of its `/tmp` to `folder`. The script finds
 /// trace-cmd as `$trace_cmd`.
 pub fn in_guest(
-    h: &Harness,
+    workspace: &Workspace,
     kernel: &str,
     cpus: u32,
     script: &str,
@@ -55,7 +55,7 @@ pub fn in_guest(
     let program = env::current_exe().context(|| "cannot find this program".into())?;
     let status = Command::new(program)
         .args(arguments)
-        .current_dir(&h.root)
+        .current_dir(&workspace.root)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .status()

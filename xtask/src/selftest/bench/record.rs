@@ -6,9 +6,9 @@ use super::measure::{cores, median};
 use super::programs::in_guest;
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
+use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd;
 use crate::guest::folders;
-use crate::harness::Harness;
 use crate::run::single;
 
 /// Recordings by each side; the median counts.
@@ -23,10 +23,10 @@ const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 ///
 /// # Errors
 /// Guest or trace-cmd cannot be had, or a recording fails.
-pub fn record(h: &Harness) -> Result<()> {
-    let referee = trace_cmd::get(h)?;
-    let (kernel, _) = single::pick(h, None)?;
-    let folder = folders::scratch(&h.root)?;
+pub fn record(workspace: &Workspace) -> Result<()> {
+    let referee = trace_cmd::get(&workspace.host)?;
+    let (kernel, _) = single::pick(workspace, None)?;
+    let folder = folders::scratch(&workspace.root)?;
     let mut script = String::from(
         "cat > /tmp/load <<'END'\n#!/bin/sh\n\
          for cpu in 1 2; do ls -lR /proc/self/ > /dev/null 2>&1 & done\nwait\nEND\n\
@@ -45,7 +45,7 @@ pub fn record(h: &Harness) -> Result<()> {
             names.push(name);
         }
     }
-    in_guest(h, &kernel.name, CPUS, &script, &referee, &names, folder.path())?;
+    in_guest(workspace, &kernel.name, CPUS, &script, &referee, &names, folder.path())?;
     outln!(
         "record, {} cores, {CPUS} in the guest, {}, {BUFFER} KiB per CPU, medians of {RUNS} runs",
         cores(),

@@ -13,9 +13,9 @@ use super::measure::{self, Usage, cores, median};
 use super::programs::{in_guest, release_build};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
+use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd::{self, TraceCmd};
 use crate::guest::folders;
-use crate::harness::Harness;
 use crate::run::single;
 
 /// Runs of each side; the median counts.
@@ -59,11 +59,11 @@ chmod 755 /tmp/all
 ///
 /// # Errors
 /// Guest, trace-cmd or compiler cannot be had, or the two print different bytes.
-pub fn report(h: &Harness) -> Result<()> {
-    let referee = trace_cmd::get(h)?;
-    let snaptrace = release_build(h)?;
-    let (kernel, _) = single::pick(h, None)?;
-    let folder = folders::scratch(&h.root)?;
+pub fn report(workspace: &Workspace) -> Result<()> {
+    let referee = trace_cmd::get(&workspace.host)?;
+    let snaptrace = release_build(workspace)?;
+    let (kernel, _) = single::pick(workspace, None)?;
+    let folder = folders::scratch(&workspace.root)?;
     let sides = Sides { snaptrace, referee, folder: folder.path().to_path_buf() };
     outln!(
         "report, {} cores, {} recorded on {}, medians of {RUNS} runs",
@@ -81,9 +81,9 @@ pub fn report(h: &Harness) -> Result<()> {
             );
         }
         let names: Vec<String> = kinds.iter().map(|long| format!("{}.dat", long.name)).collect();
-        in_guest(h, &kernel.name, cpus, &script, &sides.referee, &names, folder.path())?;
+        in_guest(workspace, &kernel.name, cpus, &script, &sides.referee, &names, folder.path())?;
         for long in kinds {
-            sides.compare_long(h, long)?;
+            sides.compare_long(workspace, long)?;
         }
     }
     sides.compare_start()
@@ -116,7 +116,7 @@ impl Sides {
         measure::run(command.stdin(Stdio::null()).stdout(file))
     }
 
-    fn compare_long(&self, h: &Harness, long: &Long) -> Result<()> {
+    fn compare_long(&self, workspace: &Workspace, long: &Long) -> Result<()> {
         let source = self.folder.join(format!("{}.dat", long.name));
         let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
         let file = self.folder.join("long.dat");
@@ -132,7 +132,7 @@ impl Sides {
         }
         let times = long.records.div_ceil(each);
         write(times)?;
-        h.ui.say(format!("{}: {} records in {times} repetitions", long.name, each * times));
+        workspace.host.ui.say(format!("{}: {} records in {times} repetitions", long.name, each * times));
         let ours = self.measured(self.ours(&file), "ours.txt")?;
         let theirs = self.measured(self.theirs(&file), "theirs.txt")?;
         let [ours_text, theirs_text] = ["ours.txt", "theirs.txt"].map(|name| self.folder.join(name));

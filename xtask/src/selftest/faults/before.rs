@@ -224,7 +224,7 @@ fn apt_fails(stage: &Stage<'_>) -> Result<Scene> {
     let apt = which::which("apt-get").context(|| "there is no apt-get".into());
     let apt = apt.map_err(|error| error.verdict(Verdict::Unavailable))?;
     stage.with_program("apt-get", APT_WITHOUT_NETWORK)?;
-    let matrix = stage.h.matrix()?;
+    let matrix = stage.workspace.matrix()?;
     let record = matrix.records().iter().find(|record| record.is_ready_made());
     let record = record.context(|| "no kernel comes from apt".to_owned())?;
     let scene = Scene::of(["kernel", &record.name]).with_env("FAULT_APT", apt);

@@ -126,7 +126,7 @@ fn bundle_lacks(stage: &Stage<'_>, fault: &Fault, case: &str, said: &str) -> Vec
     let Some((_, place)) = said.split_once("everything is in ") else {
         return vec!["it does not say where everything is".to_owned()];
     };
-    let place = stage.workspace().join(place.lines().next().unwrap_or_default());
+    let place = stage.root().join(place.lines().next().unwrap_or_default());
     let mut lacks = Vec::new();
     if !place.ends_with(Path::new(&kernel.name).join(case)) {
         lacks.push(format!("the bundle is in {}", place.display()));
@@ -191,7 +191,7 @@ impl Running {
             .args(arguments)
             .envs(stage.env())
             .envs(scene.env.iter().cloned())
-            .current_dir(stage.workspace())
+            .current_dir(stage.root())
             .stdin(Stdio::null())
             .stdout(file(".stdout")?)
             .stderr(file(".stderr")?);

@@ -7,9 +7,9 @@ use super::stage::{Stage, Target};
 use crate::base::error::{Error, Result};
 use crate::base::ui::{outln, printable};
 use crate::base::verdict::Verdict;
-use crate::fetch::setup;
+use crate::base::workspace::Workspace;
+use crate::fetch::tools;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel;
 use crate::selftest::faults::{around, before, carry_out, guest};
 
@@ -68,11 +68,11 @@ impl Tally {
 ///
 /// # Errors
 /// A name is unknown, or QEMU or the guest's programs cannot be had.
-pub fn run(h: &Harness, plan: &Plan) -> Result<Tally> {
+pub fn run(workspace: &Workspace, plan: &Plan) -> Result<Tally> {
     let faults = chosen(&plan.names, plan.quick)?;
-    let kernels = kernels(h, plan)?;
-    let tools = Tools::get(h)?;
-    ready(h, &tools, &kernels)?;
+    let kernels = kernels(workspace, plan)?;
+    let tools = Tools::get(workspace)?;
+    ready(workspace, &tools, &kernels)?;
     let kernels = if plan.quick { &kernels[..kernels.len().min(1)] } else { &kernels[..] };
     outln!(
         "{:22} {:12} {:18} {:18} {:>4} {:>8} {:>8}",
@@ -87,7 +87,7 @@ pub fn run(h: &Harness, plan: &Plan) -> Result<Tally> {
     let mut tally = Tally::default();
     for fault in &faults {
         for kernel in targets(fault.on, kernels) {
-            cause(h, &tools, fault, kernel, &mut tally);
+            cause(workspace, &tools, fault, kernel, &mut tally);
         }
     }
     outln!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
@@ -108,17 +108,20 @@ fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
 }
 
 /// The kernels to cause faults on: those named, else those at hand, ready-made ones first.
-fn kernels(h: &Harness, plan: &Plan) -> Result<Vec<Target>> {
-    let matrix = h.matrix()?;
+fn kernels(workspace: &Workspace, plan: &Plan) -> Result<Vec<Target>> {
+    let matrix = workspace.matrix()?;
     let mut kernels = Vec::new();
     let named = !plan.kernels.is_empty();
     for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
-        match kernel::at_hand(h, record)? {
+        match kernel::at_hand(workspace, record)? {
             Some(kernel) => kernels.push((record.clone(), kernel)),
-            None if named => kernels.push((record.clone(), kernel::obtain(h, record, &Default::default())?)),
-            None => {
-                h.ui.say(format!("{}: unavailable: not cached, so no fault is caused on it", record.name))
+            None if named => {
+                kernels.push((record.clone(), kernel::obtain(workspace, record, &Default::default())?))
             }
+            None => workspace
+                .host
+                .ui
+                .say(format!("{}: unavailable: not cached, so no fault is caused on it", record.name)),
         }
     }
     kernels.sort_by_key(|(record, _)| !record.is_ready_made());
@@ -126,10 +129,10 @@ fn kernels(h: &Harness, plan: &Plan) -> Result<Vec<Target>> {
 }
 
 /// Has at hand what faults take for granted, so that none of them waits for it.
-fn ready(h: &Harness, tools: &Tools, kernels: &[Target]) -> Result<()> {
-    setup::busybox(h)?;
+fn ready(workspace: &Workspace, tools: &Tools, kernels: &[Target]) -> Result<()> {
+    tools::busybox(&workspace.host)?;
     if let Some((record, kernel)) = kernels.first() {
-        Guest::prepare(h, tools, record, kernel.clone(), Wish::default())?;
+        Guest::prepare(workspace, tools, record, kernel.clone(), Wish::default())?;
     }
     Ok(())
 }
@@ -144,10 +147,10 @@ fn targets(on: On, kernels: &[Target]) -> Vec<Option<&Target>> {
 }
 
 /// Causes one fault and prints its line.
-fn cause(h: &Harness, tools: &Tools, fault: &Fault, target: Option<&Target>, tally: &mut Tally) {
+fn cause(workspace: &Workspace, tools: &Tools, fault: &Fault, target: Option<&Target>, tally: &mut Tally) {
     let name = target.map_or("-", |(record, _)| record.name.as_str());
     let before = Instant::now();
-    let met = Stage::new(h, tools, target).and_then(|stage| {
+    let met = Stage::new(workspace, tools, target).and_then(|stage| {
         let scene = match &fault.cause {
             Cause::InGuest(in_guest) => in_guest.scene(&stage, fault)?,
             Cause::Scene(make) => make(&stage)?,

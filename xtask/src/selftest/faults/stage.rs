@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use crate::base::cache::Cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::scratch::Scratch;
+use crate::base::workspace::Workspace;
 use crate::guest::folders;
 use crate::guest::prepared::Tools;
-use crate::harness::Harness;
 use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
 
@@ -20,7 +20,7 @@ pub type Target = (Record, Kernel);
 /// A folder with everything a command of the harness reads and writes.
 pub struct Stage<'a> {
     /// The harness that causes the fault; its own cache is only read.
-    pub h: &'a Harness,
+    pub workspace: &'a Workspace,
     /// QEMU and the guest's programs.
     pub tools: &'a Tools,
     target: Option<&'a Target>,
@@ -32,9 +32,9 @@ impl<'a> Stage<'a> {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(h: &'a Harness, tools: &'a Tools, target: Option<&'a Target>) -> Result<Stage<'a>> {
-        let folder = Scratch::new(&Harness::target_of(&h.root).join("faults"), "stage-")?;
-        let stage = Stage { h, tools, target, folder };
+    pub fn new(workspace: &'a Workspace, tools: &'a Tools, target: Option<&'a Target>) -> Result<Stage<'a>> {
+        let folder = Scratch::new(&Workspace::target_of(&workspace.root).join("faults"), "stage-")?;
+        let stage = Stage { workspace, tools, target, folder };
         for name in ["bin", "cache", "tmp", "work/tests/cases", "work/tests/snapshots", "work/target/vm"] {
             let path = stage.path(name);
             fs::create_dir_all(&path).context(|| format!("cannot create {}", path.display()))?;
@@ -63,8 +63,8 @@ impl<'a> Stage<'a> {
         Ok(&self.target()?.0.name)
     }
 
-    /// The workspace.
-    pub fn workspace(&self) -> PathBuf {
+    /// The folder of the made-up workspace.
+    pub fn root(&self) -> PathBuf {
         self.path("work")
     }
 
@@ -75,7 +75,7 @@ impl<'a> Stage<'a> {
 
     /// Where runs and bundles go.
     pub fn results(&self) -> PathBuf {
-        folders::folder(&self.workspace())
+        folders::folder(&self.root())
     }
 
     /// Whatever a guest has sent so far, in any run, has come.
@@ -90,7 +90,7 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// When the link cannot be made.
     pub fn with_configs(&self) -> Result<()> {
-        link(&self.h.configs(), &self.path("work/kernel-configs"))
+        link(&self.workspace.configs(), &self.path("work/kernel-configs"))
     }
 
     /// Lets the stage have kernels of the real cache, and `parts` of what else is there.
@@ -102,13 +102,13 @@ impl<'a> Stage<'a> {
         // The folder of locks marks it as a cache.
         self.cache().folder("locks")?;
         for part in parts {
-            let from = self.h.cache.path().join(part);
+            let from = self.workspace.host.cache.path().join(part);
             if from.exists() {
                 link(&from, &self.path("cache").join(part))?;
             }
         }
         // Written to, so a copy.
-        if let Some(remembered) = self.h.cache.load("accelerators")? {
+        if let Some(remembered) = self.workspace.host.cache.load("accelerators")? {
             self.cache().store("accelerators", &remembered)?;
         }
         Ok(())
@@ -139,7 +139,13 @@ impl<'a> Stage<'a> {
     /// When it cannot be built.
     pub fn module(&self) -> Result<PathBuf> {
         let (record, kernel) = self.target()?;
-        kernel::module(self.h, record, kernel, &self.h.sources.join("tests/fault-module"), "fault")
+        kernel::module(
+            self.workspace,
+            record,
+            kernel,
+            &self.workspace.sources.join("tests/fault-module"),
+            "fault",
+        )
     }
 
     /// The variables of every command.
@@ -152,7 +158,7 @@ impl<'a> Stage<'a> {
         let firmware: Vec<String> = qemu.firmware.iter().map(|folder| folder.display().to_string()).collect();
         vec![
             ("SNAPTRACE_CACHE", self.path("cache").into()),
-            (crate::harness::WORKSPACE_VAR, self.workspace().into()),
+            (crate::base::workspace::WORKSPACE_VAR, self.root().into()),
             ("TMPDIR", self.path("tmp").into()),
             ("PATH", path),
             ("FAULT_QEMU", qemu.program.clone().into()),

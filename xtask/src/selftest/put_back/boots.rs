@@ -13,10 +13,10 @@ use super::cells::{Cell, Side, Start};
 use super::control_files::{self, EXEMPT, State};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd::TraceCmd;
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel::Kernel;
 use crate::matrix::Record;
 use crate::vm::{Deadlines, Taken};
@@ -51,13 +51,13 @@ pub struct Outcome {
 /// # Errors
 /// The guest cannot be prepared.
 pub fn prepare(
-    h: &Harness,
+    workspace: &Workspace,
     tools: &Tools,
     record: &Record,
     kernel: Kernel,
     referee: Option<&TraceCmd>,
 ) -> Result<Guest> {
-    let folder = folders::scratch(&h.root)?;
+    let folder = folders::scratch(&workspace.root)?;
     let exempt: String = EXEMPT.iter().map(|(pattern, _)| format!("{pattern}\n")).collect();
     let mut extra = Vec::new();
     for (name, text) in [("put-back.sh", SCRIPT), ("exempt", &exempt)] {
@@ -66,7 +66,7 @@ pub fn prepare(
         extra.push(path);
     }
     extra.extend(referee.map(TraceCmd::files).transpose()?.into_iter().flatten());
-    Guest::prepare(h, tools, record, kernel, Wish { busybox: true, extra, ..Wish::default() })
+    Guest::prepare(workspace, tools, record, kernel, Wish { busybox: true, extra, ..Wish::default() })
 }
 
 /// Runs cells of one starting state by a side, those that it has, and hands each outcome to `take`.
@@ -76,7 +76,7 @@ pub fn prepare(
 /// # Errors
 /// A guest does not survive, or shows control files that are not known here.
 pub fn run(
-    h: &Harness,
+    workspace: &Workspace,
     guest: &Guest,
     side: Side,
     start: Start,
@@ -86,11 +86,11 @@ pub fn run(
     let mut left: VecDeque<Cell> = cells.iter().filter(|cell| cell.words(side).is_some()).copied().collect();
     let what = format!("{}, {}, {}", guest.kernel.name, start.name(), side.name());
     let all = left.len();
-    let bar = h.ui.bar(&what, Some(all as u64));
+    let bar = workspace.host.ui.bar(&what, Some(all as u64));
     while !left.is_empty() {
         let before = all - left.len();
         let mut told = |ended: usize| bar.set((before + ended) as u64);
-        for outcome in boot(h, guest, side, start, left.make_contiguous(), &mut told)? {
+        for outcome in boot(workspace, guest, side, start, left.make_contiguous(), &mut told)? {
             if let Some(cell) = left.pop_front() {
                 take(cell, outcome);
             }
@@ -102,7 +102,7 @@ pub fn run(
 /// Boots a guest and gives the outcomes of the first cells, at least one. Meanwhile `told` is told how
 /// many have ended.
 fn boot(
-    h: &Harness,
+    workspace: &Workspace,
     guest: &Guest,
     side: Side,
     start: Start,
@@ -121,7 +121,7 @@ fn boot(
     }
     let limit = Duration::from_secs(SECONDS_PER_CELL * (1 + cells.len() as u64));
     let job = Job { steps, ..guest.job() };
-    let folder = folders::scratch(&h.root)?;
+    let folder = folders::scratch(&workspace.root)?;
     let mut shown = Shown { steps: Vec::new() };
     let deadlines = Deadlines::of(guest.accel, Some(limit));
     let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| {

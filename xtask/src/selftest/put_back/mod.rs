@@ -21,9 +21,9 @@ use super::put_back::cells::{Cell, Start};
 use crate::base::error::{Error, Result};
 use crate::base::ui::{out, outln};
 use crate::base::verdict::Verdict;
+use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd;
 use crate::guest::prepared::{Guest, Tools, Wish};
-use crate::harness::Harness;
 use crate::kernel;
 use crate::run::side_by_side;
 
@@ -59,15 +59,18 @@ struct Table<'a> {
 ///
 /// # Errors
 /// No kernel or no cell has such a name, a guest cannot be prepared or does not survive.
-pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
+pub fn put_back(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
     let chosen = chosen(plan)?;
-    let referee = if plan.only == Some(Side::Ours) { None } else { trace_cmd(h) };
-    let tools = Tools::get(h)?;
-    let matrix = h.matrix()?;
+    let referee = if plan.only == Some(Side::Ours) { None } else { trace_cmd(workspace) };
+    let tools = Tools::get(workspace)?;
+    let matrix = workspace.matrix()?;
     let (mut guests, mut missing) = (Vec::new(), false);
     for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
-        let Some(kernel) = kernel::at_hand(h, record)? else {
-            h.ui.say(format!("{}: unavailable: not cached, so restore is not tested there", record.name));
+        let Some(kernel) = kernel::at_hand(workspace, record)? else {
+            workspace
+                .host
+                .ui
+                .say(format!("{}: unavailable: not cached, so restore is not tested there", record.name));
             missing |= !plan.kernels.is_empty();
             continue;
         };
@@ -78,7 +81,7 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
             (Some(Side::Ours), _) | (None, None) => &[Side::Ours],
             (None, Some(_)) => &[Side::Ours, Side::Theirs],
         };
-        guests.push((boots::prepare(h, &tools, record, kernel, beside)?, sides));
+        guests.push((boots::prepare(workspace, &tools, record, kernel, beside)?, sides));
     }
     let tables: Vec<Table> = guests
         .iter()
@@ -92,9 +95,9 @@ pub fn put_back(h: &Harness, plan: &Plan) -> Result<Verdict> {
         let name = &table.guest.kernel.name;
         let of_start: Vec<Cell> = chosen.iter().filter(|cell| cell.start == table.start).copied().collect();
         let mut outcomes = Vec::new();
-        boots::run(h, table.guest, side, table.start, &of_start, &mut |cell, outcome| {
+        boots::run(workspace, table.guest, side, table.start, &of_start, &mut |cell, outcome| {
             for complaint in complaints(side, &cell, &outcome) {
-                h.ui.say(format!("{name}: {cell}: {complaint}"));
+                workspace.host.ui.say(format!("{name}: {cell}: {complaint}"));
             }
             outcomes.push((side, cell, outcome));
         })?;
@@ -144,10 +147,13 @@ fn chosen(plan: &Plan) -> Result<Vec<Cell>> {
     }
 }
 
-fn trace_cmd(h: &Harness) -> Option<trace_cmd::TraceCmd> {
-    trace_cmd::get(h)
+fn trace_cmd(workspace: &Workspace) -> Option<trace_cmd::TraceCmd> {
+    trace_cmd::get(&workspace.host)
         .map_err(|error| {
-            h.ui.say(format!("trace-cmd is unavailable, so there is no comparison with it: {error}"))
+            workspace
+                .host
+                .ui
+                .say(format!("trace-cmd is unavailable, so there is no comparison with it: {error}"))
         })
         .ok()
 }

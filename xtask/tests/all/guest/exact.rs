@@ -6,10 +6,10 @@ use libtest_mimic::Failed;
 use tempfile::TempDir;
 use xtask::base::cache::Cache;
 use xtask::base::verdict::Verdict;
+use xtask::base::workspace::Workspace;
 use xtask::guest::cases;
 use xtask::guest::cases::CaseStep;
 use xtask::guest::prepared::{Guest, Tools, Wish};
-use xtask::harness::Harness;
 use xtask::kernel;
 use xtask::run::results::{self, Stored};
 use xtask::run::{repeat, test_vm};
@@ -51,7 +51,7 @@ pub fn same_costs(kernel: &str) -> Result<(), Failed> {
 /// Runs a case some times on an exact machine with a source of noise; gives the result and the
 /// report on a difference back.
 pub fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Stored, String), Failed> {
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let record = matrix.find(kernel)?;
     let image = kernel::at_hand(&h, record)?.ok_or("the kernel is gone")?;
@@ -75,7 +75,7 @@ pub fn equal_runs(kernel: &str) -> Result<(), Failed> {
 
 /// Whether a kernel asks the processor for random numbers; old ones can be built not to.
 pub fn uses_rdrand(kernel: &str) -> Result<bool, Failed> {
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let image = kernel::at_hand(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
     Ok(!fs::read_to_string(image.config)?.contains("# CONFIG_ARCH_RANDOM is not set"))
 }

@@ -12,7 +12,7 @@ mod tracer;
 
 use libtest_mimic::{Failed, Trial};
 use xtask::base::cache::Cache;
-use xtask::harness::Harness;
+use xtask::base::workspace::Workspace;
 use xtask::kernel;
 
 use crate::common::{host_shared, root};
@@ -26,7 +26,7 @@ pub fn trials(others: Vec<Trial>) -> xtask::base::error::Result<Vec<Trial>> {
     // The harness is the same on each kernel: where all of them are not asked for, one shows it.
     let first = kernels.iter().find(|(_, available, _)| *available).map(|(kernel, ..)| kernel.clone());
     let tries_harness =
-        |kernel: &String| Harness::wants_all_kernels() || first.as_ref().is_none_or(|one| one == kernel);
+        |kernel: &String| Workspace::wants_all_kernels() || first.as_ref().is_none_or(|one| one == kernel);
     let trials_of = |tests: &[(&str, Test)], is_tried: &dyn Fn(&str, &String, bool) -> bool| {
         let mut trials = Vec::new();
         for &(name, test) in tests {
@@ -100,10 +100,10 @@ const OF_HARNESS: &[(&str, Test)] = &[
 
 /// The kernels by name, whether each is at hand, and whether all trials are for it.
 fn kernels_by_trials() -> xtask::base::error::Result<Vec<(String, bool, bool)>> {
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();
-    for record in matrix.at_length(Harness::wants_all_kernels()) {
+    for record in matrix.at_length(Workspace::wants_all_kernels()) {
         kernels.push((record.name.clone(), kernel::at_hand(&h, record)?.is_some(), true));
     }
     if let Some(newest) = matrix.usual().last()

@@ -14,8 +14,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use xtask::base::cache::Cache;
 use xtask::base::verdict::Verdict;
+use xtask::base::workspace::Workspace;
 use xtask::guest::prepared::{Guest, Tools, Wish};
-use xtask::harness::Harness;
 use xtask::kernel;
 use xtask::vm::accel::{self, Kvm, Purpose};
 use xtask::vm::{self, Accel, Boot, Exactness};
@@ -196,12 +196,14 @@ pub fn stopped(kernel: &str) -> Result<(), Failed> {
 /// Who gets KVM where it is known to work, and what is said where it is known not to. Nothing has to
 /// boot under it here.
 pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
-    let real = Harness::new(root(), Cache::open()?, false);
+    let real = Workspace::new(root(), Cache::open()?, false);
     let folder = TempDir::new()?;
     let cache = folder.path().join("cache");
-    let h = Harness::new(root(), Cache::at(&cache), false);
-    h.cache.folder("locks")?;
-    for part in ["kernels", "names", "tools"].map(|part| (real.cache.path().join(part), cache.join(part))) {
+    let h = Workspace::new(root(), Cache::at(&cache), false);
+    h.host.cache.folder("locks")?;
+    for part in
+        ["kernels", "names", "tools"].map(|part| (real.host.cache.path().join(part), cache.join(part)))
+    {
         if part.0.exists() {
             symlink(part.0, part.1)?;
         }
@@ -209,7 +211,7 @@ pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
     let tools = Tools::get(&h)?;
     let opens = accel::device().is_ok();
     let remember =
-        |answer: &str| h.cache.store(accel::MEMORY, &format!("{} {answer}\n", accel::key(&tools.qemu)));
+        |answer: &str| h.host.cache.store(accel::MEMORY, &format!("{} {answer}\n", accel::key(&tools.qemu)));
     let run = |arguments: &[&str]| -> Result<(Option<i32>, String), Failed> {
         let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
             .args(["run", "--kernel", kernel])
@@ -251,7 +253,11 @@ pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
     demand(status == Some(1) && said.contains(why), "no reason why not", &said)?;
     // What was found out more than a day ago is tried again.
     remember(&format!("tcg {}", now - 25 * 60 * 60))?;
-    demand(accel::known(&tools.qemu, &h.cache)? != Kvm::Fails, "a failure holds for more than a day", "")?;
+    demand(
+        accel::known(&tools.qemu, &h.host.cache)? != Kvm::Fails,
+        "a failure holds for more than a day",
+        "",
+    )?;
     let update = ["test-vm", "--kernel", kernel, "--accel", "kvm", "--update", "mount"];
     let (_, said) = expect(2, &root(), &update)?;
     demand(said.contains("cannot accept results as snapshots"), "results under KVM are accepted", &said)
@@ -262,7 +268,7 @@ pub fn limits(kernel: &str) -> Result<(), Failed> {
     let run = |status, flags: &[&str]| {
         expect(status, &root(), &[&["run", "--kernel", kernel], flags, &["--", "true"]].concat())
     };
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let usual = vm::command_line(Boot::Fast, &matrix.find(kernel)?.append, &[]).len();
     let longest = format!("x={}", "y".repeat(vm::COMMAND_LINE_LIMIT - usual - 3));

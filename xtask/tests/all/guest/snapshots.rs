@@ -8,9 +8,9 @@ use libtest_mimic::Failed;
 use regex::Regex;
 use tempfile::TempDir;
 use xtask::base::cache::Cache;
-use xtask::fetch::setup;
+use xtask::base::workspace::Workspace;
+use xtask::fetch::tools;
 use xtask::guest::prepared::Tools;
-use xtask::harness::Harness;
 use xtask::run::summary::Summary;
 use xtask::run::table::table;
 
@@ -104,7 +104,7 @@ exec /extra/snaptrace "$@"
 
 /// Where nobody reviewed anything a broken tracer is no drift, and fails though drift is allowed.
 pub fn broken_tracer(kernel: &str) -> Result<(), Failed> {
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let folder = TempDir::new()?;
     let astray = folder.path().join("astray");
     fs::write(&astray, ASTRAY)?;
@@ -112,7 +112,7 @@ pub fn broken_tracer(kernel: &str) -> Result<(), Failed> {
     let reviewed = snapshots.path().join("reviewed.toml");
     fs::write(&reviewed, fs::read_to_string(&reviewed)?.replace(", gcc ", ", gcc 0"))?;
     let real = Tools::get(&h)?.programs.snaptrace.display().to_string();
-    let busybox = setup::busybox(&h)?.display().to_string();
+    let busybox = tools::busybox(&h.host)?.display().to_string();
     let extra = ["--kernel", kernel, "--allow-drift", "--extra-file", &real, "--extra-file", &busybox];
     let sound = against(0, snapshots.path(), &extra)?;
     demand(sound.contains("function: drift, allowed: "), "a sound tracer does not drift", &sound)?;

@@ -4,7 +4,7 @@ use std::fs;
 
 use libtest_mimic::Failed;
 use xtask::base::cache::Cache;
-use xtask::harness::Harness;
+use xtask::base::workspace::Workspace;
 use xtask::kernel;
 
 use crate::common::{demand, expect, root};
@@ -165,7 +165,7 @@ fi
 
 pub fn named_causes(kernel: &str) -> Result<(), Failed> {
     let (stdout, _) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", CAUSES])?;
-    let h = Harness::new(root(), Cache::open()?, false);
+    let h = Workspace::new(root(), Cache::open()?, false);
     let image = kernel::at_hand(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
     let config = fs::read_to_string(image.config)?;
     let has = |symbol: &str| config.contains(&format!("CONFIG_{symbol}=y\n"));

@@ -1,0 +1,22 @@
+//! What commands use of the host they run on.
+
+use super::cache::Cache;
+use super::ui::Ui;
+
+/// Where things are kept, whether packages may be installed, and how to talk to the user.
+#[derive(Debug)]
+pub struct Host {
+    /// Where kernels, tools and downloads are kept.
+    pub cache: Cache,
+    /// Missing host packages may be installed without asking.
+    pub yes: bool,
+    /// Messages and progress.
+    pub ui: Ui,
+}
+
+impl Host {
+    /// The host with a cache of one's choice.
+    pub fn new(cache: Cache, yes: bool) -> Host {
+        Host { cache, yes, ui: Ui::new() }
+    }
+}
