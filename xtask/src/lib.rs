@@ -8,6 +8,7 @@ pub mod fetch;
 pub mod guest;
 pub mod kernel;
 pub mod matrix;
+pub mod outcome;
 pub mod run;
 pub mod selftest;
 pub mod snapshots;

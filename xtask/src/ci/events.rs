@@ -12,10 +12,10 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::ktap::ktap;
-use super::shard::Shard;
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
-use crate::run::summary::{Machine, Outcome, Summary};
+use crate::outcome::shard::Shard;
+use crate::outcome::summary::{Machine, Outcome, Summary};
 
 /// Raised when a field changes its meaning or goes; new events and fields may come without.
 const FORMAT: u32 = 1;
@@ -252,7 +252,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::run::summary::tests::sample;
+    use crate::outcome::summary::tests::sample;
 
     /// What a format says of a run, in lines.
     fn said(format: Format) -> Vec<String> {

@@ -10,7 +10,7 @@ use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, Te
 use crate::base::cache;
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
-use crate::run::summary::{Column, Outcome, Summary};
+use crate::outcome::summary::{Column, Outcome, Summary};
 
 /// A JUnit file that is to be written.
 pub struct Junit {
@@ -106,7 +106,7 @@ fn test_case(column: &Column, case: &str, outcome: &Outcome) -> TestCase {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::summary::tests::sample;
+    use crate::outcome::summary::tests::sample;
 
     #[test]
     fn a_suite_for_each_kernel_a_test_for_each_case() {

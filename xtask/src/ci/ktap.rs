@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
-use crate::run::summary::{Column, Outcome, Summary};
+use crate::outcome::summary::{Column, Outcome, Summary};
 
 const VERSION: &str = "KTAP version 1";
 
@@ -78,8 +78,8 @@ fn described(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::summary::Ran;
-    use crate::run::summary::tests::sample;
+    use crate::outcome::summary::Ran;
+    use crate::outcome::summary::tests::sample;
 
     #[test]
     fn kernels_are_tests_and_cases_subtests() {

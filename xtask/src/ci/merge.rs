@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use super::events::{Format, Messages};
 use super::junit::Junit;
-use super::shard::Shard;
 use crate::base::error::{Error, Result};
 use crate::base::ui::{out, outln, printable};
 use crate::base::verdict::Verdict;
-use crate::run::summary::{Column, Summary};
-use crate::run::table::table;
+use crate::outcome::shard::Shard;
+use crate::outcome::summary::{Column, Summary};
+use crate::outcome::table::table;
 
 /// What to put together, and what to say of it.
 #[derive(Clone, Debug, Default)]
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::ci::junit::xml;
     use crate::ci::ktap::ktap;
-    use crate::run::summary::tests::sample;
+    use crate::outcome::summary::tests::sample;
 
     /// The run as one of its parts would have stored it.
     fn part(run: &Summary, shard: Shard) -> Summary {

@@ -6,4 +6,3 @@ pub mod junit;
 pub mod ktap;
 pub mod merge;
 pub mod same_tree;
-pub mod shard;

@@ -16,7 +16,7 @@ use crate::fetch::host_packages;
 use crate::fetch::trace_cmd;
 use crate::guest::prepared::Tools;
 use crate::kernel::{self, Request};
-use crate::run::summary::Tally;
+use crate::outcome::summary::Tally;
 use crate::run::test_vm::{self, Plan};
 use crate::selftest::faults;
 use crate::selftest::put_back;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::args::{ExactArgs, OutputArgs, SetupArgs};
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
-use crate::ci::shard::Shard;
+use crate::outcome::shard::Shard;
 use crate::run::test_vm::{self, Plan};
 use crate::snapshots::compare::Mode;
 use crate::vm::Accel;

@@ -7,6 +7,4 @@ pub mod repeat;
 pub mod results;
 pub mod side_by_side;
 pub mod single;
-pub mod summary;
-pub mod table;
 pub mod test_vm;

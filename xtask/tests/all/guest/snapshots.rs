@@ -11,8 +11,8 @@ use xtask::base::cache::Cache;
 use xtask::base::workspace::Workspace;
 use xtask::fetch::tools;
 use xtask::guest::prepared::Tools;
-use xtask::run::summary::Summary;
-use xtask::run::table::table;
+use xtask::outcome::summary::Summary;
+use xtask::outcome::table::table;
 
 use crate::common::{demand, expect, root};
 

@@ -55,7 +55,7 @@ fn word(outcome: &Outcome) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::summary::tests::sample;
+    use crate::outcome::summary::tests::sample;
 
     #[test]
     fn cases_stand_down_and_kernels_across() {

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
-use crate::ci::shard::Shard;
 use crate::guest::cases::Case;
 use crate::guest::fingerprint::Fingerprint;
 use crate::matrix::Record;
+use crate::outcome::shard::Shard;
 
 /// The file's name in a run's folder.
 pub const FILE: &str = "run.json";
