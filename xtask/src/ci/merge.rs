@@ -13,7 +13,7 @@ use crate::outcome::table::table;
 
 /// What to put together, and what to say of it.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Options {
     /// The folders of the parts.
     pub folders: Vec<PathBuf>,
     /// A JUnit file to write.
@@ -26,11 +26,11 @@ pub struct Plan {
 ///
 /// # Errors
 /// When a part is missing, unfinished, there twice or of another tree, or cannot be read.
-pub fn run(plan: &Plan) -> Result<Verdict> {
-    let messages = Messages::open(plan.format)?;
-    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
+pub fn run(options: &Options) -> Result<Verdict> {
+    let messages = Messages::open(options.format)?;
+    let junit = options.junit.as_deref().map(Junit::create).transpose()?;
     let mut parts = Vec::new();
-    for folder in &plan.folders {
+    for folder in &options.folders {
         parts.push((folder.display().to_string(), Summary::load(folder)?));
     }
     let merged = merge(parts)?;
@@ -107,14 +107,14 @@ pub fn merge(parts: Vec<(String, Summary)>) -> Result<Summary> {
 fn same_run(one: (&str, &Summary), other: (&str, &Summary)) -> std::result::Result<(), String> {
     let ((name, one), (others_name, other)) = (one, other);
     let differ = |what: &str| Err(format!("{name} and {others_name} are of {what}"));
-    let plan = |run: &Summary| -> Vec<(String, bool, Vec<String>)> {
+    let options = |run: &Summary| -> Vec<(String, bool, Vec<String>)> {
         let cases = |column: &Column| column.cells.iter().map(|cell| cell.case.clone()).collect();
         run.kernels.iter().map(|column| (column.kernel.clone(), column.asked, cases(column))).collect()
     };
     if one.shard.of() != other.shard.of() {
         return differ(&format!("runs in {} and in {} parts", one.shard.of(), other.shard.of()));
     }
-    if one.cases != other.cases || plan(one) != plan(other) {
+    if one.cases != other.cases || options(one) != options(other) {
         return differ("runs with other kernels or cases");
     }
     if one.tree != other.tree {

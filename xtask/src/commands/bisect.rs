@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
-use crate::explain::bisect::step::Orders;
-use crate::explain::bisect::{self, Plan};
+use crate::explain::bisect::step::Settings;
+use crate::explain::bisect::{self, Options};
 
 /// Find the commit that changed what a case says, with git bisect
 #[derive(Debug, clap::Args)]
@@ -35,8 +35,8 @@ impl Subcommand for Args {
     const NAME: &'static str = "bisect";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let orders = Orders { kernel: self.kernel, case: self.case, cc: self.cc };
-        let plan = Plan { source: self.source, good: self.good, bad: self.bad, orders };
-        bisect::bisect(&global.workspace()?, &plan).map(|()| 0)
+        let settings = Settings { kernel: self.kernel, case: self.case, cc: self.cc };
+        let options = Options { source: self.source, good: self.good, bad: self.bad, settings };
+        bisect::bisect(&global.workspace()?, &options).map(|()| 0)
     }
 }

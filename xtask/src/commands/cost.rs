@@ -4,7 +4,7 @@ use super::args::{KernelArgs, SetupArgs};
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
-use crate::explain::cost::{self, Plan};
+use crate::explain::cost::{self, Options};
 
 /// Show what the functions of a graph case cost, in instructions
 #[derive(Debug, clap::Args)]
@@ -29,7 +29,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "cost";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let plan = Plan {
+        let options = Options {
             cases: self.cases,
             kernel: self.on.kernel,
             against: self.against,
@@ -37,6 +37,6 @@ impl Subcommand for Args {
             append: self.setup.append,
             extra: self.setup.extra_file,
         };
-        cost::run(&global.workspace()?, &plan).map(Verdict::exit_code)
+        cost::run(&global.workspace()?, &options).map(Verdict::exit_code)
     }
 }

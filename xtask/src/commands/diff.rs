@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
-use crate::explain::diff::{self, Plan};
+use crate::explain::diff::{self, Options};
 
 /// Show what changed between two kernels, case by case
 #[derive(Debug, clap::Args)]
@@ -40,7 +40,7 @@ impl Subcommand for Args {
 
     fn run(self, global: &Global) -> Result<u8> {
         let Args { old, new, cases, html, exit_code } = self;
-        let plan = Plan { old, new, cases, html, exit_code };
-        diff::diff(&global.workspace()?, &plan).map(Verdict::exit_code)
+        let options = Options { old, new, cases, html, exit_code };
+        diff::diff(&global.workspace()?, &options).map(Verdict::exit_code)
     }
 }

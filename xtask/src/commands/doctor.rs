@@ -12,7 +12,7 @@ use crate::base::workspace::Workspace;
 use crate::fetch::host_packages::{self, install_line};
 use crate::fetch::{apt, tools, trace_cmd};
 use crate::guest::initramfs::build;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel;
 use crate::vm::accel::{self, Kvm};
 
@@ -87,7 +87,7 @@ fn examine(workspace: &Workspace) -> Result<Vec<Finding>> {
         }
         None => add("busybox", false, false, install_line(&["busybox-static"])),
     }
-    match trace_cmd::at_hand(host) {
+    match trace_cmd::cached(host) {
         Some(found) => add("trace-cmd", false, true, found.program.display().to_string()),
         None if can_fetch => {
             let state = "will be unpacked into the cache for tests and benches".to_owned();
@@ -151,10 +151,10 @@ fn kvm(workspace: &Workspace, qemu: Option<&Qemu>) -> Result<String> {
 /// A guest of the first kernel at hand.
 fn guest(workspace: &Workspace, qemu: &Qemu) -> Result<Option<Guest>> {
     for record in workspace.matrix()?.usual() {
-        let Some(kernel) = kernel::at_hand(workspace, record)? else { continue };
+        let Some(kernel) = kernel::cached(workspace, record)? else { continue };
         let sh = Shell::new().context(|| "cannot start a shell".into())?;
         let tools = Tools { qemu: qemu.clone(), programs: build(&sh, &workspace.sources)? };
-        return Guest::prepare(workspace, &tools, record, kernel, Wish::default()).map(Some);
+        return Guest::prepare(workspace, &tools, record, kernel, GuestOptions::default()).map(Some);
     }
     Ok(None)
 }

@@ -3,7 +3,7 @@
 use super::args::ReferencesArgs;
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
-use crate::selftest::faults::{self, Plan};
+use crate::selftest::faults::{self, Options};
 
 /// Cause faults and check that each ends with its expected verdict
 #[derive(Debug, clap::Args)]
@@ -36,7 +36,7 @@ impl Subcommand for Args {
             return Ok(0);
         }
         let by_name = !names.is_empty();
-        let plan = Plan { names, kernels, all_kernels, quick };
-        Ok(faults::run(&workspace, &plan)?.exit_code(by_name))
+        let options = Options { names, kernels, all_kernels, quick };
+        Ok(faults::run(&workspace, &options)?.exit_code(by_name))
     }
 }

@@ -6,7 +6,7 @@ use super::args::OutputArgs;
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
-use crate::ci::merge::{self, Plan};
+use crate::ci::merge::{self, Options};
 
 /// Merge the parts of a run that --shard made
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,6 @@ impl Subcommand for Args {
 
     fn run(self, _: &Global) -> Result<u8> {
         let OutputArgs { junit, message_format: format } = self.output;
-        merge::run(&Plan { folders: self.folders, junit, format }).map(Verdict::exit_code)
+        merge::run(&Options { folders: self.folders, junit, format }).map(Verdict::exit_code)
     }
 }

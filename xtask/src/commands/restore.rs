@@ -4,7 +4,7 @@ use super::args::ReferencesArgs;
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
-use crate::selftest::put_back::{self, Plan, Side};
+use crate::selftest::restore::{self, Options, Side};
 
 /// Prove that every command of the tracer restores the kernel
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ impl Subcommand for Args {
 
     fn run(self, global: &Global) -> Result<u8> {
         let Args { cells, on: ReferencesArgs { kernels, all_kernels }, quick, only } = self;
-        let plan = Plan { cells, kernels, all_kernels, quick, only };
-        put_back::put_back(&global.workspace()?, &plan).map(Verdict::exit_code)
+        let options = Options { cells, kernels, all_kernels, quick, only };
+        restore::restore(&global.workspace()?, &options).map(Verdict::exit_code)
     }
 }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::args::{ExactArgs, GuestArgs};
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
-use crate::guest::prepared::Wish;
-use crate::run::single::{self, Get, Input, Plan};
+use crate::guest::prepared::GuestOptions;
+use crate::run::single::{self, Get, Input, Options};
 
 /// Run a command in a guest; its output and exit status come back
 #[derive(Debug, clap::Args)]
@@ -37,11 +37,18 @@ impl Subcommand for Args {
     const NAME: &'static str = "run";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let (kernel, wish) = self.guest.split();
-        let wish = Wish { busybox: true, exact: self.exact.exactness(), ..wish };
+        let (kernel, guest_options) = self.guest.split();
+        let guest_options = GuestOptions { busybox: true, exact: self.exact.exactness(), ..guest_options };
         let stdin = self.stdin.map(|file| file.map_or(Input::Standard, Input::File));
-        let plan = Plan { kernel, argv: self.command, get: self.get, stdin, wish, timeout: self.timeout };
-        single::run(&global.workspace()?, &plan)
+        let options = Options {
+            kernel,
+            argv: self.command,
+            get: self.get,
+            stdin,
+            guest_options,
+            timeout: self.timeout,
+        };
+        single::run(&global.workspace()?, &options)
     }
 }
 

@@ -17,9 +17,9 @@ use crate::fetch::trace_cmd;
 use crate::guest::prepared::Tools;
 use crate::kernel::{self, Request};
 use crate::outcome::summary::Tally;
-use crate::run::test_vm::{self, Plan};
+use crate::run::test_vm::{self, Options};
 use crate::selftest::faults;
-use crate::selftest::put_back;
+use crate::selftest::restore;
 
 /// Run formatting, lints, host tests, the quickest faults and the cases
 #[derive(Debug, clap::Args)]
@@ -50,7 +50,7 @@ pub const BISECTED: &str = "6.1-src";
 /// What takes minutes and is run with `--full` only.
 const SLOW: [Part; 4] = [
     ("faults", all_faults),
-    ("the kernel put back", all_put_back),
+    ("the kernel put back", all_restore),
     ("bisect", planted_commit),
     ("the page of diff", page_in_a_browser),
 ];
@@ -61,7 +61,7 @@ const SLOW: [Part; 4] = [
 /// Kernels come first, so that those host tests that boot a guest find one.
 ///
 /// # Errors
-/// The first stage that fails.
+/// The first step that fails.
 fn test(workspace: &Workspace, full: bool) -> Result<Verdict> {
     let quick = usual(workspace, full)?;
     if !full || quick != Verdict::Pass {
@@ -81,40 +81,40 @@ fn usual(workspace: &Workspace, full: bool) -> Result<Verdict> {
     sh.change_dir(&workspace.sources);
     // A stand-in kernel is built in the host tests.
     host_packages::need_packages(&workspace.host, "the host tests", &[("make", "make")])?;
-    stage(workspace, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
-    stage(workspace, "lints", cargo(&sh).args(LINTS))?;
+    step(workspace, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
+    step(workspace, "lints", cargo(&sh).args(LINTS))?;
     workspace.host.ui.say("== kernels and tools");
     Tools::get(workspace)?;
     for record in workspace.matrix()?.usual() {
         if record.is_ready_made()
-            && kernel::at_hand(workspace, record)?.is_none()
+            && kernel::cached(workspace, record)?.is_none()
             && let Err(error) = kernel::obtain(workspace, record, &Request::default())
         {
             workspace.host.ui.say(format!("{}: unavailable: {error}", record.name));
         }
     }
-    let referee = trace_cmd::get(&workspace.host);
-    if let Err(error) = &referee {
+    let reference = trace_cmd::get(&workspace.host);
+    if let Err(error) = &reference {
         workspace.host.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION));
     }
     if let Err(error) = trace_cmd::with_zlib(&workspace.host) {
         workspace.host.ui.say(format!("trace-cmd {}: unavailable: {error}", trace_cmd::VERSION_WITH_ZLIB));
     }
-    let folder = referee.as_ref().ok().and_then(|found| found.program.parent());
+    let folder = reference.as_ref().ok().and_then(|found| found.program.parent());
     let tests = cargo(&sh).args(["test", "--locked", "--workspace", "--quiet"]).env("PATH", path(folder)?);
-    stage(workspace, "host tests", if full { tests.env(ALL_KERNELS_VAR, "1") } else { tests })?;
+    step(workspace, "host tests", if full { tests.env(ALL_KERNELS_VAR, "1") } else { tests })?;
     if !full {
         workspace.host.ui.say("== the quickest faults");
-        faults(workspace, &faults::Plan { quick: true, ..faults::Plan::default() })?;
+        faults(workspace, &faults::Options { quick: true, ..faults::Options::default() })?;
     }
     workspace.host.ui.say("== VM cases");
     let (verdict, Tally { passed, .. }) =
-        test_vm::run(workspace, &Plan { allow_drift: true, ..Plan::default() })?;
+        test_vm::run(workspace, &Options { allow_drift: true, ..Options::default() })?;
     if verdict == Verdict::Pass && passed == 0 {
         // No kernel, no test: that is no pass.
         return Ok(Verdict::Unavailable);
     }
-    if verdict == Verdict::Pass && referee.is_err() {
+    if verdict == Verdict::Pass && reference.is_err() {
         // Reports were compared with nothing: that is no pass either.
         workspace.host.ui.say("everything else passes, but no report was compared with trace-cmd's");
         return Ok(Verdict::Unavailable);
@@ -123,11 +123,11 @@ fn usual(workspace: &Workspace, full: bool) -> Result<Verdict> {
 }
 
 fn all_faults(workspace: &Workspace) -> Result<Verdict> {
-    faults(workspace, &faults::Plan { all_kernels: true, ..faults::Plan::default() })
+    faults(workspace, &faults::Options { all_kernels: true, ..faults::Options::default() })
 }
 
-fn all_put_back(workspace: &Workspace) -> Result<Verdict> {
-    put_back::put_back(workspace, &put_back::Plan { all_kernels: true, ..put_back::Plan::default() })
+fn all_restore(workspace: &Workspace) -> Result<Verdict> {
+    restore::restore(workspace, &restore::Options { all_kernels: true, ..restore::Options::default() })
 }
 
 /// `bisect` on a small history of a real kernel's: a test of the host's that builds a kernel.
@@ -142,7 +142,7 @@ fn planted_commit(workspace: &Workspace) -> Result<Verdict> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&workspace.sources);
     let test = ["test", "--locked", "--package", "xtask", "--test", "all", "--", "--ignored", "bisect::"];
-    stage(workspace, "test of bisect", cargo(&sh).args(test))?;
+    step(workspace, "test of bisect", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }
 
@@ -156,13 +156,13 @@ fn page_in_a_browser(workspace: &Workspace) -> Result<Verdict> {
     sh.change_dir(&workspace.sources);
     let test =
         ["test", "--locked", "--package", "xtask", "--test", "all", "--", "--ignored", "diff::the_page"];
-    stage(workspace, "test of the page", cargo(&sh).args(test))?;
+    step(workspace, "test of the page", cargo(&sh).args(test))?;
     Ok(Verdict::Pass)
 }
 
 /// Causes faults; one that does not end as it has to is a failure of the harness itself.
-fn faults(workspace: &Workspace, plan: &faults::Plan) -> Result<Verdict> {
-    let tally = faults::run(workspace, plan)?;
+fn faults(workspace: &Workspace, options: &faults::Options) -> Result<Verdict> {
+    let tally = faults::run(workspace, options)?;
     if tally.failed > 0 {
         return Err(Error::new(format!("{} faults did not end as expected", tally.failed))
             .help("alone: cargo xtask faults NAME"));
@@ -177,7 +177,7 @@ fn path(first: Option<&Path>) -> Result<OsString> {
     env::join_paths(folders).context(|| "cannot put trace-cmd into PATH".into())
 }
 
-fn stage(workspace: &Workspace, name: &str, command: xshell::Cmd<'_>) -> Result<()> {
+fn step(workspace: &Workspace, name: &str, command: xshell::Cmd<'_>) -> Result<()> {
     workspace.host.ui.say(format!("== {name}"));
     let by_hand = command.to_string();
     command.quiet().run().map_err(|error| {

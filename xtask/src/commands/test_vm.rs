@@ -6,7 +6,7 @@ use super::args::{ExactArgs, OutputArgs, SetupArgs};
 use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::outcome::shard::Shard;
-use crate::run::test_vm::{self, Plan};
+use crate::run::test_vm::{self, Options};
 use crate::snapshots::compare::Mode;
 use crate::vm::Accel;
 
@@ -73,21 +73,24 @@ impl Subcommand for Args {
     fn run(self, global: &Global) -> Result<u8> {
         let workspace = global.workspace()?;
         let stored = self.stored;
-        let plan = self.plan();
-        let done =
-            if stored { test_vm::compare_again(&workspace, &plan) } else { test_vm::run(&workspace, &plan) };
+        let options = self.options();
+        let done = if stored {
+            test_vm::compare_again(&workspace, &options)
+        } else {
+            test_vm::run(&workspace, &options)
+        };
         done.map(|(worst, _)| worst.exit_code())
     }
 }
 
 impl Args {
-    fn plan(self) -> Plan {
+    fn options(self) -> Options {
         let mode = match (self.update, self.review) {
             (true, _) => Mode::Update,
             (false, true) => Mode::Review,
             (false, false) => Mode::Check,
         };
-        Plan {
+        Options {
             cases: self.cases,
             kernels: self.kernels,
             all: self.all,

@@ -14,7 +14,7 @@ use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case};
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::run::single::pick;
 use crate::run::{bundle, results, test_vm};
 use crate::vm::{Taken, console as guest_console};
@@ -45,7 +45,7 @@ impl Subcommand for Args {
 fn tour(workspace: &Workspace, kernel: Option<&str>) -> Result<()> {
     let tools = Tools::get(workspace)?;
     let (record, kernel) = pick(workspace, kernel)?;
-    let guest = Guest::prepare(workspace, &tools, &record, kernel, Wish::default())?;
+    let guest = Guest::prepare(workspace, &tools, &record, kernel, GuestOptions::default())?;
     let mut cases = cases::load(&workspace.root)?;
     cases.retain(|case| case.is_for(&record));
     let cases: Vec<Case> = cases.iter().map(|case| case.on(&guest.kernel.version)).collect::<Result<_>>()?;

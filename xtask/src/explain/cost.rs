@@ -24,7 +24,7 @@ use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case, CaseStep};
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel::renames;
 use crate::kernel::{self, Request};
 use crate::run::results::{self, Stored};
@@ -75,7 +75,7 @@ impl Leaf {
 
 /// What to measure, and what to compare it with.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Options {
     /// Cases by name.
     pub cases: Vec<String>,
     /// The kernel; the first at hand when `None`.
@@ -136,8 +136,8 @@ pub struct Function {
 /// # Errors
 /// When a guest cannot be prepared or is not exact, a case is no graph case, or a trace is
 /// incomplete.
-pub fn run(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
-    let cases = cases::select(cases::load(&workspace.root)?, &plan.cases)?;
+pub fn run(workspace: &Workspace, options: &Options) -> Result<Verdict> {
+    let cases = cases::select(cases::load(&workspace.root)?, &options.cases)?;
     for case in &cases {
         if case.cost.is_none() {
             return Err(Error::new(format!("cannot measure what the case {} costs", case.name))
@@ -146,9 +146,9 @@ pub fn run(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
         }
     }
     let tools = Tools::get(workspace)?;
-    let guest = prepare(workspace, &tools, plan, plan.kernel.as_deref())?;
-    let other = match &plan.against {
-        Some(name) => Some(prepare(workspace, &tools, plan, Some(name))?),
+    let guest = prepare(workspace, &tools, options, options.kernel.as_deref())?;
+    let other = match &options.against {
+        Some(name) => Some(prepare(workspace, &tools, options, Some(name))?),
         None => None,
     };
     let mut worst = Verdict::Pass;
@@ -159,14 +159,14 @@ pub fn run(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
             continue;
         }
         out!("{}", printable(&table.shown()));
-        let (verdict, said) = with_reviewed(workspace, &table, plan.update)?;
+        let (verdict, said) = with_reviewed(workspace, &table, options.update)?;
         outln!("{said}");
         worst = worst.max(verdict);
     }
     Ok(worst)
 }
 
-fn prepare(workspace: &Workspace, tools: &Tools, plan: &Plan, name: Option<&str>) -> Result<Guest> {
+fn prepare(workspace: &Workspace, tools: &Tools, options: &Options, name: Option<&str>) -> Result<Guest> {
     let (record, kernel) = match name {
         Some(name) => {
             let record = workspace.matrix()?.find(name)?.clone();
@@ -175,10 +175,10 @@ fn prepare(workspace: &Workspace, tools: &Tools, plan: &Plan, name: Option<&str>
         }
         None => crate::run::single::pick(workspace, None)?,
     };
-    let (mut append, extra) = (plan.append.clone(), plan.extra.clone());
+    let (mut append, extra) = (options.append.clone(), options.extra.clone());
     append.push(BUFFER.into());
-    let wish = Wish { append, extra, exact: Exactness::Demanded, ..Wish::default() };
-    Guest::prepare(workspace, tools, &record, kernel, wish)
+    let guest_options = GuestOptions { append, extra, exact: Exactness::Demanded, ..GuestOptions::default() };
+    Guest::prepare(workspace, tools, &record, kernel, guest_options)
 }
 
 /// Runs the traces of a case in one boot and makes the table.

@@ -1,4 +1,4 @@
-//! trace-cmd, the referee of `report` and `record`: the host's, else one unpacked into the cache.
+//! trace-cmd, the reference of `report` and `record`: the host's, else one unpacked into the cache.
 //!
 //! It is held to one version, since the text of a report differs from version to version. Debian's
 //! of that version cannot read zlib; a later one stands in for it there. The latest, whose text has a
@@ -156,7 +156,7 @@ fn finish(dir: &Path, wrapper: &str, version: &str) -> Result<()> {
 }
 
 /// The one that is there already, without fetching any.
-pub fn at_hand(host: &Host) -> Option<TraceCmd> {
+pub fn cached(host: &Host) -> Option<TraceCmd> {
     of_host().or_else(|| host.cache.entry("tools", &key()).map(|entry| of_entry(&entry)))
 }
 

@@ -69,7 +69,7 @@ impl Tools {
 
 /// How a guest is to differ from the usual one.
 #[derive(Clone, Debug)]
-pub struct Wish {
+pub struct GuestOptions {
     /// Words added to the kernel command line.
     pub append: Vec<String>,
     /// Host files to put into the guest's `/extra`.
@@ -104,9 +104,9 @@ pub struct Wish {
     pub boot_timeout: Option<u64>,
 }
 
-impl Default for Wish {
-    fn default() -> Wish {
-        Wish {
+impl Default for GuestOptions {
+    fn default() -> GuestOptions {
+        GuestOptions {
             append: Vec::new(),
             extra: Vec::new(),
             busybox: false,
@@ -140,7 +140,7 @@ pub struct Guest {
     base: Arc<Vec<u8>>,
     image_digest: String,
     programs_digest: String,
-    wish: Wish,
+    guest_options: GuestOptions,
 }
 
 /// A digest of our programs and the user's files, with their names.
@@ -157,21 +157,27 @@ fn digest_of(files: &[PathBuf], archive: &Archive) -> Result<String> {
 }
 
 /// What makes one processor boot faster was seen to stall a second one.
-fn boot_of(wish: &Wish) -> Boot {
-    if wish.cpus == 1 { wish.boot } else { Boot::Untuned }
+fn boot_of(guest_options: &GuestOptions) -> Boot {
+    if guest_options.cpus == 1 { guest_options.boot } else { Boot::Untuned }
 }
 
 /// Checks that a guest's memory can hold the kernel and the initramfs.
-fn check_memory(kernel: &Kernel, config: &str, wish: &Wish, initrd: u64, unpacked: u64) -> Result<()> {
+fn check_memory(
+    kernel: &Kernel,
+    config: &str,
+    guest_options: &GuestOptions,
+    initrd: u64,
+    unpacked: u64,
+) -> Result<()> {
     // Of an image that is none nothing is known; its boot tells.
     let Some(image) = memory::segments(&kernel.vmlinux) else { return Ok(()) };
     let tmpfs = config.lines().any(|line| line == "CONFIG_TMPFS=y");
     let needed = Load { kernel: image, initrd, unpacked, tmpfs }.needed();
-    if needed <= u64::from(wish.memory) * MIB {
+    if needed <= u64::from(guest_options.memory) * MIB {
         return Ok(());
     }
     let mib = |bytes: u64| bytes.div_ceil(MIB);
-    Err(Error::new(format!("{}M of memory are too little for {}", wish.memory, kernel.name))
+    Err(Error::new(format!("{}M of memory are too little for {}", guest_options.memory, kernel.name))
         .because(format!(
             "the kernel reaches up to {}M, the initramfs has {}M, and unpacked as much again",
             mib(image.end),
@@ -191,37 +197,37 @@ impl Guest {
         tools: &Tools,
         record: &Record,
         kernel: Kernel,
-        wish: Wish,
+        guest_options: GuestOptions,
     ) -> Result<Guest> {
-        Machine::check_cpus(wish.cpus, wish.max_cpus)?;
-        if wish.exact == Exactness::Demanded {
+        Machine::check_cpus(guest_options.cpus, guest_options.max_cpus)?;
+        if guest_options.exact == Exactness::Demanded {
             // What is wrong in any case is said before anything is done.
-            let accel = wish.accel.unwrap_or(Accel::Tcg);
-            Machine::can_be_exact(accel, wish.cpus, wish.gdb, wish.interactive)?;
+            let accel = guest_options.accel.unwrap_or(Accel::Tcg);
+            Machine::can_be_exact(accel, guest_options.cpus, guest_options.gdb, guest_options.interactive)?;
         }
         let config = fs::read_to_string(&kernel.config)
             .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
         kernel::config::prove(&kernel::wanted_symbols(workspace, record)?, &config)?;
         vm::check_command_line(
-            boot_of(&wish),
+            boot_of(&guest_options),
             &kernel::config::command_line(&config),
             &record.append,
-            &wish.append,
+            &guest_options.append,
         )?;
         let modules = [&record.boot_modules[..], &record.case_modules[..]].concat();
         let mut archive = Archive::base(&tools.programs, &kernel.modules, &modules)?;
         let Programs { init, workload, snaptrace, .. } = &tools.programs;
         let mut ours = vec![init.clone(), workload.clone(), snaptrace.clone()];
-        if wish.busybox {
+        if guest_options.busybox {
             let busybox = tools::busybox(&workspace.host)?;
             archive.add("bin/busybox", &busybox)?;
             ours.push(busybox);
         }
-        for file in &wish.extra {
-            archive.add_extra(file, u64::from(wish.memory) * MIB)?;
+        for file in &guest_options.extra {
+            archive.add_extra(file, u64::from(guest_options.memory) * MIB)?;
         }
         let base = archive.pack()?;
-        check_memory(&kernel, &config, &wish, base.len() as u64, archive.unpacked())?;
+        check_memory(&kernel, &config, &guest_options, base.len() as u64, archive.unpacked())?;
         let mut guest = Guest {
             accel: Accel::Tcg,
             record: record.clone(),
@@ -230,23 +236,23 @@ impl Guest {
             base: Arc::new(base),
             programs_digest: digest_of(&ours, &archive)?,
             image_digest: kernel.vmlinux_sha256.clone(),
-            wish,
+            guest_options,
             kernel,
         };
-        if guest.wish.bzimage {
+        if guest.guest_options.bzimage {
             let path = &guest.kernel.bzimage;
             guest.image_digest =
                 sha256(&fs::read(path).context(|| format!("cannot read {}", path.display()))?);
         }
         guest.accel = guest.prove_accelerator(workspace)?;
-        if guest.wish.exact == Exactness::Demanded {
+        if guest.guest_options.exact == Exactness::Demanded {
             guest.can_be_exact()?;
         }
         Ok(guest)
     }
 
     fn prove_accelerator(&self, workspace: &Workspace) -> Result<Accel> {
-        let Wish { accel, purpose, exact, gdb, .. } = self.wish;
+        let GuestOptions { accel, purpose, exact, gdb, .. } = self.guest_options;
         Choice::of(accel, purpose, exact, gdb).settle(|| {
             let folder = folders::scratch(&workspace.root)?;
             accel::proved(&self.usual(folder.path())?, &self.qemu, &workspace.host.cache, &workspace.host.ui)
@@ -265,11 +271,11 @@ impl Guest {
     /// The machine as it would be without most wishes: what is proved by it holds for others, too.
     fn usual(&self, folder: &Path) -> Result<Machine> {
         let (machine, _) = self.ready(&self.job(), folder)?;
-        let usual = Wish::default();
+        let usual = GuestOptions::default();
         Ok(Machine {
             append: vm::command_line(usual.boot, &self.record.append, &usual.append),
             cpus: usual.cpus,
-            memory: usual.memory.max(self.wish.memory),
+            memory: usual.memory.max(self.guest_options.memory),
             gdb: usual.gdb,
             // Nobody is at this guest.
             interactive: false,
@@ -286,19 +292,24 @@ impl Guest {
     /// The cache cannot be read.
     pub fn advice(&self, workspace: &Workspace, took: Duration) -> Result<Option<String>> {
         // Who waits for a debugger, or asked for TCG, knows why it takes long.
-        if self.accel == Accel::Kvm || self.wish.accel.is_some() || self.wish.gdb {
+        if self.accel == Accel::Kvm || self.guest_options.accel.is_some() || self.guest_options.gdb {
             return Ok(None);
         }
         Ok(accel::advice(took, &accel::known(&self.qemu, &workspace.host.cache)?))
     }
 
     fn can_be_exact(&self) -> Result<()> {
-        Machine::can_be_exact(self.accel, self.wish.cpus, self.wish.gdb, self.wish.interactive)
+        Machine::can_be_exact(
+            self.accel,
+            self.guest_options.cpus,
+            self.guest_options.gdb,
+            self.guest_options.interactive,
+        )
     }
 
     /// The shift of the instruction-count clock, where the guest has one.
     pub fn icount_shift(&self) -> Option<u8> {
-        let exact = self.wish.exact != Exactness::Off && self.can_be_exact().is_ok();
+        let exact = self.guest_options.exact != Exactness::Off && self.can_be_exact().is_ok();
         exact.then_some(self.record.icount_shift)
     }
 
@@ -308,9 +319,9 @@ impl Guest {
     /// A bit-exact run is demanded, and the case's machine cannot have one.
     pub fn for_case(&self, case: &Case) -> Result<Guest> {
         let mut guest = self.clone();
-        guest.wish.cpus = case.cpus.unwrap_or(self.wish.cpus);
-        guest.wish.max_cpus = case.max_cpus.or(self.wish.max_cpus);
-        if guest.wish.exact == Exactness::Demanded {
+        guest.guest_options.cpus = case.cpus.unwrap_or(self.guest_options.cpus);
+        guest.guest_options.max_cpus = case.max_cpus.or(self.guest_options.max_cpus);
+        if guest.guest_options.exact == Exactness::Demanded {
             guest
                 .can_be_exact()
                 .map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
@@ -320,7 +331,7 @@ impl Guest {
 
     /// Whether a busybox was put into the guest.
     pub fn has_busybox(&self) -> bool {
-        self.wish.busybox
+        self.guest_options.busybox
     }
 
     /// A job that starts with the modules this kernel's results port needs.
@@ -331,37 +342,37 @@ impl Guest {
     /// How long it may take to boot, and then for a job that takes `job` on real hardware.
     pub fn deadlines(&self, job: Option<Duration>) -> Deadlines {
         let usual = Deadlines::of(self.accel, job);
-        Deadlines { boot: self.wish.boot_timeout.map_or(usual.boot, Duration::from_secs), ..usual }
+        Deadlines { boot: self.guest_options.boot_timeout.map_or(usual.boot, Duration::from_secs), ..usual }
     }
 
     /// The options of `run` and `test-vm` that make this guest.
     pub fn options(&self) -> Vec<String> {
-        let usual = Wish::default();
+        let usual = GuestOptions::default();
         let mut words = vec!["--kernel".to_owned(), self.kernel.name.clone()];
         let mut pair = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
-        for word in &self.wish.append {
+        for word in &self.guest_options.append {
             // A word may begin with a dash of its own.
             pair("--append", word.clone());
         }
-        for file in &self.wish.extra {
+        for file in &self.guest_options.extra {
             pair("--extra-file", file.display().to_string());
         }
-        if self.wish.cpus != usual.cpus {
-            pair("--cpus", self.wish.cpus.to_string());
+        if self.guest_options.cpus != usual.cpus {
+            pair("--cpus", self.guest_options.cpus.to_string());
         }
-        if let Some(slots) = self.wish.max_cpus {
+        if let Some(slots) = self.guest_options.max_cpus {
             pair("--max-cpus", slots.to_string());
         }
-        if self.wish.memory != usual.memory {
-            pair("--memory", format!("{}M", self.wish.memory));
+        if self.guest_options.memory != usual.memory {
+            pair("--memory", format!("{}M", self.guest_options.memory));
         }
-        if let Some(accel) = self.wish.accel {
+        if let Some(accel) = self.guest_options.accel {
             pair("--accel", accel.name().to_owned());
         }
-        if let Some(seconds) = self.wish.boot_timeout {
+        if let Some(seconds) = self.guest_options.boot_timeout {
             pair("--boot-timeout", seconds.to_string());
         }
-        match self.wish.exact {
+        match self.guest_options.exact {
             Exactness::WherePossible => {}
             Exactness::Demanded => words.push("--exact".to_owned()),
             Exactness::Off => words.push("--no-exact".to_owned()),
@@ -406,27 +417,27 @@ impl Guest {
     }
 
     fn machine(&self, folder: &Path) -> Machine {
-        let mut words = self.wish.append.clone();
-        if self.wish.noise == Some(Noise::HostTime) {
+        let mut words = self.guest_options.append.clone();
+        if self.guest_options.noise == Some(Noise::HostTime) {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             words.push(format!("noise={}", now.as_nanos()));
         }
-        let boot = boot_of(&self.wish);
-        let image = if self.wish.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
+        let boot = boot_of(&self.guest_options);
+        let image = if self.guest_options.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
         Machine {
             image: image.clone(),
             initrd: folder.join("initrd"),
             append: vm::command_line(boot, &self.record.append, &words),
             accel: self.accel,
             icount_shift: self.icount_shift(),
-            cpus: self.wish.cpus,
-            max_cpus: self.wish.max_cpus,
-            memory: self.wish.memory,
-            gdb: self.wish.gdb,
-            interactive: self.wish.interactive,
-            input: self.wish.input,
+            cpus: self.guest_options.cpus,
+            max_cpus: self.guest_options.max_cpus,
+            memory: self.guest_options.memory,
+            gdb: self.guest_options.gdb,
+            interactive: self.guest_options.interactive,
+            input: self.guest_options.input,
             boot,
-            noise: self.wish.noise,
+            noise: self.guest_options.noise,
             dir: folder.to_path_buf(),
             sockets: folder.to_path_buf(),
         }

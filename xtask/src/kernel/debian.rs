@@ -34,7 +34,7 @@ pub fn obtain(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result
         return Ok(kernel);
     }
     let fetched = fetch(workspace, record, line, &inputs);
-    fetched.or_else(|error| match names::at_hand(workspace, record) {
+    fetched.or_else(|error| match names::cached(workspace, record) {
         // Better an older kernel that says so than none at all.
         Ok(Some(mut kernel)) if error.verdict_given() == Some(Verdict::Unavailable) => {
             kernel.notes.push(format!("{} could not be renewed: {}", record.name, error.summary()));

@@ -36,7 +36,7 @@ pub fn list(workspace: &Workspace, json: bool) -> Result<()> {
     let matrix = workspace.matrix()?;
     let mut lines = Vec::new();
     for record in matrix.records() {
-        lines.push(Line::new(record, names::at_hand(workspace, record)?)?);
+        lines.push(Line::new(record, names::cached(workspace, record)?)?);
     }
     if json {
         let text =

@@ -34,5 +34,5 @@ pub use fragments::wanted_symbols;
 pub use kept::Kept;
 pub use list::{clean, list};
 pub use menuconfig::menuconfig;
-pub use names::at_hand;
+pub use names::cached;
 pub use obtain::{fetch_source, obtain, of_source, unpack};

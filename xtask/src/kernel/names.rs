@@ -111,7 +111,7 @@ fn read(path: &Path) -> Result<String> {
 ///
 /// # Errors
 /// The cache entry is damaged, or the config fragments cannot be read.
-pub fn at_hand(workspace: &Workspace, record: &Record) -> Result<Option<Kernel>> {
+pub fn cached(workspace: &Workspace, record: &Record) -> Result<Option<Kernel>> {
     let Some((dir, manifest)) = bound(workspace, &record.name)? else { return Ok(None) };
     let current = manifest.record == key::record_digest(workspace, record)?;
     let mut kernel = Kernel::new(&record.name, dir, manifest);

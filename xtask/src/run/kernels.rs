@@ -48,7 +48,7 @@ pub fn obtain(workspace: &Workspace, wanted: &[(Record, bool)], all: bool) -> Re
 }
 
 fn one(workspace: &Workspace, record: &Record, build: bool) -> Result<Kernel> {
-    if let Some(kernel) = kernel::at_hand(workspace, record)? {
+    if let Some(kernel) = kernel::cached(workspace, record)? {
         return Ok(kernel);
     }
     if build || record.is_ready_made() {

@@ -20,7 +20,7 @@ use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::base::{cache, terminal};
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::vm::accel::Purpose;
@@ -152,7 +152,7 @@ fn input_waits() -> bool {
 
 /// One command for a guest.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Options {
     /// The kernel; the first that can be had when `None`.
     pub kernel: Option<String>,
     /// Program and arguments.
@@ -162,7 +162,7 @@ pub struct Plan {
     /// What the command reads; nothing when `None`.
     pub stdin: Option<Input>,
     /// How the guest differs from the usual one.
-    pub wish: Wish,
+    pub guest_options: GuestOptions,
     /// Seconds the command may take; no limit when `None`.
     pub timeout: Option<u64>,
 }
@@ -174,34 +174,34 @@ pub struct Plan {
 ///
 /// # Errors
 /// When the guest cannot be prepared, or a file cannot be brought out.
-pub fn run(workspace: &Workspace, plan: &Plan) -> Result<u8> {
-    Machine::check_cpus(plan.wish.cpus, plan.wish.max_cpus)?;
-    for get in &plan.get {
+pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
+    Machine::check_cpus(options.guest_options.cpus, options.guest_options.max_cpus)?;
+    for get in &options.get {
         get.check()?;
     }
     let stdin =
-        plan.stdin.as_ref().map(|input| input.read(&|line| workspace.host.ui.say(line))).transpose()?;
+        options.stdin.as_ref().map(|input| input.read(&|line| workspace.host.ui.say(line))).transpose()?;
     let tools = Tools::get(workspace)?;
-    let (record, kernel) = pick(workspace, plan.kernel.as_deref())?;
-    let wish = Wish { purpose: Purpose::Work, ..plan.wish.clone() };
-    let guest = Guest::prepare(workspace, &tools, &record, kernel, wish)?;
+    let (record, kernel) = pick(workspace, options.kernel.as_deref())?;
+    let guest_options = GuestOptions { purpose: Purpose::Work, ..options.guest_options.clone() };
+    let guest = Guest::prepare(workspace, &tools, &record, kernel, guest_options)?;
     if guest.accel == Accel::Kvm {
         workspace.host.ui.say(format!("{}: kvm, not exact", guest.kernel.name));
     }
-    let step = Step { argv: plan.argv.clone(), ..Step::default() };
-    let get = plan.get.iter().map(|get| get.guest.clone()).collect();
+    let step = Step { argv: options.argv.clone(), ..Step::default() };
+    let get = options.get.iter().map(|get| get.guest.clone()).collect();
     let job = Job { steps: vec![step], get, stdin, ..guest.job() };
     let scratch = folders::scratch(&workspace.root)?;
     let folder = results::of_case(scratch.path(), &guest.kernel.name, "run")?;
-    let mut output = Output::new(&plan.get);
+    let mut output = Output::new(&options.get);
     // The user's own limit is not scaled to the accelerator.
-    let job_limit = plan.timeout.map(Duration::from_secs);
+    let job_limit = options.timeout.map(Duration::from_secs);
     let mut deadlines = Deadlines { job: job_limit, ..guest.deadlines(None) };
-    if plan.wish.gdb {
+    if options.guest_options.gdb {
         workspace.host.ui.say(WAITING);
         deadlines.boot = Duration::MAX;
     }
-    let mut unread = Unread { told: plan.stdin.is_some() };
+    let mut unread = Unread { told: options.stdin.is_some() };
     unread.tell(workspace);
     let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
     // Whoever writes to us may have been slower than we were.
@@ -212,7 +212,7 @@ pub fn run(workspace: &Workspace, plan: &Plan) -> Result<u8> {
         if let Some(bytes) = &job.stdin {
             fs::write(&stdin, bytes).map_err(|e| cache::denied("cannot write", &stdin, &e))?;
         }
-        let again = again(&guest, plan, &stdin);
+        let again = again(&guest, options, &stdin);
         let failure =
             Failure { case: "run", guest: &guest, inputs: &inputs, verdict, why: &why, again: &again };
         failure.write(&folder)?;
@@ -226,7 +226,7 @@ pub fn run(workspace: &Workspace, plan: &Plan) -> Result<u8> {
     if let Some(advice) = advice {
         workspace.host.ui.say(advice);
     }
-    output.finish(workspace, &plan.argv[0])
+    output.finish(workspace, &options.argv[0])
 }
 
 /// What is said while a guest waits for a debugger.
@@ -247,22 +247,22 @@ impl Unread {
 }
 
 /// The command line that does it again.
-fn again(guest: &Guest, plan: &Plan, stdin: &Path) -> String {
-    let mut options = bundle::quoted(&guest.options());
-    if plan.stdin.is_some() {
+fn again(guest: &Guest, options: &Options, stdin: &Path) -> String {
+    let mut flags = bundle::quoted(&guest.options());
+    if options.stdin.is_some() {
         // From anywhere, and whatever has become of the original.
-        options += &format!(" --stdin={}", bundle::quoted(&[stdin.display().to_string()]));
+        flags += &format!(" --stdin={}", bundle::quoted(&[stdin.display().to_string()]));
     }
     let mut words = Vec::new();
-    for get in &plan.get {
+    for get in &options.get {
         words.extend(["--get".to_owned(), format!("{}:{}", get.guest, get.host.display())]);
     }
-    if let Some(seconds) = plan.timeout {
+    if let Some(seconds) = options.timeout {
         words.extend(["--timeout".to_owned(), seconds.to_string()]);
     }
     words.push("--".to_owned());
-    words.extend(plan.argv.iter().cloned());
-    format!("cargo xtask run {options} {}", bundle::quoted(&words))
+    words.extend(options.argv.iter().cloned());
+    format!("cargo xtask run {flags} {}", bundle::quoted(&words))
 }
 
 /// Opens a shell in a guest: on this terminal, or, where standard input is none, one that carries out
@@ -271,16 +271,23 @@ fn again(guest: &Guest, plan: &Plan, stdin: &Path) -> String {
 ///
 /// # Errors
 /// When the guest cannot be prepared, or the terminal is gone.
-pub fn shell(workspace: &Workspace, kernel: Option<&str>, wish: Wish) -> Result<u8> {
-    Machine::check_cpus(wish.cpus, wish.max_cpus)?;
+pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOptions) -> Result<u8> {
+    Machine::check_cpus(guest_options.cpus, guest_options.max_cpus)?;
     let terminal = io::stdin().is_terminal();
     let tools = Tools::get(workspace)?;
     let (record, kernel) = pick(workspace, kernel)?;
     // What people and pipes say comes when it comes: neither guest is bit-exact.
     let exact = Exactness::Off;
     let purpose = Purpose::Work;
-    let wish = Wish { busybox: true, interactive: terminal, input: !terminal, exact, purpose, ..wish };
-    let guest = Guest::prepare(workspace, &tools, &record, kernel, wish.clone())?;
+    let guest_options = GuestOptions {
+        busybox: true,
+        interactive: terminal,
+        input: !terminal,
+        exact,
+        purpose,
+        ..guest_options
+    };
+    let guest = Guest::prepare(workspace, &tools, &record, kernel, guest_options.clone())?;
     let how = match terminal {
         true => "`exit` powers off, Ctrl-A X ends QEMU at once, Ctrl-A Ctrl-A is one Ctrl-A",
         false => "it ends with standard input",
@@ -290,7 +297,7 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, wish: Wish) -> Result<
         Accel::Tcg => "tcg",
     };
     workspace.host.ui.say(format!("{} under {under}; {how}", guest.kernel.release));
-    if wish.gdb {
+    if guest_options.gdb {
         workspace.host.ui.say(WAITING);
     }
     let scratch = folders::scratch(&workspace.root)?;
@@ -310,7 +317,7 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, wish: Wish) -> Result<
         let step = Step { argv: vec![SHELL.into()], ..Step::default() };
         let job = Job { steps: vec![step], input: true, ..guest.job() };
         let usual = guest.deadlines(None);
-        let boot = if wish.gdb { Duration::MAX } else { usual.boot };
+        let boot = if guest_options.gdb { Duration::MAX } else { usual.boot };
         guest.boot(&job, folder, Deadlines { boot, ..usual }, take)?.0
     };
     if let Err((verdict, why)) = ended.judge() {
@@ -337,7 +344,7 @@ pub fn pick(workspace: &Workspace, name: Option<&str>) -> Result<(Record, kernel
     let mut records: Vec<&Record> = matrix.usual().collect();
     records.sort_by_key(|record| !record.reference);
     for record in &records {
-        if let Some(kernel) = kernel::at_hand(workspace, record)? {
+        if let Some(kernel) = kernel::cached(workspace, record)? {
             return Ok(((*record).clone(), kernel));
         }
     }

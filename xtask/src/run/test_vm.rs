@@ -26,7 +26,7 @@ use crate::ci::junit::Junit;
 use crate::ci::same_tree;
 use crate::guest::cases::{self, Case};
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel;
 use crate::kernel::renames;
 use crate::outcome::shard::Shard;
@@ -46,7 +46,7 @@ const DETAIL_LIMIT: usize = 64 << 10;
 
 /// What to test, and how.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Options {
     /// Cases by name; all when empty.
     pub cases: Vec<String>,
     /// Kernels by name; those at hand, and Debian's, when empty.
@@ -83,12 +83,19 @@ pub struct Plan {
     pub boot_timeout: Option<u64>,
 }
 
-impl Plan {
-    fn wish(&self) -> Wish {
+impl Options {
+    fn guest_options(&self) -> GuestOptions {
         // A repetition proves nothing unless it can succeed.
         let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
         let (append, extra) = (self.append.clone(), self.extra.clone());
-        Wish { append, extra, accel: self.accel, exact, boot_timeout: self.boot_timeout, ..Wish::default() }
+        GuestOptions {
+            append,
+            extra,
+            accel: self.accel,
+            exact,
+            boot_timeout: self.boot_timeout,
+            ..GuestOptions::default()
+        }
     }
 
     fn store(&self, workspace: &Workspace) -> Store {
@@ -96,7 +103,7 @@ impl Plan {
     }
 
     /// The options by which a later command finds the same snapshots.
-    fn options(&self) -> String {
+    fn words(&self) -> String {
         let folder = self.snapshots.as_ref().map(|folder| folder.display().to_string());
         folder
             .map(|folder| format!(" {}", bundle::quoted(&["--snapshots".into(), folder])))
@@ -106,7 +113,7 @@ impl Plan {
     /// The command that accepts all differences of the cases asked for.
     fn accepting(&self) -> String {
         let words = [vec!["--update".to_owned()], self.cases.clone()].concat();
-        format!("cargo xtask test-vm --stored{} {}", self.options(), bundle::quoted(&words))
+        format!("cargo xtask test-vm --stored{} {}", self.words(), bundle::quoted(&words))
     }
 
     /// Whether the results could be accepted: they are those of the tree and of no other inputs.
@@ -120,30 +127,32 @@ impl Plan {
     }
 }
 
-/// Runs the plan and says what became of it.
+/// Runs the options and says what became of it.
 ///
 /// Returns the worst verdict; a kernel that is unavailable counts only when asked for by name.
 ///
 /// # Errors
 /// When QEMU, the guest's programs or the cases cannot be had, or there is nothing to run.
-pub fn run(workspace: &Workspace, plan: &Plan) -> Result<(Verdict, Tally)> {
-    if plan.mode != Mode::Check && plan.accel == Some(Accel::Kvm) {
+pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)> {
+    if options.mode != Mode::Check && options.accel == Some(Accel::Kvm) {
         return Err(not_under_kvm("results").help("leave out `--accel kvm`").usage());
     }
-    let cases = cases::select(cases::load(&workspace.root)?, &plan.cases)?;
-    let chosen = kernels::chosen(workspace, &plan.kernels)?;
-    let mut summary = Summary::plan(&chosen, &cases, plan.shard)?;
-    let messages = Messages::open(plan.format)?;
-    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
-    messages.begin(&summary, plan.shard)?;
+    let cases = cases::select(cases::load(&workspace.root)?, &options.cases)?;
+    let chosen = kernels::chosen(workspace, &options.kernels)?;
+    let mut summary = Summary::plan(&chosen, &cases, options.shard)?;
+    let messages = Messages::open(options.format)?;
+    let junit = options.junit.as_deref().map(Junit::create).transpose()?;
+    messages.begin(&summary, options.shard)?;
     let tools = Tools::get(workspace)?;
-    summary.tree = digest_of_tree(workspace, &tools, plan)?;
-    let pairs = summary.named(&summary.pairs(plan.shard));
+    summary.tree = digest_of_tree(workspace, &tools, options)?;
+    let pairs = summary.named(&summary.pairs(options.shard));
     let mut wanted = chosen;
     wanted.retain(|(record, _)| pairs.iter().any(|(kernel, _)| *kernel == record.name));
     let mut guests = Vec::new();
-    for ((record, _), kernel) in wanted.iter().zip(kernels::obtain(workspace, &wanted, plan.all)?) {
-        match kernel.and_then(|kernel| Guest::prepare(workspace, &tools, record, kernel, plan.wish())) {
+    for ((record, _), kernel) in wanted.iter().zip(kernels::obtain(workspace, &wanted, options.all)?) {
+        match kernel
+            .and_then(|kernel| Guest::prepare(workspace, &tools, record, kernel, options.guest_options()))
+        {
             Ok(guest) => {
                 summary.is_ready(&record.name, machine(&guest)?);
                 guests.push(guest);
@@ -160,10 +169,10 @@ pub fn run(workspace: &Workspace, plan: &Plan) -> Result<(Verdict, Tally)> {
     let run = new_run(&workspace.root)?;
     summary.save(&run)?;
     let work = work(&guests, &cases, &pairs);
-    let load = plan.load.then(Load::start);
-    run_all(workspace, &guests, &work, &run, plan.repeat.unwrap_or(1), &messages)?;
+    let load = options.load.then(Load::start);
+    run_all(workspace, &guests, &work, &run, options.repeat.unwrap_or(1), &messages)?;
     drop(load);
-    finish(workspace, &run, plan, &mut summary)?;
+    finish(workspace, &run, options, &mut summary)?;
     report(workspace, &run, &summary, junit, &messages)
 }
 
@@ -174,16 +183,17 @@ fn not_under_kvm(what: &str) -> Error {
 }
 
 /// What all parts of a run have to share.
-fn digest_of_tree(workspace: &Workspace, tools: &Tools, plan: &Plan) -> Result<String> {
+fn digest_of_tree(workspace: &Workspace, tools: &Tools, options: &Options) -> Result<String> {
     let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
     let mut paths = vec![
         workspace.root.join("tests/cases"),
-        plan.store(workspace).folder().to_path_buf(),
+        options.store(workspace).folder().to_path_buf(),
         workspace.configs(),
     ];
-    paths.extend(programs.into_iter().chain(&plan.extra).cloned());
-    let words = format!("{:?} {:?} {} {:?}", plan.exact, plan.repeat, plan.allow_drift, plan.append);
-    let accel = plan.accel.unwrap_or(Accel::Tcg).name().to_owned();
+    paths.extend(programs.into_iter().chain(&options.extra).cloned());
+    let words =
+        format!("{:?} {:?} {} {:?}", options.exact, options.repeat, options.allow_drift, options.append);
+    let accel = options.accel.unwrap_or(Accel::Tcg).name().to_owned();
     same_tree::digest(&paths, &[words, accel])
 }
 
@@ -201,7 +211,7 @@ fn machine(guest: &Guest) -> Result<Machine> {
 ///
 /// # Errors
 /// When there are none.
-pub fn compare_again(workspace: &Workspace, plan: &Plan) -> Result<(Verdict, Tally)> {
+pub fn compare_again(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)> {
     let latest = folders::folder(&workspace.root).join("latest");
     let run = fs::canonicalize(&latest).map_err(|error| {
         Error::new(format!("cannot find stored results at {}", latest.display()))
@@ -209,13 +219,13 @@ pub fn compare_again(workspace: &Workspace, plan: &Plan) -> Result<(Verdict, Tal
             .help("`cargo xtask test-vm` makes them")
     })?;
     let mut summary = Summary::load(&run)?;
-    let messages = Messages::open(plan.format)?;
-    let junit = plan.junit.as_deref().map(Junit::create).transpose()?;
-    if plan.mode != Mode::Check {
-        refuse_others(workspace, &run, plan)?;
+    let messages = Messages::open(options.format)?;
+    let junit = options.junit.as_deref().map(Junit::create).transpose()?;
+    if options.mode != Mode::Check {
+        refuse_others(workspace, &run, options)?;
     }
-    finish(workspace, &run, plan, &mut summary)?;
-    let summary = summary.only(&plan.cases);
+    finish(workspace, &run, options, &mut summary)?;
+    let summary = summary.only(&options.cases);
     messages.begin(&summary, summary.shard)?;
     messages.kernels(&summary)?;
     report(workspace, &run, &summary, junit, &messages)
@@ -247,13 +257,13 @@ fn report(
 
 /// Refuses to accept results that this tree would not make: somebody may have changed the
 /// tracer, a case or a kernel since.
-fn refuse_others(workspace: &Workspace, run: &Path, plan: &Plan) -> Result<()> {
+fn refuse_others(workspace: &Workspace, run: &Path, options: &Options) -> Result<()> {
     let tools = Tools::get(workspace)?;
     let cases = cases::load(&workspace.root)?;
     let matrix = workspace.matrix()?;
     let mut guests: Vec<Guest> = Vec::new();
     for (_, stored) in results::load(run)? {
-        if !plan.includes(&stored) {
+        if !options.includes(&stored) {
             continue;
         }
         if stored.fingerprint.is_under_kvm() {
@@ -267,8 +277,8 @@ fn refuse_others(workspace: &Workspace, run: &Path, plan: &Plan) -> Result<()> {
         };
         if !guests.iter().any(|guest| guest.kernel.name == stored.kernel) {
             let record = matrix.find(&stored.kernel)?;
-            let kernel = kernel::at_hand(workspace, record)?.ok_or_else(|| other("kernel"))?;
-            guests.push(Guest::prepare(workspace, &tools, record, kernel, Wish::default())?);
+            let kernel = kernel::cached(workspace, record)?.ok_or_else(|| other("kernel"))?;
+            guests.push(Guest::prepare(workspace, &tools, record, kernel, GuestOptions::default())?);
         }
         let guest = guests.iter().find(|guest| guest.kernel.name == stored.kernel);
         let case = cases.iter().find(|case| case.name == stored.case);
@@ -335,7 +345,7 @@ fn run_all(
         workspace.host.ui.bar(&format!("{:width$}", guest.kernel.name), Some(count as u64))
     };
     let bars: Vec<Bar> = guests.iter().enumerate().map(bar).collect();
-    let at_once = side_by_side::guests_at_once(Wish::default().memory);
+    let at_once = side_by_side::guests_at_once(GuestOptions::default().memory);
     side_by_side::each(work, at_once, |(at, case)| {
         let (guest, kernel) = (&guests[*at], guests[*at].kernel.name.as_str());
         messages.tell(&Event::CaseStarted { kernel, case: &case.name })?;
@@ -474,13 +484,13 @@ fn judge(
 }
 
 /// Compares a run with the snapshots, prints a line per case and notes what became of each.
-fn finish(workspace: &Workspace, run: &Path, plan: &Plan, summary: &mut Summary) -> Result<()> {
-    let store = plan.store(workspace);
+fn finish(workspace: &Workspace, run: &Path, options: &Options, summary: &mut Summary) -> Result<()> {
+    let store = options.store(workspace);
     let mut results = results::load(run)?;
-    results.retain(|(_, stored)| plan.includes(stored));
-    let compared = compare::run(&store, &results, plan.mode, &plan.accepting())?;
+    results.retain(|(_, stored)| options.includes(stored));
+    let compared = compare::run(&store, &results, options.mode, &options.accepting())?;
     for ((folder, stored), compared) in results.iter().zip(&compared) {
-        if plan.digests {
+        if options.digests {
             outln!("{}  {} {}", stored.digest(), stored.kernel, stored.case);
         }
         if let Some(accepted) = compared.as_ref().filter(|compared| compared.is_accepted()) {
@@ -489,7 +499,7 @@ fn finish(workspace: &Workspace, run: &Path, plan: &Plan, summary: &mut Summary)
             outln!("{} {}: accepted as {file}", stored.kernel, stored.case);
             out!("{}", accepted.shown());
         }
-        let outcome = outcome(workspace, run, plan, folder, stored, compared.as_ref())?;
+        let outcome = outcome(workspace, run, options, folder, stored, compared.as_ref())?;
         summary.note(&stored.kernel, &stored.case, outcome);
     }
     summary.save(run)?;
@@ -504,7 +514,7 @@ fn finish(workspace: &Workspace, run: &Path, plan: &Plan, summary: &mut Summary)
 fn outcome(
     workspace: &Workspace,
     run: &Path,
-    plan: &Plan,
+    options: &Options,
     folder: &Path,
     stored: &Stored,
     compared: Option<&Compared>,
@@ -530,7 +540,7 @@ fn outcome(
     let diff = differs.map(|compared| printable(&compared.diff())).unwrap_or_default();
     let text = differs.map(Compared::shown).unwrap_or_default();
     let label = format!("{} {}", stored.kernel, stored.case);
-    let allowed = verdict == Verdict::Drift && plan.allow_drift;
+    let allowed = verdict == Verdict::Drift && options.allow_drift;
     let mut detail = String::new();
     if allowed {
         outln!("{label}: drift, allowed: {why}");
@@ -545,8 +555,8 @@ fn outcome(
         let shown = bundle::shown(workspace, folder, &again).join("\n");
         outln!("{label}: {verdict}: {why}");
         outln!("{report}{text}{shown}");
-        if differs.is_some() && plan.can_accept() {
-            out!("{}", what_to_type(&stored.case, &plan.options()));
+        if differs.is_some() && options.can_accept() {
+            out!("{}", what_to_type(&stored.case, &options.words()));
         }
         detail = format!("{report}{diff}{shown}\n");
     }
@@ -594,8 +604,9 @@ mod tests {
         }
         let snapshots = folder.path().join("snapshots");
         let cases = vec!["mount".to_owned()];
-        let plan = Plan { cases, mode: Mode::Update, snapshots: Some(snapshots.clone()), ..Plan::default() };
-        finish(&workspace, &run, &plan, &mut Summary::default()).unwrap();
+        let options =
+            Options { cases, mode: Mode::Update, snapshots: Some(snapshots.clone()), ..Options::default() };
+        finish(&workspace, &run, &options, &mut Summary::default()).unwrap();
         let text = fs::read_to_string(snapshots.join("mount@5.4.snap")).unwrap();
         assert_eq!(text, "---\nsource: xtask/tests/all/vm.rs\n---\n$ true\n");
         assert!(!snapshots.join("list@5.4.snap").exists());
@@ -604,14 +615,14 @@ mod tests {
 
     #[test]
     fn what_to_type_names_the_snapshots_and_the_cases() {
-        let plan = Plan {
+        let options = Options {
             cases: vec!["mount".into(), "list".into()],
             snapshots: Some("a b".into()),
-            ..Plan::default()
+            ..Options::default()
         };
-        assert_eq!(plan.accepting(), "cargo xtask test-vm --stored --snapshots 'a b' --update mount list");
-        assert_eq!(Plan::default().accepting(), "cargo xtask test-vm --stored --update");
-        assert!(Plan::default().can_accept());
-        assert!(!Plan { append: vec!["quiet".into()], ..Plan::default() }.can_accept());
+        assert_eq!(options.accepting(), "cargo xtask test-vm --stored --snapshots 'a b' --update mount list");
+        assert_eq!(Options::default().accepting(), "cargo xtask test-vm --stored --update");
+        assert!(Options::default().can_accept());
+        assert!(!Options { append: vec!["quiet".into()], ..Options::default() }.can_accept());
     }
 }

@@ -2,4 +2,4 @@
 
 pub mod bench;
 pub mod faults;
-pub mod put_back;
+pub mod restore;

@@ -35,7 +35,7 @@ pub fn kernels() -> xtask::base::error::Result<Vec<(String, bool)>> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let records = matrix.at_length(Workspace::wants_all_kernels());
-    records.map(|record| Ok((record.name.clone(), kernel::at_hand(&h, record)?.is_some()))).collect()
+    records.map(|record| Ok((record.name.clone(), kernel::cached(&h, record)?.is_some()))).collect()
 }
 
 pub fn xtask(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {

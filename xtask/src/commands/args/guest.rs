@@ -2,7 +2,7 @@
 
 use super::kernel::KernelArgs;
 use super::setup::SetupArgs;
-use crate::guest::prepared::Wish;
+use crate::guest::prepared::GuestOptions;
 use crate::vm::{Accel, MOST_CPUS};
 
 /// A kernel, a machine, and what goes in.
@@ -34,8 +34,8 @@ pub(in crate::commands) struct GuestArgs {
 
 impl GuestArgs {
     /// The kernel, where one is named, and the guest.
-    pub(in crate::commands) fn split(self) -> (Option<String>, Wish) {
-        let wish = Wish {
+    pub(in crate::commands) fn split(self) -> (Option<String>, GuestOptions) {
+        let guest_options = GuestOptions {
             append: self.setup.append,
             extra: self.setup.extra_file,
             cpus: self.cpus,
@@ -44,9 +44,9 @@ impl GuestArgs {
             gdb: self.gdb,
             accel: self.accel,
             boot_timeout: self.boot_timeout,
-            ..Wish::default()
+            ..GuestOptions::default()
         };
-        (self.kernel.kernel, wish)
+        (self.kernel.kernel, guest_options)
     }
 }
 

@@ -11,7 +11,7 @@ mod worktree;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::bisect::step::{Done, Judgement, Orders, Outcome, Room};
+use super::bisect::step::{Bisection, Done, Judgement, Settings, StepResult};
 use super::bisect::worktree::{Repository, Worktree, git};
 use crate::base::child;
 use crate::base::error::{Context, Error, Result};
@@ -21,7 +21,7 @@ use crate::base::workspace::{WORKSPACE_VAR, Workspace};
 
 /// What is looked for, and where.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct Options {
     /// A folder of the kernel's git repository.
     pub source: PathBuf,
     /// A revision on which the case says what it should.
@@ -29,7 +29,7 @@ pub struct Plan {
     /// A later one on which it does not.
     pub bad: String,
     /// The case, and how each commit is built.
-    pub orders: Orders,
+    pub settings: Settings,
 }
 
 /// Finds the first commit on which a case says something else than at the good end, and prints it
@@ -38,40 +38,45 @@ pub struct Plan {
 /// # Errors
 /// The case says the same at both ends, an end does not build or boot, skipped commits hide the
 /// one that is looked for, or git fails.
-pub fn bisect(workspace: &Workspace, plan: &Plan) -> Result<()> {
-    let repository = Repository::open(&plan.source)?;
-    let (good, bad) = (repository.commit(&plan.good)?, repository.commit(&plan.bad)?);
-    let name = workspace.matrix()?.find(&plan.orders.kernel)?.name.clone();
+pub fn bisect(workspace: &Workspace, options: &Options) -> Result<()> {
+    let repository = Repository::open(&options.source)?;
+    let (good, bad) = (repository.commit(&options.good)?, repository.commit(&options.bad)?);
+    let name = workspace.matrix()?.find(&options.settings.kernel)?.name.clone();
     let _session = workspace.host.cache.lock(&workspace.host.ui, &format!("bisect-{name}"))?;
     // A step whose bisection was killed may still be at work.
     drop(step::turn(workspace, &name)?);
     let folder = workspace.host.cache.folder("bisect")?.join(&name);
     let workspace = &frozen::freeze(workspace, &folder)?;
-    let room = Room::new(workspace, &folder, plan.orders.clone())?;
-    let worktree = worktree(workspace, &repository, &room, &good)?;
-    end(workspace, &room, &worktree, &repository, &good, Judgement::Good)?;
+    let bisection = Bisection::new(workspace, &folder, options.settings.clone())?;
+    let worktree = worktree(workspace, &repository, &bisection, &good)?;
+    end(workspace, &bisection, &worktree, &repository, &good, Judgement::Good)?;
     worktree.check_out(&bad)?;
-    end(workspace, &room, &worktree, &repository, &bad, Judgement::Bad)?;
-    let found = run(workspace, &room, &worktree, &good, &bad)?;
+    end(workspace, &bisection, &worktree, &repository, &bad, Judgement::Bad)?;
+    let found = run(workspace, &bisection, &worktree, &good, &bad)?;
     worktree.remove()?;
     outln!("first bad commit: {}", repository.title(&found)?);
     outln!("  {found}");
     outln!("  {}", repository.author(&found)?);
-    outln!("how that changes what {} says:", plan.orders.case);
-    differences(&room, &good, &found)
+    outln!("how that changes what {} says:", options.settings.case);
+    differences(&bisection, &good, &found)
 }
 
 /// A worktree with the good end checked out, and with files that are older than their objects
 /// where the object tree has them already.
-fn worktree(workspace: &Workspace, repository: &Repository, room: &Room, good: &str) -> Result<Worktree> {
-    let known = room.kept.commit().filter(|commit| repository.has(commit));
+fn worktree(
+    workspace: &Workspace,
+    repository: &Repository,
+    bisection: &Bisection,
+    good: &str,
+) -> Result<Worktree> {
+    let known = bisection.kept.commit().filter(|commit| repository.has(commit));
     let Some(known) = known else {
-        room.kept.clear()?;
+        bisection.kept.clear()?;
         workspace.host.ui.say("checking out the good end");
-        return repository.worktree(&room.folder, good);
+        return repository.worktree(&bisection.folder, good);
     };
     workspace.host.ui.say("checking out what the object tree was last built from, then the good end");
-    let worktree = repository.worktree(&room.folder, &known)?;
+    let worktree = repository.worktree(&bisection.folder, &known)?;
     worktree.age()?;
     worktree.check_out(good)?;
     Ok(worktree)
@@ -80,7 +85,7 @@ fn worktree(workspace: &Workspace, repository: &Repository, room: &Room, good: &
 /// Tests an end, and makes sure that it can be one.
 fn end(
     workspace: &Workspace,
-    room: &Room,
+    bisection: &Bisection,
     worktree: &Worktree,
     repository: &Repository,
     commit: &str,
@@ -91,17 +96,17 @@ fn end(
     let started = Instant::now();
     let unfit =
         |why: String| Error::new(format!("cannot begin with {title} as the {judgement} end")).because(why);
-    let (verdict, text) = match room.test(workspace, worktree.path(), commit)? {
-        Outcome::Unfit(why) => {
+    let (verdict, text) = match bisection.test(workspace, worktree.path(), commit)? {
+        StepResult::Unfit(why) => {
             return Err(unfit(why).help("choose a commit that builds and boots"));
         }
-        Outcome::Ran(verdict, text) => (verdict, text),
+        StepResult::Ran(verdict, text) => (verdict, text),
     };
     if judgement == Judgement::Good && verdict != Verdict::Pass {
         return Err(unfit(format!("the case ends there with {verdict}")).verdict(verdict));
     }
-    if let Some(good) = room.done()?.first() {
-        let path = room.said().join(room.file(Judgement::Good, &good.commit));
+    if let Some(good) = bisection.done()?.first() {
+        let path = bisection.said().join(bisection.file(Judgement::Good, &good.commit));
         let said = std::fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
         if said == text {
             return Err(Error::new("there is nothing to find")
@@ -109,20 +114,26 @@ fn end(
                 .help("choose another case, or revisions between which it changes"));
         }
     }
-    room.keep(judgement, commit, &text)?;
-    room.note(commit, judgement)?;
+    bisection.keep(judgement, commit, &text)?;
+    bisection.note(commit, judgement)?;
     workspace.host.ui.say(format!("the {judgement} end: {verdict} ({} s)", started.elapsed().as_secs()));
     Ok(())
 }
 
 /// Lets git bisect; returns the first bad commit.
-fn run(workspace: &Workspace, room: &Room, worktree: &Worktree, good: &str, bad: &str) -> Result<String> {
+fn run(
+    workspace: &Workspace,
+    bisection: &Bisection,
+    worktree: &Worktree,
+    good: &str,
+    bad: &str,
+) -> Result<String> {
     let folder = worktree.path();
     git(folder, &["bisect", "start", bad, good])?;
     let words = [
         frozen::program(&workspace.root).display().to_string(),
         "bisect-step".into(),
-        room.folder.display().to_string(),
+        bisection.folder.display().to_string(),
     ];
     let arguments: Vec<&str> =
         ["bisect", "run"].into_iter().chain(words.iter().map(String::as_str)).collect();
@@ -141,7 +152,7 @@ fn run(workspace: &Workspace, room: &Room, worktree: &Worktree, good: &str, bad:
         let what = if skipped { "skipped commits hide the one looked for" } else { "git stopped bisecting" };
         return Err(Error::new(what).because(format!("\n{}", said.trim_end())));
     }
-    told_as_judged(&git(folder, &["bisect", "log"])?, &room.done()?)?;
+    told_as_judged(&git(folder, &["bisect", "log"])?, &bisection.done()?)?;
     git(folder, &["rev-parse", "--verify", "refs/bisect/bad"]).map(|name| name.trim().to_owned())
 }
 
@@ -168,10 +179,10 @@ fn told_as_judged(log: &str, done: &[Done]) -> Result<()> {
 }
 
 /// Shows how what the case says on a commit differs from what it says at the good end.
-fn differences(room: &Room, good: &str, bad: &str) -> Result<()> {
-    let files = [room.file(Judgement::Good, good), room.file(Judgement::Bad, bad)];
+fn differences(bisection: &Bisection, good: &str, bad: &str) -> Result<()> {
+    let files = [bisection.file(Judgement::Good, good), bisection.file(Judgement::Bad, bad)];
     let names = files.map(|file: PathBuf| file.display().to_string());
-    let said = show(&room.said(), &names)?;
+    let said = show(&bisection.said(), &names)?;
     // Equal files would mean that the commit is not bad.
     match said {
         Some(1) => Ok(()),

@@ -1,7 +1,7 @@
 //! One commit of a bisection: built, booted with the case, and judged by what the case says.
 //!
 //! `git bisect run` starts each step as a process of its own, which finds what it is to do in the
-//! bisection's room: a folder of the cache with the object tree and what was seen so far.
+//! bisection's bisection: a folder of the cache with the object tree and what was seen so far.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case};
-use crate::guest::prepared::{Guest, Wish};
+use crate::guest::prepared::{Guest, GuestOptions};
 use crate::kernel::Kept;
 use crate::matrix::Record;
 use crate::run::results;
@@ -31,7 +31,7 @@ const STOP: u8 = 255;
 
 /// What a bisection goes by.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Orders {
+pub struct Settings {
     /// The name of the kernel's record.
     pub kernel: String,
     /// The name of the case.
@@ -42,7 +42,7 @@ pub struct Orders {
 
 /// What a case says on a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum StepResult {
     /// Its commands were run: the verdict, and the redacted transcript with it.
     Ran(Verdict, String),
     /// It does not build or does not boot, and why.
@@ -92,45 +92,45 @@ pub struct Done {
 }
 
 /// The folder of a bisection.
-pub struct Room {
+pub struct Bisection {
     /// The folder.
     pub folder: PathBuf,
     /// The object tree in it.
     pub kept: Kept,
     record: Record,
     case: Case,
-    orders: Orders,
+    settings: Settings,
 }
 
-impl Room {
+impl Bisection {
     /// A new bisection in a folder, in which only the object tree of an earlier one stays.
     ///
     /// # Errors
     /// The kernel or the case is unknown, or something is missing that a build needs.
-    pub fn new(workspace: &Workspace, folder: &Path, orders: Orders) -> Result<Room> {
-        let room = Room::of(workspace, folder, orders)?;
-        for old in [room.boots(), room.said(), room.log()] {
+    pub fn new(workspace: &Workspace, folder: &Path, settings: Settings) -> Result<Bisection> {
+        let bisection = Bisection::of(workspace, folder, settings)?;
+        for old in [bisection.boots(), bisection.said(), bisection.log()] {
             cache::remove(&old)?;
         }
-        for new in [room.boots(), room.said()] {
+        for new in [bisection.boots(), bisection.said()] {
             fs::create_dir_all(&new).map_err(|e| cache::denied("cannot create", &new, &e))?;
         }
-        let json = serde_json::to_vec_pretty(&room.orders)
+        let json = serde_json::to_vec_pretty(&bisection.settings)
             .context(|| format!("cannot write {}", orders_of(folder).display()))?;
         write(&orders_of(folder), &json)?;
-        Ok(room)
+        Ok(bisection)
     }
 
     /// The bisection that goes on in a folder.
-    fn open(workspace: &Workspace, folder: &Path) -> Result<Room> {
+    fn open(workspace: &Workspace, folder: &Path) -> Result<Bisection> {
         let path = orders_of(folder);
         let failed = || format!("cannot read {}", path.display());
-        let orders = serde_json::from_slice(&fs::read(&path).context(failed)?).context(failed)?;
-        Room::of(workspace, folder, orders)
+        let settings = serde_json::from_slice(&fs::read(&path).context(failed)?).context(failed)?;
+        Bisection::of(workspace, folder, settings)
     }
 
-    fn of(workspace: &Workspace, folder: &Path, orders: Orders) -> Result<Room> {
-        let record = workspace.matrix()?.find(&orders.kernel)?.clone();
+    fn of(workspace: &Workspace, folder: &Path, settings: Settings) -> Result<Bisection> {
+        let record = workspace.matrix()?.find(&settings.kernel)?.clone();
         if record.is_ready_made() {
             return Err(Error::new(format!("cannot bisect with {}", record.name))
                 .because("it is a ready-made package, and each step has to be built")
@@ -138,25 +138,24 @@ impl Room {
                 .usage());
         }
         let case =
-            cases::select(cases::load(&workspace.root)?, std::slice::from_ref(&orders.case))?.remove(0);
-        let kept = Kept::open(workspace, &record, folder, orders.cc.as_deref())?;
-        Ok(Room { folder: folder.to_owned(), kept, record, case, orders })
+            cases::select(cases::load(&workspace.root)?, std::slice::from_ref(&settings.case))?.remove(0);
+        let kept = Kept::open(workspace, &record, folder, settings.cc.as_deref())?;
+        Ok(Bisection { folder: folder.to_owned(), kept, record, case, settings })
     }
 
     /// Builds the sources at `source`, where `commit` is checked out, and runs the case.
     ///
     /// # Errors
     /// What goes wrong beside the commit: a full disk, no QEMU.
-    pub fn test(&self, workspace: &Workspace, source: &Path, commit: &str) -> Result<Outcome> {
+    pub fn test(&self, workspace: &Workspace, source: &Path, commit: &str) -> Result<StepResult> {
         let _lock = turn(workspace, &self.record.name)?;
         let tools = frozen::tools(workspace)?;
-        let guest = self
-            .kept
-            .build(workspace, source, commit)
-            .and_then(|kernel| Guest::prepare(workspace, &tools, &self.record, kernel, Wish::default()));
+        let guest = self.kept.build(workspace, source, commit).and_then(|kernel| {
+            Guest::prepare(workspace, &tools, &self.record, kernel, GuestOptions::default())
+        });
         let guest = match guest {
             Ok(guest) => guest,
-            Err(error) if is_the_commits_own(&error) => return Ok(Outcome::Unfit(error.to_string())),
+            Err(error) if is_the_commits_own(&error) => return Ok(StepResult::Unfit(error.to_string())),
             Err(error) => return Err(error),
         };
         let boot = self.boots().join(commit);
@@ -166,13 +165,13 @@ impl Room {
             matches!(stored.verdict, Verdict::QemuFailed | Verdict::LostChannel | Verdict::ConfigUnmet);
         if stored.steps.is_empty() || of_the_machine {
             let (verdict, why) = (stored.verdict, printable(&stored.why));
-            return Ok(Outcome::Unfit(format!("{verdict}: {why}")));
+            return Ok(StepResult::Unfit(format!("{verdict}: {why}")));
         }
         let mut text = printable(&redacted(&stored.transcript()));
         if stored.verdict != Verdict::Pass {
             text += &format!("[{}]\n", stored.verdict);
         }
-        Ok(Outcome::Ran(stored.verdict, text))
+        Ok(StepResult::Ran(stored.verdict, text))
     }
 
     /// Keeps what the case says on a commit, and returns the file.
@@ -186,7 +185,7 @@ impl Room {
         Ok(name)
     }
 
-    /// The name of the file in [`Room::said`] with what the case says on a commit.
+    /// The name of the file in [`Bisection::said`] with what the case says on a commit.
     pub fn file(&self, judgement: Judgement, commit: &str) -> PathBuf {
         PathBuf::from(format!("{judgement}-{}.txt", &commit[..commit.len().min(12)]))
     }
@@ -268,29 +267,29 @@ pub fn run(workspace: &Workspace, folder: &Path) -> u8 {
 }
 
 fn judged(workspace: &Workspace, folder: &Path) -> Result<Judgement> {
-    let room = Room::open(workspace, folder)?;
+    let bisection = Bisection::open(workspace, folder)?;
     let source = std::env::current_dir().context(|| "cannot find the current folder".to_owned())?;
     let repository = Repository::open(&source)?;
     let commit = repository.commit("HEAD")?;
-    let done = room.done()?;
+    let done = bisection.done()?;
     let (good, number) = ends(&done)?;
     let about = number + left(&git(&source, &["rev-list", "--bisect-vars", "--bisect"])?);
     let title = repository.title(&commit)?;
     workspace.host.ui.say(format!("step {number} of about {about}: {title}"));
     let started = Instant::now();
-    let outcome = room.test(workspace, &source, &commit)?;
-    let reference = room.said().join(room.file(Judgement::Good, good));
+    let outcome = bisection.test(workspace, &source, &commit)?;
+    let reference = bisection.said().join(bisection.file(Judgement::Good, good));
     let reference =
         fs::read_to_string(&reference).context(|| format!("cannot read {}", reference.display()))?;
     let (judgement, why) = match outcome {
-        Outcome::Unfit(why) => (Judgement::Skip, format!(": {why}")),
-        Outcome::Ran(_, text) if text == reference => (Judgement::Good, String::new()),
-        Outcome::Ran(_, text) => {
-            room.keep(Judgement::Bad, &commit, &text)?;
+        StepResult::Unfit(why) => (Judgement::Skip, format!(": {why}")),
+        StepResult::Ran(_, text) if text == reference => (Judgement::Good, String::new()),
+        StepResult::Ran(_, text) => {
+            bisection.keep(Judgement::Bad, &commit, &text)?;
             (Judgement::Bad, String::new())
         }
     };
-    room.note(&commit, judgement)?;
+    bisection.note(&commit, judgement)?;
     let seconds = started.elapsed().as_secs();
     workspace.host.ui.say(format!("step {number} of about {about}: {judgement} ({seconds} s){why}"));
     Ok(judgement)

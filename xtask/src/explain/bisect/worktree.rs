@@ -213,30 +213,30 @@ mod tests {
 
     #[test]
     fn a_worktree_leaves_the_checkout_and_the_repository_as_they_are() {
-        let (source, room) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (source, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let repository = repository(source.path());
         let (one, two) = (repository.commit("HEAD~").unwrap(), repository.commit("HEAD").unwrap());
         assert!(repository.title(&one).unwrap().ends_with(" one"));
-        let worktree = repository.worktree(room.path(), &one).unwrap();
+        let worktree = repository.worktree(folder.path(), &one).unwrap();
         let read = |folder: &Path| fs::read_to_string(folder.join("file")).unwrap();
         assert_eq!((read(worktree.path()).as_str(), read(source.path()).as_str()), ("one", "two"));
         worktree.check_out(&two).unwrap();
         assert_eq!(read(worktree.path()), "two");
         // What a killed process left is in nobody's way.
         std::mem::forget(worktree);
-        let again = repository.worktree(room.path(), &one).unwrap();
+        let again = repository.worktree(folder.path(), &one).unwrap();
         assert_eq!(read(again.path()), "one");
         again.remove().unwrap();
         let known = git(source.path(), &["worktree", "list"]).unwrap();
         assert_eq!(known.lines().count(), 1, "{known}");
-        assert_eq!(fs::read_dir(room.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn aged_files_are_older_than_those_that_a_checkout_changes() {
-        let (source, room) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (source, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let repository = repository(source.path());
-        let worktree = repository.worktree(room.path(), "HEAD").unwrap();
+        let worktree = repository.worktree(folder.path(), "HEAD").unwrap();
         let date = || fs::metadata(worktree.path().join("file")).unwrap().modified().unwrap();
         worktree.age().unwrap();
         let aged = date();

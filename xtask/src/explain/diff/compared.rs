@@ -40,12 +40,12 @@ pub struct CaseDiff {
     /// What it shows, in a line; empty where that is not known.
     pub title: String,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: CaseResult,
 }
 
 /// What came of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CaseResult {
     /// Its commands were compared.
     Compared(Vec<StepDiff>),
     /// There is nothing to compare it with, in a sentence.
@@ -93,8 +93,8 @@ impl CaseDiff {
     /// Whether the kernels differ in it, beyond instructions.
     pub fn differs(&self) -> bool {
         match &self.outcome {
-            Outcome::Compared(steps) => steps.iter().any(StepDiff::differs),
-            Outcome::OneSided(_) | Outcome::Failed(..) => false,
+            CaseResult::Compared(steps) => steps.iter().any(StepDiff::differs),
+            CaseResult::OneSided(_) | CaseResult::Failed(..) => false,
         }
     }
 
@@ -114,8 +114,8 @@ impl CaseDiff {
 
     fn steps(&self) -> &[StepDiff] {
         match &self.outcome {
-            Outcome::Compared(steps) => steps,
-            Outcome::OneSided(_) | Outcome::Failed(..) => &[],
+            CaseResult::Compared(steps) => steps,
+            CaseResult::OneSided(_) | CaseResult::Failed(..) => &[],
         }
     }
 }
@@ -176,17 +176,17 @@ pub fn compare(title: &str, old: &Stored, new: &Stored, instructions: bool) -> C
         if stored.verdict != Verdict::Pass {
             let why = stored.why.lines().next().unwrap_or_default();
             let said = format!("{}: {}: {why}", stored.kernel, stored.verdict);
-            return case(Outcome::Failed(stored.verdict, said));
+            return case(CaseResult::Failed(stored.verdict, said));
         }
     }
     if old.steps.len() != new.steps.len() {
         let (old, new) = (old.steps.len(), new.steps.len());
-        return case(Outcome::OneSided(format!("it had {old} commands, and has {new} now")));
+        return case(CaseResult::OneSided(format!("it had {old} commands, and has {new} now")));
     }
     let shift = |stored: &Stored| stored.fingerprint.shift().filter(|_| instructions);
     let shifts = [shift(old), shift(new)];
     let steps = old.steps.iter().zip(&new.steps).map(|(old, new)| compare_step(old, new, shifts));
-    case(Outcome::Compared(steps.collect()))
+    case(CaseResult::Compared(steps.collect()))
 }
 
 fn compare_step(old: &StoredStep, new: &StoredStep, shifts: [Option<u8>; 2]) -> StepDiff {
@@ -340,7 +340,7 @@ pub(super) mod tests {
         };
         let mut broken = stored("broken", "6.12", &[]);
         (broken.verdict, broken.why) = (Verdict::Oops, "a pointer to nothing\nand more".into());
-        let alone = Outcome::OneSided("it is not for 5.10".into());
+        let alone = CaseResult::OneSided("it is not for 5.10".into());
         Comparison {
             names: [name("5.10"), name("6.12")],
             no_instructions: None,
@@ -363,11 +363,11 @@ pub(super) mod tests {
         assert_eq!(words(cases[1].tally(), cases[1].lines()), "2 lines of text");
         assert_eq!(
             cases[2].outcome,
-            Outcome::Failed(Verdict::Oops, "6.12: oops: a pointer to nothing".into())
+            CaseResult::Failed(Verdict::Oops, "6.12: oops: a pointer to nothing".into())
         );
         let one = stored("c", "5.4", &[("a", ""), ("b", "")]);
         let other = stored("c", "6.1", &[("a", "")]);
-        let Outcome::OneSided(why) = compare("", &one, &other, true).outcome else { panic!() };
+        let CaseResult::OneSided(why) = compare("", &one, &other, true).outcome else { panic!() };
         assert_eq!(why, "it had 2 commands, and has 1 now");
     }
 

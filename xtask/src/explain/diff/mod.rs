@@ -10,21 +10,21 @@ pub mod tree;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::diff::compared::{CaseDiff, Comparison, Outcome};
+use super::diff::compared::{CaseDiff, CaseResult, Comparison};
 use super::diff::sides::{Asked, Side};
 use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{Bar, out};
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case};
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::run::results::{self, Stored};
 use crate::run::side_by_side;
 use crate::run::test_vm;
 
 /// What to compare.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Options {
     /// The old side: a kernel's name, a source tree or earlier results.
     pub old: String,
     /// The new side, likewise.
@@ -44,8 +44,8 @@ pub struct Plan {
 ///
 /// # Errors
 /// A side is not known or cannot be had, both are the same, or the page cannot be written.
-pub fn diff(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
-    if let Some(html) = &plan.html {
+pub fn diff(workspace: &Workspace, options: &Options) -> Result<Verdict> {
+    if let Some(html) = &options.html {
         // Runs take minutes: a page that cannot be written is told before.
         let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) || html.is_dir() {
@@ -55,8 +55,8 @@ pub fn diff(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
         }
     }
     let known = cases::load(&workspace.root)?;
-    let cases = cases::select(known, &plan.cases)?;
-    let asked = [sides::find(workspace, &plan.old)?, sides::find(workspace, &plan.new)?];
+    let cases = cases::select(known, &options.cases)?;
+    let asked = [sides::find(workspace, &options.old)?, sides::find(workspace, &options.new)?];
     let runs = asked.iter().any(|side| !matches!(side, Asked::Stored(_)));
     let tools = if runs { Some(Tools::get(workspace)?) } else { None };
     let [old, new] = asked;
@@ -68,17 +68,17 @@ pub fn diff(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
     };
     // Results need not be of all cases: what was not run is missed only where it is asked for.
     let cases: Vec<Case> =
-        cases.into_iter().filter(|case| !plan.cases.is_empty() || of_stored(case)).collect();
+        cases.into_iter().filter(|case| !options.cases.is_empty() || of_stored(case)).collect();
     let comparison = compare(workspace, &cases, &sides)?;
     out!("{}", text::text(&comparison, console::colors_enabled()));
-    if let Some(html) = &plan.html {
+    if let Some(html) = &options.html {
         fs::write(html, page::page(&comparison)).context(|| format!("cannot write {}", html.display()))?;
     }
     let failed = comparison.cases.iter().filter_map(|case| match case.outcome {
-        Outcome::Failed(verdict, _) => Some(verdict),
-        Outcome::Compared(_) | Outcome::OneSided(_) => None,
+        CaseResult::Failed(verdict, _) => Some(verdict),
+        CaseResult::Compared(_) | CaseResult::OneSided(_) => None,
     });
-    let differs = plan.exit_code && comparison.cases.iter().any(CaseDiff::differs);
+    let differs = options.exit_code && comparison.cases.iter().any(CaseDiff::differs);
     let otherwise = if differs { Verdict::Mismatch } else { Verdict::Pass };
     Ok(failed.max().unwrap_or(otherwise))
 }
@@ -104,7 +104,7 @@ fn compare(workspace: &Workspace, cases: &[Case], sides: &[Side; 2]) -> Result<C
         let (Some(before), Some(now)) = (of(&old), of(&new)) else {
             let why = lacks(case).unwrap_or_else(|| "a side has no result of it".into());
             let (name, title) = (case.name.clone(), case.title.clone());
-            comparison.cases.push(CaseDiff { name, title, outcome: Outcome::OneSided(why) });
+            comparison.cases.push(CaseDiff { name, title, outcome: CaseResult::OneSided(why) });
             continue;
         };
         let (before, now) = (&old[before], &new[now]);
@@ -150,7 +150,7 @@ fn run_all(workspace: &Workspace, guests: &[&Guest], cases: &[&Case], run: &Path
     let bars: Vec<Bar> = guests.iter().map(bar).collect();
     let work: Vec<(usize, &Case)> =
         cases.iter().flat_map(|case| (0..guests.len()).map(|guest| (guest, *case))).collect();
-    let at_once = side_by_side::guests_at_once(Wish::default().memory);
+    let at_once = side_by_side::guests_at_once(GuestOptions::default().memory);
     side_by_side::each(&work, at_once, |(guest, case)| {
         let folder = results::of_case(run, &guests[*guest].kernel.name, &case.name)?;
         test_vm::run_case(workspace, guests[*guest], case, &folder, 1)?;

@@ -10,7 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use super::align::{Change, Rename, Row};
-use super::compared::{Body, CaseDiff, Comparison, Line, Outcome, StepDiff};
+use super::compared::{Body, CaseDiff, CaseResult, Comparison, Line, StepDiff};
 use super::text::{calls, instructions, left, notes, sign, summary};
 use super::tree::Shape;
 
@@ -116,7 +116,7 @@ fn section(case: &CaseDiff) -> Markup {
             h2 { (case.name) }
             p { (case.title) }
             p.sum { (summary(case)) }
-            @if let Outcome::Compared(steps) = &case.outcome {
+            @if let CaseResult::Compared(steps) = &case.outcome {
                 @for step in steps { (self::step(step)) }
             }
         }

@@ -8,7 +8,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::workspace::Workspace;
 use crate::guest::cases::Case;
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::run::results::{self, Stored};
@@ -107,8 +107,9 @@ pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Resu
     };
     let tools = tools.context(|| format!("cannot run {} without QEMU and programs for it", kernel.name))?;
     // Instructions are counted where QEMU translates them.
-    let wish = Wish { exact: Exactness::Demanded, accel: Some(Accel::Tcg), ..Wish::default() };
-    let guest = Guest::prepare(workspace, tools, &record, kernel, wish)?;
+    let guest_options =
+        GuestOptions { exact: Exactness::Demanded, accel: Some(Accel::Tcg), ..GuestOptions::default() };
+    let guest = Guest::prepare(workspace, tools, &record, kernel, guest_options)?;
     Ok(Side::Guest(Box::new(guest), Box::new(record)))
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use console::{Style, measure_text_width};
 
 use super::align::{Both, Change, Rename, Row, Side};
-use super::compared::{Body, CaseDiff, Comparison, Line, Outcome, StepDiff, words};
+use super::compared::{Body, CaseDiff, CaseResult, Comparison, Line, StepDiff, words};
 use super::tree::Shape;
 use crate::base::ui::printable;
 
@@ -75,7 +75,7 @@ fn write_case(out: &mut String, case: &CaseDiff, paint: Paint) {
     let name = paint.bold().apply_to(printable(&case.name));
     let sum = summary(case);
     let _ = writeln!(out, "{name}: {}", printable(&sum));
-    let Outcome::Compared(steps) = &case.outcome else { return };
+    let CaseResult::Compared(steps) = &case.outcome else { return };
     for step in steps {
         write_step(out, step, paint);
     }
@@ -84,11 +84,11 @@ fn write_case(out: &mut String, case: &CaseDiff, paint: Paint) {
 /// A case in a line.
 pub fn summary(case: &CaseDiff) -> String {
     match &case.outcome {
-        Outcome::OneSided(why) | Outcome::Failed(_, why) => format!("not compared: {why}"),
-        Outcome::Compared(_) if case.differs() => words(case.tally(), case.lines()),
-        Outcome::Compared(steps) if steps.iter().all(StepDiff::is_dull) => "the same".into(),
+        CaseResult::OneSided(why) | CaseResult::Failed(_, why) => format!("not compared: {why}"),
+        CaseResult::Compared(_) if case.differs() => words(case.tally(), case.lines()),
+        CaseResult::Compared(steps) if steps.iter().all(StepDiff::is_dull) => "the same".into(),
         // Instructions and what compilers append are no change of the calls.
-        Outcome::Compared(_) => "the same calls".into(),
+        CaseResult::Compared(_) => "the same calls".into(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::ui::outln;
 use crate::base::workspace::Workspace;
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel;
 use crate::matrix::Record;
 use crate::vm::{Boot, Exactness};
@@ -28,7 +28,7 @@ pub fn boot(workspace: &Workspace) -> Result<()> {
     let tools = Tools::get(workspace)?;
     let mut measured = 0;
     for record in workspace.matrix()?.at_length(false) {
-        let Some(kernel) = kernel::at_hand(workspace, record)? else {
+        let Some(kernel) = kernel::cached(workspace, record)? else {
             outln!("{}: not cached", record.name);
             continue;
         };
@@ -42,12 +42,13 @@ pub fn boot(workspace: &Workspace) -> Result<()> {
 }
 
 fn boot_of(workspace: &Workspace, tools: &Tools, record: &Record, kernel: kernel::Kernel) -> Result<()> {
-    let exact = Wish::default();
-    let plain = Wish { exact: Exactness::Off, ..Wish::default() };
-    let untuned = Wish { boot: Boot::Untuned, ..plain.clone() };
-    let packed = Wish { bzimage: true, ..Wish::default() };
-    let as_run = Wish { busybox: true, ..Wish::default() };
-    let prepare = |wish: Wish| Guest::prepare(workspace, tools, record, kernel.clone(), wish);
+    let exact = GuestOptions::default();
+    let plain = GuestOptions { exact: Exactness::Off, ..GuestOptions::default() };
+    let untuned = GuestOptions { boot: Boot::Untuned, ..plain.clone() };
+    let packed = GuestOptions { bzimage: true, ..GuestOptions::default() };
+    let as_run = GuestOptions { busybox: true, ..GuestOptions::default() };
+    let prepare =
+        |guest_options: GuestOptions| Guest::prepare(workspace, tools, record, kernel.clone(), guest_options);
     let guests = [prepare(exact)?, prepare(plain)?, prepare(untuned)?, prepare(packed)?, prepare(as_run)?];
     let mut took: [Vec<Took>; 6] = Default::default();
     // In turn, so that whatever else the host does meets all alike.

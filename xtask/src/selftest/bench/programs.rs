@@ -32,19 +32,19 @@ pub fn in_guest(
     kernel: &str,
     cpus: u32,
     script: &str,
-    referee: &TraceCmd,
+    reference: &TraceCmd,
     names: &[String],
     folder: &Path,
 ) -> Result<()> {
     let path = folder.join("script.sh");
-    let name = referee.program.file_name().unwrap_or_default().to_string_lossy();
+    let name = reference.program.file_name().unwrap_or_default().to_string_lossy();
     let head = format!("trace_cmd='/extra/ld-linux-x86-64.so.2 --library-path /extra /extra/{name}'\n");
     std::fs::write(&path, head + script).context(|| format!("cannot write {}", path.display()))?;
     let mut arguments: Vec<OsString> =
         ["run", "--accel", "tcg", "--timeout", "1800", "--kernel", kernel, "--cpus", &cpus.to_string()]
             .map(OsString::from)
             .into();
-    for file in referee.files()?.into_iter().chain([path]) {
+    for file in reference.files()?.into_iter().chain([path]) {
         arguments.extend(["--extra-file".into(), file.into_os_string()]);
     }
     for name in names {

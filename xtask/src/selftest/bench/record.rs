@@ -24,7 +24,7 @@ const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 /// # Errors
 /// Guest or trace-cmd cannot be had, or a recording fails.
 pub fn record(workspace: &Workspace) -> Result<()> {
-    let referee = trace_cmd::get(&workspace.host)?;
+    let reference = trace_cmd::get(&workspace.host)?;
     let (kernel, _) = single::pick(workspace, None)?;
     let folder = folders::scratch(&workspace.root)?;
     let mut script = String::from(
@@ -45,7 +45,7 @@ pub fn record(workspace: &Workspace) -> Result<()> {
             names.push(name);
         }
     }
-    in_guest(workspace, &kernel.name, CPUS, &script, &referee, &names, folder.path())?;
+    in_guest(workspace, &kernel.name, CPUS, &script, &reference, &names, folder.path())?;
     outln!(
         "record, {} cores, {CPUS} in the guest, {}, {BUFFER} KiB per CPU, medians of {RUNS} runs",
         cores(),

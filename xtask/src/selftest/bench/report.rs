@@ -60,11 +60,11 @@ chmod 755 /tmp/all
 /// # Errors
 /// Guest, trace-cmd or compiler cannot be had, or the two print different bytes.
 pub fn report(workspace: &Workspace) -> Result<()> {
-    let referee = trace_cmd::get(&workspace.host)?;
+    let reference = trace_cmd::get(&workspace.host)?;
     let snaptrace = release_build(workspace)?;
     let (kernel, _) = single::pick(workspace, None)?;
     let folder = folders::scratch(&workspace.root)?;
-    let sides = Sides { snaptrace, referee, folder: folder.path().to_path_buf() };
+    let sides = Sides { snaptrace, reference, folder: folder.path().to_path_buf() };
     outln!(
         "report, {} cores, {} recorded on {}, medians of {RUNS} runs",
         cores(),
@@ -81,7 +81,7 @@ pub fn report(workspace: &Workspace) -> Result<()> {
             );
         }
         let names: Vec<String> = kinds.iter().map(|long| format!("{}.dat", long.name)).collect();
-        in_guest(workspace, &kernel.name, cpus, &script, &sides.referee, &names, folder.path())?;
+        in_guest(workspace, &kernel.name, cpus, &script, &sides.reference, &names, folder.path())?;
         for long in kinds {
             sides.compare_long(workspace, long)?;
         }
@@ -92,7 +92,7 @@ pub fn report(workspace: &Workspace) -> Result<()> {
 /// The two programs, and where files go.
 struct Sides {
     snaptrace: PathBuf,
-    referee: TraceCmd,
+    reference: TraceCmd,
     folder: PathBuf,
 }
 
@@ -104,7 +104,7 @@ impl Sides {
     }
 
     fn theirs(&self, file: &Path) -> Command {
-        let mut command = Command::new(&self.referee.program);
+        let mut command = Command::new(&self.reference.program);
         command.arg("report").arg(file);
         command
     }

@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use super::fault::{Expected, Fault, On, by_scene};
-use super::scene::{Act, Killed, Mount, Scene};
-use super::stage::{Stage, demand};
+use super::fixture::{Fixture, demand};
+use super::setup::{Act, Killed, Mount, Setup};
 use crate::base::digest::sha256;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
@@ -137,7 +137,7 @@ pub fn faults() -> Vec<Fault> {
             Expected::Signal("SIGINT", 2),
             20,
             false,
-            |stage| disturbed(stage, Act::Interrupt),
+            |fixture| disturbed(fixture, Act::Interrupt),
         ),
         fault(
             "terminated-guest",
@@ -145,7 +145,7 @@ pub fn faults() -> Vec<Fault> {
             Expected::Signal("SIGTERM", 15),
             20,
             true,
-            |stage| disturbed(stage, Act::Terminate),
+            |fixture| disturbed(fixture, Act::Terminate),
         ),
         fault(
             "killed-guest",
@@ -159,61 +159,62 @@ pub fn faults() -> Vec<Fault> {
 }
 
 /// `run`, with the guest's program of faults, as it is on machines without KVM.
-fn run(stage: &Stage<'_>, options: &[&str], command: &[&str]) -> Result<Scene> {
-    run_where_it_may(stage, &[&["--accel", "tcg"], options].concat(), command)
+fn run(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setup> {
+    run_where_it_may(fixture, &[&["--accel", "tcg"], options].concat(), command)
 }
 
 /// The same, under whatever accelerator this machine has.
-fn run_where_it_may(stage: &Stage<'_>, options: &[&str], command: &[&str]) -> Result<Scene> {
-    let kernel = stage.kernel()?;
-    let program = stage.tools.programs.fault.display().to_string();
+fn run_where_it_may(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setup> {
+    let kernel = fixture.kernel()?;
+    let program = fixture.tools.programs.fault.display().to_string();
     let usual = ["run", "--kernel", kernel, "--extra-file", &program];
-    Ok(Scene::of([&usual[..], options, &["--"], command].concat()))
+    Ok(Setup::of([&usual[..], options, &["--"], command].concat()))
 }
 
-fn run_true(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_guests()?;
-    run(stage, &[], &["/extra/fault", "nothing"])
+fn run_true(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_guests()?;
+    run(fixture, &[], &["/extra/fault", "nothing"])
 }
 
 /// A cache with kernels and without tools, on a machine that fetches nothing.
-fn without_tools(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_cache(&["kernels", "names"])?;
+fn without_tools(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_cache(&["kernels", "names"])?;
     for name in ["apt-get", "apt-cache"] {
-        stage.with_program(name, NO_APT)?;
+        fixture.with_program(name, NO_APT)?;
     }
-    Ok(run(stage, &[], &["/extra/fault", "nothing"])?.saying(["apt-get install --no-remove qemu-system-x86"]))
+    Ok(run(fixture, &[], &["/extra/fault", "nothing"])?
+        .saying(["apt-get install --no-remove qemu-system-x86"]))
 }
 
-fn qemu_missing(stage: &Stage<'_>) -> Result<Scene> {
+fn qemu_missing(fixture: &Fixture<'_>) -> Result<Setup> {
     if which::which("qemu-system-x86_64").is_ok() {
         return Err(Error::new("this machine has a QEMU of its own").verdict(Verdict::Unavailable));
     }
-    without_tools(stage)
+    without_tools(fixture)
 }
 
-fn qemu_too_old(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_program("qemu-system-x86_64", OLD)?;
-    Ok(without_tools(stage)?.saying(["own QEMU 5.2.0 is too old"]))
+fn qemu_too_old(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_program("qemu-system-x86_64", OLD)?;
+    Ok(without_tools(fixture)?.saying(["own QEMU 5.2.0 is too old"]))
 }
 
-fn qemu_refuses(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_program("qemu-system-x86_64", WITH_AN_UNKNOWN_OPTION)?;
-    let scene = run_true(stage)?.saying(["no-such-option: invalid option"]);
-    Ok(Scene { bundle: Some("run"), ..scene })
+fn qemu_refuses(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_program("qemu-system-x86_64", WITH_AN_UNKNOWN_OPTION)?;
+    let setup = run_true(fixture)?.saying(["no-such-option: invalid option"]);
+    Ok(Setup { bundle: Some("run"), ..setup })
 }
 
-fn qemu_killed(stage: &Stage<'_>) -> Result<Scene> {
-    let scene = forever(stage)?.with_act(Act::KillQemu, |stage| stage.guest_has_greeted());
-    Ok(Scene { bundle: Some("run"), ..scene }.saying(["a signal ended QEMU"]))
+fn qemu_killed(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup = forever(fixture)?.with_act(Act::KillQemu, |fixture| fixture.guest_has_greeted());
+    Ok(Setup { bundle: Some("run"), ..setup }.saying(["a signal ended QEMU"]))
 }
 
-fn forever(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_guests()?;
-    run(stage, &[], &["/extra/fault", "forever"])
+fn forever(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_guests()?;
+    run(fixture, &[], &["/extra/fault", "forever"])
 }
 
-fn accelerator_hangs(stage: &Stage<'_>) -> Result<Scene> {
+fn accelerator_hangs(fixture: &Fixture<'_>) -> Result<Setup> {
     let opens = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
     if let Err(error) = opens {
         return Err(Error::new("/dev/kvm does not open")
@@ -221,21 +222,21 @@ fn accelerator_hangs(stage: &Stage<'_>) -> Result<Scene> {
             .help("only where it does can it hang")
             .verdict(Verdict::Unavailable));
     }
-    stage.with_program("qemu-system-x86_64", HANGS_UNDER_KVM)?;
-    stage.with_guests()?;
-    let scene = run_where_it_may(stage, &[], &["/extra/fault", "nothing"])?
+    fixture.with_program("qemu-system-x86_64", HANGS_UNDER_KVM)?;
+    fixture.with_guests()?;
+    let setup = run_where_it_may(fixture, &[], &["/extra/fault", "nothing"])?
         .saying(["accelerator: tcg (tried KVM: boot-timeout"]);
     // What was found out before must not be known.
-    stage.cache().forget("accelerators")?;
-    Ok(scene)
+    fixture.cache().forget("accelerators")?;
+    Ok(setup)
 }
 
 /// A cache whose kernel has random bytes for an image; `honest` has its digest in the manifest.
-fn random_image(stage: &Stage<'_>, honest: bool) -> Result<Scene> {
-    stage.with_cache(&["tools"])?;
-    let (record, kernel) = stage.target()?;
+fn random_image(fixture: &Fixture<'_>, honest: bool) -> Result<Setup> {
+    fixture.with_cache(&["tools"])?;
+    let (record, kernel) = fixture.target()?;
     let failed = |path: &Path| format!("cannot prepare {}", path.display());
-    let folder = stage.cache().folder("kernels")?.join("random");
+    let folder = fixture.cache().folder("kernels")?.join("random");
     fs::create_dir(&folder).context(|| failed(&folder))?;
     for name in ["bzImage", "config", "modules"] {
         let path = folder.join(name);
@@ -252,65 +253,65 @@ fn random_image(stage: &Stage<'_>, honest: bool) -> Result<Scene> {
     }
     let path = folder.join("kernel.json");
     fs::write(&path, manifest).context(|| failed(&path))?;
-    stage.cache().store(&format!("names/{}", record.name), "random\n")?;
-    run(stage, &["--boot-timeout", "15"], &["/extra/fault", "nothing"])
+    fixture.cache().store(&format!("names/{}", record.name), "random\n")?;
+    run(fixture, &["--boot-timeout", "15"], &["/extra/fault", "nothing"])
 }
 
-fn image_random(stage: &Stage<'_>) -> Result<Scene> {
-    Ok(random_image(stage, false)?.saying(["SHA-256", "cargo xtask kernel"]))
+fn image_random(fixture: &Fixture<'_>) -> Result<Setup> {
+    Ok(random_image(fixture, false)?.saying(["SHA-256", "cargo xtask kernel"]))
 }
 
-fn image_no_kernel(stage: &Stage<'_>) -> Result<Scene> {
-    random_image(stage, true)
+fn image_no_kernel(fixture: &Fixture<'_>) -> Result<Setup> {
+    random_image(fixture, true)
 }
 
-fn initramfs_too_large(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_guests()?;
-    let large = stage.path("large");
+fn initramfs_too_large(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_guests()?;
+    let large = fixture.path("large");
     fs::File::create(&large)
         .and_then(|file| file.set_len(80 << 20))
         .context(|| format!("cannot create {}", large.display()))?;
     let large = large.display().to_string();
     let options = ["--memory", "128M", "--extra-file", &large];
     // It is said before anything boots.
-    let scene = run(stage, &options, &["/extra/fault", "nothing"])?.checked(nothing_is_left);
-    Ok(scene.saying(["128M of memory are too little", "help: give it more: --memory "]))
+    let setup = run(fixture, &options, &["/extra/fault", "nothing"])?.checked(nothing_is_left);
+    Ok(setup.saying(["128M of memory are too little", "help: give it more: --memory "]))
 }
 
-fn on_small_disk(stage: &Stage<'_>, kib: u64, command: &[&str]) -> Result<Scene> {
-    stage.with_guests()?;
-    let mount = Mount::Small { at: stage.results(), kib };
-    let scene = run(stage, &[], command)?.with_mount(mount);
-    Ok(scene.saying(["help: free some space"]))
+fn on_small_disk(fixture: &Fixture<'_>, kib: u64, command: &[&str]) -> Result<Setup> {
+    fixture.with_guests()?;
+    let mount = Mount::Small { at: fixture.results(), kib };
+    let setup = run(fixture, &[], command)?.with_mount(mount);
+    Ok(setup.saying(["help: free some space"]))
 }
 
-fn full_disk_initramfs(stage: &Stage<'_>) -> Result<Scene> {
-    on_small_disk(stage, 1 << 10, &["/extra/fault", "nothing"])
+fn full_disk_initramfs(fixture: &Fixture<'_>) -> Result<Setup> {
+    on_small_disk(fixture, 1 << 10, &["/extra/fault", "nothing"])
 }
 
 /// Room for the initramfs and a little more.
-fn full_disk_results(stage: &Stage<'_>) -> Result<Scene> {
-    on_small_disk(stage, 24 << 10, &["/extra/fault", "flood"])
+fn full_disk_results(fixture: &Fixture<'_>) -> Result<Setup> {
+    on_small_disk(fixture, 24 << 10, &["/extra/fault", "flood"])
 }
 
-fn read_only_cache(stage: &Stage<'_>) -> Result<Scene> {
-    let scene = run_true(stage)?;
-    Ok(scene.with_mount(Mount::ReadOnly { at: stage.path("cache") }))
+fn read_only_cache(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup = run_true(fixture)?;
+    Ok(setup.with_mount(Mount::ReadOnly { at: fixture.path("cache") }))
 }
 
 /// Nothing of a run that was ended is in the folder of results.
-fn nothing_is_left(stage: &Stage<'_>, _: &str) -> Result<()> {
-    let left = crate::base::cache::read_dir(&stage.results())?;
+fn nothing_is_left(fixture: &Fixture<'_>, _: &str) -> Result<()> {
+    let left = crate::base::cache::read_dir(&fixture.results())?;
     demand(left.is_empty(), format!("left in the folder of results: {left:?}"))
 }
 
-fn disturbed(stage: &Stage<'_>, act: Act) -> Result<Scene> {
-    Ok(forever(stage)?.with_act(act, |stage| stage.guest_has_greeted()).checked(nothing_is_left))
+fn disturbed(fixture: &Fixture<'_>, act: Act) -> Result<Setup> {
+    Ok(forever(fixture)?.with_act(act, |fixture| fixture.guest_has_greeted()).checked(nothing_is_left))
 }
 
-fn killed(stage: &Stage<'_>) -> Result<Scene> {
-    let arguments = forever(stage)?.arguments;
-    let scene = run(stage, &[], &["/extra/fault", "nothing"])?.checked(nothing_is_left);
-    let killed = Killed { arguments, when: Box::new(|stage| stage.guest_has_greeted()) };
-    Ok(Scene { killed: Some(killed), ..scene })
+fn killed(fixture: &Fixture<'_>) -> Result<Setup> {
+    let arguments = forever(fixture)?.arguments;
+    let setup = run(fixture, &[], &["/extra/fault", "nothing"])?.checked(nothing_is_left);
+    let killed = Killed { arguments, when: Box::new(|fixture| fixture.guest_has_greeted()) };
+    Ok(Setup { killed: Some(killed), ..setup })
 }

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::fault::{Expected, Fault, On, by_scene};
-use super::scene::{Act, Killed, Mount, Scene};
+use super::fixture::{Fixture, demand};
 use super::server::{Reply, Seen, Server};
-use super::stage::{Stage, demand};
+use super::setup::{Act, Killed, Mount, Setup};
 use super::stand_in::{self, Flaw};
 use crate::base::digest::sha256;
 use crate::base::error::{Context, Result};
@@ -41,9 +41,14 @@ pub fn faults() -> Vec<Fault> {
             true,
             download_corrupted,
         ),
-        fault("download-404", "No mirror has the file.", verdict(Verdict::Unavailable), 10, true, |stage| {
-            Ok(tiny(stage, Flaw::None, |_, _, _| Reply::not_found())?.saying(["404 Not Found"]))
-        }),
+        fault(
+            "download-404",
+            "No mirror has the file.",
+            verdict(Verdict::Unavailable),
+            10,
+            true,
+            |fixture| Ok(tiny(fixture, Flaw::None, |_, _, _| Reply::not_found())?.saying(["404 Not Found"])),
+        ),
         fault(
             "download-slow",
             "A mirror sends a byte a second, without end.",
@@ -67,7 +72,9 @@ pub fn faults() -> Vec<Fault> {
             verdict(Verdict::ConfigUnmet),
             10,
             true,
-            |stage| Ok(tiny_at_hand(stage, Flaw::DropsPci)?.saying(["CONFIG_PCI=y", "depends on HAS_BUS"])),
+            |fixture| {
+                Ok(tiny_at_hand(fixture, Flaw::DropsPci)?.saying(["CONFIG_PCI=y", "depends on HAS_BUS"]))
+            },
         ),
         fault(
             "compile-error",
@@ -75,8 +82,8 @@ pub fn faults() -> Vec<Fault> {
             verdict(Verdict::BuildFailed),
             10,
             true,
-            |stage| {
-                Ok(tiny_at_hand(stage, Flaw::Error)?
+            |fixture| {
+                Ok(tiny_at_hand(fixture, Flaw::Error)?
                     .saying(["a.c:1: error: no such thing", "the full log is"]))
             },
         ),
@@ -86,7 +93,7 @@ pub fn faults() -> Vec<Fault> {
             Expected::Error,
             10,
             true,
-            |stage| on_small_disk(stage, Flaw::None, 100),
+            |fixture| on_small_disk(fixture, Flaw::None, 100),
         ),
         fault(
             "full-disk-unpack",
@@ -94,7 +101,7 @@ pub fn faults() -> Vec<Fault> {
             Expected::Error,
             10,
             false,
-            |stage| on_small_disk(stage, Flaw::None, 300),
+            |fixture| on_small_disk(fixture, Flaw::None, 300),
         ),
         fault(
             "full-disk-build",
@@ -102,7 +109,7 @@ pub fn faults() -> Vec<Fault> {
             verdict(Verdict::BuildFailed),
             10,
             false,
-            |stage| on_small_disk(stage, Flaw::Large, 2048),
+            |fixture| on_small_disk(fixture, Flaw::Large, 2048),
         ),
         fault(
             "read-only-empty-cache",
@@ -120,11 +127,11 @@ pub fn faults() -> Vec<Fault> {
             true,
             two_at_once,
         ),
-        fault("interrupted-download", "Ctrl-C during a download.", interrupt, 10, false, |stage| {
-            during_download(stage, Act::Interrupt)
+        fault("interrupted-download", "Ctrl-C during a download.", interrupt, 10, false, |fixture| {
+            during_download(fixture, Act::Interrupt)
         }),
-        fault("terminated-download", "SIGTERM during a download.", terminate, 10, false, |stage| {
-            during_download(stage, Act::Terminate)
+        fault("terminated-download", "SIGTERM during a download.", terminate, 10, false, |fixture| {
+            during_download(fixture, Act::Terminate)
         }),
         fault(
             "killed-download",
@@ -134,11 +141,11 @@ pub fn faults() -> Vec<Fault> {
             false,
             killed_download,
         ),
-        fault("interrupted-build", "Ctrl-C during a build.", interrupt, 10, false, |stage| {
-            during_build(stage, Act::Interrupt)
+        fault("interrupted-build", "Ctrl-C during a build.", interrupt, 10, false, |fixture| {
+            during_build(fixture, Act::Interrupt)
         }),
-        fault("terminated-build", "SIGTERM during a build.", terminate, 10, true, |stage| {
-            during_build(stage, Act::Terminate)
+        fault("terminated-build", "SIGTERM during a build.", terminate, 10, true, |fixture| {
+            during_build(fixture, Act::Terminate)
         }),
         fault(
             "killed-build",
@@ -153,101 +160,104 @@ pub fn faults() -> Vec<Fault> {
 
 /// `kernel tiny`, with a server that replies as it is told to; the tarball is given to it.
 fn tiny(
-    stage: &Stage<'_>,
+    fixture: &Fixture<'_>,
     flaw: Flaw,
     reply: impl Fn(usize, &Seen, &[u8]) -> Reply + Send + Sync + 'static,
-) -> Result<Scene> {
-    Ok(tiny_with_server(stage, flaw, reply)?.0)
+) -> Result<Setup> {
+    Ok(tiny_with_server(fixture, flaw, reply)?.0)
 }
 
 fn tiny_with_server(
-    stage: &Stage<'_>,
+    fixture: &Fixture<'_>,
     flaw: Flaw,
     reply: impl Fn(usize, &Seen, &[u8]) -> Reply + Send + Sync + 'static,
-) -> Result<(Scene, Rc<Server>)> {
-    let tree = stage.path("tree");
-    stand_in::tree(&tree, &stage.path("builds"), flaw)?;
+) -> Result<(Setup, Rc<Server>)> {
+    let tree = fixture.path("tree");
+    stand_in::tree(&tree, &fixture.path("builds"), flaw)?;
     let tarball = stand_in::tarball(&tree)?;
     let digest = sha256(&tarball);
     let server = Server::start(move |number, seen| reply(number, seen, &tarball))?;
-    stand_in::matrix(&stage.path("work/kernel-configs"), &digest, &[&server.address])?;
-    Ok((Scene::of(["kernel", "tiny"]), Rc::new(server)))
+    stand_in::matrix(&fixture.path("work/kernel-configs"), &digest, &[&server.address])?;
+    Ok((Setup::of(["kernel", "tiny"]), Rc::new(server)))
 }
 
 /// `kernel tiny`, with a mirror that has everything.
-fn tiny_at_hand(stage: &Stage<'_>, flaw: Flaw) -> Result<Scene> {
-    tiny(stage, flaw, |_, _, tarball| Reply::whole(tarball))
+fn tiny_at_hand(fixture: &Fixture<'_>, flaw: Flaw) -> Result<Setup> {
+    tiny(fixture, flaw, |_, _, tarball| Reply::whole(tarball))
 }
 
-fn builds(stage: &Stage<'_>) -> usize {
-    fs::read_to_string(stage.path("builds")).map_or(0, |text| text.lines().count())
+fn builds(fixture: &Fixture<'_>) -> usize {
+    fs::read_to_string(fixture.path("builds")).map_or(0, |text| text.lines().count())
 }
 
 /// Nothing was taken for a download, and nothing was built.
-fn nothing_was_made(stage: &Stage<'_>, _: &str) -> Result<()> {
-    demand(!stage.path("cache/downloads/linux.tar.xz").exists(), "a file that nobody verified got its name")?;
-    demand(builds(stage) == 0, "something was built of it")
+fn nothing_was_made(fixture: &Fixture<'_>, _: &str) -> Result<()> {
+    demand(
+        !fixture.path("cache/downloads/linux.tar.xz").exists(),
+        "a file that nobody verified got its name",
+    )?;
+    demand(builds(fixture) == 0, "something was built of it")
 }
 
-fn download_cut(stage: &Stage<'_>) -> Result<Scene> {
-    let scene = tiny(stage, Flaw::None, |number, _, tarball| match number {
+fn download_cut(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup = tiny(fixture, Flaw::None, |number, _, tarball| match number {
         0 => Reply::cut(tarball, tarball.len() / 2),
         _ => Reply::new("206 Partial Content", "", 0, b""),
     })?;
-    Ok(scene.saying(["cannot download linux.tar.xz"]).checked(nothing_was_made))
+    Ok(setup.saying(["cannot download linux.tar.xz"]).checked(nothing_was_made))
 }
 
-fn download_corrupted(stage: &Stage<'_>) -> Result<Scene> {
-    let scene = tiny(stage, Flaw::None, |_, _, tarball| {
+fn download_corrupted(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup = tiny(fixture, Flaw::None, |_, _, tarball| {
         let mut other = tarball.to_vec();
         other[tarball.len() / 2] ^= 1;
         Reply::whole(&other)
     })?;
-    Ok(scene.saying(["expected SHA-256", "set aside"]).checked(nothing_was_made))
+    Ok(setup.saying(["expected SHA-256", "set aside"]).checked(nothing_was_made))
 }
 
-fn download_slow(stage: &Stage<'_>) -> Result<Scene> {
-    let scene =
-        tiny(stage, Flaw::None, |_, _, tarball| Reply::whole(tarball).slowly(200, Duration::from_secs(1)))?;
-    Ok(scene.saying(["it is too slow"]).checked(nothing_was_made))
+fn download_slow(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup =
+        tiny(fixture, Flaw::None, |_, _, tarball| Reply::whole(tarball).slowly(200, Duration::from_secs(1)))?;
+    Ok(setup.saying(["it is too slow"]).checked(nothing_was_made))
 }
 
-fn download_silent(stage: &Stage<'_>) -> Result<Scene> {
-    let scene = tiny(stage, Flaw::None, |_, _, tarball| {
+fn download_silent(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup = tiny(fixture, Flaw::None, |_, _, tarball| {
         Reply::whole(tarball).slowly(40_000, Duration::from_secs(3600))
     })?;
-    Ok(scene.saying(["it is too slow"]).checked(nothing_was_made))
+    Ok(setup.saying(["it is too slow"]).checked(nothing_was_made))
 }
 
-fn apt_fails(stage: &Stage<'_>) -> Result<Scene> {
-    stage.with_configs()?;
+fn apt_fails(fixture: &Fixture<'_>) -> Result<Setup> {
+    fixture.with_configs()?;
     let apt = which::which("apt-get").context(|| "there is no apt-get".into());
     let apt = apt.map_err(|error| error.verdict(Verdict::Unavailable))?;
-    stage.with_program("apt-get", APT_WITHOUT_NETWORK)?;
-    let matrix = stage.workspace.matrix()?;
+    fixture.with_program("apt-get", APT_WITHOUT_NETWORK)?;
+    let matrix = fixture.workspace.matrix()?;
     let record = matrix.records().iter().find(|record| record.is_ready_made());
     let record = record.context(|| "no kernel comes from apt".to_owned())?;
-    let scene = Scene::of(["kernel", &record.name]).with_env("FAULT_APT", apt);
-    Ok(scene.saying(["cannot fetch the package index", "/etc/apt"]))
+    let setup = Setup::of(["kernel", &record.name]).with_env("FAULT_APT", apt);
+    Ok(setup.saying(["cannot fetch the package index", "/etc/apt"]))
 }
 
-fn on_small_disk(stage: &Stage<'_>, flaw: Flaw, kib: u64) -> Result<Scene> {
-    let mount = Mount::Small { at: stage.path("cache"), kib };
-    Ok(tiny_at_hand(stage, flaw)?.with_mount(mount).saying(["No space left", "help: free some space"]))
+fn on_small_disk(fixture: &Fixture<'_>, flaw: Flaw, kib: u64) -> Result<Setup> {
+    let mount = Mount::Small { at: fixture.path("cache"), kib };
+    Ok(tiny_at_hand(fixture, flaw)?.with_mount(mount).saying(["No space left", "help: free some space"]))
 }
 
-fn read_only_cache(stage: &Stage<'_>) -> Result<Scene> {
-    let mount = Mount::ReadOnly { at: stage.path("cache") };
-    Ok(tiny_at_hand(stage, Flaw::None)?
+fn read_only_cache(fixture: &Fixture<'_>) -> Result<Setup> {
+    let mount = Mount::ReadOnly { at: fixture.path("cache") };
+    Ok(tiny_at_hand(fixture, Flaw::None)?
         .with_mount(mount)
         .saying(["Read-only file system", "SNAPTRACE_CACHE"]))
 }
 
-fn two_at_once(stage: &Stage<'_>) -> Result<Scene> {
-    let (scene, server) = tiny_with_server(stage, Flaw::None, |_, _, tarball| Reply::whole(tarball))?;
-    let scene = Scene { twice: true, ..scene };
-    Ok(scene.checked(move |stage, _| {
-        let (builds, requests) = (builds(stage), server.seen().len());
+fn two_at_once(fixture: &Fixture<'_>) -> Result<Setup> {
+    let (setup, server) = tiny_with_server(fixture, Flaw::None, |_, _, tarball| Reply::whole(tarball))?;
+    let setup = Setup { twice: true, ..setup };
+    Ok(setup.checked(move |fixture, _| {
+        let (builds, requests) = (builds(fixture), server.seen().len());
         demand(builds == 1 && requests == 1, format!("{builds} builds and {requests} downloads"))
     }))
 }
@@ -261,43 +271,43 @@ fn stops_first(number: usize, seen: &Seen, tarball: &[u8]) -> Reply {
     }
 }
 
-fn has_begun_to_download(stage: &Stage<'_>) -> bool {
-    let partial = stage.path("cache/downloads/linux.tar.xz.partial");
+fn has_begun_to_download(fixture: &Fixture<'_>) -> bool {
+    let partial = fixture.path("cache/downloads/linux.tar.xz.partial");
     fs::metadata(partial).is_ok_and(|about| about.len() > 0)
 }
 
-fn has_begun_to_build(stage: &Stage<'_>) -> bool {
-    builds(stage) > 0
+fn has_begun_to_build(fixture: &Fixture<'_>) -> bool {
+    builds(fixture) > 0
 }
 
-fn during_download(stage: &Stage<'_>, act: Act) -> Result<Scene> {
-    Ok(tiny(stage, Flaw::None, stops_first)?.with_act(act, has_begun_to_download).checked(nothing_was_made))
+fn during_download(fixture: &Fixture<'_>, act: Act) -> Result<Setup> {
+    Ok(tiny(fixture, Flaw::None, stops_first)?.with_act(act, has_begun_to_download).checked(nothing_was_made))
 }
 
-fn during_build(stage: &Stage<'_>, act: Act) -> Result<Scene> {
-    let scene = tiny_at_hand(stage, Flaw::Slow)?.with_act(act, has_begun_to_build);
-    Ok(scene.checked(|stage, _| {
-        let entries = stage.path("cache/names/tiny").exists();
+fn during_build(fixture: &Fixture<'_>, act: Act) -> Result<Setup> {
+    let setup = tiny_at_hand(fixture, Flaw::Slow)?.with_act(act, has_begun_to_build);
+    Ok(setup.checked(|fixture, _| {
+        let entries = fixture.path("cache/names/tiny").exists();
         demand(!entries, "half a build was taken for a kernel")
     }))
 }
 
-fn killed_download(stage: &Stage<'_>) -> Result<Scene> {
-    let (scene, server) = tiny_with_server(stage, Flaw::None, stops_first)?;
-    let killed = Killed { arguments: scene.arguments.clone(), when: Box::new(has_begun_to_download) };
-    let scene = Scene { killed: Some(killed), ..scene };
-    Ok(scene.checked(move |_, _| {
+fn killed_download(fixture: &Fixture<'_>) -> Result<Setup> {
+    let (setup, server) = tiny_with_server(fixture, Flaw::None, stops_first)?;
+    let killed = Killed { arguments: setup.arguments.clone(), when: Box::new(has_begun_to_download) };
+    let setup = Setup { killed: Some(killed), ..setup };
+    Ok(setup.checked(move |_, _| {
         let resumed = server.seen().last().is_some_and(|seen| seen.from.is_some());
         demand(resumed, "the transfer was not resumed where it was")
     }))
 }
 
-fn killed_build(stage: &Stage<'_>) -> Result<Scene> {
-    let scene = tiny_at_hand(stage, Flaw::Slow)?;
-    let killed = Killed { arguments: scene.arguments.clone(), when: Box::new(has_begun_to_build) };
-    let scene = Scene { killed: Some(killed), ..scene };
-    Ok(scene.checked(|stage, _| {
-        let left = crate::base::cache::read_dir(&stage.path("cache/build"))?;
+fn killed_build(fixture: &Fixture<'_>) -> Result<Setup> {
+    let setup = tiny_at_hand(fixture, Flaw::Slow)?;
+    let killed = Killed { arguments: setup.arguments.clone(), when: Box::new(has_begun_to_build) };
+    let setup = Setup { killed: Some(killed), ..setup };
+    Ok(setup.checked(|fixture, _| {
+        let left = crate::base::cache::read_dir(&fixture.path("cache/build"))?;
         demand(left.is_empty(), format!("left of the first build: {left:?}"))
     }))
 }

@@ -1,4 +1,4 @@
-//! A scene carried out, and what came of it held against what is due.
+//! A setup carried out, and what came of it held against what is due.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::fault::{Expected, Fault, GRACE};
+use super::fixture::Fixture;
 use super::leftovers;
-use super::scene::{Act, Mount, Scene, When};
-use super::stage::Stage;
+use super::setup::{Act, Mount, Setup, When};
 use crate::base::child::{self, Own};
 use crate::base::clock;
 use crate::base::error::{Context, Error, Result};
@@ -51,28 +51,28 @@ pub struct Met {
     pub complaints: Vec<String>,
 }
 
-/// Carries a scene out.
+/// Carries a setup out.
 ///
 /// # Errors
 /// The fault could not be caused.
-pub fn carry_out(stage: Stage<'_>, scene: Scene, fault: &Fault) -> Result<Met> {
+pub fn carry_out(fixture: Fixture<'_>, setup: Setup, fault: &Fault) -> Result<Met> {
     let mut sessions = Vec::new();
-    if let Some(killed) = &scene.killed {
-        sessions.push(kill_midway(&stage, &scene, &killed.arguments, &killed.when)?);
+    if let Some(killed) = &setup.killed {
+        sessions.push(kill_midway(&fixture, &setup, &killed.arguments, &killed.when)?);
     }
-    let mut commands = vec![Running::start(&stage, &scene, &scene.arguments, "out")?];
-    if scene.twice {
-        commands.push(Running::start(&stage, &scene, &scene.arguments, "other")?);
+    let mut commands = vec![Running::start(&fixture, &setup, &setup.arguments, "out")?];
+    if setup.twice {
+        commands.push(Running::start(&fixture, &setup, &setup.arguments, "other")?);
     }
     let limit = Duration::from_secs(fault.deadline) + FORCE;
-    let (acted, took) = watch(&stage, &scene, &mut commands, limit)?;
+    let (acted, took) = watch(&fixture, &setup, &mut commands, limit)?;
     let seconds = took.as_secs_f64();
     let mut met = Met { given: String::new(), code: 0, seconds, complaints: Vec::new() };
     let mut said = String::new();
     for command in &mut commands {
         sessions.push(command.child.id() as i32);
         let status = command.child.wait().context(|| "cannot wait for the command".into())?;
-        let words = command.said(&stage);
+        let words = command.said(&fixture);
         (met.given, met.code) = (given(status, &words), code(status));
         if met.given != fault.expected.word() || met.code != fault.expected.code() {
             met.complaints.push(format!("expected exit code {}, saw {}", fault.expected.code(), met.code));
@@ -86,18 +86,18 @@ pub fn carry_out(stage: Stage<'_>, scene: Scene, fault: &Fault) -> Result<Met> {
     if seconds > fault.deadline as f64 + GRACE {
         met.complaints.push(format!("it took {seconds:.1} s, its deadline is {} s", fault.deadline));
     }
-    met.complaints.extend(amiss(&stage, &scene, fault, &said));
-    met.complaints.extend(leftovers::found(&stage, &sessions));
+    met.complaints.extend(amiss(&fixture, &setup, fault, &said));
+    met.complaints.extend(leftovers::found(&fixture, &sessions));
     if !met.complaints.is_empty() {
-        met.complaints.push(format!("the stage is kept in {}", stage.keep().display()));
+        met.complaints.push(format!("the fixture is kept in {}", fixture.keep().display()));
     }
     Ok(met)
 }
 
 /// What is not as it should be, beside the exit code, the time and leftovers.
-fn amiss(stage: &Stage<'_>, scene: &Scene, fault: &Fault, said: &str) -> Vec<String> {
+fn amiss(fixture: &Fixture<'_>, setup: &Setup, fault: &Fault, said: &str) -> Vec<String> {
     let mut amiss = Vec::new();
-    for words in scene.says.iter().filter(|words| !said.contains(words.as_str())) {
+    for words in setup.says.iter().filter(|words| !said.contains(words.as_str())) {
         amiss.push(format!("it does not say {words:?}"));
         amiss.extend(last_lines(said).map(|line| format!("| {line}")));
     }
@@ -109,11 +109,11 @@ fn amiss(stage: &Stage<'_>, scene: &Scene, fault: &Fault, said: &str) -> Vec<Str
     if let Some(c) = said.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
         amiss.push(format!("it passes the control character {c:?} on"));
     }
-    if let Some(case) = scene.bundle {
-        amiss.extend(bundle_lacks(stage, fault, case, said));
+    if let Some(case) = setup.bundle {
+        amiss.extend(bundle_lacks(fixture, fault, case, said));
     }
-    if let Some(after) = &scene.after
-        && let Err(error) = after(stage, said)
+    if let Some(after) = &setup.after
+        && let Err(error) = after(fixture, said)
     {
         amiss.push(error.to_string());
     }
@@ -121,12 +121,12 @@ fn amiss(stage: &Stage<'_>, scene: &Scene, fault: &Fault, said: &str) -> Vec<Str
 }
 
 /// What a failure bundle lacks.
-fn bundle_lacks(stage: &Stage<'_>, fault: &Fault, case: &str, said: &str) -> Vec<String> {
-    let Ok((_, kernel)) = stage.target() else { return vec!["a bundle without a kernel".to_owned()] };
+fn bundle_lacks(fixture: &Fixture<'_>, fault: &Fault, case: &str, said: &str) -> Vec<String> {
+    let Ok((_, kernel)) = fixture.target() else { return vec!["a bundle without a kernel".to_owned()] };
     let Some((_, place)) = said.split_once("everything is in ") else {
         return vec!["it does not say where everything is".to_owned()];
     };
-    let place = stage.root().join(place.lines().next().unwrap_or_default());
+    let place = fixture.root().join(place.lines().next().unwrap_or_default());
     let mut lacks = Vec::new();
     if !place.ends_with(Path::new(&kernel.name).join(case)) {
         lacks.push(format!("the bundle is in {}", place.display()));
@@ -163,9 +163,14 @@ struct Running {
 }
 
 impl Running {
-    fn start(stage: &Stage<'_>, scene: &Scene, arguments: &[String], name: &'static str) -> Result<Running> {
+    fn start(
+        fixture: &Fixture<'_>,
+        setup: &Setup,
+        arguments: &[String],
+        name: &'static str,
+    ) -> Result<Running> {
         let program = this_program()?;
-        let mut command = match &scene.mount {
+        let mut command = match &setup.mount {
             None => Command::new(&program),
             Some(mount) => {
                 let (kind, at, kib) = match mount {
@@ -184,14 +189,14 @@ impl Running {
         };
         child::make_mortal(&mut command, Signal::TERM, Own::Session);
         let file = |ending: &str| {
-            let path = stage.path(&format!("{name}{ending}"));
+            let path = fixture.path(&format!("{name}{ending}"));
             fs::File::create(&path).context(|| format!("cannot create {}", path.display()))
         };
         command
             .args(arguments)
-            .envs(stage.env())
-            .envs(scene.env.iter().cloned())
-            .current_dir(stage.root())
+            .envs(fixture.env())
+            .envs(setup.env.iter().cloned())
+            .current_dir(fixture.root())
             .stdin(Stdio::null())
             .stdout(file(".stdout")?)
             .stderr(file(".stderr")?);
@@ -199,9 +204,9 @@ impl Running {
         Ok(Running { child, name })
     }
 
-    fn said(&self, stage: &Stage<'_>) -> String {
+    fn said(&self, fixture: &Fixture<'_>) -> String {
         let read = |ending: &str| {
-            let bytes = fs::read(stage.path(&format!("{}{ending}", self.name))).unwrap_or_default();
+            let bytes = fs::read(fixture.path(&format!("{}{ending}", self.name))).unwrap_or_default();
             String::from_utf8_lossy(&bytes).into_owned()
         };
         read(".stdout") + &read(".stderr")
@@ -233,13 +238,13 @@ fn this_program() -> Result<std::path::PathBuf> {
 /// Waits until all commands have ended, and disturbs the first when it is time; whether it was, and how
 /// long all took.
 fn watch(
-    stage: &Stage<'_>,
-    scene: &Scene,
+    fixture: &Fixture<'_>,
+    setup: &Setup,
     commands: &mut [Running],
     limit: Duration,
 ) -> Result<(bool, Duration)> {
     let mut clock = clock::Running::start();
-    let mut waiting = scene.meanwhile.as_ref();
+    let mut waiting = setup.meanwhile.as_ref();
     loop {
         let mut all = true;
         for command in commands.iter_mut() {
@@ -248,7 +253,7 @@ fn watch(
         if all {
             return Ok((waiting.is_none(), clock.counted()));
         }
-        if let Some(meanwhile) = waiting.take_if(|meanwhile| (meanwhile.when)(stage)) {
+        if let Some(meanwhile) = waiting.take_if(|meanwhile| (meanwhile.when)(fixture)) {
             act(&commands[0], meanwhile.act)?;
         }
         if clock.counted() > limit {
@@ -276,14 +281,14 @@ fn act(command: &Running, act: Act) -> Result<()> {
 }
 
 /// Starts a command and kills it when it is time; returns its session.
-fn kill_midway(stage: &Stage<'_>, scene: &Scene, arguments: &[String], when: &When) -> Result<i32> {
-    let mut command = Running::start(stage, scene, arguments, "killed")?;
+fn kill_midway(fixture: &Fixture<'_>, setup: &Setup, arguments: &[String], when: &When) -> Result<i32> {
+    let mut command = Running::start(fixture, setup, arguments, "killed")?;
     let mut clock = clock::Running::start();
-    while !when(stage) {
+    while !when(fixture) {
         if command.ended()? || clock.counted() > KILLED_BY {
             command.force();
             return Err(Error::new("the command ended before the point where it was to be killed")
-                .because(command.said(stage).trim()));
+                .because(command.said(fixture).trim()));
         }
         thread::sleep(TICK);
         clock.look(TICK);

@@ -1,7 +1,7 @@
 //! Faults as records: what happens, what is due, and how each is caused.
 
-use super::scene::Scene;
-use super::stage::Stage;
+use super::fixture::Fixture;
+use super::setup::Setup;
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
 
@@ -72,15 +72,15 @@ pub enum On {
 pub enum Cause {
     /// By a command in the guest.
     InGuest(InGuest),
-    /// By a scene made for it.
-    Scene(MakeScene),
+    /// By a setup made for it.
+    Setup(MakeScene),
 }
 
-/// Makes a scene of a stage that was set up for it.
-pub type MakeScene = fn(&Stage<'_>) -> Result<Scene>;
+/// Makes a setup of a fixture that was set up for it.
+pub type MakeScene = fn(&Fixture<'_>) -> Result<Setup>;
 
-/// A maker of faults that are caused by a scene: of a name, a sentence, what is due, a deadline,
-/// whether it is quick, and the scene.
+/// A maker of faults that are caused by a setup: of a name, a sentence, what is due, a deadline,
+/// whether it is quick, and the setup.
 pub fn by_scene(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeScene) -> Fault {
     move |name, about, expected, deadline, quick, make| Fault {
         name,
@@ -89,7 +89,7 @@ pub fn by_scene(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bo
         deadline,
         quick,
         on,
-        cause: Cause::Scene(make),
+        cause: Cause::Setup(make),
     }
 }
 

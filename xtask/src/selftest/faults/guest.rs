@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::fault::{Cause, Expected, Fault, InGuest, On};
-use super::scene::Scene;
-use super::stage::Stage;
+use super::fixture::Fixture;
+use super::setup::Setup;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 
@@ -233,21 +233,21 @@ impl InGuest {
         if self.module { format!("/extra/fault {}", self.run) } else { self.run.to_owned() }
     }
 
-    /// The fault as a case of `test-vm`, run on the stage's kernel.
+    /// The fault as a case of `test-vm`, run on the fixture's kernel.
     ///
     /// # Errors
     /// The fault cannot be caused on this kernel, or files cannot be written.
-    pub fn scene(&self, stage: &Stage<'_>, fault: &Fault) -> Result<Scene> {
-        let (record, _) = stage.target()?;
+    pub fn setup(&self, fixture: &Fixture<'_>, fault: &Fault) -> Result<Setup> {
+        let (record, _) = fixture.target()?;
         if let Some((major, minor)) = self.since
             && !since(&record.line, (major, minor))
         {
             return Err(Error::new(format!("it can be caused on Linux {major}.{minor} and newer"))
                 .verdict(Verdict::Unavailable));
         }
-        stage.with_guests()?;
+        fixture.with_guests()?;
         if let Some(script) = self.qemu {
-            stage.with_program("qemu-system-x86_64", script)?;
+            fixture.with_program("qemu-system-x86_64", script)?;
         }
         let case = format!(
             "section = 'faults'\ntitle = '{}'\ndeadline = {}\n[[step]]\nrun = '{}'\nsay = 'The fault.'\n",
@@ -255,23 +255,23 @@ impl InGuest {
             self.limit,
             self.command()
         );
-        let path = stage.path(&format!("work/tests/cases/{}.toml", fault.name));
+        let path = fixture.path(&format!("work/tests/cases/{}.toml", fault.name));
         fs::write(&path, case).context(|| format!("cannot write {}", path.display()))?;
-        let program = stage.tools.programs.fault.display().to_string();
-        let mut scene =
-            Scene::of(["test-vm", fault.name, "--kernel", &record.name, "--extra-file", &program]);
+        let program = fixture.tools.programs.fault.display().to_string();
+        let mut setup =
+            Setup::of(["test-vm", fault.name, "--kernel", &record.name, "--extra-file", &program]);
         if self.module {
-            let module = stage.module()?.display().to_string();
-            scene.arguments.extend(["--extra-file".to_owned(), module]);
+            let module = fixture.module()?.display().to_string();
+            setup.arguments.extend(["--extra-file".to_owned(), module]);
         }
         for word in self.append {
-            scene.arguments.extend(["--append".to_owned(), (*word).to_owned()]);
+            setup.arguments.extend(["--append".to_owned(), (*word).to_owned()]);
         }
         if fault.expected == Expected::Verdict(Verdict::BootTimeout) {
-            scene.arguments.extend(["--boot-timeout", BOOT_TIMEOUT].map(str::to_owned));
+            setup.arguments.extend(["--boot-timeout", BOOT_TIMEOUT].map(str::to_owned));
         }
-        scene.bundle = Some(fault.name);
-        Ok(scene.saying(["0 passed, 1 failed"]).saying(self.says.iter().copied()))
+        setup.bundle = Some(fault.name);
+        Ok(setup.saying(["0 passed, 1 failed"]).saying(self.says.iter().copied()))
     }
 }
 

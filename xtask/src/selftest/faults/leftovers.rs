@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::stage::Stage;
+use super::fixture::Fixture;
 use crate::base::clock::Running;
 use crate::base::scratch::Scratch;
 
@@ -53,8 +53,8 @@ fn parse_stat(stat: &str) -> Option<(&str, char, i32)> {
     Some((name, state, fields.nth(2)?.parse().ok()?))
 }
 
-/// What the commands of the given sessions left on a stage, in words.
-pub fn found(stage: &Stage<'_>, sessions: &[i32]) -> Vec<String> {
+/// What the commands of the given sessions left on a fixture, in words.
+pub fn found(fixture: &Fixture<'_>, sessions: &[i32]) -> Vec<String> {
     let mut found = Vec::new();
     for &sid in sessions {
         let mut since = Running::start();
@@ -69,17 +69,17 @@ pub fn found(stage: &Stage<'_>, sessions: &[i32]) -> Vec<String> {
             process.kill();
         }
     }
-    found.extend(names(&stage.path("tmp")).iter().map(|name| format!("left: the temporary file {name}")));
-    if let Err(error) = stage.cache().lock_all() {
+    found.extend(names(&fixture.path("tmp")).iter().map(|name| format!("left: the temporary file {name}")));
+    if let Err(error) = fixture.cache().lock_all() {
         found.push(format!("left: a lock: {error}"));
     }
-    for item in walkdir::WalkDir::new(stage.path("cache")).max_depth(2).into_iter().flatten() {
+    for item in walkdir::WalkDir::new(fixture.path("cache")).max_depth(2).into_iter().flatten() {
         if item.file_name().to_string_lossy().starts_with(".partial-") {
             found.push(format!("left: {}", item.path().display()));
         }
     }
-    for name in names(&stage.results()) {
-        if Scratch::is_in_use(&stage.results().join(&name)) {
+    for name in names(&fixture.results()) {
+        if Scratch::is_in_use(&fixture.results().join(&name)) {
             found.push(format!("left: the scratch folder {name}"));
         }
     }

@@ -9,12 +9,12 @@ mod around;
 mod before;
 mod carry_out;
 mod fault;
+mod fixture;
 mod guest;
 mod leftovers;
 mod run;
-mod scene;
 pub mod server;
-mod stage;
+mod setup;
 pub mod stand_in;
 
-pub use run::{Plan, Tally, list, run};
+pub use run::{Options, Tally, list, run};

@@ -3,19 +3,19 @@
 use std::time::Instant;
 
 use super::fault::{Cause, Fault, On};
-use super::stage::{Stage, Target};
+use super::fixture::{Fixture, Target};
 use crate::base::error::{Error, Result};
 use crate::base::ui::{outln, printable};
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::fetch::tools;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel;
 use crate::selftest::faults::{around, before, carry_out, guest};
 
 /// What to cause.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Options {
     /// Faults by name; all when empty.
     pub names: Vec<String>,
     /// Kernels by name; the references at hand when empty.
@@ -64,16 +64,16 @@ impl Tally {
     }
 }
 
-/// Causes the faults of a plan, one after another, and prints the table.
+/// Causes the faults of a options, one after another, and prints the table.
 ///
 /// # Errors
 /// A name is unknown, or QEMU or the guest's programs cannot be had.
-pub fn run(workspace: &Workspace, plan: &Plan) -> Result<Tally> {
-    let faults = chosen(&plan.names, plan.quick)?;
-    let kernels = kernels(workspace, plan)?;
+pub fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
+    let faults = chosen(&options.names, options.quick)?;
+    let kernels = kernels(workspace, options)?;
     let tools = Tools::get(workspace)?;
     ready(workspace, &tools, &kernels)?;
-    let kernels = if plan.quick { &kernels[..kernels.len().min(1)] } else { &kernels[..] };
+    let kernels = if options.quick { &kernels[..kernels.len().min(1)] } else { &kernels[..] };
     outln!(
         "{:22} {:12} {:18} {:18} {:>4} {:>8} {:>8}",
         "fault",
@@ -108,12 +108,12 @@ fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
 }
 
 /// The kernels to cause faults on: those named, else those at hand, ready-made ones first.
-fn kernels(workspace: &Workspace, plan: &Plan) -> Result<Vec<Target>> {
+fn kernels(workspace: &Workspace, options: &Options) -> Result<Vec<Target>> {
     let matrix = workspace.matrix()?;
     let mut kernels = Vec::new();
-    let named = !plan.kernels.is_empty();
-    for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
-        match kernel::at_hand(workspace, record)? {
+    let named = !options.kernels.is_empty();
+    for record in matrix.named_or_at_length(&options.kernels, options.all_kernels)? {
+        match kernel::cached(workspace, record)? {
             Some(kernel) => kernels.push((record.clone(), kernel)),
             None if named => {
                 kernels.push((record.clone(), kernel::obtain(workspace, record, &Default::default())?))
@@ -132,7 +132,7 @@ fn kernels(workspace: &Workspace, plan: &Plan) -> Result<Vec<Target>> {
 fn ready(workspace: &Workspace, tools: &Tools, kernels: &[Target]) -> Result<()> {
     tools::busybox(&workspace.host)?;
     if let Some((record, kernel)) = kernels.first() {
-        Guest::prepare(workspace, tools, record, kernel.clone(), Wish::default())?;
+        Guest::prepare(workspace, tools, record, kernel.clone(), GuestOptions::default())?;
     }
     Ok(())
 }
@@ -150,12 +150,12 @@ fn targets(on: On, kernels: &[Target]) -> Vec<Option<&Target>> {
 fn cause(workspace: &Workspace, tools: &Tools, fault: &Fault, target: Option<&Target>, tally: &mut Tally) {
     let name = target.map_or("-", |(record, _)| record.name.as_str());
     let before = Instant::now();
-    let met = Stage::new(workspace, tools, target).and_then(|stage| {
-        let scene = match &fault.cause {
-            Cause::InGuest(in_guest) => in_guest.scene(&stage, fault)?,
-            Cause::Scene(make) => make(&stage)?,
+    let met = Fixture::new(workspace, tools, target).and_then(|fixture| {
+        let setup = match &fault.cause {
+            Cause::InGuest(in_guest) => in_guest.setup(&fixture, fault)?,
+            Cause::Setup(make) => make(&fixture)?,
         };
-        carry_out::carry_out(stage, scene, fault)
+        carry_out::carry_out(fixture, setup, fault)
     });
     let (given, code, seconds, complaints) = match met {
         Ok(met) => (met.given, met.code.to_string(), met.seconds, met.complaints),

@@ -9,7 +9,7 @@ use xtask::base::verdict::Verdict;
 use xtask::base::workspace::Workspace;
 use xtask::guest::cases;
 use xtask::guest::cases::CaseStep;
-use xtask::guest::prepared::{Guest, Tools, Wish};
+use xtask::guest::prepared::{Guest, GuestOptions, Tools};
 use xtask::kernel;
 use xtask::run::results::{self, Stored};
 use xtask::run::{repeat, test_vm};
@@ -54,8 +54,8 @@ pub fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Store
     let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
     let record = matrix.find(kernel)?;
-    let image = kernel::at_hand(&h, record)?.ok_or("the kernel is gone")?;
-    let wish = Wish { exact: Exactness::WherePossible, noise, ..Wish::default() };
+    let image = kernel::cached(&h, record)?.ok_or("the kernel is gone")?;
+    let wish = GuestOptions { exact: Exactness::WherePossible, noise, ..GuestOptions::default() };
     let guest = Guest::prepare(&h, &Tools::get(&h)?, record, image, wish)?;
     let mut case = cases::select(cases::load(&h.root)?, &["function".into()])?.remove(0);
     // More than a socket takes at once: whoever reads it holds the guest up.
@@ -76,7 +76,7 @@ pub fn equal_runs(kernel: &str) -> Result<(), Failed> {
 /// Whether a kernel asks the processor for random numbers; old ones can be built not to.
 pub fn uses_rdrand(kernel: &str) -> Result<bool, Failed> {
     let h = Workspace::new(root(), Cache::open()?, false);
-    let image = kernel::at_hand(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
+    let image = kernel::cached(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
     Ok(!fs::read_to_string(image.config)?.contains("# CONFIG_ARCH_RANDOM is not set"))
 }
 

@@ -104,12 +104,12 @@ fn kernels_by_trials() -> xtask::base::error::Result<Vec<(String, bool, bool)>> 
     let matrix = h.matrix()?;
     let mut kernels = Vec::new();
     for record in matrix.at_length(Workspace::wants_all_kernels()) {
-        kernels.push((record.name.clone(), kernel::at_hand(&h, record)?.is_some(), true));
+        kernels.push((record.name.clone(), kernel::cached(&h, record)?.is_some(), true));
     }
     if let Some(newest) = matrix.usual().last()
         && kernels.iter().all(|(name, ..)| *name != newest.name)
     {
-        kernels.push((newest.name.clone(), kernel::at_hand(&h, newest)?.is_some(), false));
+        kernels.push((newest.name.clone(), kernel::cached(&h, newest)?.is_some(), false));
     }
     Ok(kernels)
 }

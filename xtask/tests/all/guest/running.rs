@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use xtask::base::cache::Cache;
 use xtask::base::verdict::Verdict;
 use xtask::base::workspace::Workspace;
-use xtask::guest::prepared::{Guest, Tools, Wish};
+use xtask::guest::prepared::{Guest, GuestOptions, Tools};
 use xtask::kernel;
 use xtask::vm::accel::{self, Kvm, Purpose};
 use xtask::vm::{self, Accel, Boot, Exactness};
@@ -226,17 +226,21 @@ pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
     remember("kvm")?;
     let matrix = h.matrix()?;
     let record = matrix.find(kernel)?;
-    let under = |wish: Wish| -> Result<Accel, Failed> {
-        let image = kernel::at_hand(&h, record)?.ok_or("the kernel is gone")?;
+    let under = |wish: GuestOptions| -> Result<Accel, Failed> {
+        let image = kernel::cached(&h, record)?.ok_or("the kernel is gone")?;
         Ok(Guest::prepare(&h, &tools, record, image, wish)?.accel)
     };
-    let work = || Wish { purpose: Purpose::Work, ..Wish::default() };
+    let work = || GuestOptions { purpose: Purpose::Work, ..GuestOptions::default() };
     let wishes = [
-        ("what judges", Wish::default(), false),
-        ("what judges and need not be exact", Wish { exact: Exactness::Off, ..Wish::default() }, false),
+        ("what judges", GuestOptions::default(), false),
+        (
+            "what judges and need not be exact",
+            GuestOptions { exact: Exactness::Off, ..GuestOptions::default() },
+            false,
+        ),
         ("work", work(), true),
-        ("exact work", Wish { exact: Exactness::Demanded, ..work() }, false),
-        ("work with a debugger", Wish { gdb: true, ..work() }, false),
+        ("exact work", GuestOptions { exact: Exactness::Demanded, ..work() }, false),
+        ("work with a debugger", GuestOptions { gdb: true, ..work() }, false),
     ];
     for (what, wish, may) in wishes {
         let accel = under(wish)?;

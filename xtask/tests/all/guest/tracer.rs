@@ -166,7 +166,7 @@ fi
 pub fn named_causes(kernel: &str) -> Result<(), Failed> {
     let (stdout, _) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", CAUSES])?;
     let h = Workspace::new(root(), Cache::open()?, false);
-    let image = kernel::at_hand(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
+    let image = kernel::cached(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;
     let config = fs::read_to_string(image.config)?;
     let has = |symbol: &str| config.contains(&format!("CONFIG_{symbol}=y\n"));
     let (namespaces, lockdown) = (has("PID_NS"), has("SECURITY_LOCKDOWN_LSM"));

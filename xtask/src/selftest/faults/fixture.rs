@@ -18,7 +18,7 @@ use crate::matrix::Record;
 pub type Target = (Record, Kernel);
 
 /// A folder with everything a command of the harness reads and writes.
-pub struct Stage<'a> {
+pub struct Fixture<'a> {
     /// The harness that causes the fault; its own cache is only read.
     pub workspace: &'a Workspace,
     /// QEMU and the guest's programs.
@@ -27,22 +27,26 @@ pub struct Stage<'a> {
     folder: Scratch,
 }
 
-impl<'a> Stage<'a> {
-    /// An empty stage.
+impl<'a> Fixture<'a> {
+    /// An empty fixture.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(workspace: &'a Workspace, tools: &'a Tools, target: Option<&'a Target>) -> Result<Stage<'a>> {
-        let folder = Scratch::new(&Workspace::target_of(&workspace.root).join("faults"), "stage-")?;
-        let stage = Stage { workspace, tools, target, folder };
+    pub fn new(
+        workspace: &'a Workspace,
+        tools: &'a Tools,
+        target: Option<&'a Target>,
+    ) -> Result<Fixture<'a>> {
+        let folder = Scratch::new(&Workspace::target_of(&workspace.root).join("faults"), "fixture-")?;
+        let fixture = Fixture { workspace, tools, target, folder };
         for name in ["bin", "cache", "tmp", "work/tests/cases", "work/tests/snapshots", "work/target/vm"] {
-            let path = stage.path(name);
+            let path = fixture.path(name);
             fs::create_dir_all(&path).context(|| format!("cannot create {}", path.display()))?;
         }
-        Ok(stage)
+        Ok(fixture)
     }
 
-    /// A path in the stage.
+    /// A path in the fixture.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -85,7 +89,7 @@ impl<'a> Stage<'a> {
         results.any(|file| file.metadata().is_ok_and(|about| about.len() > 0))
     }
 
-    /// Lets the stage have the kernels' real configurations.
+    /// Lets the fixture have the kernels' real configurations.
     ///
     /// # Errors
     /// When the link cannot be made.
@@ -93,7 +97,7 @@ impl<'a> Stage<'a> {
         link(&self.workspace.configs(), &self.path("work/kernel-configs"))
     }
 
-    /// Lets the stage have kernels of the real cache, and `parts` of what else is there.
+    /// Lets the fixture have kernels of the real cache, and `parts` of what else is there.
     ///
     /// # Errors
     /// When the cache cannot be filled.
@@ -167,7 +171,7 @@ impl<'a> Stage<'a> {
         ]
     }
 
-    /// Keeps the stage, so that people can look at it.
+    /// Keeps the fixture, so that people can look at it.
     pub fn keep(self) -> PathBuf {
         self.folder.keep()
     }

@@ -16,7 +16,7 @@ use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd::TraceCmd;
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel::Kernel;
 use crate::matrix::Record;
 use crate::vm::{Deadlines, Taken};
@@ -29,7 +29,7 @@ const MOST: usize = 4 << 20;
 
 /// What became of a cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
+pub struct CellResult {
     /// The exit status.
     pub code: Option<i32>,
     /// It did not end by itself in time.
@@ -55,7 +55,7 @@ pub fn prepare(
     tools: &Tools,
     record: &Record,
     kernel: Kernel,
-    referee: Option<&TraceCmd>,
+    reference: Option<&TraceCmd>,
 ) -> Result<Guest> {
     let folder = folders::scratch(&workspace.root)?;
     let exempt: String = EXEMPT.iter().map(|(pattern, _)| format!("{pattern}\n")).collect();
@@ -65,8 +65,14 @@ pub fn prepare(
         fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
         extra.push(path);
     }
-    extra.extend(referee.map(TraceCmd::files).transpose()?.into_iter().flatten());
-    Guest::prepare(workspace, tools, record, kernel, Wish { busybox: true, extra, ..Wish::default() })
+    extra.extend(reference.map(TraceCmd::files).transpose()?.into_iter().flatten());
+    Guest::prepare(
+        workspace,
+        tools,
+        record,
+        kernel,
+        GuestOptions { busybox: true, extra, ..GuestOptions::default() },
+    )
 }
 
 /// Runs cells of one starting state by a side, those that it has, and hands each outcome to `take`.
@@ -81,7 +87,7 @@ pub fn run(
     side: Side,
     start: Start,
     cells: &[Cell],
-    take: &mut dyn FnMut(Cell, Outcome),
+    take: &mut dyn FnMut(Cell, CellResult),
 ) -> Result<()> {
     let mut left: VecDeque<Cell> = cells.iter().filter(|cell| cell.words(side).is_some()).copied().collect();
     let what = format!("{}, {}, {}", guest.kernel.name, start.name(), side.name());
@@ -108,7 +114,7 @@ fn boot(
     start: Start,
     cells: &[Cell],
     told: &mut dyn FnMut(usize),
-) -> Result<Vec<Outcome>> {
+) -> Result<Vec<CellResult>> {
     let script = ["sh", "/extra/put-back.sh"];
     let step = |words: &[&str]| Step {
         argv: script.iter().chain(words).map(ToString::to_string).collect(),
@@ -150,7 +156,7 @@ fn boot(
     if !unknown.is_empty() {
         return failed(format!("control files that are not known here: {unknown:?}"), Verdict::GuestFailed);
     }
-    let outcomes: Option<Vec<Outcome>> = texts.map(|text| parse(&text, &before)).collect();
+    let outcomes: Option<Vec<CellResult>> = texts.map(|text| parse(&text, &before)).collect();
     match outcomes {
         Some(outcomes) if !outcomes.is_empty() => Ok(outcomes),
         _ => failed("the guest ended in the middle of a cell".to_owned(), Verdict::GuestFailed),
@@ -186,8 +192,8 @@ impl Shown {
 }
 
 /// Reads what the script tells of a cell; `None` when it is not all there.
-fn parse(text: &str, before: &Arc<State>) -> Option<Outcome> {
-    let mut outcome = Outcome { before: before.clone(), after: before.clone(), ..Outcome::default() };
+fn parse(text: &str, before: &Arc<State>) -> Option<CellResult> {
+    let mut outcome = CellResult { before: before.clone(), after: before.clone(), ..CellResult::default() };
     let mut rest = text;
     loop {
         let line;

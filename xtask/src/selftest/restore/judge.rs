@@ -1,12 +1,12 @@
 //! A cell's outcome against what is promised of it; pure.
 
-use super::boots::Outcome;
+use super::boots::CellResult;
 use super::cells::Cell;
 use super::control_files::{Difference, differences, is_of};
 use super::forms::Change;
 
 /// The differences that the cell's command was not asked for.
-pub fn unwanted(cell: &Cell, outcome: &Outcome) -> Vec<Difference> {
+pub fn unwanted(cell: &Cell, outcome: &CellResult) -> Vec<Difference> {
     let mut found = differences(&outcome.before, &outcome.after);
     found.retain(|difference| !cell.changes().iter().any(|change| is_about(change, &difference.file)));
     found
@@ -18,7 +18,7 @@ fn is_about(change: &Change, file: &str) -> bool {
 }
 
 /// What a cell of ours has to be reproached with.
-pub fn complaints(cell: &Cell, outcome: &Outcome) -> Vec<String> {
+pub fn complaints(cell: &Cell, outcome: &CellResult) -> Vec<String> {
     let mut complaints = Vec::new();
     if outcome.hung {
         complaints.push("it did not end".to_owned());
@@ -43,7 +43,7 @@ pub fn complaints(cell: &Cell, outcome: &Outcome) -> Vec<String> {
 }
 
 /// A file that does not hold what the command was asked for.
-fn missing(change: &Change, holds: &str, outcome: &Outcome) -> Option<String> {
+fn missing(change: &Change, holds: &str, outcome: &CellResult) -> Option<String> {
     let mut files = outcome.after.iter().filter(|(file, _)| is_about(change, file)).peekable();
     if holds.is_empty() {
         return files.next().map(|(file, lines)| format!("{file} holds {lines:?} and ought to be empty"));
@@ -60,19 +60,19 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::selftest::put_back::{cells, control_files};
+    use crate::selftest::restore::{cells, control_files};
 
     fn cell(name: &str) -> Cell {
         cells::all().into_iter().find(|cell| cell.to_string() == name).unwrap()
     }
 
-    fn outcome(code: i32, file: u64, after: &str) -> Outcome {
-        Outcome {
+    fn outcome(code: i32, file: u64, after: &str) -> CellResult {
+        CellResult {
             code: Some(code),
             file,
             before: Arc::new(control_files::parse("tracing_on:1\ninstances/mine/tracing_on:1\n")),
             after: Arc::new(control_files::parse(after)),
-            ..Outcome::default()
+            ..CellResult::default()
         }
     }
 
@@ -89,9 +89,9 @@ mod tests {
             outcome(143, 9, OFF),
             outcome(143, 9, "tracing_on:1\n"),
             outcome(143, 9, &format!("{SAME}options/raw:1\n")),
-            Outcome { second_runs: true, ..outcome(143, 9, SAME) },
-            Outcome { hung: true, ..outcome(143, 9, SAME) },
-            Outcome { code: None, ..outcome(143, 9, SAME) },
+            CellResult { second_runs: true, ..outcome(143, 9, SAME) },
+            CellResult { hung: true, ..outcome(143, 9, SAME) },
+            CellResult { code: None, ..outcome(143, 9, SAME) },
         ] {
             assert_eq!(complaints(&record, &wrong).len(), 1, "{wrong:?}");
         }

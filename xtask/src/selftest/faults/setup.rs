@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::stage::Stage;
+use super::fixture::Fixture;
 use crate::base::error::Result;
 
 /// The command of a fault, and everything around it.
-pub struct Scene {
+pub struct Setup {
     /// The arguments of the harness.
     pub arguments: Vec<String>,
-    /// Variables beside those that every scene has.
+    /// Variables beside those that every setup has.
     pub env: Vec<(&'static str, OsString)>,
     /// A file system of its own at a folder, while the command runs.
     pub mount: Option<Mount>,
@@ -28,11 +28,11 @@ pub struct Scene {
     pub after: Option<After>,
 }
 
-/// Looks at a stage after the command, with what the command said.
-pub type After = Box<dyn Fn(&Stage<'_>, &str) -> Result<()>>;
+/// Looks at a fixture after the command, with what the command said.
+pub type After = Box<dyn Fn(&Fixture<'_>, &str) -> Result<()>>;
 
 /// Whether it is time to act.
-pub type When = Box<dyn Fn(&Stage<'_>) -> bool>;
+pub type When = Box<dyn Fn(&Fixture<'_>) -> bool>;
 
 /// A command that is started and killed with SIGKILL.
 pub struct Killed {
@@ -77,10 +77,10 @@ pub enum Mount {
     },
 }
 
-impl Scene {
-    /// A scene that consists of a command alone.
-    pub fn of<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Scene {
-        Scene {
+impl Setup {
+    /// A setup that consists of a command alone.
+    pub fn of<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Setup {
+        Setup {
             arguments: arguments.into_iter().map(str::to_owned).collect(),
             env: Vec::new(),
             mount: None,
@@ -95,33 +95,33 @@ impl Scene {
 
     /// Adds words that the command has to say.
     #[must_use]
-    pub fn saying<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Scene {
+    pub fn saying<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Setup {
         self.says.extend(words.into_iter().map(str::to_owned));
         self
     }
 
     /// Adds a file system.
     #[must_use]
-    pub fn with_mount(self, mount: Mount) -> Scene {
-        Scene { mount: Some(mount), ..self }
+    pub fn with_mount(self, mount: Mount) -> Setup {
+        Setup { mount: Some(mount), ..self }
     }
 
     /// Adds a variable.
     #[must_use]
-    pub fn with_env(mut self, name: &'static str, value: impl Into<OsString>) -> Scene {
+    pub fn with_env(mut self, name: &'static str, value: impl Into<OsString>) -> Setup {
         self.env.push((name, value.into()));
         self
     }
 
     /// Adds what is done meanwhile.
     #[must_use]
-    pub fn with_act(self, act: Act, when: impl Fn(&Stage<'_>) -> bool + 'static) -> Scene {
-        Scene { meanwhile: Some(Meanwhile { when: Box::new(when), act }), ..self }
+    pub fn with_act(self, act: Act, when: impl Fn(&Fixture<'_>) -> bool + 'static) -> Setup {
+        Setup { meanwhile: Some(Meanwhile { when: Box::new(when), act }), ..self }
     }
 
     /// Adds what has to hold afterwards.
     #[must_use]
-    pub fn checked(self, after: impl Fn(&Stage<'_>, &str) -> Result<()> + 'static) -> Scene {
-        Scene { after: Some(Box::new(after)), ..self }
+    pub fn checked(self, after: impl Fn(&Fixture<'_>, &str) -> Result<()> + 'static) -> Setup {
+        Setup { after: Some(Box::new(after)), ..self }
     }
 }

@@ -4,7 +4,7 @@
 //! the command is run and ended, the control files are read again. What differs, and was not asked
 //! for, is a failure of the tracer. trace-cmd does the same, for comparison.
 
-pub use super::put_back::cells::Side;
+pub use super::restore::cells::Side;
 
 mod boots;
 mod cells;
@@ -16,20 +16,20 @@ mod table;
 
 use std::sync::{Mutex, PoisonError};
 
-use super::put_back::boots::Outcome;
-use super::put_back::cells::{Cell, Start};
+use super::restore::boots::CellResult;
+use super::restore::cells::{Cell, Start};
 use crate::base::error::{Error, Result};
 use crate::base::ui::{out, outln};
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd;
-use crate::guest::prepared::{Guest, Tools, Wish};
+use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel;
 use crate::run::side_by_side;
 
 /// What to run.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct Options {
     /// Words of which a cell's name has to contain one; all cells when empty.
     pub cells: Vec<String>,
     /// Kernels; the references at hand when empty.
@@ -48,7 +48,7 @@ struct Table<'a> {
     start: Start,
     sides: &'a [Side],
     /// What became of the cells of the sides that have come to their end.
-    ended: Mutex<Vec<Vec<(Side, Cell, Outcome)>>>,
+    ended: Mutex<Vec<Vec<(Side, Cell, CellResult)>>>,
 }
 
 /// Runs the cells on the kernels at hand, side by side, and prints the tables; `unavailable` when there
@@ -59,23 +59,23 @@ struct Table<'a> {
 ///
 /// # Errors
 /// No kernel or no cell has such a name, a guest cannot be prepared or does not survive.
-pub fn put_back(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
-    let chosen = chosen(plan)?;
-    let referee = if plan.only == Some(Side::Ours) { None } else { trace_cmd(workspace) };
+pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
+    let chosen = chosen(options)?;
+    let reference = if options.only == Some(Side::Ours) { None } else { trace_cmd(workspace) };
     let tools = Tools::get(workspace)?;
     let matrix = workspace.matrix()?;
     let (mut guests, mut missing) = (Vec::new(), false);
-    for record in matrix.named_or_at_length(&plan.kernels, plan.all_kernels)? {
-        let Some(kernel) = kernel::at_hand(workspace, record)? else {
+    for record in matrix.named_or_at_length(&options.kernels, options.all_kernels)? {
+        let Some(kernel) = kernel::cached(workspace, record)? else {
             workspace
                 .host
                 .ui
                 .say(format!("{}: unavailable: not cached, so restore is not tested there", record.name));
-            missing |= !plan.kernels.is_empty();
+            missing |= !options.kernels.is_empty();
             continue;
         };
-        let beside = referee.as_ref().filter(|_| record.reference || !plan.kernels.is_empty());
-        let sides: &[Side] = match (plan.only, beside) {
+        let beside = reference.as_ref().filter(|_| record.reference || !options.kernels.is_empty());
+        let sides: &[Side] = match (options.only, beside) {
             (Some(Side::Theirs), None) => &[],
             (Some(Side::Theirs), Some(_)) => &[Side::Theirs],
             (Some(Side::Ours), _) | (None, None) => &[Side::Ours],
@@ -91,25 +91,31 @@ pub fn put_back(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
         .collect();
     let work: Vec<(&Table, Side)> =
         tables.iter().flat_map(|table| table.sides.iter().map(move |side| (table, *side))).collect();
-    side_by_side::each(&work, side_by_side::guests_at_once(Wish::default().memory), |&(table, side)| {
-        let name = &table.guest.kernel.name;
-        let of_start: Vec<Cell> = chosen.iter().filter(|cell| cell.start == table.start).copied().collect();
-        let mut outcomes = Vec::new();
-        boots::run(workspace, table.guest, side, table.start, &of_start, &mut |cell, outcome| {
-            for complaint in complaints(side, &cell, &outcome) {
-                workspace.host.ui.say(format!("{name}: {cell}: {complaint}"));
+    side_by_side::each(
+        &work,
+        side_by_side::guests_at_once(GuestOptions::default().memory),
+        |&(table, side)| {
+            let name = &table.guest.kernel.name;
+            let of_start: Vec<Cell> =
+                chosen.iter().filter(|cell| cell.start == table.start).copied().collect();
+            let mut outcomes = Vec::new();
+            boots::run(workspace, table.guest, side, table.start, &of_start, &mut |cell, outcome| {
+                for complaint in complaints(side, &cell, &outcome) {
+                    workspace.host.ui.say(format!("{name}: {cell}: {complaint}"));
+                }
+                outcomes.push((side, cell, outcome));
+            })?;
+            let mut ended = table.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            ended.push(outcomes);
+            if ended.len() == table.sides.len() {
+                // Ours first, which has more commands.
+                ended
+                    .sort_by_key(|outcomes| outcomes.first().is_some_and(|(side, ..)| *side == Side::Theirs));
+                out!("{}", table::text(name, table.start, &ended.concat()));
             }
-            outcomes.push((side, cell, outcome));
-        })?;
-        let mut ended = table.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.push(outcomes);
-        if ended.len() == table.sides.len() {
-            // Ours first, which has more commands.
-            ended.sort_by_key(|outcomes| outcomes.first().is_some_and(|(side, ..)| *side == Side::Theirs));
-            out!("{}", table::text(name, table.start, &ended.concat()));
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     let ended =
         tables.into_iter().flat_map(|table| table.ended.into_inner().unwrap_or_else(PoisonError::into_inner));
     let ours: Vec<_> = ended.flatten().filter(|(side, ..)| *side == Side::Ours).collect();
@@ -127,21 +133,21 @@ pub fn put_back(workspace: &Workspace, plan: &Plan) -> Result<Verdict> {
 }
 
 /// Only what is ours is reproached with anything.
-fn complaints(side: Side, cell: &Cell, outcome: &Outcome) -> Vec<String> {
+fn complaints(side: Side, cell: &Cell, outcome: &CellResult) -> Vec<String> {
     match side {
         Side::Ours => judge::complaints(cell, outcome),
         Side::Theirs => Vec::new(),
     }
 }
 
-fn chosen(plan: &Plan) -> Result<Vec<Cell>> {
-    let mut chosen = if plan.quick { cells::few() } else { cells::all() };
+fn chosen(options: &Options) -> Result<Vec<Cell>> {
+    let mut chosen = if options.quick { cells::few() } else { cells::all() };
     chosen.retain(|cell| {
-        plan.cells.is_empty() || plan.cells.iter().any(|word| cell.to_string().contains(word.as_str()))
+        options.cells.is_empty() || options.cells.iter().any(|word| cell.to_string().contains(word.as_str()))
     });
     match chosen.is_empty() {
         false => Ok(chosen),
-        true => Err(Error::new(format!("no cell is called like {}", plan.cells.join(" ")))
+        true => Err(Error::new(format!("no cell is called like {}", options.cells.join(" ")))
             .help("a cell is COMMAND/END/STATE, such as record-graph/KILL/in-use")
             .usage()),
     }
@@ -164,11 +170,11 @@ mod tests {
 
     #[test]
     fn cells_are_chosen_by_a_part_of_their_names() {
-        let plan = |words: &[&str]| Plan {
+        let options = |words: &[&str]| Options {
             cells: words.iter().map(ToString::to_string).collect(),
-            ..Plan::default()
+            ..Options::default()
         };
-        assert_eq!(chosen(&plan(&["record-graph/KILL/"])).unwrap().len(), 2);
-        assert!(chosen(&plan(&["nosuch"])).is_err_and(|error| error.exit_code() == 2));
+        assert_eq!(chosen(&options(&["record-graph/KILL/"])).unwrap().len(), 2);
+        assert!(chosen(&options(&["nosuch"])).is_err_and(|error| error.exit_code() == 2));
     }
 }

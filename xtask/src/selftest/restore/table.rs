@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::boots::Outcome;
+use super::boots::CellResult;
 use super::cells::{Cell, Side, Start};
 use super::control_files::Difference;
 use super::ends::End;
@@ -15,7 +15,7 @@ pub const LEGEND: &str = "\
 wrong: all as before, but not what else is promised";
 
 /// A row for each command and side, a column for each way to end.
-pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, Outcome)]) -> String {
+pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, CellResult)]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (_, cell, _) in results {
         if !names.contains(&cell.form.name) {
@@ -53,7 +53,7 @@ pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, Outcome)]) -> St
     text
 }
 
-fn mark(side: Side, cell: &Cell, outcome: &Outcome) -> String {
+fn mark(side: Side, cell: &Cell, outcome: &CellResult) -> String {
     let unwanted = unwanted(cell, outcome);
     // An instance that came or went counts once.
     let files: BTreeSet<&str> = unwanted.iter().map(|of| instance(of).unwrap_or(&of.file)).collect();
@@ -76,12 +76,12 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::selftest::put_back::{cells, control_files};
+    use crate::selftest::restore::{cells, control_files};
 
     #[test]
     fn a_row_for_each_side() {
         let cell = |name: &str| cells::all().into_iter().find(|cell| cell.to_string() == name).unwrap();
-        let same = Outcome { code: Some(0), ..Outcome::default() };
+        let same = CellResult { code: Some(0), ..CellResult::default() };
         let changed = Arc::new(control_files::parse(
             "set_event:a:b
 ",
@@ -89,7 +89,7 @@ mod tests {
         let results = [
             (Side::Ours, cell("trace/success/pristine"), same.clone()),
             (Side::Ours, cell("trace/TERM/pristine"), same.clone()),
-            (Side::Theirs, cell("trace/TERM/pristine"), Outcome { after: changed, ..same }),
+            (Side::Theirs, cell("trace/TERM/pristine"), CellResult { after: changed, ..same }),
         ];
         let text = text("5.4", Start::Pristine, &results);
         let lines: Vec<&str> = text.lines().collect();
