@@ -248,14 +248,14 @@ impl Messages {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
 
     use super::*;
     use crate::outcome::summary::tests::sample;
 
     /// What a format says of a run, in lines.
-    fn said(format: Format) -> Vec<String> {
+    pub fn said(format: Format) -> Vec<String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let messages = Messages { format, out: Some(Mutex::new(file.reopen().unwrap())) };
         let run = sample();

@@ -6,3 +6,4 @@ pub mod junit;
 pub mod ktap;
 pub mod merge;
 pub mod same_tree;
+mod stable_names;

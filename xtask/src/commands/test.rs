@@ -50,7 +50,7 @@ pub const BISECTED: &str = "6.1-src";
 /// What takes minutes and is run with `--full` only.
 const SLOW: [Part; 4] = [
     ("faults", all_faults),
-    ("the kernel put back", all_restore),
+    ("the kernel restored", all_restore),
     ("bisect", planted_commit),
     ("the page of diff", page_in_a_browser),
 ];

@@ -11,6 +11,9 @@ use crate::base::workspace::Workspace;
 /// Folders kept under `target/vm`.
 const KEPT: usize = 24;
 
+/// The link to the folder of the last run of `test-vm`.
+pub const LATEST: &str = "latest";
+
 /// The folder of all runs.
 pub fn folder(root: &Path) -> PathBuf {
     Workspace::target_of(root).join("vm")

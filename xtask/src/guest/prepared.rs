@@ -32,6 +32,8 @@ use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, N
 
 /// The file that keeps QEMU's command line, beside the channels.
 pub const COMMAND: &str = "qemu-command";
+/// The file of a boot with its initramfs.
+pub const INITRD: &str = "initrd";
 
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
@@ -191,7 +193,7 @@ impl Guest {
     /// Packs the initramfs, checks the configuration and proves the accelerator.
     ///
     /// # Errors
-    /// `config-unmet` for a kernel that lacks a requested symbol; errors of files and of QEMU.
+    /// `config-unmet` for a kernel that lacks a requested symbol or module; errors of files and of QEMU.
     pub fn prepare(
         workspace: &Workspace,
         tools: &Tools,
@@ -214,6 +216,7 @@ impl Guest {
             &record.append,
             &guest_options.append,
         )?;
+        kernel::check_modules(record, &kernel)?;
         let modules = [&record.boot_modules[..], &record.case_modules[..]].concat();
         let mut archive = Archive::base(&tools.programs, &kernel.modules, &modules)?;
         let Programs { init, workload, snaptrace, .. } = &tools.programs;
@@ -426,7 +429,7 @@ impl Guest {
         let image = if self.guest_options.bzimage { &self.kernel.bzimage } else { &self.kernel.vmlinux };
         Machine {
             image: image.clone(),
-            initrd: folder.join("initrd"),
+            initrd: folder.join(INITRD),
             append: vm::command_line(boot, &self.record.append, &words),
             accel: self.accel,
             icount_shift: self.icount_shift(),

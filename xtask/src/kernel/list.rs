@@ -110,8 +110,15 @@ pub fn clean(workspace: &Workspace, names: &[String]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The list as JSON: one kernel, not cached.
+    pub fn sample() -> serde_json::Value {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
+        let matrix = crate::matrix::Matrix::load(&path).unwrap();
+        serde_json::to_value([Line::new(matrix.find("5.4").unwrap(), None).unwrap()]).unwrap()
+    }
 
     #[test]
     fn the_table_says_what_is_cached() {

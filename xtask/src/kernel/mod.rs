@@ -34,5 +34,9 @@ pub use fragments::wanted_symbols;
 pub use kept::Kept;
 pub use list::{clean, list};
 pub use menuconfig::menuconfig;
+pub use modules::check as check_modules;
 pub use names::cached;
 pub use obtain::{fetch_source, obtain, of_source, unpack};
+
+#[cfg(test)]
+pub(crate) use list::tests::sample as sample_list;

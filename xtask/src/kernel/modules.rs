@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::entry::Kernel;
 use super::image;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
@@ -50,6 +51,28 @@ pub fn collect(record: &Record, available: &BTreeMap<String, PathBuf>, into: &Pa
         listed.push(name);
     }
     Ok(())
+}
+
+/// Checks that a cached kernel has the modules that its record names: an entry from before the record named
+/// one lacks it.
+///
+/// # Errors
+/// One is missing: `config-unmet`, with the command that gets the kernel again.
+pub fn check(record: &Record, kernel: &Kernel) -> Result<()> {
+    let named = record.boot_modules.iter().chain(&record.case_modules);
+    let is_missing = |name: &&String| !kernel.modules.join(format!("{name}.ko")).is_file();
+    let missing: Vec<&str> = named.filter(is_missing).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (noun, verb) = match record.is_ready_made() {
+        true => ("fetched", "fetches"),
+        false => ("built", "builds"),
+    };
+    Err(Error::new(format!("the cached kernel {} lacks the modules {}", record.name, missing.join(", ")))
+        .because(format!("it was {noun} before kernels.toml named them"))
+        .help(format!("`cargo xtask kernel {}` {verb} it again, with them", record.name))
+        .verdict(Verdict::ConfigUnmet))
 }
 
 fn missing(record: &Record, module: &str, place: &str) -> Error {
@@ -114,6 +137,7 @@ fn number(data: &[u8], offset: usize, length: usize) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::entry::Manifest;
 
     /// A module with the sections null, `.shstrtab` and `.modinfo`.
     fn made_up(depends: &str) -> Vec<u8> {
@@ -187,5 +211,31 @@ mod tests {
         assert!(early.to_string().contains("c depends on a_b"), "{early}");
         let absent = collect(&record(&["d"]), &modules, &into).unwrap_err();
         assert_eq!(absent.verdict_given(), Some(Verdict::ConfigUnmet));
+    }
+    #[test]
+    fn a_cached_kernel_without_a_module_of_its_record_is_an_error_that_says_how_to_get_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = Manifest {
+            release: String::new(),
+            version: String::new(),
+            compiler: String::new(),
+            vmlinux_sha256: String::new(),
+            provenance: String::new(),
+            notes: Vec::new(),
+            record: String::new(),
+            source: None,
+            build_steps: None,
+        };
+        let kernel = Kernel::new("x", folder.path().to_owned(), manifest);
+        fs::create_dir(&kernel.modules).unwrap();
+        fs::write(kernel.modules.join("ext4.ko"), made_up("")).unwrap();
+        check(&record(&["ext4"]), &kernel).unwrap();
+        let error = check(&record(&["ext4", "loop", "jbd2"]), &kernel).unwrap_err();
+        assert_eq!(error.verdict_given(), Some(Verdict::ConfigUnmet));
+        assert_eq!(
+            error.to_string(),
+            "the cached kernel x lacks the modules loop, jbd2: it was fetched before kernels.toml named them\n  \
+             help: `cargo xtask kernel x` fetches it again, with them"
+        );
     }
 }

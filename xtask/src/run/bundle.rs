@@ -17,7 +17,7 @@ use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::guest::fingerprint::Fingerprint;
 use crate::guest::prepared::{COMMAND, Guest};
-use crate::vm::console;
+use crate::vm::{self, console};
 
 /// The page for people.
 pub const PAGE: &str = "failure.txt";
@@ -89,7 +89,7 @@ impl Failure<'_> {
         );
         // It may have words of the guest in it.
         write(folder, PAGE, &printable(&page))?;
-        let results = folder.join("results.bin");
+        let results = folder.join(vm::RESULTS);
         let mut bytes = Vec::new();
         let read = File::open(&results).and_then(|file| file.take(READ).read_to_end(&mut bytes));
         read.context(|| format!("cannot read {}", results.display()))?;
@@ -118,7 +118,7 @@ pub fn quoted(words: &[String]) -> String {
 /// The lines to show of a bundle, made safe for a terminal.
 pub fn shown(workspace: &Workspace, folder: &Path, again: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    for (name, file) in [("console", "console.log"), ("QEMU", "qemu.log")] {
+    for (name, file) in [("console", vm::CONSOLE), ("QEMU", vm::QEMU_LOG)] {
         // A file that is not there has nothing to show.
         let said = fs::read(folder.join(file)).unwrap_or_default();
         lines.extend(console::last_lines(&said, SHOWN_LINES).iter().map(|line| format!("  {name}: {line}")));

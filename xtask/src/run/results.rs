@@ -18,6 +18,9 @@ use crate::guest::fingerprint::Fingerprint;
 use crate::guest::folders;
 use crate::snapshots::compare::Said;
 
+/// The file of a case's folder with its result.
+pub const FILE: &str = "result.json";
+
 /// What a case did on a kernel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stored {
@@ -100,7 +103,7 @@ impl Stored {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, folder: &Path) -> Result<()> {
-        let path = folder.join("result.json");
+        let path = folder.join(FILE);
         let json = serde_json::to_vec_pretty(self).context(|| "cannot write a result as JSON".into())?;
         fs::write(&path, json).map_err(|e| cache::denied("cannot write", &path, &e))
     }
@@ -143,7 +146,7 @@ pub fn load(run: &Path) -> Result<Vec<(PathBuf, Stored)>> {
     let mut found = Vec::new();
     let entries = walkdir::WalkDir::new(run).min_depth(3).max_depth(3).sort_by_file_name().follow_links(true);
     for entry in entries.into_iter().filter_map(std::result::Result::ok) {
-        if entry.file_name() != "result.json" {
+        if entry.file_name() != FILE {
             continue;
         }
         let folder = entry.path().parent().unwrap_or(run).to_path_buf();
@@ -158,7 +161,7 @@ pub fn load(run: &Path) -> Result<Vec<(PathBuf, Stored)>> {
 /// # Errors
 /// When it cannot be read.
 pub fn load_one(folder: &Path) -> Result<Stored> {
-    let path = folder.join("result.json");
+    let path = folder.join(FILE);
     let bytes = fs::read(&path).context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_slice(&bytes).context(|| format!("cannot read {}", path.display()))
 }
@@ -176,7 +179,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    const FILE: &str = "comparison.json";
+    /// The file of a case's folder with the comparison.
+    pub const FILE: &str = "comparison.json";
 
     /// Writes it into the case's folder.
     ///

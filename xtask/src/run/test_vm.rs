@@ -26,7 +26,7 @@ use crate::ci::junit::Junit;
 use crate::ci::same_tree;
 use crate::guest::cases::{self, Case};
 use crate::guest::folders;
-use crate::guest::prepared::{Guest, GuestOptions, Tools};
+use crate::guest::prepared::{Guest, GuestOptions, INITRD, Tools};
 use crate::kernel;
 use crate::kernel::renames;
 use crate::outcome::shard::Shard;
@@ -127,7 +127,7 @@ impl Options {
     }
 }
 
-/// Runs the options and says what became of it.
+/// Runs what is asked for and gives the worst verdict and the counts.
 ///
 /// Returns the worst verdict; a kernel that is unavailable counts only when asked for by name.
 ///
@@ -212,7 +212,7 @@ fn machine(guest: &Guest) -> Result<Machine> {
 /// # Errors
 /// When there are none.
 pub fn compare_again(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)> {
-    let latest = folders::folder(&workspace.root).join("latest");
+    let latest = folders::folder(&workspace.root).join(folders::LATEST);
     let run = fs::canonicalize(&latest).map_err(|error| {
         Error::new(format!("cannot find stored results at {}", latest.display()))
             .because(error)
@@ -299,7 +299,7 @@ fn new_run(root: &Path) -> Result<PathBuf> {
     // A link made aside and renamed is never missing, even with two commands at once.
     let aside = run.join(".latest");
     symlink(run.file_name().unwrap_or_default(), &aside).context(failed)?;
-    fs::rename(&aside, folders::folder(root).join("latest")).context(failed)?;
+    fs::rename(&aside, folders::folder(root).join(folders::LATEST)).context(failed)?;
     Ok(run)
 }
 
@@ -414,7 +414,7 @@ pub fn run_case(workspace: &Workspace, guest: &Guest, case: &Case, folder: &Path
     }
     if stored.verdict == Verdict::Pass {
         // A bundle is for failures; the initramfs is the only large part of it.
-        let initrd = folder.join("initrd");
+        let initrd = folder.join(INITRD);
         fs::remove_file(&initrd).context(|| format!("cannot remove {}", initrd.display()))?;
     }
     Ok(())

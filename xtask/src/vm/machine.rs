@@ -72,6 +72,13 @@ impl Boot {
     }
 }
 
+/// The file of a boot with the guest's console.
+pub const CONSOLE: &str = "console.log";
+/// The file of a boot with the guest's frames.
+pub const RESULTS: &str = "results.bin";
+/// The file of a boot with what QEMU wrote.
+pub const QEMU_LOG: &str = "qemu.log";
+
 /// One boot, described.
 #[derive(Clone, Debug)]
 pub struct Machine {
@@ -336,12 +343,12 @@ impl Machine {
 
     /// Where the console is kept.
     pub fn console(&self) -> PathBuf {
-        self.dir.join("console.log")
+        self.dir.join(CONSOLE)
     }
 
     /// Where the guest's frames are kept.
     pub fn results(&self) -> PathBuf {
-        self.dir.join("results.bin")
+        self.dir.join(RESULTS)
     }
 
     /// Where the guest's frames pass through a socket, when noise is asked for.
@@ -361,7 +368,7 @@ impl Machine {
 
     /// Where QEMU's own words are kept.
     pub fn qemu_log(&self) -> PathBuf {
-        self.dir.join("qemu.log")
+        self.dir.join(QEMU_LOG)
     }
 }
 

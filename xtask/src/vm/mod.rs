@@ -13,8 +13,8 @@ mod relay;
 mod watch;
 
 pub use machine::{
-    Accel, Boot, COMMAND_LINE_LIMIT, Deadlines, Exactness, MOST_CPUS, Machine, check_command_line,
-    command_line,
+    Accel, Boot, COMMAND_LINE_LIMIT, CONSOLE, Deadlines, Exactness, MOST_CPUS, Machine, QEMU_LOG, RESULTS,
+    check_command_line, command_line,
 };
 pub use noise::Noise;
 pub use relay::{Left, boot_interactive};

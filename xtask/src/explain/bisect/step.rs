@@ -1,7 +1,7 @@
 //! One commit of a bisection: built, booted with the case, and judged by what the case says.
 //!
 //! `git bisect run` starts each step as a process of its own, which finds what it is to do in the
-//! bisection's bisection: a folder of the cache with the object tree and what was seen so far.
+//! folder of the bisection, in the cache, with the object tree and what was seen so far.
 
 use std::fmt;
 use std::fs::{self, File};

@@ -59,7 +59,7 @@ pub fn find(workspace: &Workspace, word: &str) -> Result<Asked> {
 
 /// The folder of a kernel's results that a folder is, or is a run of.
 fn stored(folder: &Path) -> Result<Option<PathBuf>> {
-    let is_of_kernel = |folder: &Path| below(folder).iter().any(|case| case.join("result.json").is_file());
+    let is_of_kernel = |folder: &Path| below(folder).iter().any(|case| case.join(results::FILE).is_file());
     if is_of_kernel(folder) {
         return Ok(Some(folder.to_path_buf()));
     }
@@ -94,7 +94,7 @@ pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Resu
     let (record, kernel) = match asked {
         Asked::Stored(folder) => {
             let cases = below(&folder);
-            let cases = cases.iter().filter(|case| case.join("result.json").is_file());
+            let cases = cases.iter().filter(|case| case.join(results::FILE).is_file());
             let found = cases.map(|case| results::load_one(case)).collect::<Result<Vec<Stored>>>()?;
             refuse_kvm(&found, &folder)?;
             return Ok(Side::Stored(found, folder));
@@ -184,7 +184,7 @@ mod tests {
         let result = |kernel: &str| {
             let case = run.path().join(kernel).join("function");
             fs::create_dir_all(&case).unwrap();
-            fs::write(case.join("result.json"), "{}").unwrap();
+            fs::write(case.join(results::FILE), "{}").unwrap();
         };
         assert_eq!(stored(run.path()).unwrap(), None);
         result("5.4");

@@ -73,7 +73,7 @@ pub fn faults() -> Vec<Fault> {
             10,
             true,
             |fixture| {
-                Ok(tiny_at_hand(fixture, Flaw::DropsPci)?.saying(["CONFIG_PCI=y", "depends on HAS_BUS"]))
+                Ok(tiny_from_server(fixture, Flaw::DropsPci)?.saying(["CONFIG_PCI=y", "depends on HAS_BUS"]))
             },
         ),
         fault(
@@ -83,7 +83,7 @@ pub fn faults() -> Vec<Fault> {
             10,
             true,
             |fixture| {
-                Ok(tiny_at_hand(fixture, Flaw::Error)?
+                Ok(tiny_from_server(fixture, Flaw::Error)?
                     .saying(["a.c:1: error: no such thing", "the full log is"]))
             },
         ),
@@ -182,7 +182,7 @@ fn tiny_with_server(
 }
 
 /// `kernel tiny`, with a mirror that has everything.
-fn tiny_at_hand(fixture: &Fixture<'_>, flaw: Flaw) -> Result<Setup> {
+fn tiny_from_server(fixture: &Fixture<'_>, flaw: Flaw) -> Result<Setup> {
     tiny(fixture, flaw, |_, _, tarball| Reply::whole(tarball))
 }
 
@@ -243,12 +243,12 @@ fn apt_fails(fixture: &Fixture<'_>) -> Result<Setup> {
 
 fn on_small_disk(fixture: &Fixture<'_>, flaw: Flaw, kib: u64) -> Result<Setup> {
     let mount = Mount::Small { at: fixture.path("cache"), kib };
-    Ok(tiny_at_hand(fixture, flaw)?.with_mount(mount).saying(["No space left", "help: free some space"]))
+    Ok(tiny_from_server(fixture, flaw)?.with_mount(mount).saying(["No space left", "help: free some space"]))
 }
 
 fn read_only_cache(fixture: &Fixture<'_>) -> Result<Setup> {
     let mount = Mount::ReadOnly { at: fixture.path("cache") };
-    Ok(tiny_at_hand(fixture, Flaw::None)?
+    Ok(tiny_from_server(fixture, Flaw::None)?
         .with_mount(mount)
         .saying(["Read-only file system", "SNAPTRACE_CACHE"]))
 }
@@ -285,7 +285,7 @@ fn during_download(fixture: &Fixture<'_>, act: Act) -> Result<Setup> {
 }
 
 fn during_build(fixture: &Fixture<'_>, act: Act) -> Result<Setup> {
-    let setup = tiny_at_hand(fixture, Flaw::Slow)?.with_act(act, has_begun_to_build);
+    let setup = tiny_from_server(fixture, Flaw::Slow)?.with_act(act, has_begun_to_build);
     Ok(setup.checked(|fixture, _| {
         let entries = fixture.path("cache/names/tiny").exists();
         demand(!entries, "half a build was taken for a kernel")
@@ -303,7 +303,7 @@ fn killed_download(fixture: &Fixture<'_>) -> Result<Setup> {
 }
 
 fn killed_build(fixture: &Fixture<'_>) -> Result<Setup> {
-    let setup = tiny_at_hand(fixture, Flaw::Slow)?;
+    let setup = tiny_from_server(fixture, Flaw::Slow)?;
     let killed = Killed { arguments: setup.arguments.clone(), when: Box::new(has_begun_to_build) };
     let setup = Setup { killed: Some(killed), ..setup };
     Ok(setup.checked(|fixture, _| {

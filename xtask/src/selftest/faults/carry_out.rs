@@ -1,4 +1,4 @@
-//! A setup carried out, and what came of it held against what is due.
+//! Runs a setup and compares the result with what is expected.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;

@@ -76,7 +76,7 @@ pub enum Cause {
     Setup(MakeScene),
 }
 
-/// Makes a setup of a fixture that was set up for it.
+/// Makes the setup of a fault in a fixture.
 pub type MakeScene = fn(&Fixture<'_>) -> Result<Setup>;
 
 /// A maker of faults that are caused by a setup: of a name, a sentence, what is due, a deadline,

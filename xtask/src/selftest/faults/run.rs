@@ -64,7 +64,7 @@ impl Tally {
     }
 }
 
-/// Causes the faults of a options, one after another, and prints the table.
+/// Causes the faults that are asked for, one after another, and prints the table.
 ///
 /// # Errors
 /// A name is unknown, or QEMU or the guest's programs cannot be had.
