@@ -39,7 +39,7 @@ const LINKS: [(&str, &str); 4] = [
     ("/dev/stderr", "/proc/self/fd/2"),
 ];
 
-/// Mounts what there is to mount, and completes /dev.
+/// Mounts the file systems that this kernel has, and completes /dev.
 ///
 /// # Errors
 /// Something that every kernel has cannot be mounted.
@@ -75,7 +75,7 @@ pub fn mount_all() -> Result<(), Failure> {
 /// # Errors
 /// The kernel has IPv4 and refuses.
 pub fn loopback_up() -> Result<(), Failure> {
-    // Asked of /proc: a socket would make a kernel without it look for a module.
+    // Checked in /proc: opening a socket makes a kernel without IPv4 look for a module.
     if !Path::new("/proc/sys/net/ipv4").exists() {
         return Ok(());
     }
@@ -171,7 +171,7 @@ pub fn open_input(job: &Job) -> Result<Option<File>, Failure> {
         };
     }
     let port = open(INPUT_PORT, OpenOptions::new().read(true))?;
-    // That the host is at the other end arrives in a message as well; until then there is an end of file.
+    // A message says that the host has opened its end; until it arrives a read gives end of file.
     for _ in 0..1000 {
         let mut watched = [PollFd::new(&port, PollFlags::IN)];
         match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
@@ -179,7 +179,7 @@ pub fn open_input(job: &Job) -> Result<Option<File>, Failure> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(format!("cannot wait for the input port: {error}")),
         }
-        // Whoever sends little has ended before we looked; what was sent can be read all the same.
+        // A host with little to send may have closed its end already; its data can still be read.
         if watched[0].revents().contains(PollFlags::IN) {
             return Ok(Some(port));
         }

@@ -16,10 +16,10 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use rustix::system::{RebootCommand, finit_module, reboot};
 
-/// Where the module lies that causes what only the kernel can.
+/// The module for the faults that only the kernel can cause.
 const MODULE: &str = "/extra/fault.ko";
 
-/// Settings under which the kernel notices sooner; each is there on some kernels only.
+/// Settings that make the kernel detect a fault sooner; each exists on some kernels only.
 const SOONER: [(&str, &str); 3] = [
     ("/proc/sys/kernel/watchdog_thresh", "2"),
     ("/proc/sys/kernel/hung_task_timeout_secs", "2"),
@@ -93,7 +93,7 @@ fn take_memory() -> Outcome {
     }
 }
 
-/// Overwrites init's code, so that it executes what is no instruction.
+/// Overwrites init's code with invalid instructions.
 fn kill_init() -> Outcome {
     let maps = fs::read_to_string("/proc/1/maps").map_err(|error| format!("cannot read its map: {error}"))?;
     let code = maps.lines().find(|line| line.contains(" r-xp ") && line.ends_with("/init"));
@@ -102,7 +102,7 @@ fn kill_init() -> Outcome {
     let (from, to) = range
         .and_then(|(from, to)| Some((number(from)?, number(to)?)))
         .ok_or_else(|| format!("its map names no code:\n{maps}"))?;
-    // ud2, all over.
+    // ud2, repeated.
     let nonsense = [0x0f, 0x0b].repeat((to - from) as usize / 2);
     open("/proc/1/mem")?.write_all_at(&nonsense, from).map_err(|error| format!("cannot write: {error}"))
 }
@@ -114,7 +114,7 @@ fn write_for_ever(to: &mut dyn Write) -> Outcome {
     }
 }
 
-/// What would clear the screen, set the title and leave colours behind, on every channel.
+/// Sends control sequences on every channel: clear the screen, set the title, leave colours on.
 fn say_escapes() -> Outcome {
     let escapes = "\x1b[2J\x1b]0;owned\x07\x1b[31m\u{9b}5m";
     let mut console = open("/dev/ttyS0")?;
@@ -131,7 +131,7 @@ fn port() -> Result<File, String> {
     early::open_port()
 }
 
-/// Says hello as another kernel whose name drives a terminal, and powers off in order.
+/// Says hello with a release that contains control sequences, and powers off properly.
 fn greet_with_escapes() -> Outcome {
     let mut sender = Sender::new(port()?);
     let release = "\x1b[2J\x1b]0;owned\x07".to_owned();
@@ -142,7 +142,7 @@ fn greet_with_escapes() -> Outcome {
     power_off()
 }
 
-/// Begins a frame of 4 GiB, of which nothing comes.
+/// Sends the head of a frame of 4 GiB, and no payload.
 fn claim_a_huge_frame() -> Outcome {
     let head = *b"SNPT\x04\0\0\0\xff\xff\xff\xff";
     port()?.write_all(&head).map_err(|error| format!("cannot write: {error}"))?;
@@ -153,7 +153,7 @@ fn power_off() -> Outcome {
     reboot(RebootCommand::PowerOff).map_err(|error| format!("cannot power off: {error}"))
 }
 
-/// Takes the port away from under init while it sends.
+/// Removes the port while init sends.
 fn cut_results() -> Outcome {
     let driver = "/sys/bus/virtio/drivers/virtio_console";
     let devices = fs::read_dir(driver).map_err(|error| format!("cannot list {driver}: {error}"))?;
@@ -166,7 +166,7 @@ fn cut_results() -> Outcome {
     Err(format!("{driver} has no device"))
 }
 
-/// Writes into the port by init's own file, behind its back.
+/// Writes into the port through init's open file, unnoticed by init.
 fn write_into_results() -> Outcome {
     let failed = |error: Errno| format!("cannot take init's port: {error}");
     let init = pidfd_open(Pid::INIT, PidfdFlags::empty()).map_err(failed)?;

@@ -24,16 +24,16 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// Path, value, reason: settings for which 5.4, or any kernel, has no word on the command line.
+/// Path and value of settings that cannot be given on the command line of 5.4, or of any kernel.
 const SETTINGS: [(&str, &str); 4] = [
-    // An RCU stall ends as a panic, with its own first sign on the console.
+    // An RCU stall becomes a panic; the console shows the stall first.
     ("/proc/sys/kernel/panic_on_rcu_stall", "1"),
-    // So does a task that never wakes up.
+    // So does a task that hangs.
     ("/proc/sys/kernel/hung_task_panic", "1"),
-    // A workload under SCHED_FIFO is not put aside after 0.95 s: that would move its trace.
+    // No throttling of a SCHED_FIFO workload after 0.95 s: a pause would change its trace.
     ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
-    // Nor, from 6.12 on, for 50 ms of each second in which others wait, but of the longest time that the
-    // kernel takes: never, and RCU's tasks would starve while a case waits busily.
+    // From 6.12 on waiting tasks get 50 ms of this period, by default each second. The longest period that
+    // the kernel takes makes that pause rare; without any RCU's tasks would starve in a busy wait.
     ("/sys/kernel/debug/sched/fair_server/cpu0/period", "4194304000"),
 ];
 
@@ -42,7 +42,7 @@ fn main() {
     if let Err(failure) = run(&mut sender) {
         console(&failure);
         if let Some(sender) = &mut sender {
-            // If even this fails the missing end marker tells the host.
+            // If even this fails, the host notices the missing end marker.
             let _ = sender.send(&Frame::Fatal(failure));
         }
     }

@@ -16,13 +16,13 @@ pub const RESULTS_PORT: &str = "snaptrace.results";
 /// while the guest runs.
 pub const INPUT_PORT: &str = "snaptrace.input";
 
-/// Everything PID 1 is to do in one boot.
+/// Everything that PID 1 does in one boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// Modules to load before the results port is looked for, in load order, by name.
     pub boot_modules: Vec<String>,
-    /// Commands, carried out one after another until one ends unlike expected.
+    /// Commands, run one after another until one ends with an unexpected status.
     pub steps: Vec<Step>,
     /// Guest files to send back after the steps, whether these succeeded or not.
     pub get: Vec<String>,

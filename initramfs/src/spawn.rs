@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Lets a command run under SCHED_FIFO: it is taken off the CPU only by what it waits for.
+/// Lets a command run under SCHED_FIFO: it leaves the CPU only when it waits.
 pub fn under_fifo(command: &mut Command) {
     // SAFETY: the closure makes one system call on values of its own and allocates nothing,
     // so it may run in a forked child of a process with other threads.

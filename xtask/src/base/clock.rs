@@ -1,4 +1,4 @@
-//! Time that counts towards a deadline: that in which this process could run.
+//! The time that counts towards a deadline: only while this process could run.
 //!
 //! A process can be stopped: by Ctrl-Z or SIGSTOP, with the container it is in, or with the whole
 //! machine. Nothing got on meanwhile, and no deadline may come of it. Who waits sleeps for short whiles and

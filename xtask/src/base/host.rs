@@ -1,4 +1,4 @@
-//! What commands use of the host they run on.
+//! The host that commands run on: its cache, the user's consent to installing packages, messages.
 
 use super::cache::Cache;
 use super::ui::Ui;

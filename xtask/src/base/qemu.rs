@@ -1,4 +1,4 @@
-//! What a QEMU is: a program with what it needs to run. Finding and fetching one is not done here.
+//! A QEMU: the program with the libraries and firmware it needs. `fetch/tools` finds or fetches one.
 
 use std::path::PathBuf;
 

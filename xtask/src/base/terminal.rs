@@ -1,4 +1,4 @@
-//! The terminal of this process, given to a guest and put back however that ends.
+//! The terminal of this process, given to a guest and restored however that ends.
 //!
 //! Three put it back: [`Raw`] when it is dropped, [`restore`] before a signal ends this process,
 //! and, where neither can, a second process that waits for the end of this one.
@@ -19,7 +19,7 @@ pub const KEEPER: &str = "keep-terminal";
 /// What the keeper says once it knows the settings.
 const READY: &[u8] = b"ready\n";
 
-/// The settings to put back, while they are changed.
+/// The settings to restore, while they are changed.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
 fn before() -> MutexGuard<'static, Option<Termios>> {

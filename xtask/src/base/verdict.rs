@@ -1,4 +1,4 @@
-//! Verdicts: what became of a kernel, a boot or a case, and the exit code of each.
+//! Verdicts: how a kernel, a boot or a case ended, and the exit code of each.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub enum Verdict {
     /// Everything was as expected.
     Pass,
-    /// The kernel cannot be had on this machine.
+    /// The kernel cannot be obtained on this machine.
     Unavailable,
     /// The snapshot differs, on a kernel that nobody has reviewed.
     Drift,

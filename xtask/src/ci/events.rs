@@ -23,12 +23,12 @@ const FORMAT: u32 = 1;
 /// Whom standard output is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// People
+    /// Text for people
     #[default]
     Text,
-    /// Programs: one JSON object per line for each event
+    /// JSON for programs: an object per line for each event
     Json,
-    /// Programs that read the kernel's test results: KTAP, at the end
+    /// KTAP, the format of the kernel's own tests, at the end
     Ktap,
 }
 
@@ -47,7 +47,7 @@ pub enum Event<'a> {
         /// The number of cases on all of them.
         cases: usize,
     },
-    /// A kernel is at hand, and its guests can be booted.
+    /// A kernel is ready, and its guests can be booted.
     KernelReady {
         /// Its name in the matrix.
         kernel: &'a str,
@@ -55,7 +55,7 @@ pub enum Event<'a> {
         #[serde(flatten)]
         machine: About<'a>,
     },
-    /// A kernel cannot be had, or is not what it has to be.
+    /// A kernel cannot be obtained, or is not what it has to be.
     KernelUnavailable {
         /// Its name in the matrix.
         kernel: &'a str,
@@ -113,7 +113,7 @@ pub enum Event<'a> {
         passed: usize,
         /// Cases that did not.
         failed: usize,
-        /// Kernels that could not be had.
+        /// Kernels that could not be obtained.
         skipped: usize,
         /// Where the results are; null when they come from several folders.
         folder: Option<&'a Path>,
@@ -200,7 +200,7 @@ impl Messages {
         Ok(())
     }
 
-    /// Tells what became of each case and of the run.
+    /// Tells the result of each case and of the run.
     ///
     /// # Errors
     /// When it cannot be written.

@@ -19,7 +19,7 @@ pub struct Junit {
 }
 
 impl Junit {
-    /// Creates the file, empty: one that cannot be written is told before anything is run, and
+    /// Creates the file, empty: one that cannot be written is reported before anything is run, and
     /// one of an earlier run is not taken for this one's.
     ///
     /// # Errors

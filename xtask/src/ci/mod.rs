@@ -1,5 +1,4 @@
-//! What CI elsewhere needs of a run: its parts and their putting together, and what is said of it
-//! to programs.
+//! For CI: results as events, KTAP and JUnit, and the merging of the shards of a run.
 
 pub mod events;
 pub mod junit;

@@ -6,7 +6,7 @@ use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::selftest::bench;
 
-/// Measure, as ratios in one run
+/// Measure boots, reports or recordings, as ratios within one run
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: cargo xtask bench boot")]
 pub(super) struct Args {

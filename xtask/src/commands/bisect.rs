@@ -1,4 +1,4 @@
-//! `bisect`: the commit that changed what a case says.
+//! `bisect`: the commit that changed a case's output.
 
 use std::path::PathBuf;
 
@@ -7,14 +7,14 @@ use crate::base::error::Result;
 use crate::explain::bisect::step::Settings;
 use crate::explain::bisect::{self, Options};
 
-/// Find the commit that changed what a case says, with git bisect
+/// Find the commit that changed a case's output, with git bisect
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: cargo xtask bisect --good A --bad B --case function ~/linux")]
 pub(super) struct Args {
-    /// A revision on which the case says what it should
+    /// A revision on which the case's output is right
     #[arg(long, value_name = "A")]
     good: String,
-    /// A later one on which it does not
+    /// A later revision on which it is wrong
     #[arg(long, value_name = "B")]
     bad: String,
     /// The case

@@ -1,4 +1,4 @@
-//! `bisect-step`, hidden: a step of `bisect`, which git starts.
+//! `bisect-step`, hidden: one step of `bisect`, started by git.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::explain::bisect::step;
 
-/// A step of `bisect`, which git starts
+/// One step of `bisect`; git starts it
 #[derive(Debug, clap::Args)]
 #[command(hide = true, after_help = "Example: cargo xtask bisect --help")]
 pub(super) struct Args {

@@ -10,7 +10,7 @@ use crate::explain::cost::{self, Options};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: cargo xtask cost function-graph --against debian-6.1")]
 pub(super) struct Args {
-    /// Graph cases by name
+    /// Names of graph cases
     #[arg(value_name = "CASE", required = true)]
     cases: Vec<String>,
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Compare with this kernel instead of the reviewed table
     #[arg(long, value_name = "NAME")]
     against: Option<String>,
-    /// Keep the tables as the reviewed ones
+    /// Save the tables as the reviewed ones
     #[arg(long, conflicts_with = "against")]
     update: bool,
     #[command(flatten)]

@@ -12,8 +12,9 @@ use crate::explain::diff::{self, Options};
 #[command(after_help = "\
 A and B are kernels, source trees or tarballs (built like the kernel of the
 matrix that fits), or earlier results: RUN or RUN/KERNEL of target/vm.
-Exit codes: 0 compared, whatever differs; with --exit-code 200 (mismatch) where
-something does. A case that failed on a side counts with its verdict.
+Exit codes: 0 if the sides were compared, even if they differ; with --exit-code
+200 (mismatch) if they differ. If a case failed on a side, the code of its
+verdict.
 Example: cargo xtask diff debian-5.10 debian-6.1 function-graph
          cargo xtask diff 5.4 ~/linux --html diff.html
          cargo xtask diff latest/5.4 5.4 --exit-code")]
@@ -24,13 +25,13 @@ pub(super) struct Args {
     /// The new side
     #[arg(value_name = "B")]
     new: String,
-    /// Cases by name; all when left out
+    /// Names of cases; without one, all of them
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
-    /// Write the comparison as one page, which needs no network
+    /// Write the comparison as one HTML file that needs no network
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Differences count: the exit code is then that of a mismatch
+    /// Exit with 200 (mismatch) if something differs
     #[arg(long)]
     exit_code: bool,
 }

@@ -148,7 +148,7 @@ fn kvm(workspace: &Workspace, qemu: Option<&Qemu>) -> Result<String> {
     })
 }
 
-/// A guest of the first kernel at hand.
+/// A guest of the first cached kernel.
 fn guest(workspace: &Workspace, qemu: &Qemu) -> Result<Option<Guest>> {
     for record in workspace.matrix()?.usual() {
         let Some(kernel) = kernel::cached(workspace, record)? else { continue };

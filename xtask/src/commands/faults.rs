@@ -8,19 +8,19 @@ use crate::selftest::faults::{self, Options};
 /// Cause faults and check that each ends with its expected verdict
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 all agree, 1 one does not, 217 nothing was caused, or something
-that was asked for by name cannot be caused here.
+Exit codes: 0 each fault ended as expected, 1 one did not, 217 none was caused,
+or one that was named cannot be caused here.
 Example: cargo xtask faults --kernel debian-6.1 panic oops")]
 pub(super) struct Args {
-    /// Faults by name; all when left out
+    /// Names of faults; without one, all of them
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
     on: ReferencesArgs,
-    /// Only those that `test` includes, on one kernel
+    /// Only the faults that `test` includes, on one kernel
     #[arg(long)]
     quick: bool,
-    /// List the faults, and how each has to end
+    /// List the faults with their expected verdicts
     #[arg(long, conflicts_with_all = ["kernels", "all_kernels", "quick"])]
     list: bool,
 }

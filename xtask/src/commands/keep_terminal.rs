@@ -4,7 +4,7 @@ use super::subcommand::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::terminal;
 
-/// What puts the terminal back after `shell` where that was killed
+/// Restore the terminal when `shell` is killed
 #[derive(Debug, clap::Args)]
 #[command(hide = true, after_help = "Example: cargo xtask shell --help")]
 pub(super) struct Args {}

@@ -14,7 +14,7 @@ use crate::matrix::Record;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: cargo xtask kernel 5.4 --source ~/src/linux")]
 pub(super) struct Args {
-    /// Kernels by name; all that are missing when left out
+    /// Names of kernels; without one, all that are missing
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Build from a local tree, git work tree or tarball
@@ -23,7 +23,7 @@ pub(super) struct Args {
     /// The compiler, such as gcc-12
     #[arg(long, value_name = "COMPILER")]
     cc: Option<String>,
-    /// Open Kconfig and print the fragment that the changes amount to
+    /// Open the configuration menu, and print the changes as a fragment
     #[arg(long)]
     menuconfig: bool,
     /// Show the matrix and what is cached
@@ -32,7 +32,7 @@ pub(super) struct Args {
     /// Empty the cache, or remove the kernels named
     #[arg(long, conflicts_with_all = ["source", "cc", "menuconfig"])]
     clean: bool,
-    /// Form of the list
+    /// Format of the list
     #[arg(long, value_enum, default_value = "text", requires = "list")]
     format: ListFormat,
 }

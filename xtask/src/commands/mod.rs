@@ -60,7 +60,7 @@ Exit codes: 0 pass, 1 failure, 2 usage; a verdict has its own:
   212 boot-timeout   213 qemu-failed    214 config-unmet   215 build-failed
   216 checksum-mismatch                 217 unavailable
   218 not-repeatable
-`run` passes on the exit status of its command otherwise.";
+Otherwise `run` exits with the status of its command.";
 
 /// The harness of snaptrace: kernels, virtual machines and snapshots.
 #[derive(Debug, Parser)]

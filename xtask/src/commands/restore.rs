@@ -10,7 +10,7 @@ use crate::selftest::restore::{self, Options, Side};
 #[derive(Debug, clap::Args)]
 #[command(alias = "put-back", after_help = "Example: cargo xtask restore --kernel 5.4 record-graph/KILL")]
 pub(super) struct Args {
-    /// Cells, COMMAND/END/STATE or a part of it; all when left out
+    /// Cells, COMMAND/END/STATE or parts of such a name; without one, all
     #[arg(value_name = "CELL")]
     cells: Vec<String>,
     #[command(flatten)]
@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// A few cells of each kind
     #[arg(long)]
     quick: bool,
-    /// Only snaptrace or trace-cmd; by default both, trace-cmd on the references and where named
+    /// Test only snaptrace or only trace-cmd [default: snaptrace on each kernel, trace-cmd on the references and on kernels given by --kernel]
     #[arg(long, value_name = "PROGRAM")]
     only: Option<Side>,
 }

@@ -10,7 +10,7 @@ use crate::run::single;
 #[command(after_help = "\
 On a terminal `exit` powers the guest off and Ctrl-A X ends QEMU at once;
 Ctrl-A Ctrl-A sends one Ctrl-A. From a file or a pipe the shell ends with its
-input. Its exit status is passed on.
+input, and the exit status is that of the shell.
 Example: cargo xtask shell --kernel 5.4 --append trace_event=sched
          echo 'uname -r; exit 3' | cargo xtask shell")]
 pub(super) struct Args {

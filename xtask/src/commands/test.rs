@@ -55,7 +55,7 @@ const SLOW: [Part; 4] = [
     ("the page of diff", page_in_a_browser),
 ];
 
-/// Formatting, lints, host tests, the quickest faults, then the VM cases on the kernels at hand;
+/// Formatting, lints, host tests, the quickest faults, then the VM cases on the cached kernels;
 /// with `full` the slow parts after that.
 ///
 /// Kernels come first, so that those host tests that boot a guest find one.
@@ -165,7 +165,7 @@ fn faults(workspace: &Workspace, options: &faults::Options) -> Result<Verdict> {
     let tally = faults::run(workspace, options)?;
     if tally.failed > 0 {
         return Err(Error::new(format!("{} faults did not end as expected", tally.failed))
-            .help("alone: cargo xtask faults NAME"));
+            .help("to run only one: cargo xtask faults NAME"));
     }
     Ok(if tally.passed > 0 { Verdict::Pass } else { Verdict::Unavailable })
 }
@@ -181,6 +181,6 @@ fn step(workspace: &Workspace, name: &str, command: xshell::Cmd<'_>) -> Result<(
     workspace.host.ui.say(format!("== {name}"));
     let by_hand = command.to_string();
     command.quiet().run().map_err(|error| {
-        Error::new(format!("the {name} failed")).because(error).help(format!("alone: {by_hand}"))
+        Error::new(format!("the {name} failed")).because(error).help(format!("to run only this: {by_hand}"))
     })
 }

@@ -17,7 +17,7 @@ Example: cargo xtask test-vm --kernel debian-6.1 function call-stack
          cargo xtask test-vm --all --junit results.xml
          cargo xtask test-vm --all --shard 1/2 --message-format json")]
 pub(super) struct Args {
-    /// Cases by name; all when left out
+    /// Names of cases; without one, all of them
     #[arg(value_name = "CASE")]
     cases: Vec<String>,
     /// A kernel (repeatable); the run fails when it is unavailable
@@ -37,13 +37,13 @@ pub(super) struct Args {
     /// Show each difference and ask (needs cargo-insta)
     #[arg(long, conflicts_with = "message_format")]
     review: bool,
-    /// Work on the results of the last run, without a guest
+    /// Compare the results of the last run again, without booting guests
     #[arg(long, conflicts_with_all = ["kernels", "all", "shard", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
     stored: bool,
-    /// Another folder of snapshots than tests/snapshots
+    /// The folder of the snapshots, instead of tests/snapshots
     #[arg(long, value_name = "FOLDER")]
     snapshots: Option<PathBuf>,
-    /// Let differences pass on kernels that nobody reviewed
+    /// Do not fail for differences on kernels that nobody reviewed
     #[arg(long)]
     allow_drift: bool,
     /// Print the SHA-256 of each case's raw transcript
@@ -57,12 +57,12 @@ pub(super) struct Args {
     load: bool,
     #[command(flatten)]
     exact: ExactArgs,
-    /// tcg (the default) or kvm; results under kvm become no snapshots
+    /// tcg (the default) or kvm; results under kvm cannot become snapshots
     #[arg(long, value_name = "NAME")]
     accel: Option<Accel>,
     #[command(flatten)]
     setup: SetupArgs,
-    /// Seconds in which init has to start
+    /// Seconds that init may take to start
     #[arg(long, value_name = "SECONDS")]
     boot_timeout: Option<u64>,
 }

@@ -78,7 +78,7 @@ impl Leaf {
 pub struct Options {
     /// Cases by name.
     pub cases: Vec<String>,
-    /// The kernel; the first at hand when `None`.
+    /// The kernel; the first cached one when `None`.
     pub kernel: Option<String>,
     /// Another kernel to compare with, instead of the reviewed table.
     pub against: Option<String>,
@@ -207,7 +207,7 @@ pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<Tabl
         let shown = folder.keep();
         return Err(failed()
             .because(&stored.why)
-            .help(format!("what the tracer takes is measured with {name}, which needs {}", leaf.needs))
+            .help(format!("the tracer's own cost is measured with {name}, which needs {}", leaf.needs))
             .help(format!("everything is in {}", shown.display()))
             .verdict(stored.verdict));
     }

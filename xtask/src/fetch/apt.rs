@@ -61,13 +61,13 @@ impl Apt {
     /// `installed` is the dpkg status that dependencies are counted from; empty for none.
     ///
     /// # Errors
-    /// There is no apt, no Debian mirror is configured, or the index cannot be had.
+    /// There is no apt, no Debian mirror is configured, or the index cannot be obtained.
     pub fn open(host: &Host, suite: &str, installed: &str) -> Result<Apt> {
         for program in ["apt-get", "apt-cache", "apt-config", "dpkg-deb"] {
             if which::which(program).is_err() {
                 return Err(Error::new(format!("cannot fetch Debian packages of {suite}"))
                     .because(format!("there is no {program} on this machine"))
-                    .help("use a machine with apt, such as Debian or a container of it")
+                    .help("use a machine with apt, such as Debian or a Debian container")
                     .verdict(Verdict::Unavailable));
             }
         }
@@ -272,7 +272,7 @@ pub fn host_suite() -> Result<String> {
     };
     match (field("ID").as_deref(), field("VERSION_CODENAME")) {
         (Some("debian"), Some(name)) => Ok(name),
-        _ => Err(Error::new("cannot tell which Debian release this machine runs")
+        _ => Err(Error::new("cannot determine the Debian release of this machine")
             .because(format!("{} names none", path.display()))),
     }
 }

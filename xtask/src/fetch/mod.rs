@@ -1,4 +1,4 @@
-//! What comes from elsewhere: downloads, packages, and the tools unpacked from them.
+//! What is fetched: downloads, packages, and the tools unpacked from them.
 
 pub mod apt;
 pub mod chromium;

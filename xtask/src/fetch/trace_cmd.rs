@@ -188,7 +188,7 @@ fn proved(program: &Path, version: &str) -> Result<()> {
         return Ok(());
     }
     let said = format!("{}{text}", String::from_utf8_lossy(&output.stderr));
-    Err(Error::new(failed()).because(format!("it does not say that it is {version}, but: {}", said.trim())))
+    Err(Error::new(failed()).because(format!("its version is not {version}; it says: {}", said.trim())))
 }
 
 /// Whether what `trace-cmd --version` says is of a version.

@@ -127,7 +127,7 @@ pub fn load(root: &Path) -> Result<Vec<Case>> {
             toml::from_str(&text).context(|| format!("cannot read the case {}", path.display()))?;
         case.name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Machine::check_cpus(case.cpus.unwrap_or(1), case.max_cpus)
-            .context(|| format!("the case {} has a machine that cannot be", case.name))?;
+            .context(|| format!("the case {} asks for a machine that is not possible", case.name))?;
         cases.push(case);
     }
     cases.sort_by(|a, b| (&a.section, &a.name).cmp(&(&b.section, &b.name)));

@@ -182,7 +182,7 @@ impl Archive {
         let failed = || Error::new(format!("cannot read {} for the initramfs", file.display()));
         let bytes = contents(file, u32::MAX.into()).map_err(|why| match why {
             Unfit::Unread(why) => failed().because(why),
-            Unfit::NoFile(what) => failed().because(format!("it is {what}, and no file")),
+            Unfit::NoFile(what) => failed().because(format!("it is {what}, not a file")),
             Unfit::TooLarge(size) => failed().because(format!("it has {size} bytes")),
         })?;
         self.insert(path, Node::File { bytes, executable: true });
@@ -206,8 +206,8 @@ impl Archive {
         }
         let bytes = contents(file, limit).map_err(|why| match why {
             Unfit::Unread(why) => Error::new(failed()).because(why).usage(),
-            Unfit::NoFile(what) => refused(format!("it is {what}, and no file"))
-                .help("pack a folder into an archive; copy what a device gives to a file"),
+            Unfit::NoFile(what) => refused(format!("it is {what}, not a file"))
+                .help("pack a folder into an archive, or copy the data into a file"),
             Unfit::TooLarge(size) => {
                 refused(format!("it has {size} bytes, and the guest has {limit} of memory"))
                     .help("`--memory` gives it more, such as 2G")

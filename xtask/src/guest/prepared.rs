@@ -57,7 +57,7 @@ impl Tools {
     /// Finds or gets QEMU and builds the guest's programs.
     ///
     /// # Errors
-    /// When either cannot be had.
+    /// When either cannot be obtained.
     pub fn get(workspace: &Workspace) -> Result<Tools> {
         let sh = Shell::new().context(|| "cannot start a shell".into())?;
         let mut programs = build(&sh, &workspace.sources)?;
@@ -325,9 +325,7 @@ impl Guest {
         guest.guest_options.cpus = case.cpus.unwrap_or(self.guest_options.cpus);
         guest.guest_options.max_cpus = case.max_cpus.or(self.guest_options.max_cpus);
         if guest.guest_options.exact == Exactness::Demanded {
-            guest
-                .can_be_exact()
-                .map_err(|error| error.help(format!("name other cases than {}", case.name)))?;
+            guest.can_be_exact().map_err(|error| error.help(format!("leave out {}", case.name)))?;
         }
         Ok(guest)
     }

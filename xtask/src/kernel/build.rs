@@ -130,7 +130,7 @@ pub fn given(
         let name = &record.name;
         return Err(Error::new(format!("cannot build {name} again"))
             .because(format!("{}, which it was built from, is gone", path.display()))
-            .help(format!("give its new place, or another: cargo xtask kernel {name} --source PATH"))
+            .help(format!("name its new folder, or another source: cargo xtask kernel {name} --source PATH"))
             .help(format!("after `cargo xtask kernel --clean {name}` it is built from {}", own(record)))
             .verdict(Verdict::Unavailable));
     }
@@ -162,7 +162,7 @@ pub fn given(
     Ok(Given { path, digest: sha256.clone(), provenance, local: false, notes: Vec::new() })
 }
 
-/// A record's own source, in words.
+/// A record's own source, as text.
 fn own(record: &Record) -> String {
     match &record.source {
         Source::KernelOrg { version, .. } => format!("kernel.org's {version} again"),
@@ -197,7 +197,9 @@ fn check_gcc(record: &Record, tools: &Toolchain, max: u32) -> Result<()> {
     let name = compiler::short_name(&tools.compiler);
     match gcc_major(&name) {
         Some(major) if major > max => Err(Error::new(format!("{name} cannot build Linux {}", record.line))
-            .because(format!("gcc up to {max} can: newer ones take another C for granted"))
+            .because(format!(
+                "gcc {max} is the newest that can: later ones use a newer C standard by default"
+            ))
             .help(format!("install an older gcc and name it: --cc gcc-{max} or --cc gcc-12"))
             .verdict(Verdict::BuildFailed)),
         _ => Ok(()),

@@ -1,4 +1,4 @@
-//! The compiler that built a kernel, by what it says of itself.
+//! The compiler that built a kernel, read from its version text.
 
 /// Compiler and version from its first line: `gcc-12 (Debian 12.2.0-14) 12.2.0` gives
 /// `gcc 12.2.0`, `Debian clang version 14.0.6` gives `clang 14.0.6`.

@@ -1,4 +1,4 @@
-//! What is in a source tree, as a digest: all that a build may read, and nothing else.
+//! The digest of a source tree: of everything that a build may read, and of nothing else.
 //!
 //! A build reads files and knows nothing of git, so every file of the folder counts, in repositories
 //! and submodules within it, and behind links that lead out of it, too. Left out is what the tree's own

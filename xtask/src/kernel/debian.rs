@@ -143,7 +143,7 @@ fn companion(apt: &Apt, package: &Package, prefix: &str) -> Result<Package> {
     let name = companion_name(&package.name, prefix);
     let packages = apt.packages(&regex::escape(&name))?;
     packages.into_iter().find(|found| found.version == package.version).ok_or_else(|| {
-        Error::new(format!("cannot find what belongs to {}", package.name))
+        Error::new(format!("cannot find a package that belongs to {}", package.name))
             .because(format!("Debian {} has no {name} {}", apt.suite(), package.version))
             .verdict(Verdict::Unavailable)
     })

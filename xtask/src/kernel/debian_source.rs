@@ -18,13 +18,13 @@ const KIND: &str = "sources";
 /// Raised when entries change in form.
 const FORMAT: &str = "1";
 const TARBALL: &str = "linux.tar.xz";
-/// Where the tarball came from, in words.
+/// Where the tarball came from, as text.
 const PROVENANCE: &str = "provenance";
 
 /// The tarball of a line's source package, from the cache if it is there.
 ///
 /// # Errors
-/// The package cannot be had (verdict `unavailable`), or holds no tarball.
+/// The package cannot be obtained (verdict `unavailable`), or holds no tarball.
 pub fn fetch(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<Given> {
     if let Some(entry) = workspace.host.cache.entry(KIND, &key(line.pattern, line.version)) {
         // With a full cache no network is needed.

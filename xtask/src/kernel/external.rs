@@ -27,7 +27,7 @@ const FORMAT: u32 = 1;
 /// kernel; from the cache if it is there.
 ///
 /// # Errors
-/// What modules are built against cannot be had (verdict `unavailable`), or it does not build.
+/// What modules are built against cannot be obtained (verdict `unavailable`), or it does not build.
 pub fn module(
     workspace: &Workspace,
     record: &Record,

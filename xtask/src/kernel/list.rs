@@ -1,4 +1,4 @@
-//! What the matrix has and what of it is in the cache; emptying the cache.
+//! The list of the matrix with what is cached of it; emptying the cache.
 
 use serde::Serialize;
 

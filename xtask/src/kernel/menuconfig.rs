@@ -1,4 +1,4 @@
-//! Kconfig's menu on a record's configuration, and the fragment that the changes amount to.
+//! Kconfig's menu for a record's configuration, and the changes as a fragment.
 
 use std::io::IsTerminal;
 use std::process::Command;
@@ -17,7 +17,7 @@ use crate::matrix::Record;
 /// fragment. The fragments themselves stay as they are.
 ///
 /// # Errors
-/// The kernel is not built here, there is no terminal, or the source cannot be had or
+/// The kernel is not built here, there is no terminal, or the source cannot be obtained or
 /// configured.
 pub fn menuconfig(workspace: &Workspace, record: &Record, request: &Request) -> Result<()> {
     let failed = || format!("cannot open the configuration menu of {}", record.name);

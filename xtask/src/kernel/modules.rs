@@ -65,13 +65,14 @@ pub fn check(record: &Record, kernel: &Kernel) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let (noun, verb) = match record.is_ready_made() {
+    let noun = if missing.len() == 1 { "module" } else { "modules" };
+    let (made, makes) = match record.is_ready_made() {
         true => ("fetched", "fetches"),
         false => ("built", "builds"),
     };
-    Err(Error::new(format!("the cached kernel {} lacks the modules {}", record.name, missing.join(", ")))
-        .because(format!("it was {noun} before kernels.toml named them"))
-        .help(format!("`cargo xtask kernel {}` {verb} it again, with them", record.name))
+    Err(Error::new(format!("the cached kernel {} lacks the {noun} {}", record.name, missing.join(", ")))
+        .because(format!("it was {made} before kernels.toml named the {noun}"))
+        .help(format!("`cargo xtask kernel {}` {makes} it again", record.name))
         .verdict(Verdict::ConfigUnmet))
 }
 
@@ -234,8 +235,8 @@ mod tests {
         assert_eq!(error.verdict_given(), Some(Verdict::ConfigUnmet));
         assert_eq!(
             error.to_string(),
-            "the cached kernel x lacks the modules loop, jbd2: it was fetched before kernels.toml named them\n  \
-             help: `cargo xtask kernel x` fetches it again, with them"
+            "the cached kernel x lacks the modules loop, jbd2: it was fetched before kernels.toml named the modules\n  \
+             help: `cargo xtask kernel x` fetches it again"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Names: which entry of the cache each stands for, and what it was given.
+//! Names of kernels: the cache entry that each stands for, and the source it was built from.
 //!
 //! `names/<name>` has the entry's key in its first line. Where the kernel was built here, a second one
 //! says from what: two trees of equal contents share an entry, and each name remembers its own.
@@ -21,7 +21,7 @@ use crate::matrix::Record;
 pub struct Origin {
     /// The user's tree or tarball; none for the record's own source.
     source: Option<PathBuf>,
-    /// Where it came from, in words.
+    /// Where it came from, as text.
     provenance: String,
 }
 

@@ -12,7 +12,7 @@ use crate::matrix::{Record, Source};
 /// Gets the kernel of a record, from the cache if it is there.
 ///
 /// # Errors
-/// The kernel cannot be had (verdict `unavailable`), has another digest than the pinned one,
+/// The kernel cannot be obtained (verdict `unavailable`), has another digest than the pinned one,
 /// does not build, or lacks a symbol or module that the record asks for.
 pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Result<Kernel> {
     match &record.source {
@@ -46,7 +46,7 @@ pub fn of_source(workspace: &Workspace, path: &Path) -> Result<(Record, Kernel)>
 /// Fetches a record's own source, so that [`unpack`] finds it.
 ///
 /// # Errors
-/// It cannot be had (verdict `unavailable`), or the record has none.
+/// It cannot be obtained (verdict `unavailable`), or the record has none.
 pub fn fetch_source(workspace: &Workspace, record: &Record) -> Result<()> {
     build::given(workspace, record, &Request::default(), None).map(drop)
 }
@@ -54,7 +54,7 @@ pub fn fetch_source(workspace: &Workspace, record: &Record) -> Result<()> {
 /// Unpacks a record's own source into a folder, and returns the tree's top.
 ///
 /// # Errors
-/// The source cannot be had (verdict `unavailable`), or is no kernel tree of the record's line.
+/// The source cannot be obtained (verdict `unavailable`), or is no kernel tree of the record's line.
 pub fn unpack(workspace: &Workspace, record: &Record, into: &Path) -> Result<PathBuf> {
     let given = build::given(workspace, record, &Request::default(), None)?;
     Ok(source::tree(workspace, record, &given, into)?.path)

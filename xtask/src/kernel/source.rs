@@ -22,7 +22,7 @@ pub struct Given {
     pub path: PathBuf,
     /// What its contents amount to, for the key.
     pub digest: String,
-    /// Where it came from, in words.
+    /// Where it came from, as text.
     pub provenance: String,
     /// Whether the user gave it, so that the name goes on standing for it.
     pub local: bool,
@@ -51,7 +51,7 @@ impl Given {
         }
         Err(Error::new(format!("{} changed while it was built", self.path.display()))
             .because("the kernel may have been built from either content")
-            .help("build it again once nothing changes there, or from a git worktree of its own")
+            .help("build again when nothing changes in it any more, or build from a separate git worktree")
             .verdict(Verdict::BuildFailed))
     }
 }

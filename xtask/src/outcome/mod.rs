@@ -1,4 +1,4 @@
-//! What a run comes to, as data: kernels, cases and verdicts, the part of a run that it is, and its table.
+//! The result of a run as data: kernels, cases and verdicts, its shard, and its table.
 
 pub mod shard;
 pub mod summary;

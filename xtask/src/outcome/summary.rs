@@ -1,4 +1,4 @@
-//! What a run comes to, as plain data: kernels, cases, verdicts and seconds.
+//! The result of a run as plain data: kernels, cases, verdicts and seconds.
 //!
 //! `target/vm/<run>/run.json` holds it, first with what is to be run and then with what became
 //! of it. Table, JUnit, KTAP, exit code and `merge-results` need nothing else.
@@ -38,9 +38,9 @@ pub struct Summary {
 pub struct Column {
     /// Its name in the matrix.
     pub kernel: String,
-    /// Whether it was asked for by name, and so has to be had.
+    /// Whether it was asked for by name, and so has to be available.
     pub asked: bool,
-    /// What it was run as; `None` where it could not be had or is another part's.
+    /// What it was run as; `None` where it could not be obtained or is another part's.
     pub machine: Option<Machine>,
     /// One cell for each case that is for it.
     pub cells: Vec<Cell>,
@@ -64,11 +64,11 @@ pub struct Machine {
 pub struct Cell {
     /// The case's name.
     pub case: String,
-    /// What became of it; `None` when it is another part's, or not yet known.
+    /// The result; `None` when it is another part's, or not yet known.
     pub outcome: Option<Outcome>,
 }
 
-/// What became of a case on a kernel.
+/// The result of a case on a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The verdict, after comparison.
@@ -79,7 +79,7 @@ pub struct Outcome {
     pub detail: String,
     /// Whether it is a drift that was allowed, and so no failure.
     pub allowed: bool,
-    /// What the boots said; `None` when the kernel could not be had.
+    /// What the boots said; `None` when the kernel could not be obtained.
     pub ran: Option<Ran>,
 }
 
@@ -90,7 +90,7 @@ pub struct Ran {
     pub took_ms: u64,
     /// SHA-256 of the raw transcript.
     pub digest: String,
-    /// How many runs were proved to be the same byte for byte.
+    /// How many runs gave the same bytes.
     pub runs: u32,
 }
 
@@ -108,18 +108,18 @@ pub struct Tally {
     pub passed: usize,
     /// Cases that did not.
     pub failed: usize,
-    /// Kernels that could not be had.
+    /// Kernels that could not be obtained.
     pub unavailable: usize,
 }
 
 impl Outcome {
-    /// What becomes of each case of a kernel that could not be had.
+    /// The result of each case of a kernel that could not be obtained.
     pub fn without_kernel(error: &Error) -> Outcome {
         let verdict = error.verdict_given().unwrap_or(Verdict::Unavailable);
         Outcome { verdict, why: error.to_string(), detail: String::new(), allowed: false, ran: None }
     }
 
-    /// Whether it makes the run fail. A kernel that cannot be had does so only where it was
+    /// Whether it makes the run fail. A kernel that cannot be obtained does so only where it was
     /// asked for by name.
     pub fn fails(&self, asked: bool) -> bool {
         match self.verdict {
@@ -131,7 +131,7 @@ impl Outcome {
 }
 
 impl Column {
-    /// What became of a case, where that is known.
+    /// The result of a case, where that is known.
     pub fn outcome(&self, case: &str) -> Option<&Outcome> {
         self.cells.iter().find(|cell| cell.case == case)?.outcome.as_ref()
     }
@@ -141,7 +141,7 @@ impl Column {
         self.cells.iter().filter_map(|cell| Some((cell.case.as_str(), cell.outcome.as_ref()?)))
     }
 
-    /// Why it could not be had, if it could not.
+    /// Why it could not be obtained, if it could not.
     pub fn missing(&self) -> Option<&Outcome> {
         self.outcomes().map(|(_, outcome)| outcome).find(|outcome| outcome.ran.is_none())
     }
@@ -197,7 +197,7 @@ impl Summary {
         }
     }
 
-    /// Notes what became of a case; one that is not of this run is not noted.
+    /// Notes the result of a case; one that is not of this run is not noted.
     pub fn note(&mut self, kernel: &str, case: &str, outcome: Outcome) {
         let column = self.kernels.iter_mut().find(|column| column.kernel == kernel);
         let cell = column.and_then(|column| column.cells.iter_mut().find(|cell| cell.case == case));
@@ -232,7 +232,7 @@ impl Summary {
         if is_whole && none_ran { worst.max(Verdict::Unavailable) } else { worst }
     }
 
-    /// How many cases passed and failed, and how many kernels could not be had.
+    /// How many cases passed and failed, and how many kernels could not be obtained.
     pub fn tally(&self) -> Tally {
         let mut tally = Tally::default();
         let mut missing = BTreeSet::new();
@@ -283,7 +283,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A run of three kernels and three cases, the last of them for the first kernel only. The
-    /// second kernel differs in one case, the third cannot be had.
+    /// second kernel differs in one case, the third cannot be obtained.
     pub fn sample() -> Summary {
         let machine = |kernel: &str| Machine {
             release: format!("{kernel}.1"),

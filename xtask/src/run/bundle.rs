@@ -21,7 +21,7 @@ use crate::vm::{self, console};
 
 /// The page for people.
 pub const PAGE: &str = "failure.txt";
-/// What the guest sent, in words.
+/// What the guest sent, as text.
 pub const SENT: &str = "sent.txt";
 /// What was passed as standard input.
 pub const STDIN: &str = "stdin";

@@ -1,4 +1,4 @@
-//! The kernels of a run of `test-vm`: which, and how they are had.
+//! The kernels of a run of `test-vm`: which, and how they are obtained.
 
 use std::sync::Mutex;
 
@@ -20,13 +20,13 @@ pub fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<(Record, bo
     Ok(records.map(|record| (record.clone(), !names.is_empty())).collect())
 }
 
-/// The kernels, or why each cannot be had, in the order given: what is at hand, Debian's
+/// The kernels, or why each cannot be obtained, in the order given: what is cached, Debian's
 /// packages, and builds of those that were asked for, or of all.
 ///
 /// Packages are fetched side by side. Builds take every core: they come one after another.
 ///
 /// # Errors
-/// None for a kernel that cannot be had: its place tells.
+/// None for a kernel that cannot be obtained: its place tells.
 pub fn obtain(workspace: &Workspace, wanted: &[(Record, bool)], all: bool) -> Result<Vec<Result<Kernel>>> {
     let places = 0..wanted.len();
     let (ready_made, built): (Vec<usize>, Vec<usize>) = places.partition(|at| wanted[*at].0.is_ready_made());

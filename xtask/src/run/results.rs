@@ -43,7 +43,7 @@ pub struct Stored {
     pub fingerprint: Fingerprint,
     /// Wall time in ms. Not a part of anything that is compared.
     pub took_ms: u64,
-    /// How many runs were proved to be the same byte for byte, this one included.
+    /// How many runs gave the same bytes, this one included.
     #[serde(default = "one")]
     pub runs: u32,
 }

@@ -55,7 +55,7 @@ fn fitting(cores: usize, room: Option<u64>, memory: u32) -> usize {
     cores.min(by_memory).max(1)
 }
 
-/// The memory that can still be had, in MiB: the machine's, or that of the control group
+/// The memory that is still available, in MiB: the machine's, or that of the control group
 /// where it is less. `None` where neither is known.
 fn available_memory(meminfo: &Path, cgroup: &Path) -> Option<u64> {
     let machine = fs::read_to_string(meminfo).ok().and_then(|text| {

@@ -153,7 +153,7 @@ fn input_waits() -> bool {
 /// One command for a guest.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The kernel; the first that can be had when `None`.
+    /// The kernel; the first that can be obtained when `None`.
     pub kernel: Option<String>,
     /// Program and arguments.
     pub argv: Vec<String>,
@@ -241,7 +241,7 @@ impl Unread {
     fn tell(&mut self, workspace: &Workspace) {
         if !self.told && input_waits() {
             self.told = true;
-            workspace.host.ui.say("standard input is not passed on; `run -i` does");
+            workspace.host.ui.say("standard input is not passed on; `run -i` passes it on");
         }
     }
 }
@@ -330,7 +330,7 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
 /// The program that reads commands from standard input.
 const SHELL: &str = "sh";
 
-/// The kernel asked for, else the first of the matrix at hand, else the first that can be had;
+/// The kernel asked for, else the first of the matrix that is cached, else the first that can be obtained;
 /// references come first.
 ///
 /// # Errors

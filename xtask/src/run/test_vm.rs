@@ -49,9 +49,9 @@ const DETAIL_LIMIT: usize = 64 << 10;
 pub struct Options {
     /// Cases by name; all when empty.
     pub cases: Vec<String>,
-    /// Kernels by name; those at hand, and Debian's, when empty.
+    /// Kernels by name; those that are cached, and Debian's, when empty.
     pub kernels: Vec<String>,
-    /// Build the kernels that are not at hand, too.
+    /// Build the kernels that are not cached, too.
     pub all: bool,
     /// The part of the run that is this machine's.
     pub shard: Shard,
@@ -65,7 +65,7 @@ pub struct Options {
     pub extra: Vec<PathBuf>,
     /// The folder of snapshots; `tests/snapshots` when `None`.
     pub snapshots: Option<PathBuf>,
-    /// What becomes of a difference.
+    /// What is done about a difference.
     pub mode: Mode,
     /// Let differences pass on kernels nobody reviewed, while the invariants hold.
     pub allow_drift: bool,
@@ -132,7 +132,7 @@ impl Options {
 /// Returns the worst verdict; a kernel that is unavailable counts only when asked for by name.
 ///
 /// # Errors
-/// When QEMU, the guest's programs or the cases cannot be had, or there is nothing to run.
+/// When QEMU, the guest's programs or the cases cannot be obtained, or there is nothing to run.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)> {
     if options.mode != Mode::Check && options.accel == Some(Accel::Kvm) {
         return Err(not_under_kvm("results").help("leave out `--accel kvm`").usage());
@@ -231,7 +231,7 @@ pub fn compare_again(workspace: &Workspace, options: &Options) -> Result<(Verdic
     report(workspace, &run, &summary, junit, &messages)
 }
 
-/// Says what a run came to: what could not be had, the table, the sum, and the files.
+/// Says what a run came to: what could not be obtained, the table, the sum, and the files.
 fn report(
     workspace: &Workspace,
     run: &Path,
@@ -483,7 +483,7 @@ fn judge(
     (Verdict::Pass, String::new())
 }
 
-/// Compares a run with the snapshots, prints a line per case and notes what became of each.
+/// Compares a run with the snapshots, prints a line per case and notes the result of each.
 fn finish(workspace: &Workspace, run: &Path, options: &Options, summary: &mut Summary) -> Result<()> {
     let store = options.store(workspace);
     let mut results = results::load(run)?;

@@ -1,4 +1,4 @@
-//! What cases say, compared with their snapshots: passed, accepted or left to be reviewed.
+//! The output of cases, compared with their snapshots: passed, accepted or left to be reviewed.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::base::error::Result;
 use crate::base::verdict::Verdict;
 use crate::kernel::renames;
 
-/// What becomes of a difference.
+/// What is done about a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// It is a failure.

@@ -1,4 +1,4 @@
-//! Snapshots: what cases are known to say, and what becomes of a difference.
+//! Snapshots: the expected output of cases, and what is done about a difference.
 
 pub mod compare;
 pub mod difference;

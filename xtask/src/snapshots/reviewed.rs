@@ -1,4 +1,4 @@
-//! On what each snapshot was reviewed: `reviewed.toml`, beside the snapshots.
+//! The kernels on which each snapshot was reviewed: `reviewed.toml`, beside the snapshots.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

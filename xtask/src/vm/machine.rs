@@ -195,7 +195,7 @@ pub fn check_command_line(
         error =
             error.help(format!("the longest word of --append has {} bytes: {shown}{more}", longest.len()));
     }
-    Err(error.help(format!("leave out {} bytes at least", length - COMMAND_LINE_LIMIT)).usage())
+    Err(error.help(format!("shorten it by at least {} bytes", length - COMMAND_LINE_LIMIT)).usage())
 }
 
 impl Machine {
@@ -493,7 +493,10 @@ mod tests {
         let text = error.to_string();
         assert!(error.is_usage() && text.contains("2048 bytes") && text.contains("takes 2047"), "{text}");
         assert!(text.contains(&format!("{} of --append, 3 of the kernel's `append`", fits + 1)), "{text}");
-        assert!(text.contains("leave out 1 bytes") && !text.contains("CONFIG_CMDLINE"), "{text}");
+        assert!(
+            text.contains("shorten it by at least 1 bytes") && !text.contains("CONFIG_CMDLINE"),
+            "{text}"
+        );
         let text = check("b=1", fits - 3).unwrap_err().to_string();
         assert!(text.contains("3 of the kernel's CONFIG_CMDLINE"), "{text}");
     }

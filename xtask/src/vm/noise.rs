@@ -1,5 +1,5 @@
-//! What lets the host into a guest, so that equal inputs give unequal runs: known sources, by
-//! the options of QEMU that open them.
+//! Noise: what of the host can reach a guest, so that equal inputs give unequal runs. Known sources, by
+//! the options of QEMU that let them in.
 
 /// A source of noise let in on purpose: the tests of repeated runs demand that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! A guest with its console on this terminal. QEMU has not the terminal itself: it talks to a socket, and
-//! this process passes on.
+//! A guest with its console on this terminal. QEMU does not own the terminal: it talks to a socket,
+//! and this process passes the data on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -387,7 +387,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// What the results alone tell of a guest that has ended.
+    /// What the results alone show of a guest that has ended.
     pub(super) fn ended(self) -> Ended {
         Ended {
             greeted: self.greeted.is_some(),

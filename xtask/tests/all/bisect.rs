@@ -137,7 +137,7 @@ fn a_planted_commit_is_named_and_what_does_not_build_is_skipped() {
     // On one side of it there is nothing to find.
     let (output, _, stderr) = bisect(&tree, &planted, "HEAD");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr.contains("the case prints the same at both ends"));
+    assert!(stderr.contains("the case prints the same on both revisions"));
 
     // The repository and its checkout are as they were.
     let after = (git(&tree, &["status", "--porcelain"]), git(&tree, &["rev-parse", "HEAD"]));

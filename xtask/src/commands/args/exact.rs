@@ -8,7 +8,7 @@ pub(in crate::commands) struct ExactArgs {
     /// Demand a bit-exact run: under TCG, with one CPU
     #[arg(long, conflicts_with = "no_exact")]
     exact: bool,
-    /// Run by the host's clock
+    /// Let the guest's time follow the host's clock; not bit-exact
     #[arg(long)]
     no_exact: bool,
 }

@@ -13,7 +13,7 @@ pub(in crate::commands) struct GuestArgs {
     /// CPUs; runs with more than one are not bit-exact
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     cpus: u32,
-    /// Slots for CPUs, at least N; the others stay empty, as for hotplug
+    /// CPU slots, at least N; those without a CPU stay free for hotplug
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=MOST_CPUS.into()))]
     max_cpus: Option<u32>,
     /// Memory, such as 512M or 2G
@@ -21,7 +21,7 @@ pub(in crate::commands) struct GuestArgs {
     memory: u32,
     #[command(flatten)]
     setup: SetupArgs,
-    /// Seconds in which init has to start
+    /// Seconds that init may take to start
     #[arg(long, value_name = "SECONDS")]
     boot_timeout: Option<u64>,
     /// Wait for a debugger on TCP port 1234
@@ -52,7 +52,7 @@ impl GuestArgs {
 
 /// A size with a unit, in MiB.
 fn memory(text: &str) -> Result<u32, String> {
-    let wrong = || format!("{text} is no size such as 512M or 2G");
+    let wrong = || format!("{text} is not a size such as 512M or 2G");
     let (digits, factor) = match text.strip_suffix(['G', 'g']) {
         Some(digits) => (digits, 1024),
         None => (text.strip_suffix(['M', 'm']).unwrap_or(text), 1),

@@ -1,6 +1,6 @@
-//! What a bisection goes by, copied when it begins: this program, the guest's programs, the
-//! configurations and the cases. Whatever is edited or built meanwhile, every commit is judged by
-//! the same.
+//! The inputs of a bisection, copied when it begins: this program, the guest's programs, the
+//! configurations and the cases. Files may be edited or built meanwhile: every commit is judged
+//! by the same inputs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ pub fn freeze(workspace: &Workspace, folder: &Path) -> Result<Workspace> {
 /// QEMU, and the guest's programs of the copy.
 ///
 /// # Errors
-/// When there is no QEMU and none can be had.
+/// When there is no QEMU and none can be obtained.
 pub fn tools(workspace: &Workspace) -> Result<Tools> {
     Ok(Tools { qemu: tools::qemu(&workspace.host)?, programs: programs(&workspace.root) })
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bisect`: the commit that changed what a case says.
+//! `cargo xtask bisect`: the commit that changed a case's output.
 //!
 //! `git bisect run` is driven in a worktree of its own, so the user's checkout stays as it is. A
 //! commit on which the case says what it says at the good end is good, one on which it says
@@ -57,7 +57,7 @@ pub fn bisect(workspace: &Workspace, options: &Options) -> Result<()> {
     outln!("first bad commit: {}", repository.title(&found)?);
     outln!("  {found}");
     outln!("  {}", repository.author(&found)?);
-    outln!("how that changes what {} says:", options.settings.case);
+    outln!("how that commit changes the output of {}:", options.settings.case);
     differences(&bisection, &good, &found)
 }
 
@@ -72,10 +72,10 @@ fn worktree(
     let known = bisection.kept.commit().filter(|commit| repository.has(commit));
     let Some(known) = known else {
         bisection.kept.clear()?;
-        workspace.host.ui.say("checking out the good end");
+        workspace.host.ui.say("checking out the good revision");
         return repository.worktree(&bisection.folder, good);
     };
-    workspace.host.ui.say("checking out what the object tree was last built from, then the good end");
+    workspace.host.ui.say("checking out the commit of the object tree, then the good revision");
     let worktree = repository.worktree(&bisection.folder, &known)?;
     worktree.age()?;
     worktree.check_out(good)?;
@@ -92,10 +92,10 @@ fn end(
     judgement: Judgement,
 ) -> Result<()> {
     let title = repository.title(commit)?;
-    workspace.host.ui.say(format!("the {judgement} end: {title}"));
+    workspace.host.ui.say(format!("the {judgement} revision: {title}"));
     let started = Instant::now();
     let unfit =
-        |why: String| Error::new(format!("cannot begin with {title} as the {judgement} end")).because(why);
+        |why: String| Error::new(format!("cannot use {title} as the {judgement} revision")).because(why);
     let (verdict, text) = match bisection.test(workspace, worktree.path(), commit)? {
         StepResult::Unfit(why) => {
             return Err(unfit(why).help("choose a commit that builds and boots"));
@@ -109,14 +109,14 @@ fn end(
         let path = bisection.said().join(bisection.file(Judgement::Good, &good.commit));
         let said = std::fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
         if said == text {
-            return Err(Error::new("there is nothing to find")
-                .because("the case prints the same at both ends")
+            return Err(Error::new("there is no change to find")
+                .because("the case prints the same on both revisions")
                 .help("choose another case, or revisions between which it changes"));
         }
     }
     bisection.keep(judgement, commit, &text)?;
     bisection.note(commit, judgement)?;
-    workspace.host.ui.say(format!("the {judgement} end: {verdict} ({} s)", started.elapsed().as_secs()));
+    workspace.host.ui.say(format!("the {judgement} revision: {verdict} ({} s)", started.elapsed().as_secs()));
     Ok(())
 }
 
@@ -186,7 +186,7 @@ fn differences(bisection: &Bisection, good: &str, bad: &str) -> Result<()> {
     // Equal files would mean that the commit is not bad.
     match said {
         Some(1) => Ok(()),
-        status => Err(Error::new("cannot compare what the case says")
+        status => Err(Error::new("cannot compare the output of the case")
             .because(format!("git diff ended with {status:?}"))),
     }
 }

@@ -49,7 +49,7 @@ pub enum StepResult {
     Unfit(String),
 }
 
-/// What git is told of a commit.
+/// What git learns of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judgement {
@@ -255,7 +255,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// A step of `git bisect run`, in the worktree that is the current folder: the exit status that
-/// tells git what became of it.
+/// reports the result to git.
 pub fn run(workspace: &Workspace, folder: &Path) -> u8 {
     match judged(workspace, folder) {
         Ok(judgement) => judgement.exit_code(),
@@ -299,7 +299,7 @@ fn judged(workspace: &Workspace, folder: &Path) -> Result<Judgement> {
 fn ends(done: &[Done]) -> Result<(&str, usize)> {
     match done {
         [good, _bad, steps @ ..] => Ok((&good.commit, steps.len() + 1)),
-        _ => Err(Error::new("this is a part of `cargo xtask bisect`, and not for use alone").usage()),
+        _ => Err(Error::new("bisect-step is started by `cargo xtask bisect`, not by hand").usage()),
     }
 }
 

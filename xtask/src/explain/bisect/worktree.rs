@@ -66,7 +66,7 @@ impl Repository {
         Ok(said.trim_end().to_owned())
     }
 
-    /// A commit's author and date, in words.
+    /// A commit's author and date, as text.
     ///
     /// # Errors
     /// When there is no such commit.

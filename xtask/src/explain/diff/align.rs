@@ -52,7 +52,7 @@ pub struct Both {
     pub moved: Option<Vec<String>>,
 }
 
-/// What became of a function at one place.
+/// How a function changed at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Only the new side has it here.
@@ -66,13 +66,13 @@ pub enum Change {
 /// A place in the tree of both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// What became of the function.
+    /// How the function changed.
     pub change: Change,
     /// What stands below it.
     pub rows: Vec<Row>,
 }
 
-/// How many functions changed, by what became of them.
+/// How many functions changed, by kind of change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Places that are new.

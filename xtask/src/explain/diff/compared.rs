@@ -1,4 +1,4 @@
-//! What a comparison of two kernels comes to, as plain data; pure.
+//! The result of a comparison of two kernels, as plain data; pure.
 
 use similar::{ChangeTag, TextDiff};
 

@@ -43,10 +43,10 @@ pub struct Options {
 /// differences are to count.
 ///
 /// # Errors
-/// A side is not known or cannot be had, both are the same, or the page cannot be written.
+/// A side is not known or cannot be obtained, both are the same, or the page cannot be written.
 pub fn diff(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     if let Some(html) = &options.html {
-        // Runs take minutes: a page that cannot be written is told before.
+        // Runs take minutes: report a page that cannot be written before they start.
         let folder = html.parent().filter(|folder| !folder.as_os_str().is_empty());
         if folder.is_some_and(|folder| !folder.is_dir()) || html.is_dir() {
             return Err(Error::new(format!("cannot write the page {}", html.display()))

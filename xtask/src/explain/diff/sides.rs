@@ -25,7 +25,7 @@ pub enum Asked {
     Stored(PathBuf),
 }
 
-/// A side at hand.
+/// A side that is ready to be compared.
 pub enum Side {
     /// A guest to run, and the record that its kernel goes by.
     Guest(Box<Guest>, Box<Record>),
@@ -89,7 +89,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 /// Gets a side ready: obtains or builds its kernel, or loads what was stored.
 ///
 /// # Errors
-/// The kernel cannot be had or cannot run bit-exactly, or a result cannot be read.
+/// The kernel cannot be obtained or cannot run bit-exactly, or a result cannot be read.
 pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Result<Side> {
     let (record, kernel) = match asked {
         Asked::Stored(folder) => {

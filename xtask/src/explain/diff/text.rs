@@ -123,7 +123,7 @@ fn write_step(out: &mut String, step: &StepDiff, paint: Paint) {
     }
 }
 
-/// How many lines are left out, in words.
+/// How many lines are left out, as text.
 pub fn left(count: usize) -> String {
     format!("{count} {} the same", if count == 1 { "line" } else { "lines" })
 }
@@ -250,7 +250,7 @@ pub fn instructions(row: &Row) -> Vec<String> {
 }
 
 /// What else there is to say of a row: its old name and place. The reason for a rename is left out
-/// where it has been `told` already.
+/// where that is in `told` already.
 pub fn notes(row: &Row, told: &mut HashSet<String>) -> Vec<String> {
     let Change::Both(both) = &row.change else { return Vec::new() };
     let Both { old, rename, moved, .. } = &**both;

@@ -22,7 +22,7 @@ const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 /// Records the same load in turn by both, with the same buffers.
 ///
 /// # Errors
-/// Guest or trace-cmd cannot be had, or a recording fails.
+/// Guest or trace-cmd cannot be obtained, or a recording fails.
 pub fn record(workspace: &Workspace) -> Result<()> {
     let reference = trace_cmd::get(&workspace.host)?;
     let (kernel, _) = single::pick(workspace, None)?;
@@ -57,7 +57,8 @@ pub fn record(workspace: &Workspace) -> Result<()> {
             let path = folder.path().join(format!("{side}-{run}.log"));
             let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
             let told = Told::read(&text).ok_or_else(|| {
-                Error::new(format!("cannot measure what {who} took")).because(text.trim().to_string())
+                Error::new(format!("cannot measure the time and memory of {who}"))
+                    .because(text.trim().to_string())
             })?;
             lost.push(told.lost);
             milliseconds.push(told.milliseconds);
@@ -74,7 +75,7 @@ pub fn record(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// What the log of a recording tells.
+/// What the log of a recording says.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     lost: u64,

@@ -58,7 +58,7 @@ chmod 755 /tmp/all
 /// Compares first, then measures.
 ///
 /// # Errors
-/// Guest, trace-cmd or compiler cannot be had, or the two print different bytes.
+/// Guest, trace-cmd or compiler cannot be obtained, or the two print different bytes.
 pub fn report(workspace: &Workspace) -> Result<()> {
     let reference = trace_cmd::get(&workspace.host)?;
     let snaptrace = release_build(workspace)?;
@@ -138,7 +138,7 @@ impl Sides {
         let [ours_text, theirs_text] = ["ours.txt", "theirs.txt"].map(|name| self.folder.join(name));
         if !equal(&ours_text, &theirs_text)? {
             return Err(Error::new(format!("the reports of the {} differ", long.name))
-                .because("a ratio of different texts would mean nothing")
+                .because("times cannot be compared when the texts differ")
                 .help("`cargo test -p xtask --test all -- reference::` shows where reports differ"));
         }
         outln!("{}, {} records, {} CPUs recorded: the same bytes", long.name, each * times, long.cpus);

@@ -1,4 +1,4 @@
-//! Faults as records: what happens, what is due, and how each is caused.
+//! Faults as records: what happens, what is expected, and how each is caused.
 
 use super::fixture::Fixture;
 use super::setup::Setup;
@@ -79,7 +79,7 @@ pub enum Cause {
 /// Makes the setup of a fault in a fixture.
 pub type MakeScene = fn(&Fixture<'_>) -> Result<Setup>;
 
-/// A maker of faults that are caused by a setup: of a name, a sentence, what is due, a deadline,
+/// A maker of faults that are caused by a setup: of a name, a sentence, what is expected, a deadline,
 /// whether it is quick, and the setup.
 pub fn by_scene(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeScene) -> Fault {
     move |name, about, expected, deadline, quick, make| Fault {

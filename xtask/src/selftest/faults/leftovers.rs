@@ -53,7 +53,7 @@ fn parse_stat(stat: &str) -> Option<(&str, char, i32)> {
     Some((name, state, fields.nth(2)?.parse().ok()?))
 }
 
-/// What the commands of the given sessions left on a fixture, in words.
+/// What the commands of the given sessions left on a fixture, as text.
 pub fn found(fixture: &Fixture<'_>, sessions: &[i32]) -> Vec<String> {
     let mut found = Vec::new();
     for &sid in sessions {

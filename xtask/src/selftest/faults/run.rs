@@ -1,4 +1,4 @@
-//! Faults caused one after another, and the table of what became of them.
+//! Faults caused one after another, and the table of their results.
 
 use std::time::Instant;
 
@@ -18,9 +18,9 @@ use crate::selftest::faults::{around, before, carry_out, guest};
 pub struct Options {
     /// Faults by name; all when empty.
     pub names: Vec<String>,
-    /// Kernels by name; the references at hand when empty.
+    /// Kernels by name; the cached references when empty.
     pub kernels: Vec<String>,
-    /// All usual kernels at hand, and not only the references.
+    /// All cached usual kernels, and not only the references.
     pub all_kernels: bool,
     /// Only those that take little time, on one kernel.
     pub quick: bool,
@@ -67,7 +67,7 @@ impl Tally {
 /// Causes the faults that are asked for, one after another, and prints the table.
 ///
 /// # Errors
-/// A name is unknown, or QEMU or the guest's programs cannot be had.
+/// A name is unknown, or QEMU or the guest's programs cannot be obtained.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
     let faults = chosen(&options.names, options.quick)?;
     let kernels = kernels(workspace, options)?;
@@ -107,7 +107,7 @@ fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
-/// The kernels to cause faults on: those named, else those at hand, ready-made ones first.
+/// The kernels to cause faults on: those named, else those that are cached, ready-made ones first.
 fn kernels(workspace: &Workspace, options: &Options) -> Result<Vec<Target>> {
     let matrix = workspace.matrix()?;
     let mut kernels = Vec::new();
@@ -128,7 +128,7 @@ fn kernels(workspace: &Workspace, options: &Options) -> Result<Vec<Target>> {
     Ok(kernels)
 }
 
-/// Has at hand what faults take for granted, so that none of them waits for it.
+/// Makes ready what all faults need, so that none of them waits for it.
 fn ready(workspace: &Workspace, tools: &Tools, kernels: &[Target]) -> Result<()> {
     tools::busybox(&workspace.host)?;
     if let Some((record, kernel)) = kernels.first() {

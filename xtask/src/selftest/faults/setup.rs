@@ -1,4 +1,4 @@
-//! What happens in a fault: the command, its surroundings, and what is done to it meanwhile.
+//! The setup of a fault: the command, its environment, and what is done to it while it runs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub struct Setup {
     pub twice: bool,
     /// Words that the command has to say.
     pub says: Vec<String>,
-    /// The case whose bundle is due.
+    /// The case whose bundle is expected.
     pub bundle: Option<&'static str>,
     /// What else has to hold afterwards.
     pub after: Option<After>,

@@ -27,7 +27,7 @@ const SECONDS_PER_CELL: u64 = 60;
 /// The most output of one step: twice what the control files hold.
 const MOST: usize = 4 << 20;
 
-/// What became of a cell.
+/// The result of a cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CellResult {
     /// The exit status.
@@ -191,7 +191,7 @@ impl Shown {
     }
 }
 
-/// Reads what the script tells of a cell; `None` when it is not all there.
+/// Reads what the script says of a cell; `None` when it is not all there.
 fn parse(text: &str, before: &Arc<State>) -> Option<CellResult> {
     let mut outcome = CellResult { before: before.clone(), after: before.clone(), ..CellResult::default() };
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Which control files are compared, and which cannot be put back; pure.
+//! Which control files are compared, and which cannot be restored; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

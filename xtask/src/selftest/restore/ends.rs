@@ -1,4 +1,4 @@
-//! How a command comes to its end; pure.
+//! The ways in which a command is ended; pure.
 
 /// How a command comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

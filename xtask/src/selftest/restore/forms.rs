@@ -40,7 +40,7 @@ pub struct Form {
     pub runs_command: bool,
     /// The ways in which it ends.
     pub ends: &'static [End],
-    /// What is meant to be left changed; nothing for commands that put back.
+    /// What is meant to be left changed; nothing for commands that restore.
     pub changes: &'static [Change],
     /// The same where the kernel refuses a value half-way.
     pub changes_refused: &'static [Change],
@@ -56,7 +56,7 @@ impl Form {
 const MISTAKE: &[&str] = &["-e", "nosuch:event"];
 const NO_INSTANCE: &[&str] = &["-B", "nosuch"];
 
-/// Of commands that trace and put back.
+/// Of commands that trace and restore.
 const ENDS: &[End] = &End::ALL;
 /// Of commands that take a moment, and of those that leave a change.
 const SHORT: &[End] = &[End::Success, End::OwnError];
@@ -72,7 +72,7 @@ const fn is(file: &'static str, holds: &'static str) -> Change {
     Change { file, holds: Some(holds) }
 }
 
-/// A form that puts back, with a file.
+/// A form that restores, with a file.
 const fn recording(name: &'static str, ours: &'static [&'static str]) -> Form {
     Form {
         name,

@@ -1,4 +1,4 @@
-//! A cell's outcome against what is promised of it; pure.
+//! Compares the result of a cell with what the table promises; pure.
 
 use super::boots::CellResult;
 use super::cells::Cell;

@@ -32,9 +32,9 @@ use crate::run::side_by_side;
 pub struct Options {
     /// Words of which a cell's name has to contain one; all cells when empty.
     pub cells: Vec<String>,
-    /// Kernels; the references at hand when empty.
+    /// Kernels; the cached references when empty.
     pub kernels: Vec<String>,
-    /// All usual kernels at hand, and not only the references.
+    /// All cached usual kernels, and not only the references.
     pub all_kernels: bool,
     /// Only a few cells of each kind.
     pub quick: bool,
@@ -47,11 +47,11 @@ struct Table<'a> {
     guest: &'a Guest,
     start: Start,
     sides: &'a [Side],
-    /// What became of the cells of the sides that have come to their end.
+    /// The result of the cells of the sides that have come to their end.
     ended: Mutex<Vec<Vec<(Side, Cell, CellResult)>>>,
 }
 
-/// Runs the cells on the kernels at hand, side by side, and prints the tables; `unavailable` when there
+/// Runs the cells on the cached kernels, side by side, and prints the tables; `unavailable` when there
 /// is no kernel, or not one that was asked for.
 ///
 /// Most cells of trace-cmd leave something behind and cost a guest each: they are run on the

@@ -109,7 +109,7 @@ pub fn unread_input(kernel: &str) -> Result<(), Failed> {
     drop(stdin);
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     demand(output.stdout == b"end\n" && output.status.code() == Some(0), "it was read", &stderr)?;
-    let word = "standard input is not passed on; `run -i` does";
+    let word = "standard input is not passed on; `run -i` passes it on";
     demand(stderr.matches(word).count() == 1, "not one word on it", &stderr)?;
     let (_, stderr) = expect(0, &root(), &["run", "--kernel", kernel, "--", "true"])?;
     demand(!stderr.contains(word), "a word on nothing", &stderr)
