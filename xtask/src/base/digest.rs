@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// A digest over named parts, none of which can run into the next.
+/// A digest over named parts; a length before each keeps them apart.
 pub struct Keyed(Sha256);
 
 impl Keyed {

@@ -36,7 +36,7 @@ impl Error {
         }))
     }
 
-    /// A name that is none of the known ones: these are listed, and the nearest suggested.
+    /// An unknown name: the error lists the known ones and suggests the nearest.
     pub fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
         let nearest = known
             .iter()

@@ -42,7 +42,7 @@ pub fn go_with_signals() -> Result<()> {
             // Held to the end, so that no other thread makes new scratch meanwhile.
             let doomed = doomed();
             for path in doomed.iter() {
-                // Whoever still writes there may make it fail once.
+                // It may fail once if a process still writes there.
                 for _ in 0..3 {
                     if remove(path) {
                         break;

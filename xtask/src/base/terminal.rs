@@ -40,7 +40,7 @@ impl Raw {
     /// Takes the terminal.
     ///
     /// # Errors
-    /// Standard input is none, or the process that would put it back cannot be started.
+    /// Standard input is not a terminal, or the process that restores it cannot be started.
     pub fn take() -> Result<Raw> {
         let settings = tcgetattr(stdin()).context(|| "cannot read the terminal's settings".into())?;
         let (keeper, alive) = start_keeper()?;
@@ -52,7 +52,7 @@ impl Raw {
         Ok(taken)
     }
 
-    /// Makes it raw again, after whoever had it meanwhile: this process was stopped and goes on.
+    /// Makes it raw again after this process was stopped and another one used the terminal.
     ///
     /// # Errors
     /// The terminal refuses.

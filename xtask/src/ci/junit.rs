@@ -39,7 +39,7 @@ impl Junit {
     }
 }
 
-/// The run as text. Kernels of which this part of the run has no case are left out.
+/// The run as text. Kernels without a case in this shard are left out.
 ///
 /// # Errors
 /// Never, as far as is known: the XML is written into memory.

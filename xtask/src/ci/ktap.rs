@@ -11,7 +11,7 @@ use crate::outcome::summary::{Column, Outcome, Summary};
 
 const VERSION: &str = "KTAP version 1";
 
-/// The run as text. Kernels of which this part of the run has no case are left out.
+/// The run as text. Kernels without a case in this shard are left out.
 pub fn ktap(run: &Summary) -> String {
     let columns: Vec<&Column> =
         run.kernels.iter().filter(|column| column.outcomes().next().is_some()).collect();

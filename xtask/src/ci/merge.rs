@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
     Ok(merged.verdict())
 }
 
-/// What there is to say of a kernel and its cases besides the table.
+/// Messages about a kernel and its cases, printed beside the table.
 fn complaints(column: &Column) -> String {
     let mut text = String::new();
     if let Some(missing) = column.missing() {

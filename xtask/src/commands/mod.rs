@@ -49,7 +49,7 @@ const SUBCOMMANDS: &[Entry] = &[
     entry::<bench::Args>(),
 ];
 
-/// The exit code of a command that did its work and could not print what came of it.
+/// The exit code of a command that did its work and could not print the result.
 const FAILURE: u8 = 1;
 
 const EXIT_CODES: &str = "\

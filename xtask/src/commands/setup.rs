@@ -24,7 +24,7 @@ impl Subcommand for Args {
 /// Obtains what is missing: QEMU, busybox and trace-cmd into the cache, build tools with apt.
 ///
 /// # Errors
-/// Something stays missing.
+/// Something is still missing.
 fn setup(workspace: &Workspace) -> Result<()> {
     let host = &workspace.host;
     let say = |tool: &str, version: &str, path: &Path| {

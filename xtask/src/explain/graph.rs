@@ -119,7 +119,7 @@ pub fn instructions(nanoseconds: i64, shift: u8) -> i64 {
     (nanoseconds + (1 << shift) / 2) >> shift
 }
 
-/// The value in the middle, 0 where there is none.
+/// The median, 0 of no values.
 pub fn median(mut values: Vec<i64>) -> i64 {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)

@@ -57,7 +57,7 @@ impl Chromium {
 /// The host's Chromium, else that of Debian's packages.
 ///
 /// # Errors
-/// `unavailable`: there is none and none can be fetched, or the fetched one does not run here.
+/// `unavailable`: none is installed and none can be fetched, or the fetched one does not run here.
 pub fn get(host: &Host) -> Result<Chromium> {
     let of_host = PROGRAMS.iter().filter_map(|name| which::which(name).ok());
     if let Some(found) = of_host.filter_map(|program| proved(program, None).ok()).next() {

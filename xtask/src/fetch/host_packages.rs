@@ -17,13 +17,13 @@ use crate::base::verdict::Verdict;
 pub const BUILD_TOOLS: [(&str, &str); 4] =
     [("make", "make"), ("gcc", "gcc"), ("/usr/include/stdio.h", "libc6-dev"), ("ld", "binutils")];
 
-/// Sees to it that commands are there, each given with the package that brings it; a name
-/// that begins with `/` is a file.
+/// Makes sure that commands are installed, each given with its package; a name that begins
+/// with `/` is a file.
 ///
 /// Missing packages are installed if the user said `--yes` or agrees at the terminal.
 ///
 /// # Errors
-/// Something is missing and stays so: the error names it and the exact install line.
+/// Something is still missing: the error names it and the exact install line.
 pub fn need_packages(host: &Host, what: &str, packages: &[(&str, &str)]) -> Result<()> {
     let missing = missing(packages);
     if missing.is_empty() {
@@ -50,7 +50,7 @@ pub fn need_packages(host: &Host, what: &str, packages: &[(&str, &str)]) -> Resu
     }
 }
 
-/// Those of some commands and files that are not there.
+/// The commands and files of a list that are not installed.
 pub fn missing<'a>(packages: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let absent = |thing: &str| match thing.starts_with('/') {
         true => !Path::new(thing).exists(),

@@ -24,7 +24,7 @@ const QEMU_OLDEST: (u32, u32) = (6, 0);
 /// The host's QEMU, else one unpacked privately from Debian's packages.
 ///
 /// # Errors
-/// There is none and none can be fetched, or the fetched one does not run.
+/// None is installed and none can be fetched, or the fetched one does not run.
 pub fn qemu(host: &Host) -> Result<Qemu> {
     if let Some(qemu) = host_qemu() {
         return Ok(qemu);
@@ -115,7 +115,7 @@ fn recent(version: &str) -> bool {
 /// A static busybox: the host's, else one from Debian's packages.
 ///
 /// # Errors
-/// There is none and none can be fetched.
+/// None is installed and none can be fetched.
 pub fn busybox(host: &Host) -> Result<PathBuf> {
     if let Some(path) = host_busybox() {
         return Ok(path);

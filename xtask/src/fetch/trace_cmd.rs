@@ -88,7 +88,7 @@ impl TraceCmd {
 /// The host's trace-cmd if it is of [`VERSION`], else that of Debian's packages.
 ///
 /// # Errors
-/// There is none and none can be fetched, or the fetched one does not run here.
+/// None is installed and none can be fetched, or the fetched one does not run here.
 pub fn get(host: &Host) -> Result<TraceCmd> {
     if let Some(found) = of_host() {
         return Ok(found);
@@ -155,7 +155,7 @@ fn finish(dir: &Path, wrapper: &str, version: &str) -> Result<()> {
     proved(&program, version)
 }
 
-/// The one that is there already, without fetching any.
+/// The one that is installed or cached; fetches nothing.
 pub fn cached(host: &Host) -> Option<TraceCmd> {
     of_host().or_else(|| host.cache.entry("tools", &key()).map(|entry| of_entry(&entry)))
 }

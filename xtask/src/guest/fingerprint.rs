@@ -17,7 +17,7 @@ pub struct Fingerprint {
     pub qemu: String,
     /// QEMU's options, with plain names for the files.
     pub options: String,
-    /// SHA-256 of our own programs in the initramfs: what of it does not come from the kernel.
+    /// SHA-256 of our own programs in the initramfs: the part that is not the kernel's modules.
     pub programs: String,
     /// SHA-256 of what was passed as standard input, empty where nothing was.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -171,7 +171,7 @@ fn check_memory(
     initrd: u64,
     unpacked: u64,
 ) -> Result<()> {
-    // Of an image that is none nothing is known; its boot tells.
+    // Nothing is known of a file that is not an image; its boot will fail.
     let Some(image) = memory::segments(&kernel.vmlinux) else { return Ok(()) };
     let tmpfs = config.lines().any(|line| line == "CONFIG_TMPFS=y");
     let needed = Load { kernel: image, initrd, unpacked, tmpfs }.needed();
@@ -262,7 +262,7 @@ impl Guest {
         })
     }
 
-    /// Boots this guest under KVM, whatever is remembered of that, and says what came of it.
+    /// Boots this guest under KVM, even if an answer is stored, and gives the result.
     ///
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.

@@ -50,7 +50,7 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
         && request.cc.is_none()
         && manifest.record == inputs
     {
-        // The name stands for what was last built under it.
+        // The name stands for the kernel that was last built under it.
         return Ok(Kernel::new(&record.name, dir.clone(), manifest.clone()));
     }
     let last = bound.map(|(_, manifest)| manifest);

@@ -249,7 +249,7 @@ fn ignored(root: &Path, repository: &Path) -> Vec<PathBuf> {
     names.map(|name| repository.join(OsStr::from_bytes(name))).collect()
 }
 
-/// Which of the files that a `.gitignore` hides a build reads all the same.
+/// The files that a build reads although a `.gitignore` hides them.
 struct Sources<'a> {
     root: &'a Path,
     /// The words of a folder's makefiles, as far as they were looked at.

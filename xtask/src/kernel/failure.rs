@@ -1,4 +1,4 @@
-//! Why a build failed: the lines of its log that say so.
+//! The lines of a build's log that say why it failed.
 //!
 //! make says last that something failed, and where, but not why; what it ran said that before. With
 //! several jobs their lines are mixed, so the first line that tells of a failure counts.
@@ -60,7 +60,7 @@ static HINT: LazyLock<Regex> = LazyLock::new(|| {
 /// A line of make's own, what it says behind its name.
 static MAKE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(\S*/)?g?make(\[\d+\])?: (\*\*\* )?(?<rest>.*)$"));
 
-/// What make says though it is none of its affair: where it is, and that a command failed.
+/// Messages of make itself, which do not tell why a build failed: its folder, and that a command failed.
 static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?x) ^(Entering|Leaving)\ directory | ^Nothing\ to\ be\ done | is\ up\ to\ date

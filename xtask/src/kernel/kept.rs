@@ -44,7 +44,7 @@ impl Kept {
 
     /// The commit that all objects are of, if that is known and they are this compiler's.
     pub fn commit(&self) -> Option<String> {
-        // A note that is not understood is none.
+        // Ignore a note that cannot be parsed.
         let built: Built = serde_json::from_slice(&fs::read(self.note()).ok()?).ok()?;
         let same = self.built(&built.commit) == built && self.scratch().is_dir();
         same.then_some(built.commit)

@@ -2,7 +2,7 @@
 
 use super::summary::{Column, Outcome, Summary};
 
-/// What stands for a case that is not for a kernel.
+/// The mark of a case that is not for a kernel.
 const NOT_MEANT: &str = "-";
 
 /// The table as text, a line per case. A case that is not for a kernel has a `-`, one that

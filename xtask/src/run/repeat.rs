@@ -165,7 +165,7 @@ pub fn prove(
     Ok(())
 }
 
-/// The report on a difference that a repetition found, empty when there is none.
+/// The report on a difference between repetitions, empty when there is none.
 pub fn report(folder: &Path) -> String {
     fs::read_to_string(folder.join(REPORT)).unwrap_or_default()
 }

@@ -204,7 +204,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
     let mut unread = Unread { told: options.stdin.is_some() };
     unread.tell(workspace);
     let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
-    // Whoever writes to us may have been slower than we were.
+    // The writer may have been slower than we were.
     unread.tell(workspace);
     let advice = guest.advice(workspace, ended.took)?;
     if let Err((verdict, why)) = ended.judge() {
@@ -250,7 +250,7 @@ impl Unread {
 fn again(guest: &Guest, options: &Options, stdin: &Path) -> String {
     let mut flags = bundle::quoted(&guest.options());
     if options.stdin.is_some() {
-        // From anywhere, and whatever has become of the original.
+        // It works in any folder, even if the original file is gone.
         flags += &format!(" --stdin={}", bundle::quoted(&[stdin.display().to_string()]));
     }
     let mut words = Vec::new();
@@ -434,7 +434,7 @@ impl Channel {
     }
 }
 
-/// Whoever reads our output may stop reading; the command goes on all the same.
+/// The reader of our output may stop reading; the command still goes on.
 fn write_out(to: &mut dyn Write, part: &[u8]) -> Result<()> {
     match to.write_all(part).and_then(|()| to.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

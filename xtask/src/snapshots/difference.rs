@@ -8,7 +8,7 @@ use crate::base::ui::printable;
 pub struct Difference {
     /// The snapshot: the one that holds for the kernel, else another kernel's that is most like the text.
     pub like: Option<Name>,
-    /// What stands in it; nothing where there is none.
+    /// Its text; empty without a snapshot.
     pub old: String,
     /// The kernel.
     pub kernel: String,

@@ -4,7 +4,7 @@ use regex::Regex;
 
 use super::lines::{EVENT, FRAME, GRAPH, REPORTED, REPORTED_GRAPH, SWITCH};
 
-/// Whether a command's output is a trace or a report, of which [`violations`] can be asked.
+/// Whether a command's output is a trace or a report, which [`violations`] can check.
 pub fn is_trace(output: &str) -> bool {
     output.starts_with("# tracer: function") || output.starts_with("cpus=")
 }

@@ -31,9 +31,9 @@ static SIZE: LazyLock<Regex> =
 /// `    [   29.355965] event filter parse error: error: Field not found`, of the error_log
 static LOGGED: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?<indent> *\[) *\d+\.\d{6}(?<rest>\] .*)$"));
 
-/// What stands for a timestamp: as wide as the kernel's `%5lu.%06lu`.
+/// The replacement of a timestamp: as wide as the kernel's `%5lu.%06lu`.
 const TIME: &str = "    *.******";
-/// What stands for a duration.
+/// The replacement of a duration.
 const DURATION: &str = "  *.*** us";
 /// The column of durations in a report; a very long one is wider, which must not show.
 const REPORTED_WIDTH: usize = 13;

@@ -147,7 +147,7 @@ impl Store {
     }
 }
 
-/// A text with one newline at its end, whatever there was.
+/// A text with exactly one newline at its end.
 fn ended(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }

@@ -47,7 +47,7 @@ pub enum Purpose {
 /// What may execute a guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// TCG, whatever else this machine has.
+    /// TCG, even where this machine has KVM.
     Tcg,
     /// KVM, or nothing: it was asked for.
     Kvm,
@@ -143,7 +143,7 @@ pub fn proved(machine: &Machine, qemu: &Qemu, cache: &Cache, ui: &Ui) -> Result<
     }
 }
 
-/// Boots a guest under KVM, whatever is remembered, and remembers the answer. Says why it is so.
+/// Boots a guest under KVM, even if an answer is stored, and stores the new one. Gives the reason, too.
 ///
 /// # Errors
 /// QEMU cannot be started at all, or the cache cannot be read.

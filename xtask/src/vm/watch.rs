@@ -34,7 +34,7 @@ const RESULTS_LIMIT: u64 = 4 << 30;
 /// socket takes at once, and less than a step in between can say.
 const HELD_UP: usize = 1 << 20;
 
-/// How long QEMU alone may be stopped until that is told.
+/// How long QEMU alone may be stopped before a message says so.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
 
 /// From when on a guest by the host's clock can take a stop for a lock-up.
@@ -102,7 +102,7 @@ impl Ended {
     /// The verdict on the boot as such: `Ok` when the stream is whole and nothing else is
     /// amiss, else what happened and one sentence on it. What the steps did is not judged here.
     pub fn judge(&self) -> std::result::Result<(), (Verdict, String)> {
-        // The console comes first: whatever else failed, failed because of that.
+        // The console comes first: its message is the cause of everything else that failed.
         if let Some(sign) = &self.sign {
             let mut why = console::neutralise(&sign.line);
             if sign.verdict == Verdict::Lockup && self.stopped >= LOCKS_UP {
@@ -264,7 +264,7 @@ pub fn boot(
         waited,
     };
     if ended.cut == Some(Cut::FullDisk) || ended.judge().is_err() && is_full(&machine.dir) {
-        // Whatever is missing may be missing because of that: the guest cannot be judged.
+        // Anything may be missing because of that, so the guest cannot be judged.
         return Err(cache::denied("cannot keep what the guest sends in", &machine.dir, &full()));
     }
     Ok(ended)
@@ -511,7 +511,7 @@ mod tests {
         assert!(is_past(seconds(120), seconds(121), || Duration::ZERO));
         assert!(!is_past(seconds(120), seconds(150), || seconds(100)));
         assert!(is_past(seconds(120), seconds(221), || seconds(100)));
-        // Whatever the host does, a run ends.
+        // A run ends in any case, however the host behaves.
         assert!(is_past(seconds(120), seconds(481), || seconds(470)));
     }
 

@@ -1,8 +1,8 @@
-//! What a guest is given besides its defaults.
+//! Additions to a guest: words on the kernel command line, and files.
 
 use std::path::PathBuf;
 
-/// Words for the kernel, and files.
+/// Words on the kernel command line, and files in `/extra`.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct SetupArgs {
     /// A word for the kernel command line (repeatable)

@@ -29,7 +29,7 @@ use crate::snapshots::redact::redacted;
 /// The exit status that ends `git bisect run`, as any above 127: no word on the commit.
 const STOP: u8 = 255;
 
-/// What a bisection goes by.
+/// The settings of a bisection.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
     /// The name of the kernel's record.

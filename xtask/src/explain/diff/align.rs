@@ -12,7 +12,7 @@ use crate::kernel::renames::{self, Known};
 const ALIKE: f64 = 0.7;
 /// The same of functions that call nothing, so that only the names speak for it.
 const ALIKE_ALONE: f64 = 0.85;
-/// The most pairs of names that are looked at in search of a rename; beyond there is none.
+/// The most pairs of names that are compared to find a rename; beyond that none is looked for.
 const PAIRS: usize = 1 << 20;
 /// How often moves are looked for, each time with what is left.
 const ROUNDS: usize = 8;
@@ -121,7 +121,7 @@ impl Row {
         }
     }
 
-    /// Whether this place, whatever is below it, is as it was but for instructions.
+    /// Whether at most the instructions changed at this place; places below it do not count.
     pub fn is_same(&self) -> bool {
         match &self.change {
             Change::Added(_) | Change::Gone(_) => false,
@@ -172,7 +172,7 @@ impl Row {
     }
 }
 
-/// A function's name without what compilers append, of which there may be several.
+/// A function's name without the suffixes that compilers append.
 pub fn plain(name: &str) -> &str {
     let mut plain = name;
     loop {

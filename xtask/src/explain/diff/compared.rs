@@ -39,11 +39,11 @@ pub struct CaseDiff {
     pub name: String,
     /// What it shows, in a line; empty where that is not known.
     pub title: String,
-    /// What came of it.
+    /// The result.
     pub outcome: CaseResult,
 }
 
-/// What came of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CaseResult {
     /// Its commands were compared.

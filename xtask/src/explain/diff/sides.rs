@@ -27,13 +27,13 @@ pub enum Asked {
 
 /// A side that is ready to be compared.
 pub enum Side {
-    /// A guest to run, and the record that its kernel goes by.
+    /// A guest to run, and its kernel's record.
     Guest(Box<Guest>, Box<Record>),
     /// What was stored, and the folder that it was stored in.
     Stored(Vec<Stored>, PathBuf),
 }
 
-/// Finds out what a word stands for: a kernel's name first, then results, then a path.
+/// Resolves a word: as a kernel's name first, then as results, then as a path.
 ///
 /// # Errors
 /// It is none of these, or a run of several kernels of which none is named.

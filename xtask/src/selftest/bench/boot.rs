@@ -51,7 +51,7 @@ fn boot_of(workspace: &Workspace, tools: &Tools, record: &Record, kernel: kernel
         |guest_options: GuestOptions| Guest::prepare(workspace, tools, record, kernel.clone(), guest_options);
     let guests = [prepare(exact)?, prepare(plain)?, prepare(untuned)?, prepare(packed)?, prepare(as_run)?];
     let mut took: [Vec<Took>; 6] = Default::default();
-    // In turn, so that whatever else the host does meets all alike.
+    // In turn, so that other work on the host affects all of them alike.
     for _ in 0..RUNS {
         for (guest, took) in guests.iter().zip(&mut took) {
             let command: &[&str] = if guest.has_busybox() { &["true"] } else { &[] };
@@ -79,7 +79,7 @@ fn boot_of(workspace: &Workspace, tools: &Tools, record: &Record, kernel: kernel
 
 /// What one run took.
 struct Took {
-    /// By the clock: whatever else the host does counts.
+    /// By the host's clock, so other work on the host counts too.
     wall: Duration,
     /// Of the processors, in user and system mode.
     processor: Duration,

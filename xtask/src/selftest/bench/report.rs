@@ -22,7 +22,7 @@ use crate::run::single;
 const RUNS: usize = 9;
 /// Runs for starting on a small file, which takes milliseconds.
 const SMALL_RUNS: usize = 41;
-/// Memory that may be taken whatever trace-cmd takes, in MiB.
+/// Memory that `report` may take even if trace-cmd takes less, in MiB.
 const MEMORY: u64 = 256;
 
 /// A long recording: what it is made from, and of how many records.

@@ -163,7 +163,7 @@ fn run(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setu
     run_where_it_may(fixture, &[&["--accel", "tcg"], options].concat(), command)
 }
 
-/// The same, under whatever accelerator this machine has.
+/// The same, under the accelerator that this machine has.
 fn run_where_it_may(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setup> {
     let kernel = fixture.kernel()?;
     let program = fixture.tools.programs.fault.display().to_string();

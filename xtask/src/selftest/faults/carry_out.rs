@@ -39,7 +39,7 @@ shift 3
 exec "$@"
 "#;
 
-/// What came of a fault.
+/// The result of a fault.
 pub struct Met {
     /// The verdict given, in a word.
     pub given: String,

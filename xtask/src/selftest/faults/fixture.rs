@@ -82,7 +82,7 @@ impl<'a> Fixture<'a> {
         folders::folder(&self.root())
     }
 
-    /// Whatever a guest has sent so far, in any run, has come.
+    /// Whether a guest of any run has sent something yet.
     pub fn guest_has_greeted(&self) -> bool {
         let files = walkdir::WalkDir::new(self.results()).into_iter().flatten();
         let mut results = files.filter(|file| file.file_name() == "results.bin");

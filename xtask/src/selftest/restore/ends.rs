@@ -1,6 +1,6 @@
 //! The ways in which a command is ended; pure.
 
-/// How a command comes to its end.
+/// How a command is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// It does what it is asked for.

@@ -30,7 +30,7 @@ use crate::run::side_by_side;
 /// What to run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Words of which a cell's name has to contain one; all cells when empty.
+    /// Only cells whose names contain one of these words; all cells when empty.
     pub cells: Vec<String>,
     /// Kernels; the cached references when empty.
     pub kernels: Vec<String>,
