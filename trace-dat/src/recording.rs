@@ -207,11 +207,13 @@ impl Reader {
     }
 
     /// The events that the file describes.
+    #[inline]
     pub fn events(&self) -> &Events {
         &self.events
     }
 
     /// What the text of events needs: byte order, symbols, constant strings.
+    #[inline]
     pub fn context(&self) -> &Context {
         &self.context
     }
@@ -233,11 +235,13 @@ impl Reader {
     }
 
     /// Where the parts of a sub-buffer stand.
+    #[inline]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
     /// The buffers with the CPUs that have data, by number; the top instance's first.
+    #[inline]
     pub fn buffers(&self) -> &[Buffer] {
         &self.buffers
     }
@@ -286,6 +290,7 @@ impl Reader {
 
     /// The time to show for a record's stamp: cycles are converted to nanoseconds where the file says
     /// how, and the file's offset (`--date`) is added.
+    #[inline]
     pub fn shown_time(&self, stamp: u64) -> u64 {
         let time = match self.options.tsc {
             Some(rate) => ((u128::from(stamp) * u128::from(rate.multiplier)) >> rate.shift) as u64,

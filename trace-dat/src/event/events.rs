@@ -89,6 +89,7 @@ impl Events {
     }
 
     /// The flags of a record, see [`irq`]; none when it is too short to have them.
+    #[inline]
     pub fn flags(&self, order: ByteOrder, record: &[u8]) -> u64 {
         read(self.common.flags, order, record).unwrap_or(0)
     }

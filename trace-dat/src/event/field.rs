@@ -87,16 +87,19 @@ impl Place {
 
 impl Field {
     /// Where its number stands.
+    #[inline]
     pub fn place(&self) -> Place {
         Place::new(self.offset as u32, self.size as u32)
     }
 
     /// The field as an unsigned number; `None` when the record ends before.
+    #[inline]
     pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
         self.place().number(order, record)
     }
 
     /// Where its bytes start in the record, wherever they stand.
+    #[inline]
     pub fn start(&self, order: ByteOrder, record: &[u8]) -> Option<usize> {
         if self.dynamic == Dynamic::No {
             return Some(self.offset);
@@ -107,6 +110,7 @@ impl Field {
 
     /// The bytes of the field, wherever they stand; `None` when they are not in the record. Of an array
     /// that the record cuts off, those that are there.
+    #[inline]
     pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
         if self.dynamic == Dynamic::No {
             let end = if self.size == 0 { record.len() } else { record.len().min(self.offset + self.size) };

@@ -80,6 +80,7 @@ impl Event {
 
     /// The compiled print format, read as C or as trace-cmd does; `None` when it uses something that is
     /// not supported.
+    #[inline]
     pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
         if !as_trace_cmd {
             return self.compiled().as_ref().ok();
@@ -117,6 +118,7 @@ impl Event {
 
     /// The bytes that a record of this event has at least: all its fields, but of an array at the
     /// end none. (Records of `kernel_stack` may be shorter than the array that is declared.)
+    #[inline]
     pub fn least_size(&self) -> usize {
         self.least_size
     }

@@ -61,11 +61,13 @@ pub struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// Prepares to print `record`, which is of `event`.
+    #[inline]
     pub fn new(event: &'a Event, record: &'a [u8], context: &'a Context) -> Run<'a> {
         Run { event, record, context, short: Cell::new(false) }
     }
 
     /// Whether something that was printed lies beyond the record's end; it shows as 0 or nothing.
+    #[inline]
     pub fn is_short(&self) -> bool {
         self.short.get()
     }

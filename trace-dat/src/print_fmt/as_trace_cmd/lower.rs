@@ -123,7 +123,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
         },
         Argument::Cast(name, item) => Expr::Cast(mask(&name), boxed(*item)),
         Argument::DynamicLength(field) => Expr::DynamicLength(field),
-        // trace-cmd prints an address in its own memory, another one in each run.
+        // trace-cmd prints an address in its own memory here, another one in each run: we print the offset.
         Argument::Dynamic(field) => Expr::Cast(0xffff, Box::new(Expr::Field(field))),
         Argument::Function(name, given) => match (name, given.into_iter().next()) {
             ("jiffies_to_msecs", Some(given)) => value(given, parser),
