@@ -14,8 +14,9 @@ use crate::report;
 use crate::report::passes::{Passes, Prepared};
 use crate::setup::request::Request;
 use crate::tracefs::{Instance, Tracefs};
+use trace_dat::Reader;
+use trace_dat::live::Part;
 use trace_dat::write::{Compression, Metadata, Version, write};
-use trace_dat::{Part, Reader};
 
 /// Print records live, as 'report' prints them, without a file
 #[derive(Debug, clap::Args)]

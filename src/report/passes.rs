@@ -11,8 +11,9 @@ use super::lines::{Maker, leaf};
 use super::plan::Plan;
 use super::printer::Printer;
 use crate::error::{Error, Result};
+use trace_dat::Reader;
+use trace_dat::live::{LiveRecords, Part};
 use trace_dat::texts::cmdlines;
-use trace_dat::{LiveRecords, Part, Reader};
 
 /// A recording and how its lines are printed; made once.
 pub struct Prepared<'r>(Plan<'r>);

@@ -8,10 +8,11 @@ use std::thread;
 
 use snaptrace::report::passes::{Passes, Prepared};
 use snaptrace::report::{Config, Style, report};
+use trace_dat::Reader;
+use trace_dat::live::Part;
 use trace_dat::ring_buffer::Missed;
 use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::{Compression, Version, write};
-use trace_dat::{Part, Reader};
 
 use crate::fixture::stored::{bytes, names};
 

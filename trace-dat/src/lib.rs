@@ -11,7 +11,7 @@
 //! | choose records by their fields | [`filter::Filter`] |
 //! | see how a file is put together: sections, options, buffers | [`Container`] |
 //! | write a file | [`write::write()`], [`ring_buffer::SubBuffers`] |
-//! | follow buffers that are still being filled | [`LiveRecords`] |
+//! | follow buffers that are still being filled | [`live::LiveRecords`] |
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -58,7 +58,7 @@ pub mod event;
 mod file;
 pub mod filter;
 pub mod header_page;
-mod live;
+pub mod live;
 pub mod print_fmt;
 mod recording;
 mod records;
@@ -72,6 +72,5 @@ pub use file::header::Version;
 pub use file::input::Input;
 pub use file::metadata::{Metadata, System};
 pub use file::{id, write};
-pub use live::{LiveRecords, Next, Part};
 pub use recording::Reader;
 pub use records::{Record, Records, Run};

@@ -39,7 +39,8 @@ pub struct Part<'a> {
 /// use std::io::Cursor;
 /// use trace_dat::bytes::ByteOrder;
 /// use trace_dat::ring_buffer::{Missed, SubBuffers};
-/// use trace_dat::{Compression, LiveRecords, Metadata, Part, Reader, Version, write};
+/// use trace_dat::live::{LiveRecords, Part};
+/// use trace_dat::{Compression, Metadata, Reader, Version, write};
 ///
 /// // From the tracing directory: events/header_page and the formats of what is traced.
 /// let metadata = Metadata {
