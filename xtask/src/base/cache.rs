@@ -257,7 +257,7 @@ impl Cache {
 
 /// An error of the file system, with help for a full disk and a read-only cache.
 pub fn denied(operation: &str, path: &Path, cause: &io::Error) -> Error {
-    let error = Error::new(format!("{operation} {}", path.display())).because(cause);
+    let error = Error::new(format!("{operation} {}", path.display())).because(copy(cause));
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => error
             .help("free some space (a kernel build needs 1.5 GB), or run `cargo xtask kernel --clean`")
@@ -266,6 +266,14 @@ pub fn denied(operation: &str, path: &Path, cause: &io::Error) -> Error {
             error.help("set SNAPTRACE_CACHE to a folder that you may write")
         }
         _ => error,
+    }
+}
+
+/// The same error once more: number, kind and text.
+fn copy(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(number) => io::Error::from_raw_os_error(number),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

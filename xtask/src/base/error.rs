@@ -1,6 +1,8 @@
 //! Errors: what was attempted on which object, why it failed, and what to do about it.
 
+use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 
 use super::verdict::Verdict;
 
@@ -12,13 +14,16 @@ use super::verdict::Verdict;
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
+type Cause = Box<dyn StdError + Send + Sync>;
+
 #[derive(Debug)]
 struct Parts {
     message: String,
-    cause: Option<String>,
+    cause: Option<Cause>,
     help: Option<String>,
     verdict: Option<Verdict>,
     usage: bool,
+    disk_full: bool,
 }
 
 /// The result of anything here that can fail.
@@ -33,6 +38,7 @@ impl Error {
             help: None,
             verdict: None,
             usage: false,
+            disk_full: false,
         }))
     }
 
@@ -51,10 +57,10 @@ impl Error {
         error.help(format!("known: {}", known.join(", ")))
     }
 
-    /// Adds what the system or a tool said.
+    /// Adds what the system or a tool said, which [`source()`](StdError::source) then returns.
     #[must_use]
-    pub fn because(mut self, cause: impl fmt::Display) -> Error {
-        self.0.cause = Some(cause.to_string());
+    pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
+        self.0.cause = Some(cause.into());
         self
     }
 
@@ -83,6 +89,25 @@ impl Error {
         self
     }
 
+    /// Marks it as caused by a full disk, where a tool has said so and no system call of ours failed.
+    #[must_use]
+    pub fn disk_full(mut self) -> Error {
+        self.0.disk_full = true;
+        self
+    }
+
+    /// Whether a full disk or quota is the cause.
+    pub fn is_disk_full(&self) -> bool {
+        let causes =
+            std::iter::successors(self.source(), |cause: &&(dyn StdError + 'static)| (*cause).source());
+        let is_full = |cause: &(dyn StdError + 'static)| {
+            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+                || cause.downcast_ref::<Error>().is_some_and(|error| error.0.disk_full)
+        };
+        self.0.disk_full || causes.into_iter().any(is_full)
+    }
+
     /// Whether it is an error of usage.
     pub fn is_usage(&self) -> bool {
         self.0.usage
@@ -96,7 +121,9 @@ impl Error {
     /// Message and cause on one line, for summaries.
     pub fn summary(&self) -> String {
         match &self.0.cause {
-            Some(cause) => format!("{}: {}", self.0.message, cause.lines().next().unwrap_or_default()),
+            Some(cause) => {
+                format!("{}: {}", self.0.message, cause.to_string().lines().next().unwrap_or_default())
+            }
             None => self.0.message.clone(),
         }
     }
@@ -122,7 +149,11 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.cause.as_deref().map(|cause| cause as _)
+    }
+}
 
 /// Turns foreign errors into ours, with the operation and its object.
 pub trait Context<T> {
@@ -130,7 +161,7 @@ pub trait Context<T> {
     fn context(self, message: impl FnOnce() -> String) -> Result<T>;
 }
 
-impl<T, E: fmt::Display> Context<T> for std::result::Result<T, E> {
+impl<T, E: Into<Box<dyn StdError + Send + Sync>>> Context<T> for std::result::Result<T, E> {
     fn context(self, message: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|cause| Error::new(message()).because(cause))
     }
@@ -158,6 +189,18 @@ mod tests {
         );
         assert_eq!(error.exit_code(), 1);
         assert_eq!(error.verdict(Verdict::Panic).exit_code(), 204);
+    }
+
+    #[test]
+    fn the_cause_is_kept_and_a_full_disk_known_by_its_kind() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let error = Error::new("cannot write a").because(full());
+        assert!(error.source().is_some_and(|cause| cause.is::<io::Error>()));
+        assert!(error.is_disk_full());
+        assert!(Error::new("cannot build").because(error).is_disk_full());
+        assert!(Error::new("cannot build").because("make said so").disk_full().is_disk_full());
+        let quoted = Error::new("cannot build").because("x.c: \"No space left on device\" is undeclared");
+        assert!(!quoted.is_disk_full());
     }
 
     #[test]

@@ -206,7 +206,7 @@ pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<Tabl
     if stored.verdict != Verdict::Pass {
         let shown = folder.keep();
         return Err(failed()
-            .because(&stored.why)
+            .because(stored.why.as_str())
             .help(format!("the tracer's own cost is measured with {name}, which needs {}", leaf.needs))
             .help(format!("everything is in {}", shown.display()))
             .verdict(stored.verdict));

@@ -190,7 +190,7 @@ fn special(path: &Path, kind: fs::FileType) -> Error {
         "a device"
     };
     Error::new(format!("cannot build from a tree with {what} in it"))
-        .because(path.display())
+        .because(path.display().to_string())
         .help("a source tree has files, folders and links only: remove it")
 }
 

@@ -143,10 +143,15 @@ pub fn causes(log: &str) -> Vec<String> {
     shown
 }
 
+/// Whether a tool says that the disk or the quota is full.
+pub fn is_disk_full(causes: &[String]) -> bool {
+    causes.iter().any(|line| line.contains("No space left on device") || line.contains("uota exceeded"))
+}
+
 /// What to do about a cause, where that is known.
 pub fn help(causes: &[String]) -> Option<String> {
     let says = |words: &[&str]| causes.iter().any(|line| words.iter().any(|word| line.contains(word)));
-    if says(&["No space left on device", "uota exceeded"]) {
+    if is_disk_full(causes) {
         return Some("free some space, or set SNAPTRACE_CACHE to a folder on another disk".to_owned());
     }
     let memory =

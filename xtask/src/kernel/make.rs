@@ -94,6 +94,10 @@ fn failure(what: &str, targets: &[&str], log: &Path, before: u64, status: &str) 
         true => error.because(status),
         false => error.because(causes.join("\n    ")),
     };
+    let error = match failure::is_disk_full(&causes) {
+        true => error.disk_full(),
+        false => error,
+    };
     let error = match failure::help(&causes) {
         Some(help) => error.help(help),
         None => error,

@@ -143,7 +143,7 @@ pub fn tree(workspace: &Workspace, record: &Record, given: &Given, scratch: &Pat
         while let Some(next) = cause.source() {
             cause = next;
         }
-        error.because(cause)
+        error.because(cause.to_string())
     })?;
     // A tarball of a kernel has one folder at its top.
     let tops = cache::read_dir(scratch)?;

@@ -242,8 +242,7 @@ pub fn turn(workspace: &Workspace, kernel: &str) -> Result<Lock> {
 /// Whether an error is about what is in a commit, and not about the machine that builds it.
 fn is_the_commits_own(error: &Error) -> bool {
     let verdict = error.verdict_given();
-    let disk_is_full = error.to_string().contains("No space left on device");
-    !disk_is_full && matches!(verdict, Some(Verdict::BuildFailed | Verdict::ConfigUnmet))
+    !error.is_disk_full() && matches!(verdict, Some(Verdict::BuildFailed | Verdict::ConfigUnmet))
 }
 
 fn orders_of(folder: &Path) -> PathBuf {
@@ -340,7 +339,9 @@ mod tests {
         let error = |cause: &str| Error::new("a").because(cause);
         assert!(is_the_commits_own(&error("b.c:1: error: no").verdict(Verdict::BuildFailed)));
         assert!(is_the_commits_own(&error("no symbol").verdict(Verdict::ConfigUnmet)));
-        assert!(!is_the_commits_own(&error("No space left on device").verdict(Verdict::BuildFailed)));
+        assert!(!is_the_commits_own(&error("x.o: short").disk_full().verdict(Verdict::BuildFailed)));
+        let quoted = error("x.c:1: error: unknown \"No space left on device\"");
+        assert!(is_the_commits_own(&quoted.verdict(Verdict::BuildFailed)));
         assert!(!is_the_commits_own(&error("no QEMU").verdict(Verdict::Unavailable)));
         assert!(!is_the_commits_own(&error("is Linux 5.10")));
     }
