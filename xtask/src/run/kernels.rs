@@ -33,17 +33,17 @@ pub fn obtain(workspace: &Workspace, wanted: &[(Record, bool)], all: bool) -> Re
     let mut tasks: Vec<Vec<usize>> = ready_made.into_iter().map(|at| vec![at]).collect();
     // First, since it takes longest.
     tasks.insert(0, built);
-    let had: Vec<Mutex<Option<Result<Kernel>>>> = wanted.iter().map(|_| Mutex::new(None)).collect();
+    let obtained: Vec<Mutex<Option<Result<Kernel>>>> = wanted.iter().map(|_| Mutex::new(None)).collect();
     side_by_side::each(&tasks, side_by_side::cores().max(2), |task| {
         for at in task {
             let (record, asked) = &wanted[*at];
             let kernel = one(workspace, record, *asked || all);
-            *had[*at].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(kernel);
+            *obtained[*at].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(kernel);
         }
         Ok(())
     })?;
     let taken =
-        had.into_iter().map(|place| place.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        obtained.into_iter().map(|place| place.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
     Ok(taken.flatten().collect())
 }
 

@@ -152,13 +152,13 @@ fn run(
         let what = if skipped { "skipped commits hide the one looked for" } else { "git stopped bisecting" };
         return Err(Error::new(what).because(format!("\n{}", said.trim_end())));
     }
-    told_as_judged(&git(folder, &["bisect", "log"])?, &bisection.done()?)?;
+    check_log(&git(folder, &["bisect", "log"])?, &bisection.done()?)?;
     git(folder, &["rev-parse", "--verify", "refs/bisect/bad"]).map(|name| name.trim().to_owned())
 }
 
 /// Proves that what git was told is what the steps found: a step that ended in another way, by a
 /// crash for one, is no bad commit.
-fn told_as_judged(log: &str, done: &[Done]) -> Result<()> {
+fn check_log(log: &str, done: &[Done]) -> Result<()> {
     for line in log.lines() {
         let Some((word, rest)) = line.strip_prefix("# ").and_then(|line| line.split_once(": [")) else {
             continue;
@@ -209,8 +209,8 @@ mod tests {
             # first bad commit: [bb] two\n";
         let done = |commit: &str, judgement| Done { commit: commit.to_owned(), judgement };
         let good = done("aa", Judgement::Good);
-        told_as_judged(log, &[good.clone(), done("bb", Judgement::Bad)]).unwrap();
-        let error = told_as_judged(log, &[good, done("bb", Judgement::Skip)]).unwrap_err().to_string();
+        check_log(log, &[good.clone(), done("bb", Judgement::Bad)]).unwrap();
+        let error = check_log(log, &[good, done("bb", Judgement::Skip)]).unwrap_err().to_string();
         assert!(error.contains("git takes bb for bad, which no step found"), "{error}");
     }
 }

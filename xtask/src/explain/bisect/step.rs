@@ -116,14 +116,14 @@ impl Bisection {
             fs::create_dir_all(&new).map_err(|e| cache::denied("cannot create", &new, &e))?;
         }
         let json = serde_json::to_vec_pretty(&bisection.settings)
-            .context(|| format!("cannot write {}", orders_of(folder).display()))?;
-        write(&orders_of(folder), &json)?;
+            .context(|| format!("cannot write {}", settings_of(folder).display()))?;
+        write(&settings_of(folder), &json)?;
         Ok(bisection)
     }
 
     /// The bisection that goes on in a folder.
     fn open(workspace: &Workspace, folder: &Path) -> Result<Bisection> {
-        let path = orders_of(folder);
+        let path = settings_of(folder);
         let failed = || format!("cannot read {}", path.display());
         let settings = serde_json::from_slice(&fs::read(&path).context(failed)?).context(failed)?;
         Bisection::of(workspace, folder, settings)
@@ -245,7 +245,7 @@ fn is_the_commits_own(error: &Error) -> bool {
     !error.is_disk_full() && matches!(verdict, Some(Verdict::BuildFailed | Verdict::ConfigUnmet))
 }
 
-fn orders_of(folder: &Path) -> PathBuf {
+fn settings_of(folder: &Path) -> PathBuf {
     folder.join("orders.json")
 }
 
