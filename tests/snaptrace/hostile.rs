@@ -23,7 +23,7 @@ const MOST: usize = 64 << 20;
 /// A file is cut at every multiple of this many bytes.
 const STEP: usize = 997;
 /// Files with bytes changed at random.
-const MUTATIONS: u64 = 3000;
+const MUTATIONS: u64 = 1500;
 /// What they are made from, in turn: compressed, not compressed, and of version 6.
 const MUTATED: [&str; 3] = ["5.4-trace-cmd.dat", "5.4-graph.dat", "5.4-trace-cmd-v6.dat"];
 /// Seconds after which a file counts as one that hangs its reader: thousands of times what it takes.

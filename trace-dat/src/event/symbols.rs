@@ -35,6 +35,9 @@ struct Shared {
     map: OnceLock<Vec<Entry>>,
 }
 
+/// The table of a shorter text is built before a thread has started.
+const WORTH_A_THREAD: usize = 1 << 16;
+
 /// Address, and where the name stands in the text: start and length.
 type Entry = (u64, u32, u32);
 
@@ -53,6 +56,9 @@ impl Symbols {
 
     /// Starts a thread that builds the table of symbols, so that the first look-up need not.
     pub fn prepare(&self) {
+        if self.0.text.len() < WORTH_A_THREAD {
+            return;
+        }
         let shared = Arc::clone(&self.0);
         // Where no thread can be started, the first look-up builds the table.
         let _ = thread::Builder::new().name("symbols".into()).spawn(move || shared.map().len());
