@@ -414,4 +414,4 @@ impl<W: Write + Seek> File7<'_, W> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_version_is_the_referee() {
+    fn only_one_version_is_the_reference() {
         assert!(is_of("\ntrace-cmd version 3.1.6 (not-a-git-repo)\n\nusage:\n", VERSION));
         assert!(!is_of("\ntrace-cmd version 3.1.60 (x)\n", VERSION));
         assert!(!is_of("\ntrace-cmd version 3.3.1\n", VERSION));

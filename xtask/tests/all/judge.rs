@@ -1,7 +1,7 @@
 //! The kernel as judge: `snaptrace report` in our own style beside the kernel's own `trace`, on the same
 //! records of as many events as a guest can be made to fire.
 //!
-//! `tests/formats/fire.sh` makes them in a guest of each reference kernel at hand (of all usual ones with
+//! `tests/formats/fire.sh` makes them in a guest of each cached reference kernel (of all usual ones with
 //! `SNAPTRACE_ALL_KERNELS=1`). `agreed@KERNEL.txt` beside it lists the events that have to fire and to agree
 //! in every record, and `differing@KERNEL.txt` those that are known to differ, with the reason; ours with
 //! `-N` agrees on those of which that is said. Where a kernel cannot be had its trial is ignored, which is

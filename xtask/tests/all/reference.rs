@@ -1,11 +1,12 @@
 //! `snaptrace report` against the real `trace-cmd report` on the same recordings, byte for byte.
 //!
-//! A guest of each reference kernel at hand makes them, and one with two CPUs of the newest of these, by
-//! `snaptrace record` and by `trace-cmd record`; with `SNAPTRACE_ALL_KERNELS=1` all usual kernels do, with
-//! one CPU and with two. A guest with two CPUs has the host for itself meanwhile. Debian's trace-cmd 3.1.6 cannot read zlib: of such a file
-//! our other style is compared with a later trace-cmd. Some recordings are compared with 3.4, too, while
-//! Debian has it. Where a kernel or trace-cmd cannot be had the
-//! trials are ignored, which is told and is not a pass.
+//! A guest of each cached reference kernel makes them, by `snaptrace record` and by `trace-cmd record`, and
+//! so does a guest of the newest of these with two CPUs; with `SNAPTRACE_ALL_KERNELS=1` all usual kernels
+//! do, with one CPU and with two. A guest with two CPUs has the host for itself meanwhile.
+//!
+//! Debian's trace-cmd 3.1.6 cannot read zlib: for such a file our other style is compared with a later
+//! trace-cmd. Some recordings are compared with 3.4, too, while Debian has it. Without a kernel or a trace-cmd
+//! the trials are ignored; that is printed and is not a pass.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -8,7 +8,8 @@ use super::*;
 
 const PAGE: usize = 4096;
 
-fn metadata() -> Metadata {
+/// What a small recording of three CPUs says of itself.
+pub(crate) fn metadata() -> Metadata {
     Metadata {
         long_size: 8,
         page_size: PAGE as u32,

@@ -60,7 +60,7 @@ pub fn prepare(
     let folder = folders::scratch(&workspace.root)?;
     let exempt: String = EXEMPT.iter().map(|(pattern, _)| format!("{pattern}\n")).collect();
     let mut extra = Vec::new();
-    for (name, text) in [("put-back.sh", SCRIPT), ("exempt", &exempt)] {
+    for (name, text) in [("restore.sh", SCRIPT), ("exempt", &exempt)] {
         let path = folder.path().join(name);
         fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
         extra.push(path);
@@ -115,7 +115,7 @@ fn boot(
     cells: &[Cell],
     told: &mut dyn FnMut(usize),
 ) -> Result<Vec<CellResult>> {
-    let script = ["sh", "/extra/put-back.sh"];
+    let script = ["sh", "/extra/restore.sh"];
     let step = |words: &[&str]| Step {
         argv: script.iter().chain(words).map(ToString::to_string).collect(),
         ..Step::default()

@@ -1,6 +1,6 @@
 //! The harness' commands with real guests: exit codes, files, verdicts, stable snapshots.
 //!
-//! A trial whose outcome depends on the kernel runs on every reference kernel at hand, one that tries the
+//! A trial whose outcome depends on the kernel runs on every cached reference kernel, one that tries the
 //! harness alone on the first of them; with `SNAPTRACE_ALL_KERNELS=1` all run on all usual kernels. Without
 //! a kernel a trial is ignored, which is told and is not a pass.
 
@@ -67,7 +67,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a guest has what programs expect", running::home),
     ("run tells a panic", running::panic),
     ("run tells a restart", running::restart),
-    ("however a recording ends, the kernel is put back", tracer::put_back),
+    ("however a recording ends, the settings are restored", tracer::restored),
     (CPUS, tracer::absent_cpus),
     ("what is not there is not polled", tracer::no_spinning),
     ("lockdown and pid namespaces are named as the cause", tracer::named_causes),
@@ -98,7 +98,7 @@ const OF_HARNESS: &[(&str, Test)] = &[
     ("limits are said before the boot, and what is within them boots", running::limits),
 ];
 
-/// The kernels by name, whether each is at hand, and whether all trials are for it.
+/// The kernels by name, whether each is available, and whether all trials are for it.
 fn kernels_by_trials() -> xtask::base::error::Result<Vec<(String, bool, bool)>> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;

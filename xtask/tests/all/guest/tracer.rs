@@ -34,7 +34,7 @@ ended() {
     [ $signal != KILL ] || snaptrace list -t > /tmp/list 2>&1 || cat /tmp/list
     [ $signal != KILL ] || grep -q "process $pid was killed" /tmp/list || echo "nothing was said: $(cat /tmp/list)"
     state > /tmp/after
-    diff /tmp/before /tmp/after || echo "$signal $*: not put back"
+    diff /tmp/before /tmp/after || echo "$signal $*: not restored"
 }
 ended KILL 137 -p function -l '__kmalloc*'
 ended KILL 137 -p function -l '__kmalloc*' --func-stack -e sched:sched_switch -f 'prev_pid > 0' -C local -b 50
@@ -45,7 +45,7 @@ ended INT 0 -p function -l '__kmalloc*'
 ls /run
 "#;
 
-pub fn put_back(kernel: &str) -> Result<(), Failed> {
+pub fn restored(kernel: &str) -> Result<(), Failed> {
     let (stdout, _) = expect(0, &root(), &["run", "--kernel", kernel, "--", "sh", "-c", ENDINGS])?;
     demand(stdout.is_empty(), "something is not as it was, or was left behind", &stdout)
 }
