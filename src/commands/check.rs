@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::subcommand::{Kernel, Subcommand, print};
+use super::interface::{Kernel, Subcommand, print};
 use crate::error::{Error, Result};
 use crate::tracefs::Tracefs;
 use crate::tracefs::tracers;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::subcommand::{Kernel, Subcommand, print};
+use super::interface::{Kernel, Subcommand, print};
 use crate::analysis::check_events;
 use crate::capture::{metadata, recording};
 use crate::error::{Error, Result};

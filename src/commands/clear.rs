@@ -1,7 +1,7 @@
 //! `clear`: the buffer emptied.
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
 
 /// Empty the buffer; tracer and filters stay

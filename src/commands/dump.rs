@@ -3,7 +3,7 @@
 use std::io;
 
 use super::args::input::InputArgs;
-use super::subcommand::{Kernel, Subcommand, print};
+use super::interface::{Kernel, Subcommand, print};
 use crate::analysis::dump;
 use crate::error::Result;
 use trace_dat::Reader;

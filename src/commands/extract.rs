@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::args::instance::InstanceArgs;
 use super::args::output::OutputArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::capture::drain::{self, Drain};
 use crate::capture::engine;
 use crate::capture::metadata;

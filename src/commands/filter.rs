@@ -5,7 +5,7 @@ use std::io;
 use clap::ArgGroup;
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
 use crate::tracefs::filter_files::{self, Change, FilterFile};
 

@@ -4,7 +4,7 @@ use std::io;
 
 use super::args::cpus::{CpuList, cpu_list};
 use super::args::input::InputArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::analysis::hist;
 use crate::error::Result;
 

@@ -5,7 +5,7 @@ use std::fs;
 use clap::ArgGroup;
 use regex_lite::Regex;
 
-use super::subcommand::{Kernel, Subcommand, print};
+use super::interface::{Kernel, Subcommand, print};
 use crate::capture::metadata::TYPES;
 use crate::error::{Error, Result};
 use crate::tracefs::Tracefs;
@@ -41,7 +41,7 @@ pub(super) struct Args {
     /// Events, as SYSTEM:EVENT
     #[arg(short = 'e', group = "what", value_name = "PATTERN")]
     events: Option<Option<String>>,
-    /// With -e, the fields of each event, for use in filters
+    /// With -e, also print the fields of each event, for use in filters
     #[arg(short = 'F', requires = "events", conflicts_with_all = NO_EVENTS)]
     fields: bool,
     /// Functions that can be traced

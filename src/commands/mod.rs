@@ -8,6 +8,7 @@ mod dump;
 mod extract;
 mod filter;
 mod hist;
+mod interface;
 mod list;
 mod profile;
 mod record;
@@ -22,7 +23,6 @@ mod start;
 mod stat;
 mod stop;
 mod stream;
-mod subcommand;
 mod trace;
 
 use std::io::{self, Write};
@@ -32,7 +32,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::capture::command;
 use crate::error::{Error, Result};
-use subcommand::{Kernel, Subcommand};
+use interface::{Kernel, Subcommand};
 
 /// The subcommands, in the order of the help.
 const SUBCOMMANDS: &[Entry] = &[

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::args::cpus::{CpuList, cpu_list};
 use super::args::input::InputArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::analysis::profile;
 use crate::error::Result;
 

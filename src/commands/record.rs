@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::args::output::OutputArgs;
 use super::args::traced::TraceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::capture::engine::{self, Record};
 use crate::error::Result;
 

@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 use clap::{ArgMatches, FromArgMatches};
 
 use super::args::cpus::{CpuList, cpu_list};
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 
 use crate::capture::recording::{self, STDIN};
 use crate::error::{Error, Result};

@@ -1,7 +1,7 @@
 //! `reset`: restores the kernel's defaults.
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
 use crate::tracefs::filter_files::FilterFile;
 use crate::tracefs::options;

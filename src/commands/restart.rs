@@ -1,7 +1,7 @@
 //! `restart`: recording switched on again.
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
 
 /// Record again after 'stop'

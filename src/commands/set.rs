@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::args::traced::TraceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::capture::command::Held;
 use crate::error::{Error, Result};
 use crate::restore::session;
@@ -28,7 +28,7 @@ Example:
 pub(super) struct Args {
     #[command(flatten)]
     what: TraceArgs,
-    /// Change this instance, not the top one
+    /// Change this instance, not the top-level one
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
     /// Command to run afterwards; its exit status is passed on

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
 
 /// Print the buffer and keep it

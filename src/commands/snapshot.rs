@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::ArgGroup;
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::capture::drain::Raw;
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ArgGroup;
 
-use super::subcommand::{Kernel, Subcommand, print};
+use super::interface::{Kernel, Subcommand, print};
 use crate::analysis::split::{self, Limit, Moment, Split};
 use crate::capture::recording::{self, STDIN};
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// The recording; - is standard input
     #[arg(short = 'i', value_name = "FILE", default_value = "trace.dat")]
     input: PathBuf,
-    /// Name of the pieces, before the number; required for standard input
+    /// Start of the output files' names, which a number follows; required for standard input
     /// [default: the recording's name]
     #[arg(short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
@@ -56,7 +56,7 @@ pub(super) struct Args {
     /// Only this CPU
     #[arg(short = 'C', value_name = "CPU")]
     cpu: Option<u32>,
-    /// Only this instance of the recording; '' is the top one
+    /// Split only this instance of the recording; '' means the top-level one
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
     /// Time of the first record
@@ -93,7 +93,7 @@ impl Subcommand for Args {
         split.finish()?;
         if count == 0 {
             return Err(Error::usage(format!("{} has no records in this range", reader.name()))
-                .help("'snaptrace report --first-event --last-event' prints its first and last times"));
+                .help("'snaptrace report --first-event --last-event' prints the times of its first and last records"));
         }
         Ok(0)
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::args::traced::TraceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::capture::command::Held;
 use crate::error::Result;
 use crate::setup::apply::{To, apply};

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand, print};
+use super::interface::{Kernel, Subcommand, print};
 use crate::capture::drain::{self, Raw};
 use crate::error::Result;
 use crate::tracefs::filter_files::FilterFile;

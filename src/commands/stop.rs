@@ -1,7 +1,7 @@
 //! `stop`: recording switched off; tracer, filters and buffer stay.
 
 use super::args::instance::InstanceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
 
 /// Stop recording; tracer, filters and buffer stay

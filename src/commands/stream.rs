@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::{self, Cursor, Write};
 
 use super::args::traced::TraceArgs;
-use super::subcommand::{Kernel, Subcommand};
+use super::interface::{Kernel, Subcommand};
 use crate::capture::drain::Raw;
 use crate::capture::live::{self, Feed};
 use crate::capture::{drain, metadata, output};

@@ -5,7 +5,7 @@ use crate::tracefs::{Instance, Tracefs};
 
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct InstanceArgs {
-    /// Use this instance, not the top one
+    /// Use this instance, not the top-level one
     #[arg(short = 'B', value_name = "INSTANCE")]
     instance: Option<String>,
 }
@@ -16,7 +16,7 @@ impl InstanceArgs {
         self.instance.as_deref()
     }
 
-    /// The instance, or the top one.
+    /// The instance, or the top-level one.
     ///
     /// # Errors
     /// The instance does not exist.

@@ -15,7 +15,7 @@ pub(in crate::commands) struct OutputArgs {
     /// Version of the file format
     #[arg(long, value_name = "VERSION", default_value = "7")]
     file_version: FileVersion,
-    /// Compression of version 7 [default: zstd]
+    /// Compression of the data, in version 7 of the file format [default: zstd]
     #[arg(long, value_name = "NAME")]
     compression: Option<CompressionName>,
 }
@@ -34,9 +34,9 @@ enum FileVersion {
 enum CompressionName {
     /// Not compressed
     None,
-    /// Not readable by every build of trace-cmd
+    /// Some builds of trace-cmd cannot read it
     Zlib,
-    /// As trace-cmd compresses
+    /// What trace-cmd uses
     Zstd,
 }
 

@@ -39,7 +39,7 @@ pub(in crate::commands) struct TraceArgs {
     /// Record a call stack with each event
     #[arg(short = 'T')]
     stacks: bool,
-    /// Switch a trace option on, noOPTION off (repeatable)
+    /// Switch a trace option on, or off with noOPTION (repeatable)
     #[arg(short = 'O', value_name = "OPTION")]
     options: Vec<String>,
     /// Trace clock, see 'snaptrace list -C'
@@ -72,10 +72,10 @@ struct EventWords {
     /// Trace these events (repeatable)
     #[arg(id = EVENTS, short = 'e', value_name = "EVENT")]
     events: Vec<String>,
-    /// Only events whose fields match; for the -e before it (repeatable)
+    /// Record the event of the preceding -e only where its fields match (repeatable)
     #[arg(id = FILTERS, short = 'f', value_name = "FILTER", requires = EVENTS)]
     filters: Vec<String>,
-    /// A trigger for the -e before it (repeatable)
+    /// Set a trigger on the event of the preceding -e (repeatable)
     #[arg(id = TRIGGERS, short = 'R', value_name = "TRIGGER", requires = EVENTS)]
     triggers: Vec<String>,
     /// Do not trace the events of the -e that follow

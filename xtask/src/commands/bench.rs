@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::selftest::bench;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::explain::bisect::step::Settings;
 use crate::explain::bisect::{self, Options};
@@ -14,7 +14,7 @@ pub(super) struct Args {
     /// A revision on which the case's output is right
     #[arg(long, value_name = "A")]
     good: String,
-    /// A later revision on which it is wrong
+    /// A later revision on which the case's output is wrong
     #[arg(long, value_name = "B")]
     bad: String,
     /// The case

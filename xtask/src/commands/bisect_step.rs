@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::explain::bisect::step;
 

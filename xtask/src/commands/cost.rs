@@ -1,7 +1,7 @@
 //! `cost`: what the functions of a graph case cost.
 
 use super::args::{KernelArgs, SetupArgs};
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
 use crate::explain::cost::{self, Options};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use xshell::Shell;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::{Context, Result};
 use crate::base::qemu::Qemu;
 use crate::base::ui::outln;

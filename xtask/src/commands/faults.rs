@@ -1,7 +1,7 @@
 //! `faults`: faults are caused, and each has to end with its expected verdict.
 
 use super::args::ReferencesArgs;
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::selftest::faults::{self, Options};
 

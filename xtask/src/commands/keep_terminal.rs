@@ -1,6 +1,6 @@
 //! `keep-terminal`, hidden: the process that restores the terminal after a `shell` that was killed.
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::terminal;
 

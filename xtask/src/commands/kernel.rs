@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::{Error, Result};
 use crate::base::ui;
 use crate::kernel::{self, Request};

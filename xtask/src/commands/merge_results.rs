@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::args::OutputArgs;
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
 use crate::ci::merge::{self, Options};

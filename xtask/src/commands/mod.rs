@@ -8,6 +8,7 @@ mod cost;
 mod diff;
 mod doctor;
 mod faults;
+mod interface;
 mod keep_terminal;
 mod kernel;
 mod merge_results;
@@ -15,7 +16,6 @@ mod restore;
 mod run;
 mod setup;
 mod shell;
-mod subcommand;
 pub mod test;
 mod test_vm;
 mod tour;
@@ -26,7 +26,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
 
 use crate::base::error::Result;
 use crate::base::ui::{self, printable};
-use subcommand::{Global, Subcommand};
+use interface::{Global, Subcommand};
 
 /// The subcommands, in the order of the help.
 const SUBCOMMANDS: &[Entry] = &[

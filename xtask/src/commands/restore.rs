@@ -1,7 +1,7 @@
 //! `restore`: the proof that every command of the tracer restores the kernel.
 
 use super::args::ReferencesArgs;
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
 use crate::selftest::restore::{self, Options, Side};

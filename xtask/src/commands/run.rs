@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::args::{ExactArgs, GuestArgs};
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::guest::prepared::GuestOptions;
 use crate::run::single::{self, Get, Input, Options};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::workspace::Workspace;
 use crate::fetch::{host_packages, tools, trace_cmd};

@@ -1,7 +1,7 @@
 //! `shell`: a shell in a guest.
 
 use super::args::GuestArgs;
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::run::single;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use xshell::Shell;
 
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::cargo::cargo;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;

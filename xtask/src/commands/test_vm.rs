@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::args::{ExactArgs, OutputArgs, SetupArgs};
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::outcome::shard::Shard;
 use crate::run::test_vm::{self, Options};

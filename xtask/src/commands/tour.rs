@@ -7,7 +7,7 @@ use console::style;
 use initramfs::protocol::{Frame, Status};
 
 use super::args::KernelArgs;
-use super::subcommand::{Global, Subcommand};
+use super::interface::{Global, Subcommand};
 use crate::base::error::{Error, Result};
 use crate::base::ui::outln;
 use crate::base::verdict::Verdict;

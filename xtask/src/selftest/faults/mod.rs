@@ -5,12 +5,10 @@
 //! and a folder for temporary files of its own. Afterwards the bundle has to be complete and
 //! nothing may be left: no process, no temporary file, no lock, no half-made entry.
 
-mod around;
-mod before;
 mod carry_out;
+mod causes;
 mod fault;
 mod fixture;
-mod guest;
 mod leftovers;
 mod run;
 pub mod server;

@@ -11,7 +11,8 @@ use crate::base::workspace::Workspace;
 use crate::fetch::tools;
 use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel;
-use crate::selftest::faults::{around, before, carry_out, guest};
+use crate::selftest::faults::carry_out;
+use crate::selftest::faults::causes::{around_guest, before_guest, in_guest};
 
 /// What to cause.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +29,7 @@ pub struct Options {
 
 /// All faults, in the order in which they are caused.
 pub fn all() -> Vec<Fault> {
-    [guest::faults(), around::faults(), before::faults()].into_iter().flatten().collect()
+    [in_guest::faults(), around_guest::faults(), before_guest::faults()].into_iter().flatten().collect()
 }
 
 /// Prints what is known and what each fault has to end with.

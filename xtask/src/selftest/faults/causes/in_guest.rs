@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use super::fault::{Cause, Expected, Fault, InGuest, On};
-use super::fixture::Fixture;
-use super::setup::Setup;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::selftest::faults::fault::{Cause, Expected, Fault, InGuest, On};
+use crate::selftest::faults::fixture::Fixture;
+use crate::selftest::faults::setup::Setup;
 
 const USUAL: InGuest =
     InGuest { run: "", append: &[], module: false, since: None, limit: 30, qemu: None, says: &[] };

@@ -5,14 +5,14 @@ use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::fault::{Expected, Fault, On, by_scene};
-use super::fixture::{Fixture, demand};
-use super::server::{Reply, Seen, Server};
-use super::setup::{Act, Killed, Mount, Setup};
-use super::stand_in::{self, Flaw};
 use crate::base::digest::sha256;
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
+use crate::selftest::faults::fault::{Expected, Fault, On, by_scene};
+use crate::selftest::faults::fixture::{Fixture, demand};
+use crate::selftest::faults::server::{Reply, Seen, Server};
+use crate::selftest::faults::setup::{Act, Killed, Mount, Setup};
+use crate::selftest::faults::stand_in::{self, Flaw};
 
 /// apt behind a proxy that nobody listens at.
 const APT_WITHOUT_NETWORK: &str = r#"

@@ -5,12 +5,12 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::fault::{Expected, Fault, On, by_scene};
-use super::fixture::{Fixture, demand};
-use super::setup::{Act, Killed, Mount, Setup};
 use crate::base::digest::sha256;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::selftest::faults::fault::{Expected, Fault, On, by_scene};
+use crate::selftest::faults::fixture::{Fixture, demand};
+use crate::selftest::faults::setup::{Act, Killed, Mount, Setup};
 
 /// QEMU with an option that it does not know.
 const WITH_AN_UNKNOWN_OPTION: &str = r#"
