@@ -111,7 +111,7 @@ impl<'r> Split<'r> {
         let buffers = reader.buffers();
         let names = || {
             buffers.iter().map(|buffer| match buffer.name.as_str() {
-                "" => "the top one".to_string(),
+                "" => "the top-level one".to_string(),
                 name => format!("'{name}'"),
             })
         };
@@ -125,7 +125,7 @@ impl<'r> Split<'r> {
                 if with_data > 1 {
                     return Err(Error::usage(format!("{} has several instances", reader.name())).help(
                         format!(
-                            "choose one with -B; '' is the top one: {}",
+                            "choose one with -B; '' is the top-level one: {}",
                             names().collect::<Vec<_>>().join(", ")
                         ),
                     ));

@@ -166,7 +166,7 @@ pub fn hold_then_exec(words: &[OsString]) -> Error {
     let code = if cause.kind() == io::ErrorKind::NotFound { NOT_FOUND } else { NOT_EXECUTABLE };
     Error::with_code(code, format!("cannot run '{}'", Path::new(path).display()))
         .because(cause)
-        .help("check that it is a program for this machine, and that its interpreter exists")
+        .help("check that it is an executable for this architecture, and that its interpreter exists")
 }
 
 fn no_command() -> Error {

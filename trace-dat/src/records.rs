@@ -435,7 +435,7 @@ impl Source {
                     return match missing {
                         0 => Ok(false),
                         _ => Err(Error::cut(format!(
-                            "the file ends {missing} bytes before this CPU's data do"
+                            "the file is cut short: the last {missing} bytes of this CPU's data are missing"
                         ))),
                     };
                 }

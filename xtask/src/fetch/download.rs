@@ -181,7 +181,7 @@ fn reject(partial: &Path, url: &str, wanted: &str, found: &str) -> Error {
     Error::new(format!("the digest of {url} is wrong"))
         .because(format!("\n    expected SHA-256 {wanted}\n    found    SHA-256 {found}"))
         .help(moved)
-        .help("a proxy or mirror that replies with something else is the usual cause")
+        .help("usually a proxy or mirror has sent something other than the requested file")
         .verdict(Verdict::ChecksumMismatch)
 }
 

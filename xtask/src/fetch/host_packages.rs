@@ -38,7 +38,7 @@ pub fn need_packages(host: &Host, what: &str, packages: &[(&str, &str)]) -> Resu
     };
     if !(host.yes || agreed(host, what, &names)) {
         let cause = format!("the packages {} are not installed", names.join(", "));
-        return Err(error(cause).help("or let --yes install them"));
+        return Err(error(cause).help("or run the command again with --yes to install them"));
     }
     if !rustix::process::geteuid().is_root() {
         return Err(error("only root may install packages".to_owned()));

@@ -48,7 +48,7 @@ pub fn menuconfig(workspace: &Workspace, record: &Record, request: &Request) -> 
     let status = Command::new("make").args(objects.arguments()).arg("menuconfig").status();
     let status = status.context(failed)?;
     if !status.success() {
-        return Err(Error::new(failed()).because(format!("make menuconfig: {status}")));
+        return Err(Error::new(failed()).because(format!("make menuconfig failed: {status}")));
     }
     let fragment = config::difference(&before, &objects.config()?);
     cache::remove(&scratch)?;

@@ -71,7 +71,7 @@ pub fn check(record: &Record, kernel: &Kernel) -> Result<()> {
         false => ("built", "builds"),
     };
     Err(Error::new(format!("the cached kernel {} lacks the {noun} {}", record.name, missing.join(", ")))
-        .because(format!("it was {made} before kernels.toml named the {noun}"))
+        .because(format!("when it was {made}, kernels.toml did not name the {noun} yet"))
         .help(format!("`cargo xtask kernel {}` {makes} it again", record.name))
         .verdict(Verdict::ConfigUnmet))
 }
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(error.verdict_given(), Some(Verdict::ConfigUnmet));
         assert_eq!(
             error.to_string(),
-            "the cached kernel x lacks the modules loop, jbd2: it was fetched before kernels.toml named the modules\n  \
+            "the cached kernel x lacks the modules loop, jbd2: when it was fetched, kernels.toml did not name the modules yet\n  \
              help: `cargo xtask kernel x` fetches it again"
         );
     }

@@ -51,7 +51,7 @@ impl Given {
         }
         Err(Error::new(format!("{} changed while it was built", self.path.display()))
             .because("the kernel may have been built from either content")
-            .help("build again when nothing changes in it any more, or build from a separate git worktree")
+            .help("build again without changing the source meanwhile, or build from a separate git worktree")
             .verdict(Verdict::BuildFailed))
     }
 }
@@ -78,7 +78,7 @@ pub fn local(workspace: &Workspace, record: &Record, path: &Path) -> Result<Give
         Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
     } else if !path.is_file() {
         // A pipe can be read only once, a device for ever.
-        Err(Error::new(cannot_open()).because("it is neither a folder nor a file").help(takes))
+        Err(Error::new(cannot_open()).because("it is neither a folder nor a regular file").help(takes))
     } else {
         let digest = contents_of(&path)?;
         let provenance = format!("the tarball {}, SHA-256 {digest}", path.display());
@@ -101,7 +101,7 @@ pub fn version_of(workspace: &Workspace, path: &Path) -> Result<String> {
         }
     } else {
         if path.exists() && !path.is_file() {
-            return Err(Error::new(failed()).because("it is neither a folder nor a file"));
+            return Err(Error::new(failed()).because("it is neither a folder nor a regular file"));
         }
         let bar = workspace.host.ui.bytes("looking for the Makefile", None);
         let file = File::open(path).context(failed)?;

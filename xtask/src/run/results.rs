@@ -130,7 +130,7 @@ pub fn new_run(root: &Path) -> Result<PathBuf> {
 pub fn of_case(run: &Path, kernel: &str, case: &str) -> Result<PathBuf> {
     for name in [kernel, case] {
         if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
-            return Err(Error::new(format!("{name:?} cannot name a folder of results")).usage());
+            return Err(Error::new(format!("{name:?} cannot be the name of a folder of results: it is empty, or has a dot in front or a slash")).usage());
         }
     }
     let folder = run.join(kernel).join(case);

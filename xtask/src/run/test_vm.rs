@@ -179,7 +179,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)>
 /// What is made under KVM is made by the host's clock, and is no measure for others.
 fn not_under_kvm(what: &str) -> Error {
     Error::new(format!("cannot accept {what} as snapshots"))
-        .because("runs under KVM are not exact and may differ on another machine")
+        .because("under KVM time depends on the host, so another run may print something else")
 }
 
 /// What all parts of a run have to share.

@@ -450,8 +450,8 @@ fn what_no_build_can_use_is_said_before_it() {
     fifo();
     assert!(refused(&tree).contains("a FIFO in it"));
     // Not as the tree itself, nor in place of a file that is always read.
-    assert!(refused(&pipe).contains("neither a folder nor a file"));
-    assert!(refused(Path::new("/dev/zero")).contains("neither a folder nor a file"));
+    assert!(refused(&pipe).contains("neither a folder nor a regular file"));
+    assert!(refused(Path::new("/dev/zero")).contains("neither a folder nor a regular file"));
     fs::rename(&pipe, tree.join("Makefile")).unwrap();
     assert!(refused(&tree).contains("it has no Makefile"));
     assert!(kernel::of_source(&bench.harness(), &tree).is_err());

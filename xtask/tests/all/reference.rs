@@ -1,8 +1,9 @@
 //! `snaptrace report` against the real `trace-cmd report` on the same recordings, byte for byte.
 //!
-//! A guest of each cached reference kernel makes them, by `snaptrace record` and by `trace-cmd record`, and
-//! so does a guest of the newest of these with two CPUs; with `SNAPTRACE_ALL_KERNELS=1` all usual kernels
-//! do, with one CPU and with two. A guest with two CPUs has the host for itself meanwhile.
+//! A guest of the first cached reference kernel makes the recordings, by `snaptrace record` and by
+//! `trace-cmd record`. Guests of the others make those that depend on the kernel, and a guest of the newest with
+//! two CPUs those that depend on the CPUs. With `SNAPTRACE_ALL_KERNELS=1` all usual kernels make all, with one
+//! CPU and with two. A guest with two CPUs has the host for itself meanwhile.
 //!
 //! Debian's trace-cmd 3.1.6 cannot read zlib: for such a file our other style is compared with a later
 //! trace-cmd. Some recordings are compared with 3.4, too, while Debian has it. Without a kernel or a trace-cmd
@@ -93,6 +94,39 @@ const ZLIB: &str = "zlib";
 /// What is compared with trace-cmd 3.4, too.
 const BY_LATEST: [&str; 4] = ["stack", "graph-depth", "events", "their-function"];
 
+/// What depends on the kernel most: its events and its functions. The first kernel records everything, the
+/// others these, where not all kernels are asked for.
+const BY_KERNEL: [&str; 11] = [
+    "function",
+    "stack",
+    "graph",
+    "graph-depth",
+    "events",
+    "all-events",
+    "mixed",
+    "of-a-command",
+    "their-function",
+    "their-graph",
+    "their-events",
+];
+
+/// What a second CPU makes different: records merged by time, calls of both CPUs, lost events, each layout of
+/// a file. A guest with two CPUs has the host for itself meanwhile, so it records these alone.
+const ON_TWO_CPUS: [&str; 12] = [
+    "function",
+    "graph",
+    "graph-depth",
+    "events",
+    "overrun",
+    "clock-counter",
+    "v6",
+    "none",
+    "instance",
+    "their-function",
+    "their-graph",
+    "their-instance",
+];
+
 /// What is recorded: processes that fork and read, on both CPUs at once where there are two.
 const WORKLOAD: &str = "\
 #!/bin/sh
@@ -120,20 +154,29 @@ pub fn trials(fetches: bool) -> xtask::base::error::Result<Trials> {
     let with_zlib = fetches.then(|| trace_cmd::with_zlib(&h.host)).and_then(found).map(Reference::with_zlib);
     let latest = fetches.then(|| trace_cmd::latest(&h.host)).and_then(found).map(Reference::latest);
     let kernels = kernels()?;
+    let first = kernels.iter().find(|(_, available)| *available).map(|(kernel, _)| kernel.clone());
     let newest = kernels.iter().rfind(|(_, available)| *available).map(|(kernel, _)| kernel.clone());
     let mut trials = Trials { on_two_cpus: Vec::new(), on_one_cpu: Vec::new(), others: Vec::new() };
     for (kernel, available) in kernels {
         if !available {
             eprintln!("{kernel}: unavailable: not cached, its recordings are not compared");
         }
-        let with_two = Workspace::wants_all_kernels() || newest.as_ref().is_none_or(|one| *one == kernel);
+        let all = Workspace::wants_all_kernels();
+        let with_two = all || newest.as_ref().is_none_or(|one| *one == kernel);
         for cpus in 1..=1 + u32::from(with_two) {
-            let guest = Arc::new(Guest { kernel: kernel.clone(), cpus, recordings: OnceLock::new() });
-            let by_text = OURS.iter().chain(&THEIRS).map(|&(name, _)| match name {
+            let is_recorded = |name: &str| match cpus {
+                _ if all => true,
+                1 => first.as_ref().is_none_or(|one| *one == kernel) || BY_KERNEL.contains(&name),
+                _ => ON_TWO_CPUS.contains(&name),
+            };
+            let lines = OURS.into_iter().chain(THEIRS).filter(|(name, _)| is_recorded(name)).collect();
+            let guest = Arc::new(Guest { kernel: kernel.clone(), cpus, lines, recordings: OnceLock::new() });
+            let by_text = guest.lines.iter().map(|&(name, _)| match name {
                 ZLIB => (name, "", with_zlib.clone()),
                 _ => (name, "", exact.clone()),
             });
-            let by_latest = BY_LATEST.map(|name| (name, " by 3.4", latest.clone()));
+            let by_latest = BY_LATEST.into_iter().filter(|name| is_recorded(name));
+            let by_latest = by_latest.map(|name| (name, " by 3.4", latest.clone()));
             let mut of_guest = by_text.chain(by_latest).map(|(name, by, reference)| {
                 let (guest, recorder) = (guest.clone(), recorder.clone());
                 let ignored = !available || recorder.is_none() || reference.is_none();
@@ -187,6 +230,8 @@ impl Reference {
 struct Guest {
     kernel: String,
     cpus: u32,
+    /// Name and options of each recording.
+    lines: Vec<(&'static str, &'static str)>,
     recordings: OnceLock<Result<Recordings, String>>,
 }
 
@@ -213,7 +258,7 @@ impl Guest {
 fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std::error::Error>> {
     let folder = TempDir::new()?;
     let script = folder.path().join("record.sh");
-    fs::write(&script, recording_script(recorder))?;
+    fs::write(&script, recording_script(recorder, &guest.lines))?;
     let mut arguments: Vec<OsString> = [
         "run",
         "--accel",
@@ -230,7 +275,7 @@ fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std:
     for file in recorder.files()?.into_iter().chain([script.clone()]) {
         arguments.extend(["--extra-file".into(), file.into_os_string()]);
     }
-    for (name, _) in OURS.iter().chain(&THEIRS) {
+    for &(name, _) in &guest.lines {
         for ending in ["dat", "log"] {
             let to = folder.path().join(format!("{name}.{ending}"));
             arguments.extend(["--get".into(), format!("/tmp/{name}.{ending}:{}", to.display()).into()]);
@@ -247,11 +292,11 @@ fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std:
         return Err(described("xtask run … sh /extra/record.sh", &output).into());
     }
     let mut failed = BTreeMap::new();
-    for (name, _) in OURS.iter().chain(&THEIRS) {
+    for &(name, _) in &guest.lines {
         // The script leaves an empty file where a recording failed.
         if fs::metadata(folder.path().join(format!("{name}.dat")))?.len() == 0 {
             let said = fs::read_to_string(folder.path().join(format!("{name}.log")))?;
-            failed.insert((*name).to_owned(), said);
+            failed.insert(name.to_owned(), said);
         }
     }
     let snaptrace = initramfs::build(&Shell::new()?, &root())?.snaptrace;
@@ -259,19 +304,17 @@ fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std:
 }
 
 /// One line per recording; each leaves a log, and an empty file if it failed.
-fn recording_script(recorder: &TraceCmd) -> String {
+fn recording_script(recorder: &TraceCmd, lines: &[(&str, &str)]) -> String {
     let name = recorder.program.file_name().unwrap_or_default().to_string_lossy();
     let their = format!("/extra/ld-linux-x86-64.so.2 --library-path /extra /extra/{name}");
     let mut script =
         format!("cat > /tmp/workload <<'END'\n{WORKLOAD}END\nchmod 755 /tmp/workload\ncd /tmp\n{LEFT_OUT}");
-    let ours = OURS.iter().map(|(name, options)| (name, options, "snaptrace record -q"));
-    let record = format!("{their} record -q");
-    let theirs = THEIRS.iter().map(|(name, options)| (name, options, record.as_str()));
-    for (name, options, record) in ours.chain(theirs) {
+    for (name, options) in lines {
+        let program = if OURS.iter().any(|(our, _)| our == name) { "snaptrace" } else { their.as_str() };
         let system_calls = options.contains("-e syscalls") || options.contains("-e '*:*'");
         let left_out = if system_calls { "$left_out" } else { "" };
         script += &format!(
-            "{record} {options} {left_out} -o /tmp/{name}.dat /tmp/workload > /tmp/{name}.log 2>&1 || \
+            "{program} record -q {options} {left_out} -o /tmp/{name}.dat /tmp/workload > /tmp/{name}.log 2>&1 || \
              : > /tmp/{name}.dat\n"
         );
     }

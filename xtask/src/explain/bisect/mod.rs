@@ -171,8 +171,8 @@ fn check_log(log: &str, done: &[Done]) -> Result<()> {
         };
         let commit = rest.split(']').next().unwrap_or_default().to_owned();
         if !done.contains(&Done { commit: commit.clone(), judgement }) {
-            return Err(Error::new("cannot rely on this bisection")
-                .because(format!("git takes {commit} for {judgement}, which no step found")));
+            return Err(Error::new("the result of this bisection is not reliable")
+                .because(format!("git has marked {commit} as {judgement}, but no step came to that")));
         }
     }
     Ok(())
@@ -211,6 +211,6 @@ mod tests {
         let good = done("aa", Judgement::Good);
         check_log(log, &[good.clone(), done("bb", Judgement::Bad)]).unwrap();
         let error = check_log(log, &[good, done("bb", Judgement::Skip)]).unwrap_err().to_string();
-        assert!(error.contains("git takes bb for bad, which no step found"), "{error}");
+        assert!(error.contains("git has marked bb as bad, but no step came to that"), "{error}");
     }
 }

@@ -54,7 +54,9 @@ pub fn find(workspace: &Workspace, word: &str) -> Result<Asked> {
     let known: Vec<&str> = matrix.records().iter().map(|record| record.name.as_str()).collect();
     Err(Error::unknown("kernel, source tree or earlier result", word, &known)
         .help("a source tree is a folder with the kernel's Makefile, or a tarball of one")
-        .help("earlier results are target/vm/RUN, or RUN/KERNEL where a run has several"))
+        .help(
+            "earlier results are in target/vm/RUN, or in target/vm/RUN/KERNEL if the run had several kernels",
+        ))
 }
 
 /// The folder of a kernel's results that a folder is, or is a run of.

@@ -23,7 +23,10 @@ pub fn other_inputs(kernel: &str) -> Result<(), Failed> {
     fs::write(&unused, vec![b'x'; 123_457])?;
     let unused = unused.to_string_lossy().into_owned();
     let inputs = ["--extra-file", &unused, "--append", "snaptrace.unused=1"];
-    expect(0, &root(), &[&["test-vm", "--allow-drift", "--kernel", kernel], &inputs[..]].concat())?;
+    // What is printed with times, or of a recording; the others print names and settings.
+    let cases = ["function", "function-graph", "call-stack", "graph-depth", "live", "record", "report"];
+    let line = ["test-vm", "--allow-drift", "--kernel", kernel];
+    expect(0, &root(), &[&line[..], &inputs[..], &cases[..]].concat())?;
     Ok(())
 }
 
