@@ -25,16 +25,23 @@ use rustix::system::{RebootCommand, reboot};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 /// Path and value of settings that cannot be given on the command line of 5.4, or of any kernel.
-const SETTINGS: [(&str, &str); 4] = [
+const SETTINGS: [(&str, &str); 2] = [
     // An RCU stall becomes a panic; the console shows the stall first.
     ("/proc/sys/kernel/panic_on_rcu_stall", "1"),
     // So does a task that hangs.
     ("/proc/sys/kernel/hung_task_panic", "1"),
-    // No throttling of a SCHED_FIFO workload after 0.95 s: a pause would change its trace.
+];
+
+/// The same for a job with steps under SCHED_FIFO: nothing takes the CPU from them but what they wait for, since
+/// a pause at a moment that depends on all that ran before would change their traces.
+const SETTINGS_FOR_FIFO: [(&str, &str); 3] = [
+    // No throttling after 0.95 s.
     ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
-    // From 6.12 on waiting tasks get 50 ms of this period, by default each second. The longest period that
-    // the kernel takes makes that pause rare; without any RCU's tasks would starve in a busy wait.
-    ("/sys/kernel/debug/sched/fair_server/cpu0/period", "4194304000"),
+    // From 6.12 on no 50 ms of each second for tasks that wait.
+    ("/sys/kernel/debug/sched/fair_server/cpu0/runtime", "0"),
+    // RCU's tasks are among those. A step of a case keeps them waiting for longer than the usual 21 s of guest
+    // time; one that never ends keeps them waiting for ever.
+    ("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "100"),
 ];
 
 fn main() {
@@ -55,13 +62,11 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         // Few jobs need it.
         console(&failure);
     }
-    for (path, value) in SETTINGS {
-        // A kernel without the setting has no use for it.
-        if Path::new(path).exists() {
-            fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;
-        }
-    }
+    apply(&SETTINGS)?;
     let job = early::read_job()?;
+    if job.steps.iter().any(|step| step.fifo) {
+        apply(&SETTINGS_FOR_FIFO)?;
+    }
     for module in &job.boot_modules {
         early::load_module(module)?;
     }
@@ -91,6 +96,16 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         send(sender, &Frame::StepEnd(status))?;
     }
     send(sender, &Frame::End)
+}
+
+fn apply(settings: &[(&str, &str)]) -> Result<(), Failure> {
+    for (path, value) in settings {
+        // A kernel without the setting has no use for it.
+        if Path::new(path).exists() {
+            fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn hello() -> Result<Hello, Failure> {
