@@ -8,6 +8,8 @@ pub const JOB_PATH: &str = "/job.json";
 pub const MODULE_DIR: &str = "/lib/modules";
 /// Where the test workloads lie: one program under several names.
 pub const WORKLOAD_DIR: &str = "/workloads";
+/// The names of that program.
+pub const WORKLOADS: [&str; 5] = ["cat", "insmod", "ls", "repeat", "sh"];
 /// Where a step's standard input lies in the guest, where the host passes one as a file.
 pub const STDIN_PATH: &str = "/stdin";
 /// The name of the virtio-serial port that carries the frames.

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use initramfs::job::MODULE_DIR;
+use initramfs::job::{MODULE_DIR, WORKLOADS};
 use initramfs::spawn;
 use rustix::io::Errno;
 use rustix::system::finit_module;
@@ -22,13 +22,9 @@ fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     let name = Path::new(&program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let arguments: Vec<String> = arguments.collect();
-    let outcome = match name {
-        "sh" => sh(&arguments),
-        "cat" => cat(&arguments),
-        "ls" => ls(&arguments),
-        "insmod" => insmod(&arguments),
-        "repeat" => repeat(&arguments),
-        _ => Err("call it as sh, cat, ls, insmod or repeat".into()),
+    let outcome = match named(name) {
+        Some(workload) => workload(&arguments),
+        None => Err(format!("call it as one of {}", WORKLOADS.join(", "))),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
@@ -37,6 +33,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The workload of a name; each of [`WORKLOADS`] has one.
+fn named(name: &str) -> Option<fn(&[String]) -> Outcome> {
+    Some(match name {
+        "sh" => sh,
+        "cat" => cat,
+        "ls" => ls,
+        "insmod" => insmod,
+        "repeat" => repeat,
+        _ => return None,
+    })
 }
 
 /// `sh COMMAND…`: each argument is a command with its words, run as a process of its own.
@@ -117,4 +125,17 @@ fn insmod(modules: &[String]) -> Outcome {
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_name_has_its_workload() {
+        for name in WORKLOADS {
+            assert!(named(name).is_some(), "{name}");
+        }
+        assert!(named("workload").is_none());
+    }
 }

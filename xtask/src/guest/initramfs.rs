@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
 use initramfs::Job;
-use initramfs::job::{JOB_PATH, MODULE_DIR, STDIN_PATH, WORKLOAD_DIR};
+use initramfs::job::{JOB_PATH, MODULE_DIR, STDIN_PATH, WORKLOAD_DIR, WORKLOADS};
 use rustix::fs::{Mode, OFlags};
 use xshell::{Shell, cmd};
 
@@ -35,9 +35,6 @@ pub struct Programs {
 
 const GNU: &str = "x86_64-unknown-linux-gnu";
 const MUSL: &str = "x86_64-unknown-linux-musl";
-
-/// The names under which the workload program is called.
-const WORKLOADS: [&str; 5] = ["cat", "insmod", "ls", "repeat", "sh"];
 
 /// The users and groups that programs look for: `nobody`'s group has two names in the world.
 const ACCOUNTS: [(&str, &str); 2] = [
