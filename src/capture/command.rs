@@ -16,9 +16,9 @@ use rustix::process::{
 
 use crate::error::{Error, Result};
 use crate::setup::checked;
+use crate::setup::control_files::Values;
 use crate::setup::program::{self, NOT_EXECUTABLE, NOT_FOUND};
 use crate::setup::request::Request;
-use crate::setup::writes::Values;
 
 /// The first argument of the process that holds and then becomes the command.
 const HELD: &str = "exec-when-continued";

@@ -19,8 +19,8 @@ use crate::restore::journal::Journal;
 use crate::restore::session::{Lock, Session};
 use crate::setup::apply::{To, apply};
 use crate::setup::checked;
+use crate::setup::control_files::{Manner, writes};
 use crate::setup::request::{self, Request};
-use crate::setup::writes::{Manner, writes};
 use crate::tracefs::{Instance, Tracefs};
 
 /// Options that an instance has for itself alone.

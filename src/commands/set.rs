@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::restore::session;
 use crate::setup::apply::{To, apply};
 use crate::setup::checked;
+use crate::setup::control_files::{Manner, writes};
 use crate::setup::request::{self, Request};
-use crate::setup::writes::{Manner, writes};
 use crate::tracefs::Tracefs;
 
 /// Change only the settings that are given

@@ -8,8 +8,8 @@ use crate::capture::command::Held;
 use crate::error::Result;
 use crate::setup::apply::{To, apply};
 use crate::setup::checked;
+use crate::setup::control_files::{Manner, Write, writes};
 use crate::setup::request::{self, Request};
-use crate::setup::writes::{Manner, Write, writes};
 use crate::tracefs::{Instance, Tracefs};
 
 /// Set up a tracer and start it, running a command if one is given

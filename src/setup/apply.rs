@@ -1,6 +1,6 @@
 //! Writes applied, for good or until they are taken back.
 
-use super::writes::{Undo, Write};
+use super::control_files::{Undo, Write};
 use crate::error::Result;
 use crate::restore::session::Session;
 use crate::tracefs::Instance;

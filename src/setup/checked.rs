@@ -3,9 +3,9 @@
 
 use std::rc::Rc;
 
+use super::control_files::{EVENT_PIDS, EVENTS, FUNCTION_PIDS, Values, Write};
 use super::events::{self, Chosen};
 use super::request::{self, Request};
-use super::writes::{EVENT_PIDS, EVENTS, FUNCTION_PIDS, Values, Write};
 use crate::error::{Error, Result};
 use crate::restore::journal::Journal;
 use crate::restore::session::Session;
@@ -204,7 +204,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::setup::writes::{self, Manner};
+    use crate::setup::control_files::{Manner, writes};
     use crate::tracefs::fixture::tracing_directory;
 
     fn fake(files: &[(&str, &str)]) -> (tempfile::TempDir, Tracefs) {
@@ -301,7 +301,7 @@ mod tests {
     fn a_file_that_is_not_offered_is_found_out_before_anything_is_written() {
         let (_folder, tracefs) = fake(&[]);
         let request = Request { max_graph_depth: Some(3), ..Request::default() };
-        let writes = writes::writes(&checked(&tracefs, &request).unwrap(), Manner::Start);
+        let writes = writes(&checked(&tracefs, &request).unwrap(), Manner::Start);
         let error = check_offered(tracefs.top(), &writes).unwrap_err().to_string();
         assert!(error.contains("max_graph_depth does not exist"), "{error}");
     }

@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
         match spec.takes() {
             Given::Text => self.text(spec, value, out),
             Given::Number => spec.number(self.number(value), self.context, out),
-            Given::Bytes(_) if matches!(value, Expr::Helper(..)) => self.text(spec, value, out),
+            Given::Bytes(_) if matches!(value, Expr::PluginFunction(..)) => self.text(spec, value, out),
             Given::Bytes(_) => {
                 // C reads on behind the end of a field, trace-cmd does not.
                 let bytes = if spec.is_of_kernel() { self.reached(value) } else { self.pointed(value) };
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
             }
             Expr::Number(0) => spec.text(b"(null)", out),
             // These have no width for trace-cmd.
-            Expr::Hex { .. } | Expr::Array { .. } | Expr::Helper(..) if !spec.is_of_kernel() => {
+            Expr::Hex { .. } | Expr::Array { .. } | Expr::PluginFunction(..) if !spec.is_of_kernel() => {
                 self.made(expr, out);
             }
             _ => {
@@ -321,14 +321,14 @@ impl<'a> Run<'a> {
                 }
                 out.extend_from_slice(if *in_braces { b"}" } else { b"" });
             }
-            Expr::Helper(helper, given) => match given.as_slice() {
+            Expr::PluginFunction(function, given) => match given.as_slice() {
                 [bytes, count] => {
                     let bytes = self.pointed(bytes);
-                    if helper.bytes(&bytes[..size(count).min(bytes.len())], out).is_none() {
+                    if function.bytes(&bytes[..size(count).min(bytes.len())], out).is_none() {
                         self.short.set(true);
                     }
                 }
-                [number] => helper.number(self.number(number), out),
+                [number] => function.number(self.number(number), out),
                 _ => {}
             },
             Expr::Bitmask(field) => {

@@ -3,7 +3,7 @@
 pub(crate) mod as_trace_cmd;
 pub(crate) mod c;
 pub(crate) mod eval;
-pub(crate) mod helpers;
+pub(crate) mod plugins;
 pub(crate) mod pointed;
 pub mod printf;
 pub(crate) mod program;

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use super::helpers::Helper;
+use super::plugins::PluginFunction;
 use super::printf::Spec;
 use crate::bytes::ByteOrder;
 
@@ -116,7 +116,7 @@ pub(crate) enum Expr {
     Stack(usize),
     /// A function that trace-cmd has a plug-in for, and what it is given: a number, or bytes and
     /// their number.
-    Helper(Helper, Vec<Expr>),
+    PluginFunction(PluginFunction, Vec<Expr>),
 }
 
 impl Expr {

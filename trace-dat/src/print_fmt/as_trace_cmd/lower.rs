@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::parser::{Argument, Parser, mask, number};
 use crate::bytes::ByteOrder;
 use crate::event::field::{Dynamic, Field};
-use crate::print_fmt::helpers::Helper;
+use crate::print_fmt::plugins::PluginFunction;
 use crate::print_fmt::printf::{Given, Spec, trace_cmd_conversion};
 use crate::print_fmt::program::{Expr, Flags, Op, Piece, Program, known_to_trace_cmd};
 
@@ -279,20 +279,20 @@ fn text(argument: Argument, parser: &Parser<'_>) -> Expr {
             let mut given = given.into_iter();
             match (name, given.next(), given.next(), given.next()) {
                 ("jbd2_dev_to_name", Some(device), ..) => {
-                    Expr::Helper(Helper::Device, vec![value(device, parser)])
+                    Expr::PluginFunction(PluginFunction::Device, vec![value(device, parser)])
                 }
                 ("xen_hypercall_name", Some(number), ..) => {
-                    Expr::Helper(Helper::XenHypercall, vec![value(number, parser)])
+                    Expr::PluginFunction(PluginFunction::XenHypercall, vec![value(number, parser)])
                 }
                 ("scsi_trace_parse_cdb", _, Some(of), Some(size)) => match bytes(of) {
-                    Some(of) => Expr::Helper(
-                        Helper::ScsiCommand { as_trace_cmd: true },
+                    Some(of) => Expr::PluginFunction(
+                        PluginFunction::ScsiCommand { as_trace_cmd: true },
                         vec![of, value(size, parser)],
                     ),
                     None => nothing(),
                 },
                 ("jiffies_to_msecs", Some(jiffies), ..) => {
-                    Expr::Helper(Helper::Plain, vec![value(jiffies, parser)])
+                    Expr::PluginFunction(PluginFunction::Plain, vec![value(jiffies, parser)])
                 }
                 _ => nothing(),
             }

@@ -5,7 +5,7 @@ use super::types::{
     INT, Result, TEXT, Target, Type, Typed, choice, converted, cut, element, number_type, operation,
 };
 use crate::bytes::ByteOrder;
-use crate::print_fmt::helpers::Helper;
+use crate::print_fmt::plugins::PluginFunction;
 use crate::print_fmt::program::{Expr, Flags, HexDump, Op};
 use crate::print_fmt::token::{Token, unescaped};
 
@@ -148,15 +148,20 @@ impl Parser<'_> {
             "str_up_down" => self.one_of_two("up", "down"),
             // How long a jiffy is depends on HZ, which a recording does not say: trace-cmd shows jiffies.
             "jiffies_to_msecs" => self.choice(),
-            "jbd2_dev_to_name" => made(Expr::Helper(Helper::Device, vec![self.argument()?])),
-            "xen_hypercall_name" => made(Expr::Helper(Helper::XenHypercall, vec![self.argument()?])),
+            "jbd2_dev_to_name" => made(Expr::PluginFunction(PluginFunction::Device, vec![self.argument()?])),
+            "xen_hypercall_name" => {
+                made(Expr::PluginFunction(PluginFunction::XenHypercall, vec![self.argument()?]))
+            }
             "scsi_trace_parse_cdb" => {
                 // The first argument is the kernel's buffer for the text.
                 self.choice()?;
                 self.expect(",")?;
                 let bytes = self.bytes()?;
                 let size = self.next_number()?;
-                made(Expr::Helper(Helper::ScsiCommand { as_trace_cmd: false }, vec![bytes, size]))
+                made(Expr::PluginFunction(
+                    PluginFunction::ScsiCommand { as_trace_cmd: false },
+                    vec![bytes, size],
+                ))
             }
             _ => match swapped(name) {
                 Some((order, size, pointer)) => {

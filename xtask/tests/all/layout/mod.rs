@@ -189,7 +189,7 @@ const PURE: [&str; 16] = [
     "initramfs/src/protocol.rs",
     "src/analysis/",
     "src/report/",
-    "src/setup/writes.rs",
+    "src/setup/control_files.rs",
     "src/tracefs/filter.rs",
     "trace-dat/src/",
     "xtask/src/base/digest.rs",

@@ -5,7 +5,7 @@ use std::io::Write;
 
 /// One of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Helper {
+pub(crate) enum PluginFunction {
     /// `scsi_trace_parse_cdb(p, bytes, size)`: what a command asks for.
     ScsiCommand {
         /// 32-bit numbers with the highest bit set run into the bits above them, and 256 blocks of
@@ -20,14 +20,14 @@ pub(crate) enum Helper {
     Plain,
 }
 
-impl Helper {
+impl PluginFunction {
     /// Appends the text for a number.
     pub fn number(self, value: u64, out: &mut Vec<u8>) {
         let _ = match self {
-            Helper::ScsiCommand { .. } => Ok(()),
-            Helper::Plain => write!(out, "{}", value as i64),
-            Helper::Device => write!(out, "{}:{}", value as u32 >> 20, value & 0xfffff),
-            Helper::XenHypercall => match hypercall(value) {
+            PluginFunction::ScsiCommand { .. } => Ok(()),
+            PluginFunction::Plain => write!(out, "{}", value as i64),
+            PluginFunction::Device => write!(out, "{}:{}", value as u32 >> 20, value & 0xfffff),
+            PluginFunction::XenHypercall => match hypercall(value) {
                 "" => Ok(()),
                 name => write!(out, "({name})"),
             },
@@ -36,7 +36,7 @@ impl Helper {
 
     /// Appends the text for bytes; `None` when they are fewer than it needs, which count as 0.
     pub fn bytes(self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let Helper::ScsiCommand { as_trace_cmd } = self else { return Some(()) };
+        let PluginFunction::ScsiCommand { as_trace_cmd } = self else { return Some(()) };
         let mut command = ScsiCommand { bytes, as_trace_cmd, short: false };
         command.print(out);
         (!command.short).then_some(())
@@ -192,7 +192,7 @@ mod tests {
 
     fn scsi(as_trace_cmd: bool, bytes: &[u8]) -> (String, bool) {
         let mut out = Vec::new();
-        let whole = Helper::ScsiCommand { as_trace_cmd }.bytes(bytes, &mut out).is_some();
+        let whole = PluginFunction::ScsiCommand { as_trace_cmd }.bytes(bytes, &mut out).is_some();
         (String::from_utf8(out).unwrap(), whole)
     }
 
@@ -221,15 +221,15 @@ mod tests {
 
     #[test]
     fn numbers_have_names() {
-        let text = |helper: Helper, value| {
+        let text = |function: PluginFunction, value| {
             let mut out = Vec::new();
-            helper.number(value, &mut out);
+            function.number(value, &mut out);
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(text(Helper::Device, 0x80_0001), "8:1");
-        assert_eq!(text(Helper::XenHypercall, 23), "(iret)");
-        assert_eq!(text(Helper::XenHypercall, 49), "(arch_1)");
-        assert_eq!(text(Helper::XenHypercall, 11), "");
-        assert_eq!(text(Helper::XenHypercall, u64::MAX), "");
+        assert_eq!(text(PluginFunction::Device, 0x80_0001), "8:1");
+        assert_eq!(text(PluginFunction::XenHypercall, 23), "(iret)");
+        assert_eq!(text(PluginFunction::XenHypercall, 49), "(arch_1)");
+        assert_eq!(text(PluginFunction::XenHypercall, 11), "");
+        assert_eq!(text(PluginFunction::XenHypercall, u64::MAX), "");
     }
 }
