@@ -43,10 +43,11 @@ impl Header {
     pub fn read(file: View<'_>) -> Result<(Header, Cursor<'_>)> {
         // The byte order is not known yet, nor needed for what comes before it.
         let mut cursor = Cursor::new(file, 0, ByteOrder::Little, "header");
-        if !matches!(file.bytes(0, MAGIC.len() as u64), Ok(Some(magic)) if *magic == *MAGIC) {
+        let size = MAGIC.len() as u64;
+        if file.size() < size || *cursor.clone().bytes(size)? != *MAGIC {
             return Err(cursor.error_of(ErrorKind::NotTraceDat, "it does not begin like a trace.dat"));
         }
-        cursor.bytes(MAGIC.len() as u64)?;
+        cursor.skip(size)?;
         let version = match cursor.text()?.as_str() {
             "6" => Version::V6,
             "7" => Version::V7,

@@ -115,3 +115,25 @@ fn damage_in_a_section_leaves_the_others() {
     assert_eq!(error.kind(), ErrorKind::Cut);
     assert!(error.to_string().starts_with("cannot read test: section 21 at offset 0x"), "{error}");
 }
+
+/// A disk that fails.
+#[derive(Debug)]
+struct Broken;
+
+impl Input for Broken {
+    fn size(&self) -> u64 {
+        1 << 20
+    }
+
+    fn read_at(&self, _offset: u64, _into: &mut [u8]) -> std::io::Result<()> {
+        Err(std::io::Error::other("a bad block"))
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_not_a_file_of_another_kind() {
+    let error = Container::open("test", Broken).unwrap_err();
+    assert_eq!((error.kind(), error.section(), error.offset()), (ErrorKind::Read, Some("header"), Some(0)));
+    let cause = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(cause.as_deref(), Some("a bad block"));
+}
