@@ -1,4 +1,4 @@
-//! What is printed about a recording in place of its records.
+//! Facts about a recording, printed instead of its records.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ use trace_dat::Reader;
 use trace_dat::bytes::ByteOrder;
 use trace_dat::texts::printk_formats;
 
-/// What is asked for.
+/// The requested information.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum About {
     /// The byte orders of the recorded machine and of this one.
@@ -31,7 +31,7 @@ pub enum About {
     },
     /// The recorded machine and the program that recorded.
     Uname,
-    /// The program that recorded.
+    /// The version of the program that recorded.
     Version,
     /// Statistics of the buffers, and where the data are.
     Stat,
@@ -42,12 +42,12 @@ pub enum About {
 /// Fails when the file is damaged or lacks the information, and when the output fails.
 pub fn about(reader: &Reader, what: About, config: &Config, out: &mut impl Write) -> Result<()> {
     let mut text = Vec::new();
-    let outcome = tell(reader, what, config, &mut text);
+    let outcome = describe(reader, what, config, &mut text);
     out.write_all(&text).and_then(|()| out.flush()).map_err(Error::output)?;
     outcome
 }
 
-fn tell(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Result<()> {
+fn describe(reader: &Reader, what: About, config: &Config, out: &mut Vec<u8>) -> Result<()> {
     let missing = |what: &str| {
         Error::new(format!("{} does not contain {what}", reader.name()))
             .help("not every program stores it; 'snaptrace dump --options' shows what the file has")
@@ -113,7 +113,7 @@ fn push(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Lines of `0xADDRESS : "TEXT"` by address.
+/// Appends lines of `ADDRESS TEXT`, sorted by address.
 fn printk(formats: &[u8], out: &mut Vec<u8>) {
     let mut rows: Vec<_> = printk_formats(formats).collect();
     rows.sort_by_key(|(address, _)| *address);
@@ -155,7 +155,7 @@ fn cpus(reader: &Reader, first: bool, last: bool, config: &Config, out: &mut Vec
     Ok(())
 }
 
-/// A time as in a record's line, without the blank before it.
+/// Appends a time as a record's line shows it, without the leading blank.
 fn time_text(reader: &Reader, config: &Config, stamp: u64, out: &mut Vec<u8>) {
     let mut text = Vec::new();
     let time = plan::shown_time(reader, config, stamp);
@@ -172,7 +172,7 @@ fn stat(reader: &Reader, config: &Config, out: &mut Vec<u8>) -> Result<()> {
         push(out, &format!("{cpu}\n"));
     }
     push(out, if reader.cpustat().is_empty() { " No stats in this file\n" } else { "\n" });
-    // Where trace-cmd has unpacked data to, when they were compressed.
+    // trace-cmd shows where it put compressed data after unpacking: one CPU after the other, from 4096 on.
     let mut unpacked_at = 4096;
     for buffer in reader.container().buffers() {
         for place in &buffer.cpus {

@@ -1,5 +1,5 @@
-//! The arguments of functions, which kernels since 6.15 record on demand: registers, and what the
-//! kernel's types say of them.
+//! The arguments of functions, which kernels since 6.15 record on demand. The record holds registers;
+//! the kernel's types (BTF) give names and types to them.
 
 use std::io::Write;
 
@@ -7,11 +7,12 @@ use super::text::Printer;
 use trace_dat::Record;
 use trace_dat::event::btf::{Parameter, Value};
 
-/// How many the kernel records.
+/// How many registers the kernel records.
 const RECORDED: usize = 6;
 
 impl Printer<'_> {
-    /// Appends what was recorded, in brackets, if there is something: in our style all that kernels record.
+    /// Appends the recorded arguments in brackets, or nothing if the record is too short for them: our
+    /// style needs all [`RECORDED`] registers, that of trace-cmd only the first.
     pub(super) fn arguments_in_brackets(&mut self, function: u64, start: Option<u32>, record: &Record<'_>) {
         let count = if self.trace_cmd() { 1 } else { RECORDED };
         let least = start.map_or(0, |start| start as usize + count * self.context.long_size);
@@ -23,7 +24,7 @@ impl Printer<'_> {
         self.out.push(b')');
     }
 
-    /// Appends what was recorded of the arguments of a function, whose name is known.
+    /// Appends the recorded arguments of a function; nothing if it has no symbol.
     pub(super) fn arguments(&mut self, function: u64, start: Option<u32>, record: &Record<'_>) {
         let bytes = start.and_then(|start| record.data.get(start as usize..)).unwrap_or_default();
         let order = self.context.order;
@@ -36,7 +37,7 @@ impl Printer<'_> {
         let Some(symbol) = self.symbol(function) else { return };
         let plan = self.plan;
         let Some(parameters) = plan.reader.btf().and_then(|btf| btf.parameters(symbol.name)) else {
-            // Registers; the number of arguments among them is not known.
+            // Without types the number of arguments is unknown: print all registers.
             for (index, value) in values.iter().enumerate() {
                 let _ = write!(self.out, "{}{value:x}", if index > 0 { ", " } else { "" });
             }
@@ -57,7 +58,8 @@ impl Printer<'_> {
         }
     }
 
-    /// Appends an argument and goes on to the next one; false when it goes beyond what was recorded.
+    /// Appends one argument and advances `next` past its registers; false if some of them were not
+    /// recorded.
     fn argument(&mut self, parameter: &Parameter<'_>, values: &[u64], next: &mut usize, own: bool) -> bool {
         self.out.extend_from_slice(parameter.name);
         self.out.push(b'=');

@@ -1,5 +1,5 @@
-//! `trace_printk`: a record with the address of its format and the arguments as the kernel's
-//! `vbin_printf` packs them: numbers at multiples of their size, or of 4 if they are longer, strings up to their NUL.
+//! `trace_printk`: a record holds the address of its format and the arguments as the kernel's
+//! `vbin_printf` packs them. A number is aligned to its size, but to 4 at most; a string ends with a NUL.
 
 use std::io::Write;
 
@@ -43,7 +43,7 @@ impl Printer<'_> {
                 if spec.takes() == Given::Text {
                     spec.text(packed.text(), &mut self.out);
                 } else if spec.is_packed_as_text() {
-                    // The kernel has printed what a pointer points at into the record.
+                    // The kernel has already formatted this pointer's target; the record holds the text.
                     self.out.extend_from_slice(packed.text());
                 } else {
                     let number = packed.number(spec.packed_bytes(context.long_size), order);
@@ -93,7 +93,7 @@ impl Printer<'_> {
                     };
                     let stars: Vec<u64> = (0..spec.stars()).map(|_| packed.number(4, order)).collect();
                     let spec = spec.with_stars(stars.into_iter());
-                    // What can be printed was printed by the kernel, as far as trace-cmd knows.
+                    // trace-cmd takes a pointer with printable bytes for text that the kernel has formatted.
                     let as_text = match letters {
                         [b's' | b'S' | b'x', _] => false,
                         [b'f' | b'F', next] if next != b'w' => false,
@@ -121,7 +121,7 @@ struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// The next number, which stands at a multiple of its size, or of 4.
+    /// The next number, aligned to its size, but to 4 at most.
     fn number(&mut self, size: usize, order: ByteOrder) -> u64 {
         self.at = self.at.next_multiple_of(size.clamp(1, 4));
         match order.number_at(self.bytes, self.at, size) {

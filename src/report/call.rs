@@ -1,4 +1,4 @@
-//! Calls and returns of a graph, as records have them.
+//! Calls and returns of a function graph, read from records.
 
 use super::fields::CallFields;
 use super::plan::Plan;
@@ -19,7 +19,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Reads a funcgraph_entry or funcgraph_exit; `None` when the record ends before.
+    /// Reads a funcgraph_entry or funcgraph_exit; `None` when the record is too short.
     #[inline(always)]
     pub fn read(fields: &CallFields, plan: &Plan<'_>, record: &Record<'_>) -> Option<Call> {
         let order = plan.context.order;
@@ -36,8 +36,8 @@ impl Call {
         })
     }
 
-    /// Whether this exit belongs to an entry. (trace-cmd does not compare the CPU, and loses the
-    /// rest of a CPU whose exit it took for that of another's entry.)
+    /// Whether this exit belongs to an entry. trace-cmd does not compare the CPU: it may match the exit
+    /// of another CPU, and then loses the rest of that CPU's records.
     pub fn ends(&self, entry: &Call) -> bool {
         (self.cpu, self.pid, self.function) == (entry.cpu, entry.pid, entry.function)
     }

@@ -1,4 +1,4 @@
-//! The columns of a line, without the cost of general formatting: each line has them.
+//! The columns of a line. Every line has them, so they avoid the cost of general formatting.
 
 use super::config::{Config, Style};
 
@@ -23,9 +23,9 @@ pub(super) const THREE_DIGITS: [[u8; 3]; 1000] = {
     all
 };
 
-/// Overwrites a place, whose size is a multiple of three, with a number's last digits.
+/// Fills `place`, whose size is a multiple of three, with a number's last digits.
 pub(super) fn digits(value: u64, place: &mut [u8]) {
-    // No number here has more than nine, and 32 bits divide faster.
+    // No number here has more than nine digits, and 32-bit division is faster.
     let mut rest = value as u32;
     for three in place.rchunks_exact_mut(3) {
         three.copy_from_slice(&THREE_DIGITS[rest as usize % 1000]);
@@ -33,13 +33,13 @@ pub(super) fn digits(value: u64, place: &mut [u8]) {
     }
 }
 
-/// Appends a text, moved to the right of a column.
+/// Appends a text, right-aligned in a column.
 pub(super) fn right(text: &[u8], width: usize, out: &mut Vec<u8>) {
     blanks(width.saturating_sub(text.len()), out);
     out.extend_from_slice(text);
 }
 
-/// Writes a number to the front of a place, which has room for it, and gives its digits' count.
+/// Writes a number to the start of `place`, which has room for it; returns the number of digits.
 pub(super) fn write_number(value: u64, place: &mut [u8]) -> usize {
     if value < 1000 {
         let zeros = usize::from(value < 100) + usize::from(value < 10);
@@ -61,7 +61,7 @@ pub(super) fn write_number(value: u64, place: &mut [u8]) -> usize {
     digits.len()
 }
 
-/// Appends a number, filled up from the left.
+/// Appends a number, padded on the left with `fill`.
 pub(super) fn number(value: u64, width: usize, fill: u8, out: &mut Vec<u8>) {
     let mut digits = [0; 20];
     let count = write_number(value, &mut digits);
@@ -71,7 +71,7 @@ pub(super) fn number(value: u64, width: usize, fill: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&digits[..count]);
 }
 
-/// Appends `-PID`, filled up to the right.
+/// Appends `-PID`, padded on the right with blanks.
 pub(super) fn pid(pid: i32, out: &mut Vec<u8>) {
     let start = out.len() + 1;
     out.push(b'-');
@@ -97,7 +97,7 @@ pub(super) fn seconds(time: u64, digits: usize, out: &mut Vec<u8>) {
     number(time % second, digits, b'0', out);
 }
 
-/// Appends a time, in units of its last digit: as seconds, or as it is.
+/// Appends a time, given in units of its last digit, as seconds or as a plain number.
 pub(super) fn time(time: u64, in_seconds: bool, config: &Config, out: &mut Vec<u8>) {
     // trace-cmd 3.1 prints no space before times that are not in seconds.
     if in_seconds || config.style == Style::Snaptrace {

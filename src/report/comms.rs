@@ -9,7 +9,7 @@ use std::sync::{PoisonError, RwLock};
 use super::config::Style;
 
 /// The commands of a recording. The first pass adds names from records while other threads print
-/// lines, so each name carries the number of the line that introduced it; earlier lines must not use it.
+/// lines, so each name carries the number of the line that introduced it: earlier lines must not use it.
 pub(super) struct Comms<'r> {
     known: &'r HashMap<i32, Vec<u8>>,
     trace_cmd: bool,
@@ -24,8 +24,8 @@ struct Learned {
     by_kernel: HashMap<i32, Vec<u8>>,
     /// By pid: the line's number, and the command.
     by_pid: HashMap<i32, (u64, Vec<u8>)>,
-    /// Names learned before the first lookup. trace-cmd does not check then whether a process has a
-    /// name already, so a process can have two.
+    /// Names learned before the first lookup. At that time trace-cmd does not check whether a process
+    /// already has a name, so a process can have two.
     early: Vec<(i32, Vec<u8>)>,
 }
 
@@ -62,14 +62,14 @@ impl<'r> Comms<'r> {
         self.last_learned.store(number, Ordering::Relaxed);
     }
 
-    /// Remembers what the kernel says before line `number` is made.
+    /// Adds the kernel's names; lines from `number` on use them.
     pub fn update(&self, commands: HashMap<i32, Vec<u8>>, number: u64) {
         let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
         learned.by_kernel.extend(commands);
         self.last_learned.store(number.saturating_sub(1), Ordering::Relaxed);
     }
 
-    /// Whether all commands are as they were at line `number`.
+    /// Whether no name was learned since line `number`.
     pub fn are_as_at(&self, number: u64) -> bool {
         self.last_learned.load(Ordering::Relaxed) < number
     }
@@ -99,8 +99,8 @@ impl<'r> Comms<'r> {
         out.extend_from_slice(comm.map_or(b"<...>", Vec::as_slice));
     }
 
-    /// The command of a process that has several: the first one that a binary search like glibc's
-    /// finds.
+    /// The command of a process that has several: the one that a binary search like glibc's finds
+    /// first.
     fn among_all<'t>(&'t self, learned: &'t Learned, pid: i32, number: u64) -> Option<&'t Vec<u8>> {
         let mut all: Vec<(i32, &Vec<u8>)> =
             learned.early.iter().rev().map(|(pid, comm)| (*pid, comm)).collect();
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_place_in_the_list_decides_between_two_commands() {
         let trace_cmd = Style::TraceCmd31;
-        // 7 from a record, 7 from the recording, and 9: the middle is the second.
+        // Sorted: 7 from a record, 7 from the recording, 9. The search begins in the middle.
         assert_eq!(found(&["learned"], &[7, 9], trace_cmd), "known");
         assert_eq!(found(&["learned"], &[5, 7], trace_cmd), "learned");
         assert_eq!(found(&["learned"], &[], trace_cmd), "learned");

@@ -1,16 +1,16 @@
 //! What is printed of a recording, and how.
 
-/// Whose lines are printed.
+/// The program whose lines are imitated.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Style {
-    /// Functions with their parents, as tutorials show them.
+    /// Our own: functions with their parents, as tutorials show them.
     #[default]
     Snaptrace,
     /// The bytes of trace-cmd 3.1.6.
     TraceCmd31,
-    /// Those of 3.3: latency flags, the kernel's letters of states, return values.
+    /// The bytes of trace-cmd 3.3: latency flags, the kernel's letters for states, return values.
     TraceCmd33,
-    /// Those of 3.4: also the arguments of functions, and where they return to.
+    /// The bytes of trace-cmd 3.4: also the arguments of functions, and their return addresses.
     TraceCmd34,
 }
 
@@ -38,19 +38,19 @@ pub enum Returns {
 /// What is printed, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// Whose lines.
+    /// The program whose lines are imitated.
     pub style: Style,
     /// Times with nine digits.
     pub nanoseconds: bool,
-    /// The latency flags in place of the CPU's column.
+    /// The latency flags instead of the CPU's column.
     pub latency: bool,
-    /// Fields and their values in place of an event's text.
+    /// Print an event's fields and values instead of its text.
     pub raw_fields: bool,
-    /// The kernel's own print formats in place of this program's text.
+    /// Use the kernel's own print formats instead of this program's text.
     pub kernel_formats: bool,
     /// Times in units of the clock, as they were recorded.
     pub raw_time: bool,
-    /// The time since the line before.
+    /// Show the time since the previous line.
     pub time_difference: bool,
     /// Added to each time, in units of the clock.
     pub time_offset: i64,
@@ -60,7 +60,7 @@ pub struct Config {
     pub no_indent: bool,
     /// Functions with the offset of the address in them.
     pub offset: bool,
-    /// The end of a graph's function with its name.
+    /// Print the function's name at its end in a graph.
     pub graph_tail: bool,
     /// Graphs with the depth of each function.
     pub graph_depth: bool,
@@ -68,22 +68,22 @@ pub struct Config {
     pub returns: Returns,
     /// Only these CPUs; all when empty.
     pub cpus: Vec<u32>,
-    /// Only records of, or about, these pids; all when empty, and together with `comms`.
+    /// Only records of, or about, these pids and the processes of `comms`; all when both are empty.
     pub pids: Vec<i32>,
-    /// The same by the commands that the recording knows; all when empty.
+    /// Only records of, or about, processes with these commands, as stored in the recording.
     pub comms: Vec<String>,
-    /// Only records that any of these filters fits, see [`trace_dat::filter`]; all when empty.
+    /// Only records that match one of these filters, see [`trace_dat::filter`]; all when empty.
     pub include: Vec<String>,
-    /// No records that any of these filters fits.
+    /// No records that match one of these filters.
     pub exclude: Vec<String>,
     /// No records made in a hard interrupt.
     pub hide_hardirq: bool,
     /// No records made in a soft interrupt.
     pub hide_softirq: bool,
-    /// How long woken processes waited for a CPU, behind each switch and at the end.
+    /// Show how long woken processes waited for a CPU: after each switch, and in a summary at the end.
     pub wakeups: bool,
     /// The recording's name in front of its lines, where several are printed.
     pub label: Option<String>,
-    /// How many threads print; 0 is as good as 1.
+    /// How many threads print; 0 means 1.
     pub threads: usize,
 }

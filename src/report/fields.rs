@@ -3,12 +3,12 @@
 use trace_dat::bytes::ByteOrder;
 use trace_dat::event::{Event, Field, Place};
 
-/// Where a record of a function has its addresses.
+/// Where a function record holds its addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FunctionFields {
     pub function: Place,
     pub caller: Place,
-    /// Where the arguments begin, if there may be some.
+    /// Where the arguments begin, if the event has them.
     pub arguments: Option<u32>,
 }
 
@@ -27,23 +27,23 @@ impl FunctionFields {
     }
 }
 
-/// Where the records of a graph have their numbers.
+/// Where graph records hold their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct CallFields {
     pub function: Place,
     pub depth: Place,
-    /// Call and return; an entry has none.
+    /// The times of the call and the return; an entry has none.
     pub times: [Option<Place>; 2],
-    /// What the function returned, in an exit of kernels that record it.
+    /// The return value, in exits of kernels that record it.
     pub returned: Option<Place>,
     /// The return address, in entries that have it.
     pub caller: Option<Place>,
-    /// Where the arguments begin, in an entry that may have them.
+    /// Where the arguments begin, in entries that have them.
     pub arguments: Option<u32>,
 }
 
 impl CallFields {
-    /// Whether what functions return was recorded.
+    /// Whether return values were recorded.
     pub fn has_returns(&self) -> bool {
         self.returned.is_some()
     }

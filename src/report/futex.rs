@@ -5,7 +5,8 @@ use std::io::Write;
 const PRIVATE: u64 = 128;
 const CLOCK_REALTIME: u64 = 256;
 
-/// What follows the address, in this order; `utime` holds a number for some operations.
+/// An argument that is printed after the address, in this order. For some operations `utime` holds a
+/// number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Argument {
     /// Printed in hexadecimal: the expected value.
@@ -19,8 +20,8 @@ enum Argument {
     Third,
 }
 
-/// Appends the text of a futex call, `value` giving the fields; `None`, with nothing appended, when
-/// a field or the operation is not known.
+/// Appends the text of a futex call, whose fields `value` returns. `None`, with nothing appended, when
+/// a field or the operation is unknown.
 pub(super) fn futex(value: impl Fn(&str) -> Option<u64>, out: &mut Vec<u8>) -> Option<()> {
     use Argument::*;
     let fields = ["op", "uaddr", "val", "utime", "uaddr2", "val3"];

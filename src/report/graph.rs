@@ -1,4 +1,5 @@
-//! Graphs: calls with their durations, an entry and its exit in one line when nothing is between.
+//! Function graphs: calls with their durations. An entry and its exit share a line when nothing is
+//! recorded between them.
 
 use std::io::Write;
 
@@ -10,8 +11,8 @@ use super::text::Printer;
 use trace_dat::Record;
 
 impl Printer<'_> {
-    /// Appends the text of an entry, and of its exit when that follows at once, after `leaf`
-    /// nanoseconds.
+    /// Appends the text of an entry. For a leaf, `leaf` holds the duration in nanoseconds and the return
+    /// value, and the line includes the exit.
     pub(super) fn graph_entry(
         &mut self,
         entry: &Call,
@@ -35,7 +36,7 @@ impl Printer<'_> {
         let caller = caller.filter(|caller| own || self.symbol(*caller).is_some());
         let is_named = self.symbol(entry.function).is_some();
         let later = own || self.config.style == Style::TraceCmd34;
-        // trace-cmd 3.4 loses the name of what has none.
+        // For a function without a symbol trace-cmd 3.4 prints neither address nor opening bracket.
         if is_named || caller.is_some() || leaf.is_some() || self.config.style != Style::TraceCmd34 {
             self.graph_function(entry.function);
             self.out.push(b'(');
@@ -77,14 +78,14 @@ impl Printer<'_> {
         }
     }
 
-    /// Appends where a function returns to.
+    /// Appends the return address of a function.
     fn caller(&mut self, caller: Option<u64>, before: &str, behind: &str) {
         let Some(caller) = caller else { return };
         self.out.extend_from_slice(before.as_bytes());
         let symbol = self.symbol(caller);
         let _ = match (symbol, self.trace_cmd()) {
             (Some(symbol), true) => write!(self.out, "{}", symbol.name),
-            // With the offset and the size, as the kernel has it.
+            // With offset and size, as the kernel prints it.
             (Some(symbol), false) => {
                 let size = self.context.symbols.end_of(symbol).unwrap_or(caller) - symbol.address;
                 write!(self.out, "{}+0x{:x}/0x{size:x}", symbol.name, caller - symbol.address)
@@ -101,12 +102,12 @@ impl Printer<'_> {
             && self.config.style != Style::TraceCmd31
     }
 
-    /// Appends what a function returned. What looks like an error code is a decimal number.
+    /// Appends a return value; by default a value that looks like an error code is printed as decimal.
     fn returned(&mut self, returned: Option<u64>) {
         let Some(returned) = returned else { return };
         let own = !self.trace_cmd();
         let is_error = |value: u64| value >= (-4095_i64) as u64;
-        // A function that returns an int leaves the upper half as it was.
+        // A function that returns an int leaves the upper half of the register unchanged.
         let value = match own && self.context.long_size == 8 && returned >> 31 == 1 {
             true => returned as u32 as i32 as u64,
             false => returned,
@@ -138,7 +139,7 @@ impl Printer<'_> {
             return self.depth_note(exit);
         }
         if self.config.graph_tail {
-            // trace-cmd ends the line where it has no name.
+            // trace-cmd ends the line here if the function has no symbol.
             if self.trace_cmd() && self.symbol(exit.function).is_none() {
                 return;
             }
@@ -151,7 +152,7 @@ impl Printer<'_> {
     }
 
     fn depth(&mut self, call: &Call) {
-        // No stack of a kernel is deeper; a damaged depth shall not fill the line.
+        // No kernel stack is deeper; the limit keeps a damaged depth from filling the line.
         columns::blanks(call.depth.min(1024) as usize * 2, &mut self.out);
     }
 
@@ -168,8 +169,8 @@ impl Printer<'_> {
         }
     }
 
-    /// Microseconds with three digits behind the point, or, as the kernel's own text has it, as many
-    /// as fit into seven characters; a mark before them shows long calls.
+    /// Appends a duration in microseconds, with three digits after the point or, as the kernel prints
+    /// it, as many as fit into seven characters. A mark before the number shows long calls.
     fn duration(&mut self, duration: u64) {
         if duration >= 1_000_000 {
             return self.long_duration(duration);
@@ -177,7 +178,7 @@ impl Printer<'_> {
         let [first, second] = *self.mark(duration);
         let [hundreds, tens, ones] = columns::THREE_DIGITS[duration as usize / 1000];
         let [a, b, c] = columns::THREE_DIGITS[duration as usize % 1000];
-        // Nearly all are as short as this, and each has its place for everything.
+        // Nearly all durations are this short, so the column has a fixed layout for each number of digits.
         let column = match duration {
             0..10_000 => [first, second, ones, b'.', a, b, c, b' ', b'u', b's', b' ', b' ', b' '],
             10_000..100_000 => [first, second, tens, ones, b'.', a, b, c, b' ', b'u', b's', b' ', b' '],
@@ -187,7 +188,7 @@ impl Printer<'_> {
         self.out.extend_from_slice(b"|  ");
     }
 
-    /// That of a millisecond and more.
+    /// Appends a duration of a millisecond or more.
     fn long_duration(&mut self, duration: u64) {
         let mut column = [b' '; 40];
         column[..2].copy_from_slice(self.mark(duration));

@@ -1,4 +1,4 @@
-//! Which text an event gets: that of its print format, or one of its own.
+//! How an event is printed: by its print format, or by code of our own.
 
 use super::fields::{CallFields, FunctionFields};
 use trace_dat::Reader;
@@ -25,18 +25,18 @@ pub(super) enum Handler {
     Futex,
 }
 
-/// How an event is printed where the kernel's own print formats are asked for.
+/// How an event is printed when the kernel's own print formats are requested.
 pub(super) fn kernel_format(event: &Event) -> Handler {
-    // Its print format is only a stand-in: the real one is in the record.
+    // The print format of this event is a placeholder; its records hold the address of the real one.
     let binary_print = event.system == "ftrace" && event.name == "bprint";
     if binary_print { Handler::BinaryPrint } else { Handler::None }
 }
 
-/// How an event is printed in our own style: as the kernel does it. That has code of its own for the events
-/// of ftrace; those with names of commands are known, so that the names can be used.
+/// How an event is printed in our own style: as the kernel prints it. The kernel has special code for the
+/// events of the ftrace system only. Switches and wakeups are kept because commands are learned from them.
 pub(super) fn own(event: &Event) -> Handler {
     match handler(event) {
-        told @ (Handler::SchedSwitch | Handler::SchedWakeup) => told,
+        sched @ (Handler::SchedSwitch | Handler::SchedWakeup) => sched,
         handler if event.system == "ftrace" => handler,
         _ => Handler::None,
     }
@@ -71,8 +71,8 @@ pub(super) fn handler(event: &Event) -> Handler {
     }
 }
 
-/// The letters of a process' states by their bits, as the recording's kernel has them: trace-cmd takes
-/// them from the flags that the print format of a switch names.
+/// The letters for process states, by bit, as the recorded kernel names them. Like trace-cmd, it takes
+/// them from the flags in the print format of sched_switch.
 pub(super) fn states(reader: &Reader) -> Vec<u8> {
     let switch = reader.events().iter().find(|event| event.system == "sched" && event.name == "sched_switch");
     let named = switch.and_then(|event| {
@@ -87,6 +87,6 @@ pub(super) fn states(reader: &Reader) -> Vec<u8> {
         letters.resize(letters.len().max(bit as usize + 1), 0);
         letters[bit as usize] = letter;
     }
-    // It ends where a bit has none.
+    // The list ends at the first bit without a letter.
     until_nul(&letters).to_vec()
 }

@@ -1,4 +1,4 @@
-//! Events whose text is not the kernel's print format but that of trace-cmd and its plug-ins.
+//! Events that are not printed by the kernel's print format, but as trace-cmd and its plug-ins do it.
 
 use std::io::Write;
 
@@ -15,8 +15,7 @@ use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
 
 impl Printer<'_> {
-    /// Appends the text that this program has of its own for an event; false when the print
-    /// format is to follow.
+    /// Appends the text of an event that has a handler; false if the print format is to be used.
     pub(super) fn handle(
         &mut self,
         handler: &Handler,
@@ -99,7 +98,7 @@ impl Printer<'_> {
     }
 
     fn kernel_stack(&mut self, record: &Record<'_>, event: &Event) -> Option<()> {
-        // The record goes on behind the array that is declared.
+        // The record holds more frames than the declared array.
         let frames = record.data.get(event.field("caller")?.offset..)?;
         self.out.extend_from_slice(if self.trace_cmd() { b"<stack trace >\n" } else { b"<stack trace>\n" });
         for frame in frames.chunks_exact(self.context.long_size) {

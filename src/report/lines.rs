@@ -1,5 +1,5 @@
-//! The first pass, in the order of time: which records become lines, and what a line needs to
-//! know of the records around it. With that, lines can be printed side by side.
+//! The first pass, in order of time: chooses the records that become lines, and notes what a line needs
+//! to know of neighbouring records. After that, lines can be printed in parallel.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use trace_dat::bytes::until_nul;
 use trace_dat::event::Event;
 use trace_dat::{Record, Records};
 
-/// How many functions are kept for looking up.
+/// How many functions are cached.
 const RECENT: usize = 4096;
 
 /// Turns the records of a recording into lines.
@@ -22,15 +22,16 @@ pub(super) struct Lines<'r> {
     turn: u64,
 }
 
-/// Makes lines, and knows what of the records before them that takes.
+/// Makes lines, and keeps the state that they need from earlier records.
 pub(super) struct Maker<'r> {
     plan: &'r Plan<'r>,
-    /// The time of the last line in units of differences, where these are shown.
+    /// The time of the last line, as [`Plan::difference_time`] gives it, if differences are shown.
     pub last_time: Option<u64>,
     /// Whether no line has looked up a command yet.
     early: bool,
-    /// Functions on the way down, for their indentation, and the place of the last CPU in it.
+    /// The call stack of each CPU, for the indentation of functions.
     stacks: Vec<(u32, Stack)>,
+    /// The index in `stacks` of the CPU used last.
     last_stack: usize,
     names: Names<'r>,
     /// `None` when latencies are not asked for.
@@ -46,19 +47,20 @@ impl<'r> Lines<'r> {
         Lines { records: plan.reader.records_of(wanted), maker: Maker::new(plan), turn: 0 }
     }
 
-    /// Fills a batch with the next lines; there are none left when it stays empty.
+    /// Fills a batch with the next lines; it stays empty when none are left.
     pub fn fill(&mut self, batch: &mut Batch) {
         self.begin(batch);
         while !batch.is_full() && self.take(batch, usize::MAX) {}
     }
 
-    /// Puts the next line, if there is one, alone into a batch; false when no record is left.
+    /// Takes one record and, if it is to be printed, puts its line alone into the batch; false when no
+    /// record is left.
     pub fn fill_one(&mut self, batch: &mut Batch) -> bool {
         self.begin(batch);
         self.take(batch, 1)
     }
 
-    /// The time of the next record, in units that recordings have in common.
+    /// The time of the next record, comparable between recordings.
     pub fn next_time(&mut self) -> Option<u64> {
         self.records.peek_time().map(|stamp| self.maker.plan.common_time(stamp))
     }
@@ -69,13 +71,13 @@ impl<'r> Lines<'r> {
         self.turn += 1;
     }
 
-    /// Takes up to `most` records of a run, and makes lines of those that are to be printed; false
-    /// when none is left.
+    /// Takes up to `most` records of a run, and the exit of the last one if that is a leaf. Makes lines of
+    /// those that are to be printed; false when no record is left.
     fn take(&mut self, batch: &mut Batch, most: usize) -> bool {
         let plan = self.maker.plan;
         let Some(run) = self.records.run() else { return false };
         let mut at = 0;
-        // A call whose end comes next, if it does, in another run.
+        // The call at the end of this run: the first record of another run may be its exit.
         let mut open = None;
         while at < most
             && !batch.is_full()
@@ -132,8 +134,7 @@ impl<'r> Maker<'r> {
         self.wakeups.as_ref().map_or_else(String::new, Wakeups::summary)
     }
 
-    /// Makes a line of a record if it is to be printed, and gives the call that it begins, if it
-    /// does.
+    /// Makes a line of a record if it is to be printed; returns the call if the record begins one.
     #[inline(always)]
     pub fn line(&mut self, record: &Record<'_>, batch: &mut Batch) -> Option<Call> {
         let plan = self.plan;
@@ -146,7 +147,7 @@ impl<'r> Maker<'r> {
             (Some(wakeups), Some(event)) => wakeups.see(plan, event, record),
             _ => None,
         };
-        // For pid 0 none is looked up.
+        // trace-cmd looks up no command for pid 0.
         self.early = self.early && plan.pid(record) == 0;
         let start = batch.bytes.len();
         batch.bytes.extend_from_slice(record.data);
@@ -161,8 +162,8 @@ impl<'r> Maker<'r> {
             }
             Handler::GraphEntry(fields) => call = Call::read(fields, plan, record),
             Handler::SchedSwitch => {
-                let told = [["prev_pid", "prev_comm"], ["next_pid", "next_comm"]];
-                learn(plan, event, record.data, &told, (self.number, self.early));
+                let fields = [["prev_pid", "prev_comm"], ["next_pid", "next_comm"]];
+                learn(plan, event, record.data, &fields, (self.number, self.early));
             }
             Handler::SchedWakeup => {
                 learn(plan, event, record.data, &[["pid", "comm"]], (self.number, self.early));
@@ -203,7 +204,7 @@ impl<'r> Maker<'r> {
     }
 }
 
-/// The end of a call, if the record is that.
+/// The record's exit, if it ends this call.
 #[inline(always)]
 pub(super) fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<Call> {
     let event = plan.reader.events().of(plan.context.order, next.data);
@@ -211,21 +212,22 @@ pub(super) fn leaf(plan: &Plan<'_>, call: &Call, next: &Record<'_>) -> Option<Ca
     Call::read(fields, plan, next).filter(|exit| exit.ends(call))
 }
 
-/// Remembers the command in the fields with these names, pid and command.
-fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], told: &[[&str; 2]], at: (u64, bool)) {
+/// Remembers the commands of a record. `fields` holds pairs of field names, pid and command; `at` is the
+/// line's number, and whether no earlier line has looked up a command.
+fn learn(plan: &Plan<'_>, event: Option<&Event>, record: &[u8], fields: &[[&str; 2]], at: (u64, bool)) {
     let order = plan.context.order;
-    for [pid, comm] in told {
-        let told = event.and_then(|event| {
+    for [pid, comm] in fields {
+        let learned = event.and_then(|event| {
             let pid = event.field(pid)?.number(order, record)?;
             Some((pid as i32, event.field(comm)?.bytes(order, record)?))
         });
-        if let Some((pid, comm)) = told {
+        if let Some((pid, comm)) = learned {
             plan.comms.learn(pid, until_nul(comm), at.0, at.1);
         }
     }
 }
 
-/// What follows a record that ends within its event's last array, up to where that would end.
+/// The bytes after a record that ends within its event's last array, up to the declared end of the array.
 fn overhang<'a>(event: &Event, record: &Record<'a>) -> &'a [u8] {
     if record.data.len() < event.least_size() {
         return b"";
@@ -242,11 +244,12 @@ const NAMELESS: u32 = 0;
 struct Stack(Vec<u32>);
 
 impl Stack {
-    /// How deep a function is among those seen on its CPU: one below its caller.
+    /// Adds a function below its caller and returns its indentation; an unknown caller begins a new
+    /// stack.
     #[inline]
     fn depth(&mut self, caller: u32, function: u32) -> usize {
         let stack = &mut self.0;
-        // What lies behind an unused slot was left by a deeper call.
+        // Ids after an unused slot are left over from a deeper call.
         let found = stack.iter().position(|name| *name == caller || *name == NAMELESS);
         let depth = match found {
             Some(depth) if stack[depth] == caller => depth,
@@ -264,11 +267,11 @@ impl Stack {
     }
 }
 
-/// Names of functions as numbers, the same for functions of the same name.
+/// Ids of functions; functions of the same name share one.
 struct Names<'r> {
     plan: &'r Plan<'r>,
     numbers: HashMap<&'r str, u32>,
-    /// Those looked up of late, by some bits of the address: a search takes much longer.
+    /// A cache of recent lookups, indexed by some bits of the address; a search takes much longer.
     recent: Vec<(u64, u32)>,
 }
 

@@ -13,11 +13,11 @@ use trace_dat::Reader;
 /// Text is written in pieces of about this many bytes.
 const PIECE: usize = 128 << 10;
 
-/// Prints the records of several recordings by time: on a tie those of the first one. Each line
-/// begins with the name of its instance, or the [`Config::label`] of its recording.
+/// Prints the records of several recordings by time; of records with the same time, those of the earlier
+/// recording come first. Each line begins with the name of its instance, or the [`Config::label`] of its
+/// recording. No summary of wakeup latencies is printed.
 ///
-/// Fails as [`super::report`] does, with the first damage of the first recording that has some.
-/// Latencies of wakeups are not followed.
+/// Fails as [`super::report`] does, with the first damage of the first damaged recording.
 pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()> {
     let mut plans = Vec::new();
     for (reader, config) in inputs {
@@ -37,12 +37,12 @@ pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()>
         let label = plan.label.as_deref().unwrap_or_default();
         text.extend(format!("{label:>width$}: cpus={}\n", plan.reader.cpus()).bytes());
     }
-    let mut sources: Vec<Source<'_>> = plans
+    let mut sources: Vec<MergedInput<'_>> = plans
         .iter()
         .map(|plan| {
             let mut lines = Lines::new(plan);
             let next = lines.next_time();
-            Source { lines, printer: Printer::new(plan), next }
+            MergedInput { lines, printer: Printer::new(plan), next }
         })
         .collect();
     let mut batch = Batch::default();
@@ -63,15 +63,15 @@ pub fn report(inputs: &[(&Reader, &Config)], out: &mut impl Write) -> Result<()>
         }
     }
     out.write_all(&text).and_then(|()| out.flush()).map_err(Error::output)?;
-    for Source { lines, printer, .. } in sources {
+    for MergedInput { lines, printer, .. } in sources {
         lines.records.finish()?;
         printer.damage.map_or(Ok(()), |damage| Err(damage.error))?;
     }
     Ok(())
 }
 
-/// A recording on its way to lines.
-struct Source<'p> {
+/// A recording whose lines are merged with those of others.
+struct MergedInput<'p> {
     lines: Lines<'p>,
     printer: Printer<'p>,
     /// The time of its next record.

@@ -1,4 +1,4 @@
-//! The text of a recording, as `trace-cmd report` prints it; pure.
+//! The text of a recording, as `report` prints it; opens no file.
 
 pub mod about;
 mod arguments;

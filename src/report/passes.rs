@@ -1,6 +1,7 @@
-//! Prints records that arrive in passes, as `stream` reads them. The lines are those of
-//! [`super::report`], wherever a pass ends. The state that lines depend on (depths, commands, the
-//! previous line) is kept between passes, so the cost of a pass depends on its new records only.
+//! Prints records that arrive in passes, as `stream` reads them. The lines are the same as those of
+//! [`super::report`]; they do not depend on where a pass ends. The state that lines need (depths,
+//! commands, the previous line) is kept between passes, so the cost of a pass depends on its new records
+//! only.
 
 use std::io::Write;
 
@@ -27,10 +28,10 @@ impl<'r> Prepared<'r> {
     }
 }
 
-/// Prints records as they arrive, in the order of time that [`LiveRecords`] gives them.
+/// Prints records as they arrive, in the order that [`LiveRecords`] returns them.
 ///
-/// A call is printed once the next record shows whether it is a leaf. After two passes it is printed in
-/// any case, as a call that contains other calls.
+/// A call is printed once the next record shows whether it is a leaf. If none comes for two passes, it is
+/// printed as a call that contains other calls.
 pub struct Passes<'p> {
     plan: &'p Plan<'p>,
     maker: Maker<'p>,
@@ -43,7 +44,7 @@ pub struct Passes<'p> {
 }
 
 impl<'p> Passes<'p> {
-    /// Nothing has come yet.
+    /// Begins without any records.
     pub fn new(prepared: &'p Prepared<'_>) -> Passes<'p> {
         let plan = &prepared.0;
         Passes {
@@ -57,7 +58,7 @@ impl<'p> Passes<'p> {
         }
     }
 
-    /// Takes in the kernel's `saved_cmdlines`, which later lines go by.
+    /// Takes the kernel's `saved_cmdlines`, which later lines use.
     pub fn learn(&mut self, saved_cmdlines: Vec<u8>) {
         if self.commands != saved_cmdlines {
             self.plan.comms.update(cmdlines(&saved_cmdlines), self.maker.number);
@@ -70,9 +71,11 @@ impl<'p> Passes<'p> {
         !self.records.is_empty()
     }
 
-    /// Takes the data of every CPU, in the order they were read, and prints the decided records.
+    /// Takes new data of the CPUs, in the order in which they were read, and prints the records whose
+    /// lines can no longer change.
     ///
-    /// Fails when the output does. Damage ends its CPU; [`Passes::finish`] reports it.
+    /// Fails when the output does. Damaged data end the records of their CPU; [`Passes::finish`] reports
+    /// the damage.
     pub fn pass(&mut self, parts: &[Part<'_>], out: &mut (impl Write + ?Sized)) -> Result<()> {
         let cpus = &self.plan.config.cpus;
         let wanted = |part: &&Part<'_>| cpus.is_empty() || cpus.contains(&part.cpu);
@@ -93,10 +96,11 @@ impl<'p> Passes<'p> {
         of_lines.map_or(Ok(()), Err)
     }
 
-    /// Prints all lines that are decided, or, at the end, all that there are.
+    /// Prints all lines that can no longer change; with `last` the heading too, even without records.
     fn print(&mut self, last: bool, out: &mut (impl Write + ?Sized)) -> Result<()> {
         let failed = Error::output;
-        // With the first records: before them it could stand anywhere in what the command says itself.
+        // The heading comes with the first records: printed earlier, it could land anywhere in the traced
+        // command's own output.
         if !self.begun && (last || self.holds_any()) {
             self.begun = true;
             writeln!(out, "cpus={}", self.plan.reader.cpus()).map_err(failed)?;
@@ -113,7 +117,8 @@ impl<'p> Passes<'p> {
         out.flush().map_err(failed)
     }
 
-    /// Makes a line of the next record, if one is to be made; false when none is decided.
+    /// Takes the next record and makes its line if it is to be printed; false when there is none, or its
+    /// line may still change.
     fn line(&mut self) -> bool {
         let plan = self.plan;
         let Some(next) = self.records.next() else { return false };
@@ -128,7 +133,7 @@ impl<'p> Passes<'p> {
             && let Some(exit) = next.following().and_then(|following| leaf(plan, &call, &following))
         {
             self.batch.end_call(&exit);
-            // It ends a call of its own CPU.
+            // The exit is part of this line.
             taken = 2;
         }
         self.records.take(taken);

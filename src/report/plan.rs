@@ -1,4 +1,4 @@
-//! What is known of a recording before its records are printed.
+//! Everything that is decided before a recording's records are printed.
 
 use super::comms::Comms;
 use super::config::{Config, Style};
@@ -8,16 +8,16 @@ use crate::error::Result;
 use trace_dat::event::{Context, Event};
 use trace_dat::{Reader, Record};
 
-/// A recording and how it is printed. Everything but `comms` stays as it is.
+/// A recording and how it is printed. Only `comms` changes while it is printed.
 pub(super) struct Plan<'r> {
     pub reader: &'r Reader,
     pub context: &'r Context,
     pub config: &'r Config,
     /// How each event is printed, by its index.
     handlers: Vec<Handler>,
-    /// The letters of a process' states by their bits, where trace-cmd takes them from the recording.
+    /// The letters for process states, by bit, in styles of trace-cmd that take them from the recording.
     pub states: Option<Vec<u8>>,
-    /// Whether graphs have what functions returned.
+    /// Whether graphs hold return values.
     pub has_returns: bool,
     selection: Selection,
     /// The recording's own name where several are printed together.
@@ -26,10 +26,11 @@ pub(super) struct Plan<'r> {
     pub name_width: usize,
     /// Whether times are shown in seconds.
     pub seconds: bool,
-    /// Whether a line's start has more that varies than process, CPU, event, instance and time.
+    /// Whether the start of a line depends on more than process, CPU, event, instance and time. Add
+    /// here whatever a new column depends on: a start that does not vary is reused for later lines.
     pub varies: bool,
-    /// Whether fields are shown in their declared size even where a record ends before, with the
-    /// bytes that follow it: trace-cmd's way with the fields of a stack.
+    /// Whether a field is shown in its declared size even if the record is shorter, using the bytes after
+    /// the record. trace-cmd does this for the fields of a stack.
     pub shows_what_follows: bool,
     pub comms: Comms<'r>,
 }
@@ -40,7 +41,7 @@ impl<'r> Plan<'r> {
         let handler = |event: &Event| match (config.raw_fields, config.kernel_formats) {
             (true, _) => Handler::None,
             (_, true) => handler::kernel_format(event),
-            // Earlier ones do not know these calls.
+            // trace-cmd before 3.4 does not know this event.
             _ if event.name == "fgraph_retaddr_entry"
                 && matches!(config.style, Style::TraceCmd31 | Style::TraceCmd33) =>
             {
@@ -77,7 +78,7 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// A record's time in units that recordings have in common.
+    /// A record's time, comparable between recordings.
     pub fn common_time(&self, stamp: u64) -> u64 {
         self.reader.shown_time(stamp).wrapping_add_signed(self.config.time_offset)
     }
@@ -99,8 +100,8 @@ impl<'r> Plan<'r> {
         in_last_digits(time(self.reader, self.config, stamp), self.seconds, self.config)
     }
 
-    /// The time that a stamp counts with in differences: as it is shown, or, with trace-cmd, as if
-    /// every clock that a recording names had nanoseconds.
+    /// The time that differences are computed from: the shown time, or, in trace-cmd's styles, the time
+    /// as if every clock that a recording names counted nanoseconds.
     pub fn difference_time(&self, stamp: u64) -> u64 {
         if self.config.style == Style::Snaptrace {
             return self.shown_time(stamp);
@@ -112,7 +113,7 @@ impl<'r> Plan<'r> {
         }
     }
 
-    /// Whether the record of what would be line `number` is printed.
+    /// Whether a record is printed; it would become line `number`.
     #[inline]
     pub fn wants(&self, record: &Record<'_>, event: Option<&Event>, number: u64) -> bool {
         self.selection.is_everything() || self.selects(record, event, number)
@@ -125,7 +126,7 @@ impl<'r> Plan<'r> {
     }
 }
 
-/// Whether times are shown in seconds. Raw times are too where the recording names no clock.
+/// Whether times are shown in seconds. Raw times are shown so only if the recording names no clock.
 pub(super) fn in_seconds(reader: &Reader, config: &Config) -> bool {
     let nanoseconds = match config.style {
         Style::Snaptrace => reader.is_nanoseconds(),
@@ -144,7 +145,7 @@ pub(super) fn shown_time(reader: &Reader, config: &Config, stamp: u64) -> u64 {
     in_last_digits(time(reader, config, stamp), in_seconds(reader, config), config)
 }
 
-/// Microseconds are rounded.
+/// Rounds to microseconds if that is the last digit shown.
 fn in_last_digits(time: u64, in_seconds: bool, config: &Config) -> u64 {
     match in_seconds && !config.nanoseconds {
         true => time.wrapping_add(500) / 1000,

@@ -1,4 +1,4 @@
-//! The second pass: a line of text from a record, whatever is printed beside it.
+//! The second pass: turns a record into a line of text, independently of other lines.
 
 use std::io::Write;
 
@@ -28,7 +28,7 @@ impl Printer<'_> {
             if let Around::Latency(latency) = line.around {
                 let _ = write!(self.out, " Latency: {} usecs", microseconds(latency));
             }
-            // One newline that an event's text brings along is enough.
+            // The text of an event may already end with a newline.
             if self.out.last() != Some(&b'\n') {
                 self.out.push(b'\n');
             }
@@ -48,7 +48,7 @@ impl Printer<'_> {
         let config = self.config;
         let pid = self.plan.pid(record);
         let time = self.plan.shown_time(line.time);
-        // Divisions by constants cost little.
+        // Two branches, because divisions by constants are fast.
         let (digits, second, rest) = match config.nanoseconds {
             true => (9, time / 1_000_000_000, time % 1_000_000_000),
             false => (6, time / 1_000_000, time % 1_000_000),
@@ -106,7 +106,7 @@ impl Printer<'_> {
         }
         columns::time(time, self.plan.seconds, config, out);
         out.push(b':');
-        // Behind the time stands its colon.
+        // The time is followed by a colon.
         let fraction = (out.len() - start).saturating_sub(digits + 1);
         if config.time_difference {
             self.time_difference(line);
@@ -125,7 +125,7 @@ impl Printer<'_> {
         }
     }
 
-    /// Appends the time since the line before. trace-cmd shows none where that was at time 0.
+    /// Appends the time since the previous line. trace-cmd shows none if that line was at time 0.
     fn time_difference(&mut self, line: &Line) {
         let before = line.before.filter(|before| *before != 0 || !self.trace_cmd());
         let time = self.plan.difference_time(line.time);
@@ -157,14 +157,14 @@ impl Printer<'_> {
         let program = event.print(self.trace_cmd());
         match program {
             _ if self.config.raw_fields => {
-                // That of trace_printk is only a stand-in.
+                // The print format of trace_printk is a placeholder.
                 let program = program.filter(|_| handler::kernel_format(event) == Handler::None);
                 run.fields(program, self.fields_way(), &mut self.out);
             }
             Some(program) => run.print(program, &mut self.out),
             None => {
                 self.out.extend_from_slice(b"[FAILED TO PARSE]");
-                // Not even later versions print addresses there.
+                // Even later versions of trace-cmd print no addresses here.
                 let way = if self.trace_cmd() { Way::TraceCmd } else { Way::Ours };
                 run.fields(None, way, &mut self.out);
             }

@@ -9,17 +9,17 @@ use trace_dat::filter::Grouping;
 use trace_dat::filter::{Filter, Subject};
 use trace_dat::{Reader, Record};
 
-/// What a [`Config`] chooses, bound to a recording.
+/// The records that a [`Config`] chooses, bound to a recording.
 pub(super) struct Selection {
     /// The processes whose records are printed; all when `None`.
     pids: Option<HashSet<i32>>,
-    /// Records that any of these fits are printed; all when there are none.
+    /// Only records that match one of these are printed; all when empty.
     include: Vec<Filter>,
-    /// Records that any of these fits are not.
+    /// Records that match one of these are not printed.
     exclude: Vec<Filter>,
     hide_hardirq: bool,
     hide_softirq: bool,
-    /// Whether nothing of this leaves out a record.
+    /// Whether all records are printed.
     everything: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The text of a batch while it is printed, and what makes printing quick.
+//! The text of a batch while it is printed, and the caches that make printing fast.
 
 use super::config::{Config, Style};
 use super::plan::Plan;
@@ -6,13 +6,13 @@ use crate::error::Error;
 use trace_dat::Record;
 use trace_dat::event::{Context, Symbol};
 
-/// How many functions are kept for looking up.
+/// How many functions are cached.
 const RECENT: usize = 4096;
 
-/// How many starts of lines are kept.
+/// How many line heads are cached.
 pub(super) const HEADS: usize = 32;
-/// A start that is longer is not kept. All of these bytes are copied, whatever the start's size:
-/// that takes a fraction of the time that a copy of unknown size does.
+/// The size of a cached head in bytes; a longer head is not cached. Always all of these bytes are copied:
+/// a copy of fixed size is much faster than one of variable size.
 pub(super) const HEAD: usize = 80;
 
 /// Prints batches of lines; each thread has its own.
@@ -25,9 +25,9 @@ pub(super) struct Printer<'r> {
     pub damage: Option<Damage>,
     /// The number of the line being printed.
     pub number: u64,
-    /// Those of events and CPUs that take turns, by some bits of both.
+    /// Cached line heads, indexed by event and CPU.
     pub heads: [Head; HEADS],
-    /// Functions looked up of late, by some bits of the address: a search takes much longer.
+    /// A cache of recent lookups, indexed by some bits of the address; a search takes much longer.
     pub recent: Vec<(u64, Option<Symbol<'r>>)>,
 }
 
@@ -38,8 +38,8 @@ pub(super) struct Damage {
     pub error: Error,
 }
 
-/// The start of the line before, up to the event's text. Most lines differ from it in the digits
-/// of the fraction only.
+/// The head of an earlier line: everything before the event's text. Most lines differ from it only in the
+/// digits of the fraction.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     /// Process, CPU, event, buffer and second.
@@ -48,7 +48,7 @@ pub(super) struct Head {
     pub number: u64,
     pub text: [u8; HEAD],
     pub size: usize,
-    /// Where the fraction stands in it.
+    /// Where the fraction begins in `text`.
     pub fraction: usize,
 }
 

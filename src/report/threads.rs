@@ -1,5 +1,5 @@
-//! The two passes at the same time: one thread makes batches of lines, all print them, and their
-//! text is written in the order of the batches.
+//! Runs the two passes in parallel: one thread makes batches of lines, all threads print them, and the
+//! texts are written in the order of the batches.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -13,14 +13,14 @@ use super::plan::Plan;
 use super::printer::{Damage, Printer};
 use super::whole::Whole;
 
-/// How many batches may wait for each other thread to print them. With more, what one thread made
-/// would have left the caches before another one gets to it.
+/// How many batches may wait for each printing thread. With more, a batch would have left the CPU caches
+/// before a thread prints it.
 const WAITING: usize = 8;
-/// How many of them wait before the thread is woken. For a single one it would soon sleep again, and
-/// where both are on the same processor, they would take turns with each batch.
+/// How many batches must wait for each printing thread before it is woken. If it were woken for one, it
+/// would soon sleep again; on a shared processor the threads would switch with each batch.
 const ENOUGH: usize = 4;
 
-/// Prints all lines with this many threads and gives the first record that cannot be.
+/// Prints all lines with this many threads and returns the first malformed record.
 ///
 /// Fails when the output does.
 pub(super) fn print(
@@ -32,7 +32,7 @@ pub(super) fn print(
     let mut printer = Printer::new(plan);
     let mut batch = Batch::default();
     lines.fill(&mut batch);
-    // Short recordings are printed before a thread has started.
+    // A short recording is printed faster than a thread starts.
     if threads < 2 || !batch.is_full() {
         while !batch.lines.is_empty() {
             printer.print(&batch);
@@ -64,9 +64,9 @@ pub(super) fn print(
 
 struct Shared<'w, W> {
     state: Mutex<State<'w, W>>,
-    /// There is enough to print, or nothing more will come.
+    /// Signals that enough batches wait, or that no more will come.
     work: Condvar,
-    /// Some text was written.
+    /// Signals that some text was written.
     room: Condvar,
     /// How many other threads print.
     others: usize,
@@ -77,14 +77,14 @@ struct State<'w, W> {
     waiting: VecDeque<Batch>,
     /// No batch will be added.
     complete: bool,
-    /// Texts to be written, by their batch's turn.
+    /// Texts to be written, by the number of their batch.
     printed: BTreeMap<u64, Vec<u8>>,
-    /// Whose turn it is.
+    /// The number of the batch to be written next.
     next: u64,
     /// `None` while a thread writes.
     out: Option<&'w mut Whole<W>>,
     failed: Option<io::Error>,
-    /// To be used again.
+    /// Empty batches, and empty texts, to be reused.
     batches: Vec<Batch>,
     texts: Vec<Vec<u8>>,
 }
@@ -104,14 +104,14 @@ impl<'w, W: Write> Shared<'w, W> {
         Shared { state: Mutex::new(state), work: Condvar::new(), room: Condvar::new(), others }
     }
 
-    /// Makes all batches after the first one. Printing is left to the others while they keep up:
-    /// what the first pass knows stays in this processor's cache.
+    /// Makes all batches after the first. While the other threads keep up, this one does not print, so
+    /// the state of the first pass stays in its processor's cache.
     fn print_all(&self, lines: &mut Lines<'_>, first: Batch, printer: &mut Printer<'_>) {
         let _bell = Bell(self);
         let most = self.others * WAITING;
         let mut batch = first;
         while !batch.lines.is_empty() {
-            // Nor may text pile up where the output is slow.
+            // If the output is slow, wait: otherwise texts would pile up.
             let piles_up =
                 |state: &mut State<'_, W>| state.printed.len() > 2 * most && state.failed.is_none();
             let mut state =
@@ -155,7 +155,7 @@ impl<'w, W: Write> Shared<'w, W> {
         }
     }
 
-    /// Prints a batch, and writes it and what else is due unless somebody is at it.
+    /// Prints a batch. Then writes all texts whose turn it is, unless another thread is writing.
     fn print(&self, printer: &mut Printer<'_>, batch: Batch) {
         printer.print(&batch);
         let mut state = self.lock();
@@ -188,7 +188,7 @@ impl<'w, W: Write> Shared<'w, W> {
     }
 }
 
-/// Rings when its thread panics, so that the others do not wait for what never comes.
+/// Wakes the other threads if its own panics; otherwise they would wait for ever.
 struct Bell<'s, 'w, W: Write>(&'s Shared<'w, W>);
 
 impl<W: Write> Drop for Bell<'_, '_, W> {

@@ -6,7 +6,7 @@ use super::plan::Plan;
 use trace_dat::Record;
 use trace_dat::event::Event;
 
-/// Processes of a priority below this one are real-time ones.
+/// Priorities below this are real-time.
 const REAL_TIME: u64 = 100;
 
 /// Follows wakeups and switches, in the order of time.
@@ -15,22 +15,22 @@ pub(super) struct Wakeups {
     /// When a process was last woken, by its pid.
     woken: HashMap<u64, u64>,
     all: Latencies,
-    /// Those of real-time processes, which `all` has too.
+    /// Latencies of real-time processes; `all` includes them.
     real_time: Latencies,
 }
 
-/// What was measured; in nanoseconds.
+/// Statistics of latencies, in nanoseconds.
 #[derive(Debug, Default)]
 struct Latencies {
     count: u64,
     total: u64,
-    /// The longest and the shortest, each with the time of its end; of equal ones the first.
+    /// The longest and the shortest latency, each with the time of its end; of equal ones the first.
     longest: (u64, u64),
     shortest: (u64, u64),
 }
 
 impl Wakeups {
-    /// Takes a record in, and gives the latency that ends with it, in nanoseconds.
+    /// Processes a record; returns the latency that ends with it, in nanoseconds.
     pub fn see(&mut self, plan: &Plan<'_>, event: &Event, record: &Record<'_>) -> Option<u64> {
         let value = |name: &str| event.field(name)?.number(plan.context.order, record.data);
         if event.system != "sched" {
@@ -94,7 +94,7 @@ impl Latencies {
     }
 }
 
-/// Nanoseconds as microseconds with three digits behind the point.
+/// Nanoseconds as microseconds with three digits after the point.
 pub(super) fn microseconds(nanoseconds: u64) -> String {
     format!("{}.{:03}", nanoseconds / 1000, nanoseconds % 1000)
 }

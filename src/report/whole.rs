@@ -2,15 +2,14 @@
 
 use std::io::{self, IoSlice, Write};
 
-/// Writes start and end at multiples of this, in bytes from where the output began. A file system
-/// then has a few large pieces of page cache to fill, where small ones take it half as long again.
+/// Writes start and end at multiples of this many bytes from the start of the output. A file system then
+/// fills a few large pieces of page cache; with small ones it takes half as long again.
 const BLOCK: usize = 128 << 10;
 
-/// Passes texts on without copying them, up to the last whole block; the rest waits for what comes
-/// next.
+/// Writes texts in whole blocks without copying them; the rest waits for the next text.
 pub(super) struct Whole<W> {
     out: W,
-    /// A text of which a part is left.
+    /// The last text; a part of it is not written yet.
     kept: Vec<u8>,
     /// Where that part begins.
     from: usize,
@@ -21,8 +20,8 @@ impl<W: Write> Whole<W> {
         Whole { out, kept: Vec::new(), from: 0 }
     }
 
-    /// Writes what was kept and as much of `text` as ends a block. Leaves another vector in its
-    /// place, whose content is of no use.
+    /// Writes the kept rest and as much of `text` as completes a block. May replace `text` by another
+    /// vector for reuse; its content is meaningless afterwards.
     ///
     /// Fails when the output does.
     pub fn write(&mut self, text: &mut Vec<u8>) -> io::Result<()> {
@@ -30,7 +29,7 @@ impl<W: Write> Whole<W> {
         let all = kept.len() + text.len();
         let end = all - all % BLOCK;
         if end <= kept.len() {
-            // Not even that ends with it: two short texts become one.
+            // No block is complete yet: append to the rest.
             self.kept.extend_from_slice(text);
             return Ok(());
         }
@@ -56,7 +55,7 @@ impl<W: Write> Whole<W> {
 fn write_all(out: &mut impl Write, first: &[u8], second: &[u8]) -> io::Result<()> {
     let mut pieces = [IoSlice::new(first), IoSlice::new(second)];
     let mut pieces = pieces.as_mut_slice();
-    // Of empty pieces nothing can be written.
+    // Drops empty pieces: writing them would return 0, which means failure.
     IoSlice::advance_slices(&mut pieces, 0);
     while !pieces.is_empty() {
         match out.write_vectored(pieces) {
@@ -73,7 +72,7 @@ fn write_all(out: &mut impl Write, first: &[u8], second: &[u8]) -> io::Result<()
 mod tests {
     use super::*;
 
-    /// Takes at most so many bytes at once, and notes where writes end.
+    /// Takes at most `most` bytes at once, and notes where writes end.
     struct Narrow {
         most: usize,
         taken: Vec<u8>,

@@ -12,9 +12,9 @@ use trace_dat::Reader;
 
 /// Prints the records of a recording.
 ///
-/// Fails when the output does, and before anything is printed when a filter does not fit the
-/// recording. Damage does not stop what can still be read from being printed;
-/// the error then names the first damaged place.
+/// Fails when the output does, and, before anything is printed, when a filter does not fit the
+/// recording. Of a damaged recording everything that can be read is printed; the error then names the
+/// first damaged place.
 pub fn report(reader: &Reader, config: &Config, out: impl Write + Send) -> Result<()> {
     let failed = Error::output;
     let plan = Plan::new(reader, config)?;
