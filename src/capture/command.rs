@@ -1,7 +1,7 @@
 //! Running a command whose pid is known before it runs.
 //!
-//! The command's process is this program once more, which stops itself and becomes the command
-//! when it is continued. Between the two, its pid can be put into the pid filters.
+//! A second process of this program is started. It stops itself, and executes the command when it is
+//! continued. While it is stopped, its pid can be written to the pid filters.
 
 use std::env;
 use std::ffi::OsString;
@@ -20,7 +20,7 @@ use crate::setup::control_files::Values;
 use crate::setup::program::{self, NOT_EXECUTABLE, NOT_FOUND};
 use crate::setup::request::Request;
 
-/// The first argument of the process that holds and then becomes the command.
+/// The first argument of the process that waits and then executes the command.
 const HELD: &str = "exec-when-continued";
 
 /// A process that becomes the command when it is released, and is killed when it is dropped.
@@ -32,8 +32,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// Starts the process of a request's command, if it has one, and adds it to the processes that
-    /// are traced, if only it is to be.
+    /// Starts the process of the request's command, if there is one. If the request traces only the
+    /// command, adds its pid to the pid filter.
     ///
     /// # Errors
     /// As [`Held::spawn`].
@@ -138,21 +138,21 @@ impl Drop for Held {
     }
 }
 
-/// What this process is to hold and become, if it was started for that.
+/// The arguments for [`hold_then_exec`], if this process was started for it.
 ///
-/// To be asked before all else: the pages that this process has touched are let go of in its exec,
-/// and the trace of the command begins with that.
+/// Call this first in the program: exec releases every page that this process has touched, and that is
+/// part of the command's trace.
 pub fn words_to_hold() -> Option<Vec<OsString>> {
     let mut arguments = env::args_os().skip(1);
     (arguments.next()? == HELD).then(|| arguments.collect())
 }
 
-/// Stops this process, and once it is continued becomes the command. Comes back only on failure.
+/// Stops this process, and executes the command once it is continued. Returns only on failure.
 ///
 /// `words` is the program's path, then its name and arguments as the user gave them.
 pub fn hold_then_exec(words: &[OsString]) -> Error {
     let [path, name, arguments @ ..] = words else { return no_command() };
-    // All preparation comes before the stop: what follows it is already traced.
+    // Everything is prepared before the stop, because what happens after it is traced.
     let mut command = Command::new(path);
     command.arg0(name).args(arguments);
     // If our parent dies first, nothing would ever continue this process.
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_told_as_a_shell_does() {
+    fn an_exit_status_is_that_of_a_shell() {
         assert_eq!(exit_code(ExitStatus::from_raw(0)), 0);
         assert_eq!(exit_code(ExitStatus::from_raw(7 << 8)), 7);
         assert_eq!(exit_code(ExitStatus::from_raw(9)), 137);

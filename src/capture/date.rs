@@ -1,4 +1,4 @@
-//! The time of day that belongs to a trace clock's zero.
+//! The time of day at which a trace clock was zero.
 
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,17 +8,18 @@ use crate::restore::journal::Journal;
 use crate::restore::session::Session;
 use crate::tracefs::Tracefs;
 
-/// Marks are made until one took no longer than this, in microseconds, but not without end.
+/// No further mark is written after one that took at most this many microseconds.
 const GOOD: i64 = 50;
+/// The most marks that are written.
 const TRIES: usize = 10;
 
 /// Microseconds from the epoch to the clock's zero.
 ///
-/// Marks are written in an instance of its own, each between two looks at the time of day; the
-/// quickest counts.
+/// Writes marks to a temporary instance and reads the time of day before and after each. The mark that
+/// took the shortest time is used.
 ///
 /// # Errors
-/// The clock does not count time, or the kernel gives no instance or no mark.
+/// The clock does not count time, the kernel cannot create an instance, or no mark is in the buffer.
 pub(crate) fn offset(tracefs: &Tracefs, clock: &str, journal: Option<&Rc<Journal>>) -> Result<i64> {
     check(clock)?;
     let Some(mut session) = Session::in_own_instance(tracefs, "date", journal) else {
@@ -51,10 +52,10 @@ pub(crate) fn offset(tracefs: &Tracefs, clock: &str, journal: Option<&Rc<Journal
     })
 }
 
-/// Refuses clocks whose stamps are no time.
+/// Refuses clocks that do not count time.
 ///
 /// # Errors
-/// It is such a clock. Exit code 2.
+/// The clock is one of them. Exit code 2.
 pub(crate) fn check(clock: &str) -> Result<()> {
     match clock {
         "counter" | "x86-tsc" => Err(Error::usage(format!("--date: clock '{clock}' does not count time"))
@@ -68,7 +69,7 @@ fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// The stamp in microseconds of a line about our mark, `sh-9 [000] .... 12.345678: ...: snaptrace`.
+/// The time in microseconds of the line that shows our mark, `sh-9 [000] .... 12.345678: ...: snaptrace`.
 fn mark(line: &str) -> Option<i64> {
     let (head, _) = line.trim_end().strip_suffix("snaptrace")?.split_once(": ")?;
     let (seconds, fraction) = head.split_ascii_whitespace().last()?.split_once('.')?;

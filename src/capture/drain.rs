@@ -1,7 +1,7 @@
-//! Draining per-CPU buffers: a thread per CPU moves sub-buffers into a file without a name.
+//! Draining per-CPU buffers: a thread per CPU moves sub-buffers into an unnamed file.
 //!
-//! A CPU that was never online since the instance was made has no buffer, and so nothing to drain.
-//! One more thread looks whether such a CPU has come; from then on its buffer stays, even if it goes.
+//! A CPU that was never online since the instance was created has no buffer. One more thread checks for
+//! such CPUs to come online; the kernel then keeps their buffers even if they go offline again.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -22,28 +22,28 @@ use rustix::process::setpriority_process;
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
 
-/// The nice value of the threads. They need little time, but what comes too late is lost: a busy
-/// system shall not keep them waiting.
+/// The nice value of the threads. They need little time, but must not wait on a busy system: events are
+/// lost when they read too late.
 const NICE: i32 = -20;
 /// Sub-buffers moved at once: as many as a pipe holds pages.
 const AT_ONCE: usize = 16;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-/// A buffer of the default size takes longer than this to fill, even with every function.
+/// A buffer of the default size takes longer than this to fill, even if every function is traced.
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
-/// That size, in KiB. A smaller one fills sooner.
+/// The default size in KiB. A smaller buffer fills sooner.
 const DEFAULT_BUFFER_KB: u32 = 1408;
 
-/// How long a CPU that is not there is left alone at most, while the others record little.
+/// The longest time between two checks for CPUs without a buffer, used while the other CPUs record little.
 const LONGEST_ABSENCE: Duration = Duration::from_millis(100);
-/// Bytes from the other CPUs between two looks that are more than little.
+/// More bytes than this from the other CPUs between two checks are much.
 const MUCH: u64 = 64 * 1024;
 
-/// What one CPU's thread has moved.
+/// The data that one CPU's thread has moved.
 #[derive(Debug)]
 pub struct Drained {
     /// The CPU's number.
     pub cpu: u32,
-    /// Its sub-buffers, one after the other, from the start.
+    /// Its sub-buffers, one after the other; the file is at its start.
     pub file: File,
     /// Their length in bytes.
     pub size: u64,
@@ -51,17 +51,18 @@ pub struct Drained {
 
 /// How the buffers are drained.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct DrainConfig {
     /// Bytes in a sub-buffer.
     pub sub_buffer_size: usize,
-    /// Where the files without a name live.
+    /// The folder for the unnamed files.
     pub folder: PathBuf,
-    /// How long to rest when the buffer is empty; with zero the kernel reports when there is
-    /// more, without a time that is left to the draining.
+    /// How long to pause when the buffer is empty. Zero waits only for the kernel to report data; `None`
+    /// chooses pauses that depend on how fast the buffer fills.
     pub interval: Option<Duration>,
-    /// Bytes kept of each CPU, the newest: at least half of it once there was more, at most all.
+    /// How many of the newest bytes are kept for each CPU. Once more was recorded, between half of this
+    /// and all of it is kept.
     pub most: Option<u64>,
-    /// Take the snapshots in place of the buffers.
+    /// Read the snapshots instead of the buffers.
     pub snapshot: bool,
     /// Counts the bytes that were read, for the progress line.
     pub taken: Arc<AtomicU64>,
@@ -74,29 +75,29 @@ pub struct Drain {
     /// Closing it wakes the threads that wait.
     waker: Option<OwnedFd>,
     threads: Vec<JoinHandle<Result<Drained>>>,
-    /// Waits for the CPUs that are not there.
+    /// Starts a thread for each CPU that gets a buffer later.
     watcher: Option<JoinHandle<Vec<Result<Drained>>>>,
 }
 
 /// A CPU's buffer, opened to be read without waiting.
 #[derive(Debug)]
-pub(crate) struct Raw {
+pub(crate) struct RawBuffer {
     cpu: u32,
     file: File,
     path: PathBuf,
 }
 
-impl Raw {
+impl RawBuffer {
     /// Opens a CPU's buffer; `name` is `trace_pipe_raw` or `snapshot_raw`.
     ///
-    /// It can be opened for a CPU that is not there, too.
-    pub(crate) fn open(instance: &Instance, cpu: u32, name: &str) -> Result<Raw> {
+    /// This also works for a CPU that has no buffer.
+    pub(crate) fn open(instance: &Instance, cpu: u32, name: &str) -> Result<RawBuffer> {
         let name = format!("per_cpu/cpu{cpu}/{name}");
         let (file, path) = (instance.open(&name)?, instance.file(&name));
         fcntl_getfl(&file)
             .and_then(|flags| fcntl_setfl(&file, flags | OFlags::NONBLOCK))
             .map_err(|error| Error::io("open without waiting", &path, error))?;
-        Ok(Raw { cpu, file, path })
+        Ok(RawBuffer { cpu, file, path })
     }
 
     /// The CPU's number.
@@ -104,9 +105,9 @@ impl Raw {
         self.cpu
     }
 
-    /// Whether the CPU has a buffer. It has none until it is online for the first time, as one that
-    /// was left out at boot or an empty slot for one.
-    pub(crate) fn is_there(&self) -> Result<bool> {
+    /// Whether the CPU has a buffer. It has none before it is online for the first time: it may have been
+    /// left offline at boot, or be an empty slot.
+    pub(crate) fn has_buffer(&self) -> Result<bool> {
         let mut wanted = [PollFd::new(&self.file, PollFlags::IN)];
         loop {
             match poll(&mut wanted, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
@@ -117,8 +118,8 @@ impl Raw {
         }
     }
 
-    /// Reads the data up to the end of a sub-buffer and returns its length. `None` when there is
-    /// nothing, as always for a CPU that is not there.
+    /// Reads the data up to the end of a sub-buffer and returns its length. `None` when there is none, or
+    /// the CPU has no buffer.
     pub(crate) fn read(&mut self, sub_buffer: &mut [u8]) -> Result<Option<usize>> {
         loop {
             match self.file.read(sub_buffer) {
@@ -134,44 +135,43 @@ impl Raw {
 }
 
 /// One CPU's buffer, and the file that its sub-buffers go to.
-struct Source {
-    raw: Raw,
+struct CpuDrain {
+    raw: RawBuffer,
     file: File,
     size: u64,
-    /// What was recorded before that, where the size is bounded.
+    /// The file before `file`, and its size, if the recording is bounded.
     older: Option<(File, u64)>,
-    plan: Plan,
+    config: DrainConfig,
     longest_pause: Duration,
     woken: Arc<OwnedFd>,
 }
 
 impl Drain {
-    /// Opens every CPU's buffer and starts the threads; `on_failure` is called by a thread that
-    /// ends early.
+    /// Opens every CPU's buffer and starts the threads. A thread that fails calls `on_failure`.
     ///
-    /// The kernel refuses another tracer while the buffers are open, so the tracer is set before.
+    /// Set the tracer first: the kernel does not change it while the buffers are open.
     ///
     /// # Errors
-    /// A buffer cannot be opened, or `folder` takes no file.
+    /// A buffer cannot be opened, or no file can be created in the folder.
     pub fn start(
         instance: &Instance,
-        plan: &Plan,
+        config: &DrainConfig,
         on_failure: impl Fn() + Clone + Send + 'static,
     ) -> Result<Drain> {
         let (woken, waker) = pipe()?;
         let woken = Arc::new(woken);
-        let (mut there, mut absent) = (Vec::new(), Vec::new());
+        let (mut present, mut absent) = (Vec::new(), Vec::new());
         for cpu in cpus(instance)? {
-            let name = if plan.snapshot { "snapshot_raw" } else { "trace_pipe_raw" };
-            let raw = Raw::open(instance, cpu, name)?;
+            let name = if config.snapshot { "snapshot_raw" } else { "trace_pipe_raw" };
+            let raw = RawBuffer::open(instance, cpu, name)?;
             let size = instance.read_value(&format!("per_cpu/cpu{cpu}/buffer_size_kb")).unwrap_or_default();
             let buffer = Buffer { raw, longest_pause: longest_pause(&size) };
-            if buffer.raw.is_there()? { &mut there } else { &mut absent }.push(buffer);
+            if buffer.raw.has_buffer()? { &mut present } else { &mut absent }.push(buffer);
         }
         let stop: Arc<AtomicBool> = Arc::default();
-        let starter = Starter { plan: plan.clone(), woken, stop: Arc::clone(&stop), on_failure };
+        let starter = Starter { config: config.clone(), woken, stop: Arc::clone(&stop), on_failure };
         let mut drain = Drain { stop, waker: Some(waker), threads: Vec::new(), watcher: None };
-        for buffer in there {
+        for buffer in present {
             drain.threads.push(starter.start(buffer)?);
         }
         if !absent.is_empty() {
@@ -181,8 +181,8 @@ impl Drain {
         Ok(drain)
     }
 
-    /// Lets the threads read the remaining data, and waits for them. Recording is off by now. CPUs that had
-    /// no buffer are left out.
+    /// Lets the threads read the remaining data, and waits for them. Call it after recording is off. CPUs
+    /// without a buffer are left out.
     ///
     /// # Errors
     /// The first failure of a thread.
@@ -227,20 +227,20 @@ fn no_thread(cause: io::Error) -> Error {
 
 /// A CPU's buffer that no thread drains yet.
 struct Buffer {
-    raw: Raw,
+    raw: RawBuffer,
     longest_pause: Duration,
 }
 
-/// What starts the threads.
+/// Starts the threads.
 struct Starter<F> {
-    plan: Plan,
+    config: DrainConfig,
     woken: Arc<OwnedFd>,
     stop: Arc<AtomicBool>,
     on_failure: F,
 }
 
 impl<F: Fn() + Clone + Send + 'static> Starter<F> {
-    /// Starts the thread of an online CPU.
+    /// Starts the thread of a CPU that has a buffer.
     fn start(&self, buffer: Buffer) -> Result<JoinHandle<Result<Drained>>> {
         let source = self.source(buffer)?;
         let (stop, on_failure) = (Arc::clone(&self.stop), self.on_failure.clone());
@@ -248,14 +248,14 @@ impl<F: Fn() + Clone + Send + 'static> Starter<F> {
         thread.spawn(move || source.drain(&stop).inspect_err(|_| on_failure())).map_err(no_thread)
     }
 
-    fn source(&self, buffer: Buffer) -> Result<Source> {
+    fn source(&self, buffer: Buffer) -> Result<CpuDrain> {
         let Buffer { raw, longest_pause } = buffer;
-        let (plan, woken) = (self.plan.clone(), Arc::clone(&self.woken));
-        let file = unnamed_file(&self.plan.folder)?;
-        Ok(Source { raw, file, size: 0, older: None, plan, longest_pause, woken })
+        let (config, woken) = (self.config.clone(), Arc::clone(&self.woken));
+        let file = unnamed_file(&self.config.folder)?;
+        Ok(CpuDrain { raw, file, size: 0, older: None, config, longest_pause, woken })
     }
 
-    /// Starts a thread for each CPU that comes; gives what those have drained at the end.
+    /// Starts a thread for each of these CPUs that comes online; returns their results at the end.
     fn watch(self, mut absent: Vec<Buffer>) -> Vec<Result<Drained>> {
         let _ = setpriority_process(None, NICE);
         let mut threads = Vec::new();
@@ -265,10 +265,10 @@ impl<F: Fn() + Clone + Send + 'static> Starter<F> {
         let mut pause = shortest;
         let mut taken = 0;
         loop {
-            // Asked before the buffers are: what has come before the end is then not missed.
+            // Read before the buffers are checked, so that no CPU that came before the end is missed.
             let ending = self.stop.load(Ordering::Acquire);
             for buffer in mem::take(&mut absent) {
-                match buffer.raw.is_there() {
+                match buffer.raw.has_buffer() {
                     Ok(false) => absent.push(buffer),
                     Ok(true) => match self.start(buffer) {
                         Ok(thread) => threads.push(thread),
@@ -283,11 +283,11 @@ impl<F: Fn() + Clone + Send + 'static> Starter<F> {
             if ending || absent.is_empty() || !failed.is_empty() {
                 break;
             }
-            let now = self.plan.taken.load(Ordering::Relaxed);
+            let now = self.config.taken.load(Ordering::Relaxed);
             let is_much = now.saturating_sub(taken) > MUCH;
             taken = now;
             pause = if is_much { shortest } else { (pause * 2).min(LONGEST_ABSENCE) };
-            let pause = pause.max(self.plan.interval.unwrap_or_default());
+            let pause = pause.max(self.config.interval.unwrap_or_default());
             if let Err(error) = wait(&self.woken, None, Some(pause)) {
                 failed.push(error);
             }
@@ -296,7 +296,7 @@ impl<F: Fn() + Clone + Send + 'static> Starter<F> {
     }
 }
 
-/// The numbers of the CPUs that may have a buffer, in ascending order: all that can ever be there.
+/// The numbers of all CPUs that could ever have a buffer, in ascending order.
 ///
 /// # Errors
 /// The folder `per_cpu` cannot be read.
@@ -308,24 +308,24 @@ pub fn cpus(instance: &Instance) -> Result<Vec<u32>> {
     Ok(cpus)
 }
 
-/// A file that vanishes with its last handle, in a folder that has room for the recording.
+/// Creates a file without a name in this folder; it vanishes when it is closed.
 ///
 /// # Errors
-/// The folder does not exist, or takes no file.
+/// The folder does not exist, or no file can be created in it.
 pub fn unnamed_file(folder: &Path) -> Result<File> {
     tempfile::tempfile_in(folder).map_err(|cause| {
         Error::io("create a file in", folder, cause).help("choose a folder that you can write to with -o")
     })
 }
 
-/// How long a buffer of `buffer_size_kb` may be left alone; one of unknown size the least.
+/// The longest pause between reads of a buffer of this size. A buffer of unknown size gets the shortest.
 fn longest_pause(buffer_size_kb: &str) -> Duration {
     let size: u32 = buffer_size_kb.split(' ').next().and_then(|size| size.parse().ok()).unwrap_or(0);
     (LONGEST_PAUSE * size.min(DEFAULT_BUFFER_KB) / DEFAULT_BUFFER_KB).max(SHORTEST_PAUSE)
 }
 
-/// Waits for the end, for a buffer if one is given, and no longer than a time if one is given.
-fn wait(woken: &OwnedFd, buffer: Option<&Raw>, longest: Option<Duration>) -> Result<()> {
+/// Waits until the recording ends, until `buffer` has data (if given), or for `longest` (if given).
+fn wait(woken: &OwnedFd, buffer: Option<&RawBuffer>, longest: Option<Duration>) -> Result<()> {
     let longest = longest.map(|time| Timespec {
         tv_sec: time.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: time.subsec_nanos().into(),
@@ -349,31 +349,31 @@ fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     })
 }
 
-impl Source {
+impl CpuDrain {
     fn drain(mut self, stop: &AtomicBool) -> Result<Drained> {
-        // Of this thread alone. Without the permission it waits its turn like all others.
+        // Changes this thread only. Without permission it keeps the normal priority.
         let _ = setpriority_process(None, NICE);
         let (pipe_out, pipe_in) = pipe()?;
         let mut pause = SHORTEST_PAUSE;
         let mut waited = false;
         loop {
-            // Asked before the buffer is: what was recorded before the end is then not missed.
+            // Read before the buffer is, so that nothing recorded before the end is missed.
             let ending = stop.load(Ordering::Acquire);
             match self.splice(&pipe_in, &pipe_out)? {
                 0 if ending => break,
-                0 => match self.plan.interval {
+                0 => match self.config.interval {
                     Some(Duration::ZERO) => self.wait(true, None)?,
                     Some(interval) => self.wait(false, Some(interval))?,
-                    // The kernel wakes readers that wait for a buffer when half of it is full. Where that
-                    // is a matter of milliseconds, it is too late.
+                    // The kernel wakes waiting readers when half of the buffer is full. For a buffer that
+                    // fills within milliseconds this is too late.
                     None if self.longest_pause == SHORTEST_PAUSE => self.wait(false, Some(pause))?,
                     None if !waited => {
                         self.wait(true, None)?;
                         waited = true;
                     }
                     None => {
-                        // Kernels before 6.1 end a wait at the first event, when no sub-buffer is
-                        // full yet; and what wakes up too often fills the buffer with its own doing.
+                        // Kernels before 6.1 end the wait at the first event, when no sub-buffer is full
+                        // yet. A thread that wakes up too often fills the buffer with its own events.
                         self.wait(false, Some(pause))?;
                         pause = (pause * 2).min(self.longest_pause);
                         waited = false;
@@ -390,18 +390,19 @@ impl Source {
         self.into_drained()
     }
 
-    /// Counts bytes that were added, and begins anew where half of the most was reached.
+    /// Counts bytes that were written. In a bounded recording, begins a new file once this one holds half
+    /// of the limit.
     fn took(&mut self, bytes: u64) -> Result<()> {
         self.size += bytes;
-        self.plan.taken.fetch_add(bytes, Ordering::Relaxed);
-        let Some(most) = self.plan.most else { return Ok(()) };
-        let sub_buffer = self.plan.sub_buffer_size as u64;
+        self.config.taken.fetch_add(bytes, Ordering::Relaxed);
+        let Some(most) = self.config.most else { return Ok(()) };
+        let sub_buffer = self.config.sub_buffer_size as u64;
         if self.size < (most / 2).max(sub_buffer) {
             return Ok(());
         }
         let mut next = match self.older.take() {
             Some((file, _)) => file,
-            None => unnamed_file(&self.plan.folder)?,
+            None => unnamed_file(&self.config.folder)?,
         };
         next.set_len(0).and_then(|()| next.rewind()).map_err(|cause| self.writing(cause))?;
         self.older = Some((mem::replace(&mut self.file, next), mem::take(&mut self.size)));
@@ -409,7 +410,7 @@ impl Source {
     }
 
     fn into_drained(mut self) -> Result<Drained> {
-        let failed = |cause: io::Error| writing(&self.plan.folder, cause);
+        let failed = |cause: io::Error| writing(&self.config.folder, cause);
         self.file.rewind().map_err(failed)?;
         let (mut file, mut size) = (self.file, self.size);
         if let Some((mut older, older_size)) = self.older.take() {
@@ -420,7 +421,7 @@ impl Source {
         Ok(Drained { cpu: self.raw.cpu, file, size })
     }
 
-    /// Waits for the end, for the buffer if that is wanted, and no longer than a time if one is given.
+    /// Waits until the recording ends, until the buffer has data (with `for_buffer`), or for `longest`.
     fn wait(&self, for_buffer: bool, longest: Option<Duration>) -> Result<()> {
         wait(&self.woken, for_buffer.then_some(&self.raw), longest)
     }
@@ -429,10 +430,10 @@ impl Source {
     fn splice(&mut self, pipe_in: &OwnedFd, pipe_out: &OwnedFd) -> Result<u64> {
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let moved =
-            match splice(&self.raw.file, None, pipe_in, None, AT_ONCE * self.plan.sub_buffer_size, flags) {
+            match splice(&self.raw.file, None, pipe_in, None, AT_ONCE * self.config.sub_buffer_size, flags) {
                 Ok(moved) => moved,
                 Err(Errno::AGAIN) => 0,
-                // Not an end: what could not be moved now is moved next, or read with the rest.
+                // Not an end: the data are moved by the next call, or read with the rest.
                 Err(Errno::INTR) => 0,
                 Err(error) => return Err(Error::io("read", &self.raw.path, error)),
             };
@@ -448,9 +449,9 @@ impl Source {
         Ok(moved as u64)
     }
 
-    /// Takes the sub-buffers that are not full; the kernel fills the rest of each with zeros.
+    /// Reads the sub-buffers that are not full; the kernel fills the rest of each with zeros.
     fn read_rest(&mut self) -> Result<()> {
-        let mut sub_buffer = vec![0; self.plan.sub_buffer_size];
+        let mut sub_buffer = vec![0; self.config.sub_buffer_size];
         while let Some(length) = self.raw.read(&mut sub_buffer)? {
             self.file.write_all(&sub_buffer[..length]).map_err(|cause| self.writing(cause))?;
             self.took(length as u64)?;
@@ -459,7 +460,7 @@ impl Source {
     }
 
     fn writing(&self, cause: impl Into<io::Error>) -> Error {
-        writing(&self.plan.folder, cause)
+        writing(&self.config.folder, cause)
     }
 }
 
@@ -495,8 +496,8 @@ mod tests {
         }
     }
 
-    fn plan(folder: &Path) -> Plan {
-        Plan { sub_buffer_size: 4096, folder: folder.to_path_buf(), ..Plan::default() }
+    fn config(folder: &Path) -> DrainConfig {
+        DrainConfig { sub_buffer_size: 4096, folder: folder.to_path_buf(), ..DrainConfig::default() }
     }
 
     /// A tracing directory with this content in the buffer of each CPU.
@@ -519,11 +520,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let content = content();
         let tracefs = buffers(folder.path(), &[&[], &content]);
-        let plan = plan(folder.path());
-        let drained = Drain::start(tracefs.top(), &plan, || {}).unwrap().finish().unwrap();
+        let config = config(folder.path());
+        let drained = Drain::start(tracefs.top(), &config, || {}).unwrap().finish().unwrap();
         let sizes: Vec<(u32, u64)> = drained.iter().map(|drained| (drained.cpu, drained.size)).collect();
         assert_eq!(sizes, [(0, 0), (1, content.len() as u64)]);
-        assert_eq!(plan.taken.load(Ordering::Relaxed), content.len() as u64);
+        assert_eq!(config.taken.load(Ordering::Relaxed), content.len() as u64);
         let mut arrived = Vec::new();
         drained.into_iter().nth(1).unwrap().file.read_to_end(&mut arrived).unwrap();
         assert!(arrived == content);
@@ -534,15 +535,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let content: Vec<u8> = (0..7_u8).flat_map(|page| [page; 4096]).collect();
         let tracefs = buffers(folder.path(), &[&[]]);
-        let plan = Plan { most: Some(4 * 4096), ..plan(folder.path()) };
-        // Page by page, as a buffer that is drained often gives them.
-        let mut source = Source {
+        let config = DrainConfig { most: Some(4 * 4096), ..config(folder.path()) };
+        // Page by page, as when a buffer is drained often.
+        let mut source = CpuDrain {
             longest_pause: SHORTEST_PAUSE,
-            raw: Raw::open(tracefs.top(), 0, "trace_pipe_raw").unwrap(),
+            raw: RawBuffer::open(tracefs.top(), 0, "trace_pipe_raw").unwrap(),
             file: unnamed_file(folder.path()).unwrap(),
             size: 0,
             older: None,
-            plan,
+            config,
             woken: Arc::new(pipe().unwrap().0),
         };
         for page in content.chunks(4096) {

@@ -12,7 +12,7 @@ use crate::capture::command::Held;
 use crate::capture::date;
 use crate::capture::drain::{self, Drain};
 use crate::capture::metadata;
-use crate::capture::output::{self, Output, Recording, Target, say};
+use crate::capture::output::{self, Output, Recording, Target, print};
 use crate::capture::progress::Progress;
 use crate::error::{Error, Result};
 use crate::restore::journal::Journal;
@@ -23,47 +23,46 @@ use crate::setup::control_files::{Manner, writes};
 use crate::setup::request::{self, Request};
 use crate::tracefs::{Instance, Tracefs};
 
-/// Options that an instance has for itself alone.
+/// Options that each instance has separately.
 const SEPARATE_OPTIONS: [&str; 5] =
     ["overwrite", "stacktrace", "userstacktrace", "function-fork", "event-fork"];
 
-/// What to record, and where to.
+/// What to record, and to which file.
 #[derive(Clone, Debug)]
-pub struct Record {
-    /// Tracer, filters, events, processes and command. Without a tracer, it is nop.
+pub struct RecordConfig {
+    /// Tracer, filters, events, processes and command. Without a tracer, nop is set.
     pub start: Request,
     /// The file to write.
     pub output: Output,
-    /// The time between two readings of the buffers; `None` waits until the kernel reports data
-    /// or zero.
+    /// The time between two reads of the buffers; see [`drain::DrainConfig::interval`].
     pub interval: Option<Duration>,
-    /// KiB kept of each CPU, the newest.
+    /// How many KiB are kept for each CPU, the newest.
     pub most_kb: Option<u64>,
     /// Note the time of day, so that a report shows it.
     pub date: bool,
-    /// Record in the top instance also where one of its own would do.
+    /// Record in the top instance, even if a temporary one would do.
     pub top: bool,
     /// Print only errors and lost events.
     pub quiet: bool,
 }
 
-/// Records until the command ends, or without one until SIGINT, and gives the exit code.
+/// Records until the command ends, or without one until SIGINT, and returns the exit code.
 ///
-/// That is the command's status; 0 after SIGINT; 128 and the number after SIGTERM, SIGHUP and
+/// The exit code is the command's status; 0 after SIGINT; 128 plus the number after SIGTERM, SIGHUP and
 /// SIGQUIT, which are passed on to the command. The file is written in all these cases, and the
-/// kernel's control files are restored in all cases. Where tracer and options are separate in an
-/// instance, one is created for the recording and deleted afterwards, and nothing else is touched.
+/// kernel's control files are restored in all cases. If the tracer and all options can be set in an
+/// instance separately, a temporary one is created for the recording, and nothing else is changed.
 /// Writes the summary to `out`.
 ///
 /// # Errors
-/// Something asked for does not exist or does not fit together, and then nothing was changed;
-/// another recording runs; the kernel refuses a value; the disk is full.
-pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result<u8> {
+/// Something requested does not exist or does not fit together (nothing was changed then); another
+/// recording runs; the kernel refuses a value; the disk is full.
+pub fn record(tracefs: &Tracefs, config: &RecordConfig, out: &mut dyn Write) -> Result<u8> {
     check(config)?;
     request::check_pids(tracefs, &config.start)?;
     let target = Target::new(&config.output)?;
     let _lock = Lock::take(tracefs)?;
-    // From here on a signal ends the recording in order.
+    // From here on a signal ends the recording cleanly.
     let signals = signals()?;
     let journal = Journal::begin(tracefs)?.map(Rc::new);
     let mut session = session(tracefs, config, journal.as_ref())?;
@@ -73,10 +72,10 @@ pub fn record(tracefs: &Tracefs, config: &Record, out: &mut dyn Write) -> Result
     drop((session, journal));
     let (code, recording) = outcome?;
     restored?;
-    output::tell_lost(&recording.lost);
+    output::warn_of_lost_events(&recording.lost);
     let stored = target.write(tracefs, recording)?;
     if !config.quiet {
-        say(out, &output::summary(&stored, &config.output))?;
+        print(out, &output::summary(&stored, &config.output))?;
     }
     Ok(code)
 }
@@ -89,7 +88,7 @@ pub(crate) fn signals() -> Result<Signals> {
 }
 
 /// Checks what can be checked without the kernel.
-fn check(config: &Record) -> Result<()> {
+fn check(config: &RecordConfig) -> Result<()> {
     check_request(&config.start)?;
     config.output.check()?;
     if let (true, Some(clock)) = (config.date, &config.start.clock) {
@@ -127,8 +126,8 @@ pub(crate) fn check_request(start: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Where to record: in the instance that is named, else in one of its own where that is separate
-/// from all others, else at the top.
+/// A session on the instance to record in: the named one; else a temporary one, if `own` allows it and
+/// the request can be set in it separately; else the top one.
 pub(crate) fn session_for(
     tracefs: &Tracefs,
     start: &Request,
@@ -148,12 +147,12 @@ pub(crate) fn session_for(
     Ok(Session::new(tracefs.top().clone()).with_journal(journal))
 }
 
-fn session(tracefs: &Tracefs, config: &Record, journal: Option<&Rc<Journal>>) -> Result<Session> {
+fn session(tracefs: &Tracefs, config: &RecordConfig, journal: Option<&Rc<Journal>>) -> Result<Session> {
     session_for(tracefs, &config.start, !config.top, journal)
 }
 
-/// Whether an instance has everything that is asked for by itself. Graphs and stacks are not: all
-/// instances share them, or only the top one has them.
+/// Whether everything that is requested can be set in one instance without affecting others. Graphs and
+/// stacks cannot: all instances share them, or only the top one has them.
 fn is_separate(top: &Instance, start: &Request) -> Result<bool> {
     let tracer = matches!(start.tracer.as_deref(), None | Some("nop" | "function"));
     let graph = !start.graph.is_empty() || !start.graph_notrace.is_empty() || start.max_graph_depth.is_some();
@@ -168,7 +167,7 @@ fn is_separate(top: &Instance, start: &Request) -> Result<bool> {
 /// Sets up, records, drains and switches tracing off.
 fn recorded(
     tracefs: &Tracefs,
-    config: &Record,
+    config: &RecordConfig,
     target: &Target,
     session: &mut Session,
     signals: Signals,
@@ -176,12 +175,12 @@ fn recorded(
     out: &mut dyn Write,
 ) -> Result<(u8, Recording)> {
     let own = session.is_new() && config.start.instance.is_none();
-    let plan = drain::Plan {
+    let drain_config = drain::DrainConfig {
         sub_buffer_size: metadata::sub_buffer_size(tracefs)?,
         folder: target.folder.clone(),
         interval: config.interval,
         most: config.most_kb.map(|size| size.saturating_mul(1024)),
-        ..drain::Plan::default()
+        ..drain::DrainConfig::default()
     };
     let held = set_up(tracefs, &config.start, session, journal)?;
     let instance = session.instance().clone();
@@ -190,18 +189,18 @@ fn recorded(
         false => None,
     };
     if let (Some(tracer), false) = (&config.start.tracer, config.quiet) {
-        say(out, &format!("  plugin '{tracer}'\n"))?;
+        print(out, &format!("  plugin '{tracer}'\n"))?;
     }
     // What was recorded before does not belong to this recording.
     instance.clear()?;
     let before = output::lost(&instance)?;
     let handle = signals.handle();
-    let drain = Drain::start(&instance, &plan, move || handle.close())?;
+    let drain = Drain::start(&instance, &drain_config, move || handle.close())?;
     instance.write("tracing_on", "1")?;
     if held.is_none() && !config.quiet {
-        say(out, "Hit Ctrl^C to stop recording\n")?;
+        print(out, "Hit Ctrl^C to stop recording\n")?;
     }
-    let progress = if config.quiet { None } else { Progress::start(&instance, &plan.taken) };
+    let progress = if config.quiet { None } else { Progress::start(&instance, &drain_config.taken) };
     let ended = wait(held, signals);
     drop(progress);
     instance.write("tracing_on", "0")?;
@@ -213,14 +212,14 @@ fn recorded(
     });
     let mut metadata = output::passing(tracefs, &instance)?;
     if own {
-        // In the file it looks as if the top instance had recorded it.
+        // The instance was temporary: the file names the top instance instead.
         metadata.instance.clear();
     }
     metadata.date = date;
     Ok((ended?, Recording { cpus, lost: lost.collect(), metadata }))
 }
 
-/// Sets everything up but for tracing on, and gives the command's process, held.
+/// Sets everything up, leaves tracing off, and returns the command's stopped process.
 pub(crate) fn set_up(
     tracefs: &Tracefs,
     start: &Request,
@@ -228,8 +227,8 @@ pub(crate) fn set_up(
     journal: Option<&Rc<Journal>>,
 ) -> Result<Option<Held>> {
     let fresh = session.is_new().then(|| session.instance().clone());
-    // Reading the list of functions takes the kernel long. In an instance that holds nothing yet,
-    // a refusal is soon enough when the filter is set.
+    // The kernel needs long to list its functions. A new instance has nothing to lose, so it is enough
+    // that the kernel refuses the filter when it is set.
     let is_checked_later = fresh.is_some() && request::kernel_checks_functions(start)?;
     if !is_checked_later {
         request::check_functions(tracefs, start)?;
@@ -242,7 +241,7 @@ pub(crate) fn set_up(
     let writes = writes(&values, Manner::Record);
     checked::check_offered(session.instance(), &writes)?;
     apply(&writes, To::Session(session)).or_else(|error| {
-        // The kernel says only that it refuses a function; the list has the nearest names.
+        // The kernel says only that it refuses a function; this check names the nearest functions.
         if is_checked_later {
             request::check_functions(tracefs, &start)?;
         }
@@ -251,7 +250,7 @@ pub(crate) fn set_up(
     Ok(held)
 }
 
-/// Lets the command run until it or the recording ends; gives the exit code.
+/// Lets the command run until it or the recording ends; returns the exit code.
 pub(crate) fn wait(held: Option<Held>, mut signals: Signals) -> Result<u8> {
     let mut held = held;
     if let Some(held) = &mut held {
@@ -266,7 +265,7 @@ pub(crate) fn wait(held: Option<Held>, mut signals: Signals) -> Result<u8> {
     Ok(Error::GENERAL)
 }
 
-/// The exit code with which a signal ends the recording, if it does; the command gets it, too.
+/// The exit code if this signal ends the recording. Passes the signal on to the command, except SIGINT.
 pub(crate) fn exit_code(signal: i32, held: &mut Option<Held>) -> Result<Option<u8>> {
     let passed_on = match signal {
         SIGINT => return Ok(Some(0)),
@@ -287,8 +286,8 @@ mod tests {
     use crate::setup::events::Choice;
     use trace_dat::write::{Compression, Version};
 
-    fn config() -> Record {
-        Record {
+    fn config() -> RecordConfig {
+        RecordConfig {
             start: Request { tracer: Some("function".into()), ..Request::default() },
             output: Output { path: "trace.dat".into(), version: Version::V7, compression: Compression::Zstd },
             interval: None,
@@ -299,7 +298,7 @@ mod tests {
         }
     }
 
-    fn refused(change: impl FnOnce(&mut Record)) -> String {
+    fn refused(change: impl FnOnce(&mut RecordConfig)) -> String {
         let mut config = config();
         change(&mut config);
         let error = check(&config).unwrap_err();

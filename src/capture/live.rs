@@ -12,22 +12,22 @@ use crate::setup::request::{self, Request};
 use crate::tracefs::{Instance, Tracefs};
 use signal_hook::iterator::Signals;
 
-/// Kernels from 5.7 on leave these processes out.
+/// Processes in these files are not traced; kernels since 5.7 have them.
 const LEFT_OUT: [&str; 2] = ["set_ftrace_notrace_pid", "set_event_notrace_pid"];
 
-/// Something that passes on what an instance records.
+/// Forwards what an instance records.
 pub(crate) trait Feed {
     /// Forwards all available data; called with `last = true` once tracing has stopped.
     fn pass_on(&mut self, last: bool) -> Result<()>;
 
-    /// Waits until there may be more, or a signal comes.
+    /// Waits until there may be more data, or a signal comes.
     fn wait(&self) -> Result<()>;
 }
 
-/// The longest time between two looks at the buffers and the signals.
+/// The longest time between two checks of the buffers and the signals.
 pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-/// Sets up as `record` does, and passes on until the command ends or a signal comes; gives the
+/// Sets up as `record` does, and forwards records until the command ends or a signal comes; returns the
 /// exit code.
 pub(crate) fn follow<F: Feed>(
     tracefs: &Tracefs,
@@ -86,7 +86,7 @@ fn ending(signals: &mut Signals, held: &mut Option<Held>) -> Result<Option<u8>> 
     Ok(None)
 }
 
-/// Leaves this process out of the trace: its own output would be traced, without end.
+/// Excludes this process from the trace; otherwise each line it writes would cause more lines.
 fn leave_out_this_process(session: &mut Session) -> Result<()> {
     for file in LEFT_OUT {
         let instance = session.instance();

@@ -1,4 +1,4 @@
-//! What a trace.dat file holds besides the sub-buffers, gathered from the running kernel.
+//! The metadata of a trace.dat file, gathered from the running kernel.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -13,7 +13,7 @@ use trace_dat::header_page;
 use trace_dat::write::{Metadata, System};
 
 const KALLSYMS: &str = "/proc/kallsyms";
-/// The kernel's types.
+/// The file with the kernel's types, in BTF.
 pub const TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// With these options functions are recorded with their arguments.
 const WITH_ARGUMENTS: [&str; 2] = ["options/func-args", "options/funcgraph-args"];
@@ -22,7 +22,7 @@ const HEADER_PAGE: &str = "events/header_page";
 /// Metadata that the restore does not change; other fields stay at their default:
 /// `cmdlines`, the clock, `cpu_stats`, `cpu_count` and `instance`.
 ///
-/// Of the events, those of the systems that are `wanted`.
+/// Includes the events of those systems that are `wanted`.
 ///
 /// # Errors
 /// One of the kernel's files cannot be read.
@@ -33,7 +33,7 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
     let mut systems = Vec::new();
     for name in top.folders("events")?.into_iter().filter(|name| wanted(name)) {
         let formats = formats(top, &name)?;
-        // The formats of the ftrace system have a place of their own.
+        // The formats of the ftrace system are stored separately.
         if name != "ftrace" && !formats.is_empty() {
             systems.push(System { name, formats });
         }
@@ -68,7 +68,7 @@ pub fn gather(tracefs: &Tracefs, wanted: impl Fn(&str) -> bool) -> Result<Metada
     })
 }
 
-/// The kernel's types, needed to print arguments, if an instance records those; else nothing.
+/// The kernel's types, if the instance records arguments, which need them to be printed; else empty.
 ///
 /// # Errors
 /// An option cannot be read. Without the types arguments are shown as registers.
@@ -81,7 +81,7 @@ pub fn types_of_arguments(instance: &Instance) -> Result<Vec<u8>> {
     Ok(Vec::new())
 }
 
-/// Whether the kernel keeps its addresses from us, so that functions cannot be named.
+/// Whether the kernel hides its addresses from us, so that functions cannot be named.
 pub fn hides_addresses(kallsyms: &[u8]) -> bool {
     // Per-CPU symbols begin at 0, so a single line proves nothing.
     let is_zero = |line: &[u8]| line.iter().take_while(|byte| **byte != b' ').all(|byte| *byte == b'0');
@@ -109,7 +109,7 @@ pub fn sub_buffer_size(tracefs: &Tracefs) -> Result<usize> {
     usize::try_from(layout.sub_buffer_size).map_err(|_| unknown("data"))
 }
 
-/// What header_page says of the kernel.
+/// What header_page says about the kernel.
 #[derive(Debug, PartialEq, Eq)]
 struct Layout {
     long_size: u8,
@@ -117,7 +117,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// The commit field is a long, and the data end where the sub-buffer does.
+    /// The commit field has the size of a long, and the data end at the end of the sub-buffer.
     fn parse(header_page: &str) -> Result<Layout> {
         let field = |name: &str| {
             let part = header_page::part(header_page, name)?;

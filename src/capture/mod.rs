@@ -1,4 +1,4 @@
-//! What an instance records, on its way out: the engine of recordings and of live output.
+//! Recording: from an instance's buffers to a file or to live output.
 
 pub mod command;
 mod date;

@@ -1,4 +1,4 @@
-//! A recording once it is drained: what else belongs to it, and its way into a file.
+//! A drained recording: its remaining metadata and statistics, and writing it to a file.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -12,9 +12,9 @@ use crate::tracefs::{Instance, Tracefs};
 use trace_dat::texts;
 use trace_dat::write::{self, Compression, CpuData, Metadata, Stored, Version};
 
-/// What the trace files of a per-CPU `stats` call an event that was not recorded.
+/// The lines of a per-CPU `stats` file that count lost events.
 const LOST: [&str; 3] = ["overrun: ", "commit overrun: ", "dropped events: "];
-/// Copying to the file goes in pieces of this many bytes.
+/// Bytes copied to the file at once.
 const PIECE: usize = 256 * 1024;
 
 /// The file that a recording is written to.
@@ -57,16 +57,16 @@ pub(crate) fn lost(instance: &Instance) -> Result<Vec<(u32, u64)>> {
     Ok(lost)
 }
 
-/// How much an instance has recorded.
+/// Counts of an instance's events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    /// Events, those that were read among them.
+    /// Recorded events, including those already read.
     pub(crate) events: u64,
     /// Events that were not recorded, or overwritten.
     pub(crate) lost: u64,
 }
 
-/// How much an instance has recorded on all CPUs.
+/// The counts of an instance, over all CPUs.
 pub(crate) fn counts(instance: &Instance) -> Result<Counts> {
     let mut counts = Counts::default();
     for cpu in drain::cpus(instance)? {
@@ -81,7 +81,7 @@ fn count_lost(stats: &str) -> u64 {
     count(stats, &LOST)
 }
 
-/// The sum of the lines of these names.
+/// The sum of the values of these lines.
 fn count(stats: &str, names: &[&str]) -> u64 {
     let number =
         |line: &str| names.iter().find_map(|name| line.strip_prefix(name)?.trim().parse::<u64>().ok());
@@ -117,7 +117,7 @@ pub(crate) fn passing(tracefs: &Tracefs, instance: &Instance) -> Result<Metadata
     })
 }
 
-/// Where the recording goes.
+/// The checked destination of a recording.
 pub(crate) struct Target {
     output: Output,
     path: PathBuf,
@@ -135,7 +135,7 @@ impl Target {
                 return Err(Error::usage(format!("-o {} is not a regular file", output.display()))
                     .help("name a file that may be replaced, or one that does not exist yet"));
             }
-            // A link stays, what it points at is replaced.
+            // A symbolic link is kept; its target is replaced.
             Ok(_) => fs::canonicalize(output).map_err(|cause| Error::io("follow", output, cause))?,
             Err(_) => output.to_path_buf(),
         };
@@ -151,7 +151,7 @@ impl Target {
         Ok(Target { output: wanted.clone(), path, folder })
     }
 
-    /// Writes the file aside and renames it, so that the path always has a complete file.
+    /// Writes a temporary file and renames it, so that the path always names a complete file.
     pub(crate) fn write(&self, tracefs: &Tracefs, recording: Recording) -> Result<Vec<Stored>> {
         let Recording { cpus, metadata: passing, .. } = recording;
         let metadata = Metadata {
@@ -166,8 +166,8 @@ impl Target {
             ..metadata::gather(tracefs, |_| true)?
         };
         if metadata::hides_addresses(&metadata.kallsyms) {
-            // Not an error: what was recorded is sound, and events need no symbols.
-            tell(
+            // Not an error: the recording is complete, and events need no symbols.
+            warn(
                 "/proc/kallsyms hides its addresses, so functions will have no names; \
                  'sysctl kernel.kptr_restrict=1' shows them to root",
             );
@@ -177,7 +177,7 @@ impl Target {
         };
         let mut aside = tempfile::Builder::new()
             .prefix(".snaptrace-")
-            // What the umask leaves of it, as for any other new file.
+            // The umask applies to it, as to any other new file.
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(&self.folder)
             .map_err(failed)?;
@@ -198,19 +198,19 @@ impl Target {
 }
 
 /// Reports lost events on standard error: the recording is incomplete.
-pub(crate) fn tell_lost(lost: &[(u32, u64)]) {
+pub(crate) fn warn_of_lost_events(lost: &[(u32, u64)]) {
     for (cpu, count) in lost.iter().filter(|(_, count)| *count > 0) {
-        tell(&format!("CPU {cpu}: {count} events lost"));
+        warn(&format!("CPU {cpu}: {count} events lost"));
     }
 }
 
-/// Tells something on standard error.
-pub(crate) fn tell(text: &str) {
-    // Without a standard error nothing can be reported.
+/// Writes a line to standard error.
+pub(crate) fn warn(text: &str) {
+    // If standard error cannot be written, nothing can be reported.
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// What was written where, and what to type next.
+/// The summary: where the data of each CPU were written, and which command to type next.
 pub(crate) fn summary(stored: &[Stored], output: &Output) -> String {
     let mut text = String::new();
     for Stored { cpu, offset, size, uncompressed } in stored {
@@ -224,8 +224,9 @@ pub(crate) fn summary(stored: &[Stored], output: &Output) -> String {
     text
 }
 
-/// Tells something on standard output, now. A reader that stopped does not stop a recording.
-pub(crate) fn say(out: &mut dyn Write, text: &str) -> Result<()> {
+/// Writes a text to standard output and flushes it. A closed pipe is not a failure: a recording goes on
+/// without its reader.
+pub(crate) fn print(out: &mut dyn Write, text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(Error::output(cause)),
         _ => Ok(()),

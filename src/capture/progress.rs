@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 use crate::capture::output;
 use crate::tracefs::Instance;
 
-/// Often enough to be alive, and too rare to be seen in a recording.
+/// Short enough to look alive, long enough not to disturb a recording.
 const INTERVAL: Duration = Duration::from_millis(500);
-/// Back to the start of the line, which is emptied.
+/// Moves to the start of the line and erases it.
 const EMPTY_LINE: &str = "\r\x1b[K";
 
-/// Keeps the line up to date until it is dropped, which takes the line away.
+/// Keeps the line up to date until it is dropped; then the line is erased.
 #[derive(Debug)]
 pub(crate) struct Progress {
     stop: Option<Sender<()>>,
@@ -23,7 +23,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Starts it where standard error is a terminal. `taken` counts the bytes.
+    /// Starts it if standard error is a terminal. `taken` counts the bytes.
     pub(crate) fn start(instance: &Instance, taken: &Arc<AtomicU64>) -> Option<Progress> {
         if !io::stderr().is_terminal() {
             return None;
@@ -69,7 +69,7 @@ fn line(elapsed: Duration, counts: output::Counts, bytes: u64) -> String {
     format!("{minutes}:{seconds:02}  {} events  {size:.1} {unit}  {lost}", grouped(counts.events))
 }
 
-/// A number with its thousands apart.
+/// A number with its thousands separated by commas.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_tells_time_events_bytes_and_loss() {
+    fn the_line_shows_time_events_bytes_and_loss() {
         let counts = output::Counts { events: 1_234_567, lost: 0 };
         assert_eq!(line(Duration::from_secs(75), counts, 512), "1:15  1,234,567 events  0.5 KiB  none lost");
         let counts = output::Counts { events: 12, lost: 1000 };

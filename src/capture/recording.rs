@@ -1,5 +1,4 @@
-//! Recordings as files: opened and written here, read piece by piece by
-//! [`trace_dat`].
+//! Recordings as files: they are opened and written here; [`trace_dat`] reads them piece by piece.
 
 use std::fs::{File, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Read, Seek};
@@ -23,15 +22,15 @@ struct OnDisk {
     window: Mutex<Window>,
 }
 
-/// Bytes of a file around the last small read: what is read number by number, as a file's head is,
-/// needs no system call for each.
+/// Bytes of a file from the last small read on. Numbers that are read one by one, as those of a file's
+/// header, then need no system call each.
 #[derive(Debug, Default)]
 struct Window {
     start: u64,
     bytes: Vec<u8>,
 }
 
-/// Reads of at most a quarter of this go through the window, whose size it is.
+/// The size of the window. Reads of at most a quarter of it go through the window.
 const WINDOW: usize = 64 << 10;
 
 impl Input for OnDisk {
@@ -47,7 +46,7 @@ impl Input for OnDisk {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         if window.part(offset, into.len()).is_none() {
             let size = left.min(WINDOW as u64) as usize;
-            // What a failed read leaves is not taken for the file's.
+            // Taken out first: after a failed read the window stays empty and holds no wrong bytes.
             let mut bytes = mem::take(&mut window.bytes);
             bytes.resize(size, 0);
             self.file.read_exact_at(&mut bytes, offset)?;
@@ -68,18 +67,18 @@ impl Window {
 
 /// The path that stands for standard input.
 pub const STDIN: &str = "-";
-/// What is read in a row is kept in memory up to this size, and in a file without a name beyond it.
+/// Up to this size, a recording from a pipe is kept in memory; a larger one is kept in an unnamed file.
 const IN_MEMORY: usize = 64 << 20;
 
-/// Opens the recording at `path`, or the one that standard input gives for [`STDIN`]; what can only
-/// be read in a row, as a pipe, is read whole.
+/// Opens the recording at `path`, or standard input for [`STDIN`]. A source that cannot seek, such as a
+/// pipe, is read to its end first.
 ///
 /// Fails when it cannot be opened (exit code 2) and as [`Reader::new`] does.
 pub fn open(path: &Path) -> Result<Reader> {
     Ok(Reader::of(container(path)?)?)
 }
 
-/// The same without looking at what the parts of the file mean.
+/// The same, without interpreting the parts of the file.
 ///
 /// Fails when it cannot be opened (exit code 2) and as [`Container::open`] does.
 pub fn container(path: &Path) -> Result<Container> {
@@ -100,7 +99,7 @@ pub fn container(path: &Path) -> Result<Container> {
     if about.is_file() {
         return Ok(Container::open(&name, on_disk(file, about.len()))?);
     }
-    in_a_row(&name, file)
+    copied(&name, file)
 }
 
 fn on_disk(file: File, size: u64) -> OnDisk {
@@ -121,15 +120,15 @@ fn standard_input() -> Result<Container> {
     }
     let mut file = File::from(input.as_fd().try_clone_to_owned().map_err(failed)?);
     let about = file.metadata().map_err(failed)?;
-    // Somebody may have read a part of it before.
+    // Another program may have read a part of it before.
     if about.is_file() && file.stream_position().map_err(failed)? == 0 {
         return Ok(Container::open(NAME, on_disk(file, about.len()))?);
     }
-    in_a_row(NAME, file)
+    copied(NAME, file)
 }
 
-/// Reads to the end what cannot be read anywhere else.
-fn in_a_row(name: &str, mut input: impl Read) -> Result<Container> {
+/// Reads a source that cannot seek to its end, and opens the copy.
+fn copied(name: &str, mut input: impl Read) -> Result<Container> {
     let mut kept = tempfile::spooled_tempfile(IN_MEMORY);
     let failed = |cause: io::Error| {
         Error::new(format!("cannot keep the recording from {name}"))
@@ -146,8 +145,8 @@ fn in_a_row(name: &str, mut input: impl Read) -> Result<Container> {
     }
 }
 
-/// Writes a recording of sub-buffers that are in memory, by the number of their CPU. The file is
-/// written aside and renamed, so that the path always has a complete file.
+/// Writes a recording from sub-buffers in memory, given with their CPU's number. A temporary file is
+/// written and renamed, so that the path always names a complete file.
 ///
 /// Fails when it cannot be written.
 pub fn write(
@@ -166,7 +165,7 @@ pub fn write(
     };
     let mut aside = tempfile::Builder::new()
         .prefix(".snaptrace-")
-        // What the umask leaves of it, as for any other new file.
+        // The umask applies to it, as to any other new file.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(failed)?;
@@ -205,7 +204,7 @@ mod tests {
             assert_eq!(bytes, content[offset..offset + length], "{length} bytes at {offset}");
         }
         assert!(file.read_at(199_990, &mut [0; 11]).is_err());
-        // A file that was cut meanwhile is an error, not what was there before.
+        // A file that was truncated meanwhile is an error; its old bytes are not returned.
         fs::write(&path, &content[..100]).unwrap();
         assert!(file.read_at(100_000, &mut [0; 8]).is_err());
         assert!(file.read_at(100_000, &mut [0; 8]).is_err());

@@ -9,7 +9,7 @@ use super::interface::{Kernel, Subcommand};
 use crate::capture::drain::{self, Drain};
 use crate::capture::engine;
 use crate::capture::metadata;
-use crate::capture::output::{self, Recording, Target, say, tell};
+use crate::capture::output::{self, Recording, Target, print, warn};
 use crate::error::Result;
 use crate::restore::journal::Journal;
 use crate::restore::session::{Lock, Session};
@@ -65,26 +65,26 @@ fn extract(tracefs: &Tracefs, args: &Args, out: &mut dyn Write) -> Result<u8> {
     let mut signals = engine::signals()?;
     let journal = Journal::begin(tracefs)?.map(Rc::new);
     let mut session = Session::new(instance.clone()).with_journal(journal.as_ref());
-    let plan = drain::Plan {
+    let drain_config = drain::DrainConfig {
         sub_buffer_size: metadata::sub_buffer_size(tracefs)?,
         folder: target.folder.clone(),
         snapshot: args.snapshot,
-        ..drain::Plan::default()
+        ..drain::DrainConfig::default()
     };
     // As many events as the buffer takes could come while it is read.
     session.write("tracing_on", &["0".to_string()])?;
-    let drained = Drain::start(&instance, &plan, || {}).and_then(Drain::finish);
+    let drained = Drain::start(&instance, &drain_config, || {}).and_then(Drain::finish);
     let metadata = output::passing(tracefs, &instance);
     session.restore()?;
     drop((session, journal));
     let recording = Recording { cpus: drained?, lost: Vec::new(), metadata: metadata? };
     if recording.cpus.iter().all(|cpu| cpu.size == 0) {
         let what = if args.snapshot { "the snapshot" } else { "the buffer" };
-        tell(&format!("{what} of {} is empty, and so the recording is empty", instance.describe()));
+        warn(&format!("{what} of {} is empty, and so the recording is empty", instance.describe()));
     }
     let stored = target.write(tracefs, recording)?;
     if !args.quiet {
-        say(out, &output::summary(&stored, &output))?;
+        print(out, &output::summary(&stored, &output))?;
     }
     for signal in signals.pending() {
         if let Some(code) = engine::exit_code(signal, &mut None)? {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use crate::capture::output::tell;
+use crate::capture::output::warn;
 use crate::error::{Error, Result};
 use crate::restore::session;
 use crate::tracefs::Tracefs;
@@ -47,7 +47,7 @@ impl Kernel {
     pub(super) fn tracefs(&self) -> Result<Tracefs> {
         let tracefs = self.as_it_is()?;
         if let Some(pid) = session::recover(&tracefs)? {
-            tell(&format!(
+            warn(&format!(
                 "a recording of process {pid} was killed; the settings that it changed are restored"
             ));
         }

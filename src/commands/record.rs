@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::output::OutputArgs;
 use super::args::traced::TraceArgs;
 use super::interface::{Kernel, Subcommand};
-use crate::capture::engine::{self, Record};
+use crate::capture::engine::{self, RecordConfig};
 use crate::error::Result;
 
 /// Record to a trace.dat file, then restore the kernel's settings
@@ -69,7 +69,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "record";
 
     fn run(self, kernel: &Kernel) -> Result<u8> {
-        let record = Record {
+        let record = RecordConfig {
             start: self.what.config(self.instance, self.command),
             output: self.output.config(),
             interval: self.interval.map(Duration::from_micros),

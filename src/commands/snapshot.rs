@@ -6,7 +6,7 @@ use clap::ArgGroup;
 
 use super::args::instance::InstanceArgs;
 use super::interface::{Kernel, Subcommand};
-use crate::capture::drain::Raw;
+use crate::capture::drain::RawBuffer;
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
 
@@ -86,7 +86,7 @@ fn snapshot(instance: &Instance, act: Act, cpu: Option<u32>, out: &mut dyn Write
             .help("'snaptrace stat' lists the CPUs"));
     }
     if let Some(cpu) = cpu
-        && !Raw::open(instance, cpu, "trace_pipe_raw")?.is_there()?
+        && !RawBuffer::open(instance, cpu, "trace_pipe_raw")?.has_buffer()?
     {
         return Err(Error::usage(format!("CPU {cpu} has no buffer in {}", instance.describe()))
             .help("it has not been online; 'snaptrace stat' shows the CPUs"));

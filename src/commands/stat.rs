@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::args::instance::InstanceArgs;
 use super::interface::{Kernel, Subcommand, print};
-use crate::capture::drain::{self, Raw};
+use crate::capture::drain::{self, RawBuffer};
 use crate::error::Result;
 use crate::tracefs::filter_files::FilterFile;
 use crate::tracefs::options;
@@ -152,9 +152,9 @@ fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
         "CPU", "entries", "overrun", "commit overrun", "dropped"
     );
     for cpu in drain::cpus(instance)? {
-        // If this cannot be found out, the kernel's statistics are shown.
-        let is_there = Raw::open(instance, cpu, "trace_pipe_raw").and_then(|raw| raw.is_there());
-        if let Ok(false) = is_there {
+        // If this is unknown, the kernel's statistics are shown.
+        let has_buffer = RawBuffer::open(instance, cpu, "trace_pipe_raw").and_then(|raw| raw.has_buffer());
+        if let Ok(false) = has_buffer {
             let since = if instance.name().is_some() {
                 "online since the instance was created"
             } else {

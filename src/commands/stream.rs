@@ -6,7 +6,7 @@ use std::io::{self, Cursor, Write};
 
 use super::args::traced::TraceArgs;
 use super::interface::{Kernel, Subcommand};
-use crate::capture::drain::Raw;
+use crate::capture::drain::RawBuffer;
 use crate::capture::live::{self, Feed};
 use crate::capture::{drain, metadata, output};
 use crate::error::{Error, Result};
@@ -100,7 +100,7 @@ fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Resu
 /// The buffers of an instance, and what turns their content into lines.
 struct Buffers<'o> {
     tracefs: Tracefs,
-    cpus: Vec<Raw>,
+    cpus: Vec<RawBuffer>,
     sub_buffer_size: usize,
     passes: Passes<'o>,
     out: &'o mut (dyn Write + Send),
@@ -114,7 +114,7 @@ impl<'o> Buffers<'o> {
         passes: Passes<'o>,
         out: &'o mut (dyn Write + Send),
     ) -> Result<Buffers<'o>> {
-        let raw = |cpu| Raw::open(instance, cpu, "trace_pipe_raw");
+        let raw = |cpu| RawBuffer::open(instance, cpu, "trace_pipe_raw");
         let cpus = drain::cpus(instance)?.into_iter().map(raw).collect::<Result<_>>()?;
         Ok(Buffers { tracefs: tracefs.clone(), cpus, sub_buffer_size, passes, out })
     }
