@@ -3,10 +3,10 @@
 use trace_dat::event::Events;
 use trace_dat::write::Metadata;
 
-/// What came out.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Report {
-    /// Lines for people.
+    /// One line for each event with a problem, and a summary.
     pub text: String,
     /// Whether every format was understood.
     pub all_good: bool,
@@ -14,8 +14,8 @@ pub struct Report {
 
 /// Compiles every format of a kernel or a recording.
 ///
-/// An event whose print format is not understood is printed field by field, and the line says
-/// what that is; one whose fields are not understood cannot be read at all.
+/// If a print format is not understood, the event is printed field by field, and its line gives the
+/// reason. If the fields are not understood, the event cannot be read at all.
 pub fn check(metadata: &Metadata) -> Report {
     let mut events = Events::default();
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! `dump`: what a recording's file consists of, as trace-cmd shows it; pure.
+//! `dump`: the parts of a recording's file, as trace-cmd shows them; pure.
 
 use std::io::Write;
 
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use trace_dat::id;
 use trace_dat::{Buffer, Container, Extent, FileOption, Metadata, SectionHeader, Version};
 
-/// What is shown.
+/// The parts to show.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Config {
     /// Format, counts and sizes of all parts.
@@ -29,7 +29,7 @@ pub struct Config {
     pub cmd_lines: bool,
     /// Options with their content.
     pub options: bool,
-    /// Where the data of each CPU are.
+    /// The place of each CPU's data.
     pub flyrecord: bool,
     /// The trace clocks.
     pub clock: bool,
@@ -88,7 +88,7 @@ impl Dump<'_> {
         self.out.push(b'\n');
     }
 
-    /// A part as it is, and a newline.
+    /// Appends a part unchanged, and a newline.
     fn raw(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
         self.out.push(b'\n');
@@ -185,7 +185,7 @@ impl Dump<'_> {
         }
     }
 
-    /// Whether the content of a part is asked for.
+    /// Whether the content of a part is requested.
     fn shows(&self, id: u16) -> bool {
         let config = self.config;
         match id {
@@ -199,13 +199,13 @@ impl Dump<'_> {
         }
     }
 
-    /// The heading of a section whose content follows.
+    /// Appends the heading of a section whose content follows.
     fn section(&mut self, section: &SectionHeader) {
         let SectionHeader { id, offset, name, flags, size, .. } = section;
         self.line(&format!("\t[Section {id} @ {offset}: \"{name}\", flags 0x{flags:X}, {size} bytes]"));
     }
 
-    /// A section's row in the table of sections.
+    /// Appends a section's row in the table of sections.
     fn section_row(&mut self, section: &SectionHeader) {
         let SectionHeader { id, offset, name, flags, size, unpacked } = section;
         let size = match (unpacked, flags & 1 != 0) {
@@ -218,7 +218,7 @@ impl Dump<'_> {
         self.line(&format!("\t[Section {id:2} @ {offset:<16}\t\"{name}\", flags 0x{flags:X}, {size}"));
     }
 
-    /// What is asked for of one part that both versions have.
+    /// Appends the requested facts about one part that both versions have.
     fn part(&mut self, id: u16) {
         let (config, metadata) = (self.config, self.metadata);
         let shown = config.summary || self.shows(id);
@@ -276,7 +276,7 @@ impl Dump<'_> {
         }
     }
 
-    /// What is asked for of one option.
+    /// Appends the requested facts about one option.
     fn option(&mut self, option: &FileOption) {
         let (config, file) = (self.config, self.file);
         if option.id == id::BUFFER && file.version() == Version::V7 {
@@ -318,7 +318,7 @@ impl Dump<'_> {
         }
     }
 
-    /// The option of version 7 that describes a buffer.
+    /// Appends the option of version 7 that describes a buffer.
     fn buffer(&mut self, buffer: &Buffer, option: &FileOption) {
         let Buffer { offset, name, clock, page_size, cpus, .. } = buffer;
         if self.config.flyrecord {

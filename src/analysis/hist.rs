@@ -1,4 +1,4 @@
-//! `hist`: how often each process did what, and from where; pure.
+//! `hist`: counts the functions and events of each process, with their callers; pure.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,34 +7,34 @@ use crate::error::{Error, Result};
 use trace_dat::event::Event;
 use trace_dat::{Reader, Record};
 
-/// What is counted.
+/// Which records are counted, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// All processes together.
+    /// Count all processes together.
     pub all_pids: bool,
     /// Only these CPUs; all when empty.
     pub cpus: Vec<u32>,
 }
 
-/// Callers deeper than this are left out: no stack of a kernel has more.
+/// Callers deeper than this are left out: no kernel stack has more.
 const DEEPEST: usize = 256;
 
-/// How often something was done, and by which callers.
+/// How often something was called or recorded, and by which callers.
 #[derive(Debug, Default)]
 struct Node<'r> {
     count: u64,
     callers: BTreeMap<&'r str, Node<'r>>,
 }
 
-/// A process, or all of them, and what it did: a function or an event in asterisks.
+/// A process (`None` for all together), a function or an event in asterisks, and its callers.
 type Key<'r> = (Option<i32>, String, Vec<&'r str>);
 
-/// Prints how often each process called each function and met each event, the most frequent
-/// first, each with its callers as far as they are recorded: the parent of a function, or the
-/// stack that follows a record. Of a graph the entries count.
+/// Prints how often each process called each function and recorded each event, the most frequent first.
+/// Each has its callers, as far as they are recorded: the parent of a function, or the stack that follows
+/// a record. Of a graph only the entries are counted.
 ///
-/// Damage ends the CPU that it is in; what else is sound is printed, and the error comes last.
-/// Fails when the output does.
+/// Damaged data end the records of their CPU; everything else is printed, and the error is returned at
+/// the end. Fails when the output does.
 pub fn hist<'r>(reader: &'r Reader, config: &Config, out: &mut impl Write) -> Result<()> {
     let mut counts: BTreeMap<(Option<i32>, String), Node<'r>> = BTreeMap::new();
     let mut total = 0;
@@ -49,7 +49,7 @@ pub fn hist<'r>(reader: &'r Reader, config: &Config, out: &mut impl Write) -> Re
     };
     let mut records = reader.records_of(|_, cpu| config.cpus.is_empty() || config.cpus.contains(&cpu));
     let order = reader.context().order;
-    // What each CPU recorded last: its stack may follow.
+    // The last record of each CPU: its stack may follow.
     let mut waiting: BTreeMap<(usize, u32), (i32, Key<'r>)> = BTreeMap::new();
     while let Some(record) = records.next() {
         let Some(event) = reader.events().of(order, record.data) else { continue };
@@ -59,7 +59,7 @@ pub fn hist<'r>(reader: &'r Reader, config: &Config, out: &mut impl Write) -> Re
             (event.system == "ftrace" && event.name == "kernel_stack").then(|| stack(reader, event, &record));
         match (stack, waiting.remove(&place)) {
             (Some(stack), Some((of, (who, what, _)))) if of == pid => {
-                // The function itself stands on top of its stack.
+                // The function itself is at the top of its stack.
                 let skip = usize::from(stack.first() == Some(&what.as_str()));
                 let callers = stack.get(skip..).unwrap_or_default().to_vec();
                 count((who, what, callers));
@@ -100,7 +100,7 @@ pub fn hist<'r>(reader: &'r Reader, config: &Config, out: &mut impl Write) -> Re
     Ok(outcome?)
 }
 
-/// What a record counts as, and its callers.
+/// The name under which a record is counted, and its callers.
 fn done<'r>(reader: &'r Reader, event: &Event, record: &Record<'_>) -> Option<(String, Vec<&'r str>)> {
     let value = |name: &str| event.field(name)?.number(reader.context().order, record.data);
     let symbol = |address: u64| reader.context().symbols.find(address).map(|symbol| symbol.name);
@@ -110,7 +110,7 @@ fn done<'r>(reader: &'r Reader, event: &Event, record: &Record<'_>) -> Option<(S
             Some((name(value("ip")?), value("parent_ip").and_then(symbol).into_iter().collect()))
         }
         ("ftrace", "funcgraph_entry") => Some((name(value("func")?), Vec::new())),
-        // Their entries have been counted; a stack belongs to what stands before it.
+        // An exit's entry has been counted; a stack belongs to the record before it.
         ("ftrace", "funcgraph_exit" | "kernel_stack" | "user_stack") => None,
         (_, name) => Some((format!("*{name}*"), Vec::new())),
     }
@@ -128,7 +128,7 @@ fn stack<'r>(reader: &'r Reader, event: &Event, record: &Record<'_>) -> Vec<&'r 
         .collect()
 }
 
-/// The callers of a node as a tree, each with its share.
+/// Appends the callers of a node as a tree, each with its share.
 fn callers(node: &Node<'_>, indent: &str, text: &mut String) {
     let mut rows: Vec<_> = node.callers.iter().collect();
     rows.sort_by(|(a, a_node), (b, b_node)| b_node.count.cmp(&a_node.count).then_with(|| a.cmp(b)));
@@ -136,7 +136,7 @@ fn callers(node: &Node<'_>, indent: &str, text: &mut String) {
         let share = percent(caller.count, node.count);
         text.push_str(&format!("{indent}|\n{indent}|--%{share}-- {name}  # {}\n", caller.count));
         let rail = if index + 1 < rows.len() { "|" } else { " " };
-        // A caller that all calls came through stands below without a share.
+        // A caller that all calls came through is shown below, without a share.
         let mut inner = *caller;
         while let (1, Some((name, only))) = (inner.callers.len(), inner.callers.iter().next()) {
             if only.count != inner.count {
@@ -149,7 +149,7 @@ fn callers(node: &Node<'_>, indent: &str, text: &mut String) {
     }
 }
 
-/// A share with two digits behind the point.
+/// A share with two digits after the point.
 fn percent(part: u64, whole: u64) -> String {
     format!("{:.2}", part as f64 * 100.0 / whole.max(1) as f64)
 }

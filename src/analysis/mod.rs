@@ -1,4 +1,4 @@
-//! What is read out of a recording besides its report; pure.
+//! Analyses of a recording besides its report; pure.
 
 pub mod check_events;
 pub mod dump;

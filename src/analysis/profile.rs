@@ -8,25 +8,25 @@ use trace_dat::Reader;
 use trace_dat::event::Event;
 use trace_dat::ring_buffer::Missed;
 
-/// What rows are sorted by; names in their order, numbers from the largest down.
+/// The column that rows are sorted by; names in alphabetical order, numbers from the largest down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sort {
-    /// Time from calls to returns.
+    /// Total time from calls to returns.
     #[default]
     Total,
-    /// Time without the functions called that are recorded too.
+    /// Total time without the time of recorded callees.
     Own,
     /// Number of calls.
     Calls,
-    /// Time of a call on average.
+    /// Average time of a call.
     Average,
     /// Time of the longest call.
     Maximum,
-    /// The function.
+    /// The function's name.
     Name,
 }
 
-/// What is profiled, and how it is printed.
+/// Which records are profiled, and how the profile is printed.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// The order of the rows.
@@ -42,26 +42,26 @@ pub struct Config {
 /// The calls of one function; times in nanoseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Row {
-    /// The function's name, or its address where no name is known.
+    /// The function's name, or its address if it has no symbol.
     pub name: String,
     /// Calls that returned.
     pub calls: u64,
-    /// From calls to returns.
+    /// Total time from calls to returns.
     pub total: u64,
-    /// The same without the functions called that are recorded too.
+    /// Total time without the time of recorded callees.
     pub own: u64,
     /// The longest call.
     pub maximum: u64,
 }
 
 impl Row {
-    /// The time of a call on average.
+    /// The average time of a call.
     pub fn average(&self) -> u64 {
         self.total.checked_div(self.calls).unwrap_or(0)
     }
 }
 
-/// Where the functions of a graph are found in records.
+/// The events of a graph, and where their fields are.
 struct Fields<'r> {
     exit: &'r Event,
     entry: Option<&'r Event>,
@@ -69,9 +69,9 @@ struct Fields<'r> {
 
 /// Profiles the graph of a recording.
 ///
-/// A call counts when its return is recorded; the time of a call whose inside is not recorded, as
-/// below `--max-graph-depth`, is the caller's own. Damage ends the CPU that it is in, and the
-/// second result says so.
+/// A call counts when its return is recorded. The time of calls that are not recorded, for example below
+/// `--max-graph-depth`, counts as the caller's own. Damaged data end the records of their CPU; the second
+/// result is then the error.
 ///
 /// Fails with exit code 2 when the recording has no graph.
 pub fn profile(reader: &Reader, config: &Config) -> Result<(Vec<Row>, Result<()>)> {
@@ -89,7 +89,7 @@ pub fn profile(reader: &Reader, config: &Config) -> Result<(Vec<Row>, Result<()>
     let order = reader.context().order;
     while let Some(record) = records.next() {
         if record.missed != Missed::No {
-            // If returns are among the lost events, times would go to the wrong callers.
+            // Returns may be among the lost events: times would then be added to the wrong callers.
             calls.inside.retain(|place, _| place.0 != record.buffer || place.1 != record.cpu);
         }
         let Some(event) = reader.events().of(order, record.data) else { continue };
@@ -170,25 +170,25 @@ pub fn print(rows: &[Row], config: &Config, out: &mut impl Write) -> Result<()> 
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)
 }
 
-/// Buffer, CPU and process: a graph is whole on each.
-type Place = (usize, u32, i32);
+/// Buffer, CPU and process: calls and returns nest within each of these.
+type GraphKey = (usize, u32, i32);
 
 #[derive(Default)]
 struct Calls {
     by_address: HashMap<u64, Row>,
-    /// The time of functions that returned to a depth and whose caller has not yet.
-    inside: HashMap<Place, HashMap<u64, u64>>,
+    /// By the caller's depth: the time of functions that returned to a caller that has not returned yet.
+    inside: HashMap<GraphKey, HashMap<u64, u64>>,
 }
 
 impl Calls {
-    fn entered(&mut self, place: Place, depth: u64) {
-        if let Some(inside) = self.inside.get_mut(&place) {
+    fn entered(&mut self, graph: GraphKey, depth: u64) {
+        if let Some(inside) = self.inside.get_mut(&graph) {
             inside.remove(&depth);
         }
     }
 
-    fn returned(&mut self, place: Place, function: u64, depth: u64, duration: u64) {
-        let inside = self.inside.entry(place).or_default();
+    fn returned(&mut self, graph: GraphKey, function: u64, depth: u64, duration: u64) {
+        let inside = self.inside.entry(graph).or_default();
         let called = inside.remove(&depth).unwrap_or(0);
         if let Some(above) = depth.checked_sub(1) {
             let sum = inside.entry(above).or_default();

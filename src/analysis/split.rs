@@ -6,10 +6,10 @@ use trace_dat::ring_buffer::SubBuffers;
 use trace_dat::write::Metadata;
 use trace_dat::{Reader, Record, Records};
 
-/// How much a piece holds at most.
+/// The most that a piece may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
-    /// All there is.
+    /// Everything.
     None,
     /// This many records.
     Events(u64),
@@ -19,7 +19,7 @@ pub enum Limit {
     Time(u64),
 }
 
-/// A time as given: seconds with a fraction, or units of the clock.
+/// A time as the user gave it: seconds with a fraction, or units of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// In units of `unit`.
@@ -29,8 +29,8 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Reads `SECONDS`, with up to nine digits behind a point, as `report` shows times. Where the
-    /// clock counts something else, `nanoseconds` is false and the text is a number of its units.
+    /// Parses `SECONDS`, with up to nine digits after a point, as `report` shows times. If the clock does
+    /// not count `nanoseconds`, the text is a number of the clock's units.
     ///
     /// ```
     /// use snaptrace::analysis::split::Moment;
@@ -46,7 +46,7 @@ impl Moment {
         if fraction.len() > 9 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        // Times are shown with six or nine digits; those with less stand for six.
+        // Times are shown with six or nine digits; fewer digits are filled up to six.
         let digits = if fraction.len() > 6 { 9 } else { 6 };
         let fraction: u64 = format!("{fraction:0<digits$}").parse().ok()?;
         let second = 10u64.pow(digits as u32);
@@ -72,15 +72,15 @@ impl Moment {
 /// Which records go into which piece.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The first time; the beginning when `None`.
+    /// The time of the first record; the beginning when `None`.
     pub start: Option<Moment>,
-    /// The last time; the end when `None`.
+    /// The time of the last record; the end when `None`.
     pub end: Option<Moment>,
-    /// How much a piece holds.
+    /// The most that a piece may hold.
     pub limit: Limit,
-    /// The limit is for each CPU; that of [`Limit::Pages`] always is.
+    /// Apply the limit to each CPU separately; [`Limit::Pages`] is always applied so.
     pub per_cpu: bool,
-    /// Pieces up to the end, not only the first one.
+    /// Make further pieces up to the end, not only the first one.
     pub repeat: bool,
     /// Only this CPU.
     pub cpu: Option<u32>,
@@ -88,25 +88,25 @@ pub struct Config {
     pub instance: Option<String>,
 }
 
-/// The sub-buffers of each CPU of a piece, by its number.
+/// A piece: each CPU's number and its sub-buffers.
 pub type Piece = Vec<(u32, Vec<u8>)>;
 
-/// A recording on its way into pieces. A piece is in memory as a whole.
+/// Splits a recording into pieces. Each piece is kept in memory as a whole.
 #[derive(Debug)]
 pub struct Split<'r> {
     reader: &'r Reader,
     config: Config,
     buffer: usize,
     page_size: usize,
-    /// What the pieces have in common with the whole.
+    /// The metadata of the recording, which is also that of each piece.
     pub metadata: Metadata,
     /// The records of all CPUs together, or of each.
     streams: Vec<Records<'r>>,
 }
 
 impl<'r> Split<'r> {
-    /// Fails when the instance or CPU does not exist, when it is not given which of several
-    /// instances is meant, and for sub-buffers of a form that no kernel has so far.
+    /// Fails when the instance or CPU does not exist, when the recording has several instances and none
+    /// is named, and when its sub-buffers have a layout that no kernel uses so far.
     pub fn new(reader: &'r Reader, config: Config) -> Result<Split<'r>> {
         let buffers = reader.buffers();
         let names = || {
@@ -158,7 +158,7 @@ impl<'r> Split<'r> {
         let metadata = Metadata {
             sub_buffer_size: of.page_size as u32,
             instance: of.name.clone(),
-            // They count what the whole recording holds.
+            // The statistics describe the whole recording, not a piece.
             cpu_stats: Vec::new(),
             ..reader.container().metadata()?
         };
@@ -218,7 +218,7 @@ impl<'r> Split<'r> {
         self.config.repeat
     }
 
-    /// Ends it: an error when records that went into pieces, or should have, were damaged.
+    /// Ends the split. Fails when records that belong to the pieces were damaged.
     pub fn finish(self) -> Result<()> {
         Ok(self.streams.into_iter().try_for_each(Records::finish)?)
     }
