@@ -7,7 +7,7 @@ use clap::ArgGroup;
 use super::args::instance::InstanceArgs;
 use super::interface::{Kernel, Subcommand};
 use crate::error::Result;
-use crate::tracefs::filter_files::{self, Change, FilterFile};
+use crate::tracefs::filter_files::{self, FilterChange, FilterFile};
 
 /// Show or change which functions are traced
 #[derive(Debug, clap::Args)]
@@ -73,15 +73,15 @@ impl Args {
         }
     }
 
-    fn change(self) -> Option<Change> {
+    fn change(self) -> Option<FilterChange> {
         if !self.set.is_empty() {
-            Some(Change::Set(self.set))
+            Some(FilterChange::Set(self.set))
         } else if !self.add.is_empty() {
-            Some(Change::Add(self.add))
+            Some(FilterChange::Add(self.add))
         } else if !self.remove.is_empty() {
-            Some(Change::Remove(self.remove))
+            Some(FilterChange::Remove(self.remove))
         } else {
-            self.clear.then_some(Change::Clear)
+            self.clear.then_some(FilterChange::Clear)
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The tracing directory and its instances: the only code here that opens tracefs files.
 //!
-//! A [`Tracefs`] is found in the mount table, mounted when nothing is mounted, or placed on any
-//! folder that looks like one. An [`Instance`] is one set of control files and buffers: the top
-//! instance, which is the tracing directory itself, or a named one under `instances/`.
+//! A [`Tracefs`] is found in the mount table, mounted if it is not there, or opened at any folder that
+//! looks like one. An [`Instance`] is one set of control files and buffers: the top instance, which is
+//! the tracing directory itself, or a named one under `instances/`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -23,7 +23,7 @@ const TRACEFS_MAGIC: u64 = 0x7472_6163;
 /// Bytes read at once.
 const PIECE: usize = 64 * 1024;
 
-/// What a write does to the present content.
+/// What a write does with the present content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Opens with truncation; for a filter or pid file this forgets the old entries.
@@ -72,15 +72,15 @@ impl Tracefs {
         }
     }
 
-    /// Takes `path` for the tracing directory.
+    /// Uses `path` as the tracing directory.
     ///
     /// # Errors
-    /// The folder has no `current_tracer`, so it is not a tracing directory, or may not be entered.
+    /// The folder has no `current_tracer`, so it is not a tracing directory, or access is denied.
     pub fn at(path: impl Into<PathBuf>) -> Result<Tracefs> {
         let path = path.into();
         match fs::metadata(path.join("current_tracer")) {
             Ok(_) => Ok(Tracefs { top: Instance { name: None, path } }),
-            // A kernel that is locked down from the boot on makes no files there.
+            // A kernel that is locked down since boot creates no files there.
             Err(error)
                 if error.kind() == io::ErrorKind::NotFound && is_tracefs(&path) && lockdown().is_some() =>
             {
@@ -211,7 +211,7 @@ impl Instance {
         self.file(file).exists()
     }
 
-    /// The whole content. Bytes that are no UTF-8, as in a command name, become U+FFFD.
+    /// The whole content. Bytes that are not UTF-8, for example in a command name, become U+FFFD.
     ///
     /// # Errors
     /// The file cannot be opened or read.
@@ -220,15 +220,15 @@ impl Instance {
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
     }
 
-    /// The whole content as it is.
+    /// The whole content, unchanged.
     ///
     /// # Errors
     /// The file cannot be opened or read.
     pub fn read_bytes(&self, file: &str) -> Result<Vec<u8>> {
         let mut source = self.open(file)?;
         let mut bytes = Vec::new();
-        // In large pieces, where read_to_end begins with a small one: header_page and header_event
-        // give only what the first read asks for.
+        // Not read_to_end, which begins with a small read: header_page and header_event return only as
+        // much as the first read asks for.
         let mut piece = vec![0; PIECE];
         loop {
             match source.read(&mut piece) {
@@ -291,8 +291,8 @@ impl Instance {
 
     /// Writes several values through one opened file, one write each.
     ///
-    /// A filter file takes effect when it is closed, so the values come into force together, and
-    /// a filter is at no time between the old and the new one.
+    /// A filter file takes effect when it is closed, so the values take effect together: the old filter
+    /// is replaced by the new one in a single step.
     ///
     /// # Errors
     /// As [`Instance::write`]; the values after the refused one are not written.
@@ -300,8 +300,8 @@ impl Instance {
         let mut target = self.open_for_writing(file, mode)?;
         for value in values {
             let value = value.as_ref();
-            // The line end makes the kernel parse now and report now; without it a filter file
-            // parses at close, where an error is lost.
+            // With the line end the kernel parses the value now and reports errors. Without it, a filter
+            // file is parsed when it is closed, and errors are lost.
             if let Err(error) = target.write_all(format!("{value}\n").as_bytes()) {
                 let log = self.error_log_about(value);
                 let operation = format!("write '{value}' to");
@@ -321,8 +321,8 @@ impl Instance {
 
     /// Empties the buffer of every CPU.
     ///
-    /// For the whole buffer the kernel does so on CPUs that are online only; one that has gone is
-    /// emptied by itself.
+    /// A write for the whole buffer empties those of online CPUs only, so the buffers of offline CPUs are
+    /// emptied one by one.
     ///
     /// # Errors
     /// The kernel refuses.
@@ -342,8 +342,8 @@ impl Instance {
         Ok(())
     }
 
-    /// The time of the oldest event in the buffer of a CPU, as its statistics have it; `None` when
-    /// there is no event.
+    /// The time of the oldest event in a CPU's buffer, as text from its statistics; `None` when there is
+    /// no event.
     fn oldest(&self, cpu: &str) -> Result<Option<String>> {
         let file = format!("per_cpu/{cpu}/stats");
         let stats = if self.has(&file) { self.read(&file)? } else { String::new() };
@@ -351,10 +351,10 @@ impl Instance {
         Ok(value("entries").filter(|count| *count != "0").and(value("oldest event ts")).map(String::from))
     }
 
-    /// Checks that the kernel takes snapshots of this instance.
+    /// Checks that the kernel supports snapshots of this instance.
     ///
     /// # Errors
-    /// It does not. Exit code 2.
+    /// It does not support them. Exit code 2.
     pub fn check_snapshots(&self) -> Result<()> {
         match self.has("snapshot") {
             true => Ok(()),
@@ -402,7 +402,7 @@ impl Instance {
     }
 
     fn open_for_writing(&self, file: &str, mode: Mode) -> Result<File> {
-        // Never with `create`: a file that the kernel does not offer must be an error.
+        // Never with `create`: writing a file that the kernel does not offer must fail.
         OpenOptions::new()
             .write(true)
             .append(mode == Mode::Append)
@@ -417,9 +417,9 @@ impl Instance {
     }
 }
 
-/// The last entry of an error log, when its `Command:` line holds the refused value or a part of it.
+/// The last entry of an error log, if its `Command:` line holds the refused value or a part of it.
 ///
-/// The log keeps the last eight errors of any origin, so an entry must be tied to the write.
+/// The log keeps the last eight errors of any origin, so the entry must be matched to the write.
 fn entry_about(log: &str, command: &str) -> Option<String> {
     let start = log.rmatch_indices('[').map(|(at, _)| at).find(|&at| at == 0 || log[..at].ends_with('\n'))?;
     let entry = log[start..].trim_end();
@@ -469,8 +469,8 @@ fn unescape(field: &str) -> String {
         .fold(field.to_string(), |text, (escape, plain)| text.replace(escape, plain))
 }
 
-/// Whether a folder is a tracing directory; a folder that may not be entered counts, so that the
-/// error which follows names it.
+/// Whether a folder is a tracing directory. A folder without access counts as one, so that the later
+/// error names it.
 fn is_tracing_directory(path: &Path) -> bool {
     match fs::metadata(path.join("current_tracer")) {
         Ok(_) => true,

@@ -1,8 +1,8 @@
-//! Function filters: parsing them, matching them as the kernel does, and suggesting near names.
+//! Function filters: parsing them, matching them as the kernel does, and suggesting similar names.
 //!
-//! Pure: it works on the text of `available_filter_functions`, and touches no file.
-//! The rules are those of `set_ftrace_filter`: a name, a glob, the number of a line of
-//! `available_filter_functions`, each of them followed by `:mod:MODULE` to keep to one module.
+//! Pure: it works on the text of `available_filter_functions`, and opens no file.
+//! The rules are those of `set_ftrace_filter`: a name, a glob, or a line number of
+//! `available_filter_functions`, each optionally followed by `:mod:MODULE` to select one module.
 
 use std::cmp::Ordering;
 
@@ -18,8 +18,8 @@ pub struct Function<'a> {
 }
 
 impl Function<'_> {
-    /// Newer kernels list a weak function that was replaced under this name; it cannot be traced,
-    /// but it counts as a line.
+    /// Newer kernels list replaced weak functions under this name. They cannot be traced, but they count
+    /// as lines.
     fn is_placeholder(&self) -> bool {
         self.name.starts_with("__ftrace_invalid_address__")
     }
@@ -169,12 +169,12 @@ impl FunctionFilter {
         Ok(FunctionFilter { text: text.to_string(), function, module })
     }
 
-    /// The text as the kernel gets it.
+    /// The text that is written to the kernel.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether the filter keeps to a module. Such filters are written after the others.
+    /// Whether the filter selects a module. Such filters are written after the others.
     pub fn has_module(&self) -> bool {
         self.module.is_some()
     }
@@ -211,7 +211,7 @@ impl FunctionFilter {
 
     /// Whether `line` of a filter file is this filter or a function that it selects.
     pub fn covers(&self, line: &str) -> bool {
-        // A line with a colon waits for its module: the kernel takes it out by its exact text only.
+        // A line with a colon waits for its module: the kernel removes it only by its exact text.
         line == self.text
             || !line.contains(':')
                 && !self.is_line_number()
@@ -230,7 +230,7 @@ impl Glob {
 
     /// A pattern that begins with a digit is the number of a line of `available_filter_functions`.
     fn line_number(&self) -> Option<usize> {
-        // Other characters after the digit select nothing, as line 0 does.
+        // If other characters follow the digits, it selects nothing, like line 0.
         self.0.starts_with(|c: char| c.is_ascii_digit()).then(|| self.0.parse().unwrap_or(0))
     }
 
@@ -244,7 +244,7 @@ impl Glob {
     }
 }
 
-/// Whether the whole of `text` matches; on a mismatch the last `*` takes one byte more.
+/// Whether the whole of `text` matches. On a mismatch, the last `*` is extended by one byte.
 pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut retry: Option<(usize, usize)> = None;
@@ -273,14 +273,14 @@ pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// Matches the first element of a pattern (not `*`) with one byte; gives the element's length.
+/// Matches the first element of a pattern (not `*`) with one byte; returns the element's length.
 fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     match pattern {
         [b'?', ..] => Some(1),
         [b'[', rest @ ..] => match class(rest, byte) {
             Some((length, true)) => Some(1 + length),
             Some((_, false)) => None,
-            // An opening bracket that is never closed stands for itself.
+            // An opening bracket that is never closed matches itself.
             None => (byte == b'[').then_some(1),
         },
         [b'\\', literal, ..] => (*literal == byte).then_some(2),
@@ -310,8 +310,8 @@ fn class(pattern: &[u8], byte: u8) -> Option<(usize, bool)> {
     }
 }
 
-/// Up to five names like `wanted`: first those that contain it, the shortest first, then those
-/// that are spelt alike; where there are none, those that begin alike.
+/// Up to five names similar to `wanted`: first those that contain it, the shortest first, then those with
+/// a similar spelling. If there are none, names with a similar beginning.
 pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     const MOST: usize = 5;
     const ALIKE: f64 = 0.82;
@@ -324,7 +324,7 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
         .iter()
         .filter_map(|&name| {
             let score = if bare.len() >= 3 && name.contains(bare) {
-                // Above every similarity, and higher the less is added.
+                // Higher than every similarity; the shorter the name, the higher.
                 1.0 + bare.len() as f64 / name.len() as f64
             } else {
                 strsim::normalized_damerau_levenshtein(bare, name.trim_matches('_'))
@@ -334,13 +334,13 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<&'
         })
         .collect();
     if near.is_empty() {
-        // A function may have got an ending: __kmalloc is __kmalloc_noprof since 6.10.
+        // A kernel version may have added a suffix: __kmalloc is __kmalloc_noprof since 6.10.
         near.extend(names.iter().filter_map(|&name| {
             let alike = |wanted: &str, name: &str| {
                 let beginning = name.get(..wanted.len());
                 beginning.map_or(0.0, |name| strsim::normalized_damerau_levenshtein(wanted, name))
             };
-            // Underscores that were given count.
+            // A match including the given underscores scores higher.
             let score = alike(wanted, name).max(alike(bare, name.trim_matches('_')) - 0.05);
             (score >= ALIKE).then_some((score + 1.0 / name.len() as f64, name))
         }));

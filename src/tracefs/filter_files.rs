@@ -1,4 +1,4 @@
-//! The kernel's function filter files: what they hold, and changes that were checked first.
+//! The kernel's function filter files: their meaning, and checked changes to them.
 
 use crate::error::{Error, Result};
 use crate::tracefs::filter::{FunctionFilter, Functions};
@@ -38,7 +38,7 @@ impl FilterFile {
         matches!(self, FilterFile::Function | FilterFile::Notrace)
     }
 
-    /// Parses patterns for this file, those with a module last, as the kernel wants them.
+    /// Parses patterns for this file; those with a module come last, as the kernel requires.
     ///
     /// # Errors
     /// A pattern is malformed, or of a kind that this file does not take. Exit code 2.
@@ -57,16 +57,16 @@ impl FilterFile {
     }
 }
 
-/// What is to happen to a filter file.
+/// A change to a filter file.
 #[derive(Clone, Debug)]
-pub enum Change {
+pub enum FilterChange {
     /// Replace its entries by these patterns.
     Set(Vec<String>),
     /// Keep its entries and add these patterns.
     Add(Vec<String>),
-    /// Take these patterns out.
+    /// Remove these patterns.
     Remove(Vec<String>),
-    /// Forget all entries.
+    /// Remove all entries.
     Clear,
 }
 
@@ -86,7 +86,7 @@ pub fn check<'a>(tracefs: &Tracefs, filters: impl IntoIterator<Item = &'a Functi
     filters.try_for_each(|filter| functions.check(filter))
 }
 
-/// The texts of filters, for writing them.
+/// The texts to write for these filters.
 pub fn texts(filters: &[FunctionFilter]) -> Vec<String> {
     filters.iter().map(|filter| filter.text().to_string()).collect()
 }
@@ -94,23 +94,23 @@ pub fn texts(filters: &[FunctionFilter]) -> Vec<String> {
 /// Applies a change to a filter file of an instance, after checking it.
 ///
 /// # Errors
-/// Nothing matches a pattern; removing would leave a filter empty that then means every function;
-/// the kernel refuses. Nothing is changed unless it is the kernel that refuses.
-pub fn change(tracefs: &Tracefs, instance: &Instance, file: FilterFile, change: &Change) -> Result<()> {
+/// A pattern matches nothing; the removal would leave the filter empty, which means every function; the
+/// kernel refuses. Nothing is changed in the first two cases.
+pub fn change(tracefs: &Tracefs, instance: &Instance, file: FilterFile, change: &FilterChange) -> Result<()> {
     let name = file.name();
     match change {
-        Change::Clear => instance.truncate(name),
-        Change::Set(patterns) => {
+        FilterChange::Clear => instance.truncate(name),
+        FilterChange::Set(patterns) => {
             let filters = file.parse(patterns)?;
             check(tracefs, &filters)?;
             instance.write_lines(name, &texts(&filters), Mode::Replace)
         }
-        Change::Add(patterns) => {
+        FilterChange::Add(patterns) => {
             let filters = file.parse(patterns)?;
             check(tracefs, &filters)?;
             instance.write_lines(name, &texts(&filters), Mode::Append)
         }
-        Change::Remove(patterns) => {
+        FilterChange::Remove(patterns) => {
             let filters = file.parse(patterns)?;
             check_removal(file, &filters, &instance.read(name)?)?;
             let lines: Vec<String> = filters.iter().map(|filter| format!("!{}", filter.text())).collect();
@@ -119,7 +119,7 @@ pub fn change(tracefs: &Tracefs, instance: &Instance, file: FilterFile, change: 
     }
 }
 
-/// Checks that each filter takes out an entry, and that the rest is not empty by accident.
+/// Checks that each filter removes an entry, and that the filter does not become empty by accident.
 fn check_removal(file: FilterFile, filters: &[FunctionFilter], content: &str) -> Result<()> {
     let entries: Vec<&str> =
         content.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();

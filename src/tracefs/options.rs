@@ -1,4 +1,4 @@
-//! Trace options: which there are, how they stand, and the kernel's defaults.
+//! Trace options: their names, their states, and the kernel's defaults.
 
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
@@ -24,8 +24,8 @@ const ON: &[&str] = &[
     "trace_printk",
 ];
 
-/// Options that are on by default at the top and off in every other instance: where what is written
-/// to the top's own files goes.
+/// Options that are on by default in the top instance and off in every other one. They select where
+/// trace_printk and writes to the top trace_marker go.
 const ON_AT_THE_TOP: &[&str] = &["copy_trace_marker", "trace_printk_dest"];
 
 /// Options that are off by default.
@@ -85,7 +85,7 @@ impl Setting {
         format!("options/{}", self.name)
     }
 
-    /// What its file is to hold: "1" or "0".
+    /// The value for its file: "1" or "0".
     pub fn value(&self) -> &'static str {
         if self.on { "1" } else { "0" }
     }
@@ -96,8 +96,7 @@ impl Setting {
         format!("{prefix}{}", self.name)
     }
 
-    /// The kernel's default in an instance, where it is known; newer kernels have options of their
-    /// own.
+    /// The kernel's default in an instance, if it is known; newer kernels may have unknown options.
     pub fn default(&self, instance: &Instance) -> Option<bool> {
         match &*self.name {
             name if ON_AT_THE_TOP.contains(&name) => Some(instance.name().is_none()),
@@ -149,7 +148,7 @@ pub fn parse(instance: &Instance, word: &str) -> Result<Setting> {
 }
 
 fn parse_word(word: &str, names: &[String]) -> Option<Setting> {
-    // The whole word first: an option's own name may begin with "no".
+    // The whole word first: an option's name may itself begin with "no".
     let found = |name: &str, on| {
         names.iter().any(|known| known == name).then(|| Setting { name: name.to_string(), on })
     };

@@ -13,10 +13,10 @@ pub fn available(instance: &Instance) -> Result<Vec<String>> {
     Ok(text.split_ascii_whitespace().map(String::from).collect())
 }
 
-/// Checks that the instance offers this tracer, and gives its name back.
+/// Checks that the instance offers this tracer, and returns its name.
 ///
 /// # Errors
-/// It does not; the error lists those it does offer, the nearest first in words. Exit code 2.
+/// It does not. The error names the nearest tracer and lists all. Exit code 2.
 pub fn check(instance: &Instance, tracer: &str) -> Result<String> {
     let tracers = available(instance)?;
     if tracers.iter().any(|known| known == tracer) {
