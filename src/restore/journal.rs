@@ -1,9 +1,10 @@
 //! The journal: old values written to a file, so that the settings can be restored after a kill.
 //!
 //! A line is written before its change is made, so each change has a line.
-//! The file lies in a folder that a reboot empties, as it resets the kernel's state, and is named by
-//! the tracing directory's inode, which is the same in every mount. It is removed once everything is
-//! restored. While its recording runs, the lock on the directory shows that it must not be used.
+//! The file is in a folder that is emptied by a reboot, which also resets the kernel's state. Its name
+//! contains the inode of the tracing directory, which is the same in every mount. It is removed once
+//! everything is restored. A journal must not be used while its recording runs, which then holds the
+//! lock on the directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -17,13 +18,13 @@ const SYSTEM_FOLDER: &str = "/run";
 const USER_FOLDER: &str = "XDG_RUNTIME_DIR";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// One change, and what takes it back.
+/// One change, and how it is undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// An instance that was created.
     Created { instance: String },
-    /// A file of an instance (the top one without a name), and what is written to take the change
-    /// back.
+    /// A changed file of an instance (the top one has an empty name), and the values that undo the
+    /// change.
     Changed { instance: String, file: String, values: Vec<String>, mode: Mode },
 }
 
@@ -37,7 +38,7 @@ pub struct Journal {
 impl Journal {
     /// Begins a journal. The caller holds the lock on the tracing directory.
     ///
-    /// `None` where it cannot be created in any folder, as for users without a runtime folder.
+    /// `None` if there is no folder for it, for example for users without a runtime folder.
     ///
     /// # Errors
     /// The folder exists and the file cannot be written.
@@ -45,7 +46,7 @@ impl Journal {
         let name = name(tracefs)?;
         for folder in folders() {
             let path = folder.join(&name);
-            // As for early user space, which mounts nothing there.
+            // Early user space has mounted nothing there.
             if folder == Path::new(SYSTEM_FOLDER) && !folder.exists() && fs::create_dir(&folder).is_err() {
                 continue;
             }
@@ -65,10 +66,10 @@ impl Journal {
         Ok(None)
     }
 
-    /// Notes a change that is about to be made.
+    /// Notes a change before it is made.
     ///
     /// # Errors
-    /// The file cannot be written, and the change must not be made.
+    /// The file cannot be written. The change must not be made then.
     pub(crate) fn note(&self, entry: &Entry) -> Result<()> {
         let words = match entry {
             Entry::Created { instance } => vec!["created".to_string(), instance.clone()],
@@ -84,7 +85,7 @@ impl Journal {
 
     fn line(&self, words: &[String]) -> Result<()> {
         let words: Vec<String> = words.iter().map(|word| escape(word)).collect();
-        // One write: a line without its end was not followed by a change.
+        // A single write: if the line is incomplete, its change was not made.
         (&self.file).write_all(format!("{}\n", words.join("\t")).as_bytes()).map_err(|cause| {
             Error::io("note in the journal", &self.path, cause)
                 .help("without it the settings cannot be restored if snaptrace is killed: make room there")
@@ -94,14 +95,14 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
-        // If it stays, the next call finds it and restores everything once more, which does no harm.
+        // If removing fails, the next call finds the journal and restores once more, which does no harm.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// A journal that was left behind.
+/// A journal found in a folder: that of a killed recording, or of one that still runs.
 #[derive(Debug)]
-pub(crate) struct Left {
+pub(crate) struct FoundJournal {
     path: PathBuf,
     /// The process that wrote it.
     pub(crate) pid: String,
@@ -109,19 +110,19 @@ pub(crate) struct Left {
     pub(crate) entries: Vec<Entry>,
 }
 
-impl Left {
-    /// The path of a journal of this tracing directory, of a recording that runs or was killed.
+impl FoundJournal {
+    /// The path of this tracing directory's journal, if there is one.
     pub(crate) fn path(tracefs: &Tracefs) -> Result<Option<PathBuf>> {
         let name = name(tracefs)?;
         Ok(folders().into_iter().map(|folder| folder.join(&name)).find(|path| path.exists()))
     }
 
-    /// Reads a journal. `None` when there is nothing to restore: it has been removed, or is of an
-    /// earlier boot.
+    /// Reads a journal. `None` when there is nothing to restore: it has been removed, or was written
+    /// before a reboot.
     ///
     /// # Errors
-    /// It cannot be read, or may be anybody's.
-    pub(crate) fn read(path: &Path) -> Result<Option<Left>> {
+    /// The journal cannot be read, or another user may have written it.
+    pub(crate) fn read(path: &Path) -> Result<Option<FoundJournal>> {
         let failed = |cause: io::Error| Error::io("read the journal", path, cause);
         let mut file = match File::open(path) {
             Ok(file) => file,
@@ -137,7 +138,7 @@ impl Left {
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         let (boot, pid, entries) = parse(&text);
-        let left = Left { path: path.to_path_buf(), pid, entries };
+        let left = FoundJournal { path: path.to_path_buf(), pid, entries };
         if boot != boot_id() {
             left.remove()?;
             return Ok(None);
@@ -145,7 +146,7 @@ impl Left {
         Ok(Some(left))
     }
 
-    /// Removes the journal, once everything was restored or tried.
+    /// Removes the journal, after the attempt to restore everything.
     pub(crate) fn remove(&self) -> Result<()> {
         fs::remove_file(&self.path).map_err(|cause| Error::io("remove the journal", &self.path, cause))
     }
@@ -197,7 +198,7 @@ fn unescape(word: &str) -> String {
     text
 }
 
-/// Where a journal may lie, the first choice first.
+/// The folders that may hold a journal, the preferred one first.
 fn folders() -> Vec<PathBuf> {
     let user = std::env::var_os(USER_FOLDER).filter(|folder| Path::new(folder).is_absolute());
     [Some(PathBuf::from(SYSTEM_FOLDER)), user.map(PathBuf::from)].into_iter().flatten().collect()
@@ -276,8 +277,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         fs::write(&path, "begin\tnosuch\t1\ncreated\tmine\n").unwrap();
-        assert!(Left::read(&path).unwrap().is_none());
+        assert!(FoundJournal::read(&path).unwrap().is_none());
         assert!(!path.exists());
-        assert!(Left::read(&path).unwrap().is_none(), "one that is gone is none");
+        assert!(FoundJournal::read(&path).unwrap().is_none(), "one that is gone is none");
     }
 }

@@ -1,4 +1,4 @@
-//! Control files restored to their old values, also after a kill.
+//! Restores control files to their old values, even after the process was killed.
 
 pub mod journal;
 pub mod session;

@@ -1,8 +1,8 @@
-//! Changes to an instance that are taken back: each file is read before it is first written, and
-//! restored in reverse order.
+//! Changes to an instance that are undone afterwards: each file is read before it is first written, and
+//! the files are restored in reverse order.
 //!
-//! Control files are restored, contents of buffers and statistics are not. A buffer that had its
-//! boot-time size ("7 (expanded: 1408)") gets the expanded one: the kernel knows no way back.
+//! Control files are restored; contents of buffers and statistics are not. A buffer with its boot-time
+//! size ("7 (expanded: 1408)") gets the expanded size, because the kernel cannot go back.
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock, major, minor};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::restore::journal::{Entry, Journal, Left};
+use crate::restore::journal::{Entry, FoundJournal, Journal};
 use crate::tracefs::{Instance, Mode, Tracefs};
 use trace_dat::texts::chosen_clock;
 
@@ -21,7 +21,7 @@ const TRACER: &str = "current_tracer";
 const TRACING_ON: &str = "tracing_on";
 pub(crate) const BUFFER_SIZE: &str = "buffer_size_kb";
 const LOCKS: &str = "/proc/locks";
-/// What a new instance does not have from the top one by itself.
+/// Files whose values the kernel does not copy from the top instance to a new one.
 const INHERITED: [&str; 10] = [
     "set_ftrace_filter",
     "set_ftrace_notrace",
@@ -43,7 +43,8 @@ struct Saved {
     mode: Mode,
 }
 
-/// An instance whose control files are as they were once the session is restored or dropped.
+/// Changes to one instance. When the session is restored or dropped, all control files get their old
+/// values.
 ///
 /// ```
 /// # fn main() -> snaptrace::Result<()> {
@@ -69,7 +70,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session on an instance that exists; nothing is changed yet.
+    /// A session on an existing instance; nothing is changed yet.
     pub fn new(instance: Instance) -> Session {
         Session { instance, saved: Vec::new(), created_in: None, journal: None }
     }
@@ -80,7 +81,7 @@ impl Session {
         self
     }
 
-    /// A session on the named instance, which is created when missing, and then deleted again.
+    /// A session on the named instance. If it does not exist, it is created, and deleted at the end.
     ///
     /// # Errors
     /// The name is not a file name, or the kernel refuses.
@@ -97,8 +98,8 @@ impl Session {
         }
     }
 
-    /// A session on an instance of its own, which is deleted afterwards; `purpose` is a part of its
-    /// name. `None` where the kernel gives none: it has no instances, or no memory for one more.
+    /// A session on a temporary instance, which is deleted at the end; `purpose` is a part of its name.
+    /// `None` if it cannot be created: the kernel has no instances, or no memory for one more.
     pub fn in_own_instance(
         tracefs: &Tracefs,
         purpose: &str,
@@ -109,7 +110,7 @@ impl Session {
         }
         let name = format!("snaptrace-{purpose}-{}", std::process::id());
         let session = Session::create(tracefs, &name, journal).ok()?;
-        // In a folder that only looks like a tracing directory it stays empty.
+        // In an ordinary folder that only looks like a tracing directory, the new folder stays empty.
         session.instance.has(TRACER).then_some(session)
     }
 
@@ -123,7 +124,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Copies the settings of the top to a new instance: filters, processes, clock, buffer size.
+    /// Copies settings of the top instance to a new one: filters, processes, clock, buffer size.
     ///
     /// # Errors
     /// A file cannot be read, or the kernel refuses a value.
@@ -144,7 +145,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the instance was created by this session, and so holds nothing of anybody's.
+    /// Whether this session created the instance, so that it holds no data of other users.
     pub fn is_new(&self) -> bool {
         self.created_in.is_some()
     }
@@ -154,7 +155,7 @@ impl Session {
         &self.instance
     }
 
-    /// Saves a file unless it is saved already, and replaces its content; no values empty it.
+    /// Saves a file unless it is saved already, and replaces its content; without values it is emptied.
     ///
     /// # Errors
     /// The file cannot be read, or the kernel refuses a value.
@@ -171,7 +172,7 @@ impl Session {
         self.note(Saved { file: file.to_string(), values: undo, mode: Mode::Append })?;
         let outcome = self.instance.write_lines(file, values, Mode::Append);
         if outcome.is_err() {
-            // What was refused is not there to be taken away.
+            // The refused value was not added, so there is nothing to undo.
             self.saved.pop();
         }
         outcome
@@ -192,7 +193,7 @@ impl Session {
         self.note(Saved { file: file.to_string(), values, mode: Mode::Replace })
     }
 
-    /// Remembers what takes a change back, here and in the journal.
+    /// Remembers how to undo a change, here and in the journal.
     fn note(&mut self, saved: Saved) -> Result<()> {
         if let Some(journal) = &self.journal {
             journal.note(&Entry::Changed {
@@ -214,16 +215,16 @@ impl Session {
         Ok(values)
     }
 
-    /// Whether an event is listed as on for the sake of its triggers, and records nothing.
+    /// Whether an event is listed as on only because of its triggers, and records nothing.
     fn is_only_triggered(&self, event: &str) -> bool {
         let file = format!("events/{}/enable", event.replacen(':', "/", 1));
         self.instance.has(&file) && self.instance.read_value(&file).is_ok_and(|state| state.starts_with('0'))
     }
 
-    /// Puts everything back, the last change first, and deletes an instance that was created.
+    /// Restores everything, the last change first, and deletes the instance if the session created it.
     ///
-    /// Tracing is off and the tracer is nop meanwhile, since filters cannot all be changed under
-    /// a tracer, and an emptied one means every function. A failure does not stop the rest.
+    /// Meanwhile tracing is off and the tracer is nop: some filters cannot be changed while a tracer is
+    /// set, and an empty filter means every function. A failure does not stop the rest.
     ///
     /// # Errors
     /// The first failure; the error names the file, and the old value if the kernel refused it.
@@ -245,16 +246,17 @@ impl Session {
             }
         }
         while let Some(Saved { file, values, mode }) = saved.pop() {
-            // Unchanged files are left alone: some writes, as to trace_clock, empty the buffer.
-            // Not so pid files: a filter whose processes have all ended looks empty, but traces nothing.
+            // Unchanged files are not written: some writes, such as to trace_clock, empty the buffer.
+            // Pid files are always written: if all processes of a filter have ended, it looks empty, but
+            // traces nothing.
             match self.values(&file) {
                 Ok(now) if mode == Mode::Replace && now == values && !file.ends_with("_pid") => {}
-                // A killed restore may have taken it away before.
+                // A restore that was killed may have removed the values already.
                 Ok(now) if mode == Mode::Append && now.is_empty() => {}
                 _ => note(self.instance.write_lines(&file, &values, mode)),
             }
         }
-        // Not before its files: on some kernels an option of an instance is also set at the top.
+        // Last, after its files: on some kernels an option of an instance is also set in the top one.
         if let (Some(tracefs), Some(name)) = (self.created_in.take(), self.instance.name()) {
             note(tracefs.remove_instance(name));
         }
@@ -264,15 +266,15 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // Only after a failure that is reported anyway.
+        // Something is left to restore only after a failure, which is reported anyway.
         let _ = self.restore();
     }
 }
 
-/// Gives the top instance's buffer the size that its first use would give it.
+/// Expands the top instance's buffer to the size that it would get at its first use.
 ///
-/// Once there is another instance, or a size was refused, the kernel takes the small buffer of the
-/// boot for the full one, and would leave it at that.
+/// After another instance was created, or a size was refused, the kernel takes the small boot-time buffer
+/// for the expanded one and no longer expands it.
 pub(crate) fn expand(top: &Instance) -> Result<()> {
     if top.has(BUFFER_SIZE) && top.read(BUFFER_SIZE)?.contains("(expanded: ") {
         top.write_lines(BUFFER_SIZE, &written_form(BUFFER_SIZE, &top.read(BUFFER_SIZE)?), Mode::Replace)?;
@@ -280,22 +282,22 @@ pub(crate) fn expand(top: &Instance) -> Result<()> {
     Ok(())
 }
 
-/// Restores the settings that a killed recording changed, if there is one; returns its process.
+/// Restores the settings that a killed recording has changed, if there is one; returns its pid.
 ///
-/// While a recording runs, its journal is its own: nothing is done then.
+/// While a recording runs, nothing is done: the journal is in use.
 ///
 /// # Errors
-/// The journal cannot be read, or not everything could be restored; it is not tried again.
+/// The journal cannot be read, or not everything could be restored; there is no second attempt.
 pub fn recover(tracefs: &Tracefs) -> Result<Option<String>> {
-    let Some(path) = Left::path(tracefs)? else { return Ok(None) };
+    let Some(path) = FoundJournal::path(tracefs)? else { return Ok(None) };
     let Ok(_lock) = Lock::take(tracefs) else { return Ok(None) };
-    let Some(left) = Left::read(&path)? else { return Ok(None) };
+    let Some(left) = FoundJournal::read(&path)? else { return Ok(None) };
     let mut outcome = Ok(());
     let mut sessions: Vec<Session> = Vec::new();
     for entry in &left.entries {
         let (Entry::Created { instance } | Entry::Changed { instance, .. }) = entry;
         let name = Some(instance.as_str()).filter(|name| !name.is_empty());
-        // An instance that is gone took everything in it along.
+        // If the instance was deleted, there is nothing to restore in it.
         let Ok(instance) = tracefs.instance(name) else { continue };
         let index = sessions.iter().position(|known| known.instance.name() == name).unwrap_or_else(|| {
             sessions.push(Session::new(instance));
@@ -316,7 +318,7 @@ pub fn recover(tracefs: &Tracefs) -> Result<Option<String>> {
     outcome.map(|()| Some(left.pid))
 }
 
-/// What has to be written to a file, value by value, so that it holds this content again.
+/// The values to write to a file so that it has this content again.
 fn written_form(file: &str, content: &str) -> Vec<String> {
     let lines = || content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let name = file.rsplit('/').next().unwrap_or(file);
@@ -354,7 +356,7 @@ fn is_function_command(line: &str) -> bool {
     line.contains(':') && !line.contains(":mod:")
 }
 
-/// A line of a filter file as a filter: a module's function keeps to its module.
+/// The filter for a line of a filter file; for a module's function it includes the module.
 fn with_module(line: &str) -> String {
     match line.split_once(" [") {
         Some((name, module)) => format!("{name}:mod:{}", module.trim_end_matches(']')),
@@ -364,8 +366,8 @@ fn with_module(line: &str) -> String {
 
 /// The right to record in a tracing directory; one recording holds it at a time.
 ///
-/// It is a lock on the directory itself: it leaves no file behind, is the same for every mount of
-/// the kernel's tracefs and in every container, and ends with its process, whatever ends that.
+/// The lock is on the directory itself. So it leaves no file behind, it is the same in every mount of the
+/// kernel's tracefs and in every container, and it ends with its process, even if that is killed.
 #[derive(Debug)]
 pub struct Lock {
     _directory: File,
@@ -375,7 +377,7 @@ impl Lock {
     /// Takes the lock.
     ///
     /// # Errors
-    /// Another recording holds it; the error names that process where it can be seen.
+    /// Another recording holds it; the error names its process if it is visible from here.
     pub fn take(tracefs: &Tracefs) -> Result<Lock> {
         let path = tracefs.path();
         let directory = File::open(path).map_err(|cause| Error::io("open", path, cause))?;
@@ -388,7 +390,7 @@ impl Lock {
 }
 
 fn held_by(path: &Path, directory: &File) -> Error {
-    // What cannot be found out is left out of the message.
+    // If the process is unknown, the message does not name it.
     let pid = directory.metadata().ok().and_then(|meta| {
         let inode = format!("{:02x}:{:02x}:{}", major(meta.dev()), minor(meta.dev()), meta.ino());
         lock_holder(&std::fs::read_to_string(LOCKS).ok()?, &inode)

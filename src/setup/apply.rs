@@ -1,4 +1,4 @@
-//! Writes applied, for good or until they are taken back.
+//! Applies writes, permanently or until a session restores them.
 
 use super::control_files::{Undo, Write};
 use crate::error::Result;
@@ -7,16 +7,16 @@ use crate::tracefs::Instance;
 
 /// Where writes go.
 pub(crate) enum To<'t> {
-    /// To an instance, for good.
+    /// To an instance, permanently.
     Instance(&'t Instance),
-    /// To a session, which takes them back.
+    /// To a session, which restores them.
     Session(&'t mut Session),
 }
 
 /// Makes the writes one after the other.
 ///
 /// # Errors
-/// The kernel refuses a value; those before it are set, those behind it are not.
+/// The kernel refuses a value. The values before it are set, those after it are not.
 pub(crate) fn apply(writes: &[Write], to: To<'_>) -> Result<()> {
     match to {
         To::Instance(instance) => {

@@ -1,5 +1,5 @@
-//! A request held against the kernel: values that its files take, or why it cannot be done. Nothing
-//! is changed here.
+//! Checks a request against the kernel: returns the values for its files, or why they are impossible.
+//! No setting is changed here.
 
 use std::rc::Rc;
 
@@ -16,17 +16,17 @@ use crate::tracefs::{Instance, Tracefs, tracers};
 const STACK_OPTION: &str = "func_stack_trace";
 const FORK_OPTIONS: [&str; 2] = ["function-fork", "event-fork"];
 
-/// The events that the request chooses, with filters and triggers that the kernel takes.
+/// The events that the request chooses, with filters and triggers that the kernel accepts.
 ///
-/// It is asked in an instance where that does no harm: `fresh`, which holds nothing yet, or one
-/// that is created for it.
+/// Filters and triggers are tried in an instance where that does no harm: in `fresh`, which is new, or in
+/// a temporary one.
 pub(crate) fn choose_events(
     tracefs: &Tracefs,
     request: &Request,
     fresh: Option<&Instance>,
     journal: Option<&Rc<Journal>>,
 ) -> Result<Vec<Chosen>> {
-    // The kernel lists them in the top instance only; they are the same in all.
+    // The kernel lists events in the top instance only; they are the same in all instances.
     let events = events::choose(tracefs.top(), &request.events, request.ignore_missing)?;
     if events.iter().all(|event| event.filter.is_none() && event.triggers.is_empty()) {
         return Ok(events);
@@ -37,16 +37,16 @@ pub(crate) fn choose_events(
         events::try_out(scratch.instance(), &events)?;
         scratch.restore()?;
     }
-    // Without instances the kernel has its say when the filters are set.
+    // A kernel without instances checks the filters when they are set.
     Ok(events)
 }
 
 /// The values for a request, with the processes of `-P`; [`add_process`] adds that of the command.
 ///
-/// The functions are left to [`request::check_functions`], which takes the kernel long.
+/// Function names are not checked here: [`request::check_functions`] does it, and is slow.
 ///
 /// # Errors
-/// Something asked for does not exist, or would record nothing, or far too much. Exit code 2.
+/// Something requested does not exist, would record nothing, or would record far too much. Exit code 2.
 pub(crate) fn values(
     tracefs: &Tracefs,
     instance: &Instance,
@@ -86,7 +86,7 @@ pub(crate) fn values(
     })
 }
 
-/// Adds the process of the command to those that are traced, if the request wants that.
+/// Adds the command's process to the pid filter, if the request traces only the command.
 pub(crate) fn add_process(values: &mut Values, request: &Request, pid: i32) {
     if request.only_command {
         values.pids.get_or_insert_default().push(pid.to_string());
@@ -96,7 +96,7 @@ pub(crate) fn add_process(values: &mut Values, request: &Request, pid: i32) {
 /// Checks that the kernel offers each file that is written.
 ///
 /// # Errors
-/// It lacks one. Exit code 2.
+/// A file does not exist. Exit code 2.
 pub(crate) fn check_offered(instance: &Instance, writes: &[Write]) -> Result<()> {
     match writes.iter().find(|write| !instance.has(&write.file)) {
         None => Ok(()),
@@ -114,7 +114,7 @@ fn pids(instance: &Instance, request: &Request) -> Result<Option<Vec<String>>> {
     Ok((!pids.is_empty() || !request.only_command && only_ended_processes(instance)?).then_some(pids))
 }
 
-/// Whether a pid filter from before chooses processes of which none is left.
+/// Whether the present pid filter chooses only processes that have ended.
 ///
 /// With such a filter nothing at all is traced, so it is dropped rather than kept.
 fn only_ended_processes(instance: &Instance) -> Result<bool> {
@@ -135,7 +135,7 @@ fn check_clock(instance: &Instance, clock: &str) -> Result<()> {
     }
 }
 
-/// The options to set; what `-O` says comes last and so prevails.
+/// The options to set. Those of `-O` come last, so they override the others.
 fn settings(instance: &Instance, request: &Request) -> Result<Vec<Setting>> {
     let mut settings = Vec::new();
     if request.func_stack {
@@ -144,7 +144,7 @@ fn settings(instance: &Instance, request: &Request) -> Result<Vec<Setting>> {
     if request.only_command || !request.pids.is_empty() {
         for name in FORK_OPTIONS {
             let setting = Setting { name: name.to_string(), on: request.children };
-            // To follow no children, an option that does not exist need not be switched off.
+            // An option that does not exist need not be switched off.
             if setting.on || instance.has(&setting.file()) {
                 settings.push(setting);
             }
@@ -156,7 +156,8 @@ fn settings(instance: &Instance, request: &Request) -> Result<Vec<Setting>> {
     Ok(settings)
 }
 
-/// Refuses to record a stack for every function because of an option or a filter that is left over.
+/// Refuses a request that would record a stack for every function, because of an option or a filter that
+/// was set before.
 fn refuse_all_stacks(
     instance: &Instance,
     request: &Request,
@@ -187,8 +188,9 @@ fn refuse_all_stacks(
 
 /// Refuses stacks in an instance where the kernel would silently record none.
 ///
-/// On 5.4 only the top instance's function tracer looks at the option. The rework that changed this
-/// also added func-no-repeats, which therefore identifies such a kernel (6.1, for example).
+/// On 5.4 only the top instance's function tracer obeys the option. The kernel change that extended this
+/// to all instances also added the option func-no-repeats, so that option identifies a newer kernel (6.1,
+/// for example).
 fn refuse_lost_stacks(instance: &Instance, settings: &[Setting]) -> Result<()> {
     let wanted =
         settings.iter().rev().find(|setting| setting.name == STACK_OPTION).is_some_and(|setting| setting.on);

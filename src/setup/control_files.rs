@@ -1,5 +1,5 @@
-//! What is written for a request: files with their values, in an order that is safe, and how each is
-//! taken back. A plain list, made from values without asking the kernel.
+//! The writes for a request: files with their values, in a safe order, and how each write is undone. The
+//! list is made from values alone, without access to the kernel.
 
 use std::fmt;
 
@@ -12,55 +12,55 @@ pub(crate) const FUNCTION_PIDS: &str = "set_ftrace_pid";
 pub(crate) const EVENT_PIDS: &str = "set_event_pid";
 pub(crate) const EVENTS: &str = "set_event";
 
-/// How a request comes into force.
+/// The command that a request is set up for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// `start`: tracing is off meanwhile, and on at the end.
     Start,
-    /// `record` and the live commands: tracing is off meanwhile and at the end, since the buffers are
-    /// opened before it goes on. Events that are not asked for are off.
+    /// `record` and the live commands: tracing is off meanwhile and at the end, because the buffers are
+    /// opened before it is switched on. Events that are not requested are off.
     Record,
     /// `set`: tracing and the tracer stay as they are, and events are added to those that are on.
     Set,
 }
 
-/// The checked values for the files; files whose value is `None` or empty stay as they are.
+/// The checked values for the files; a file whose value is `None` or empty is not changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Values {
-    /// The tracer that is in force in the end.
+    /// The tracer that is set at the end.
     pub(crate) tracer: String,
     /// Whether the request names it.
     pub(crate) is_tracer_asked_for: bool,
     pub(crate) clock: Option<String>,
     pub(crate) buffer_kb: Option<u64>,
-    /// Options; of the same one the last prevails.
+    /// Options; if one occurs twice, the last value applies.
     pub(crate) settings: Vec<Setting>,
     pub(crate) max_graph_depth: Option<u32>,
     /// The patterns for each filter file, those with a module last.
     pub(crate) filters: Vec<(FilterFile, Vec<String>)>,
     pub(crate) events: Vec<Chosen>,
-    /// Whether events are on that were not requested.
+    /// Whether other events, which were not requested, are on.
     pub(crate) other_events: bool,
-    /// Processes; none of them lets every process through.
+    /// Processes; an empty list removes the filter.
     pub(crate) pids: Option<Vec<String>>,
     /// Whether events have a pid filter of their own.
     pub(crate) event_pids: bool,
 }
 
-/// One write: a file of the instance, the values that it gets, and how that is taken back.
+/// One write: a file of the instance, its new values, and how the write is undone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Write {
     pub(crate) file: String,
-    /// None of them empties the file.
+    /// An empty list empties the file.
     pub(crate) values: Vec<String>,
     pub(crate) mode: Mode,
     pub(crate) undo: Undo,
 }
 
-/// How a write is taken back where the kernel is restored.
+/// How a write is undone when settings are restored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Undo {
-    /// The file gets what it held before.
+    /// The file gets its old content.
     Before,
     /// These values are appended.
     Append(Vec<String>),
@@ -75,7 +75,7 @@ impl Write {
         Write::replace(file, vec![value.to_string()])
     }
 
-    /// Adds triggers, each of which `!` takes away again.
+    /// Adds triggers; each is removed again by writing it with a leading `!`.
     fn triggers(file: &str, triggers: &[String]) -> Write {
         let undo = triggers.iter().map(|trigger| format!("!{trigger}")).collect();
         Write {
@@ -87,7 +87,7 @@ impl Write {
     }
 }
 
-/// As a shell would do it, for reading: `set_ftrace_filter = kfree vfs_*`.
+/// A readable form: `set_ftrace_filter = kfree vfs_*`.
 impl fmt::Display for Write {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.mode == Mode::Append { "+=" } else { "=" };
@@ -95,16 +95,16 @@ impl fmt::Display for Write {
     }
 }
 
-/// The writes that bring values into force, in the order in which they are safe.
+/// The writes that set the values, in a safe order.
 ///
-/// Tracing is off and the tracer is nop while filters change, since a tracer that is on with an
-/// empty filter traces every function; the tracer comes back only once its filters stand.
+/// Tracing is off and the tracer is nop while filters change: a tracer with an empty filter traces every
+/// function. The tracer is set only after its filters.
 pub(crate) fn writes(values: &Values, manner: Manner) -> Vec<Write> {
     let mut writes = Vec::new();
     if manner != Manner::Set {
         writes.extend([Write::one("tracing_on", "0"), Write::one("current_tracer", "nop")]);
     }
-    // Both empty the buffer, so they come while nothing is recorded.
+    // Clock and size empty the buffer, so they are set while nothing is recorded.
     writes.extend(values.clock.iter().map(|clock| Write::one("trace_clock", clock)));
     writes.extend(values.buffer_kb.map(|size| Write::one("buffer_size_kb", &size.to_string())));
     writes.extend(values.settings.iter().map(|setting| Write::one(&setting.file(), setting.value())));
@@ -126,8 +126,8 @@ pub(crate) fn writes(values: &Values, manner: Manner) -> Vec<Write> {
     writes
 }
 
-/// Filters stand before the events are on. Triggers come after: an event that has one counts as
-/// on, and could not be distinguished from one that was on before.
+/// Filters are set before the events are switched on, triggers afterwards: an event with a trigger counts
+/// as on, and could not be distinguished from one that was on before.
 fn events(values: &Values, manner: Manner) -> Vec<Write> {
     let events = &values.events;
     let filters =

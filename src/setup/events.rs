@@ -1,10 +1,10 @@
-//! Choosing events by name, and refusing what names none.
+//! Chooses events by name, and refuses patterns that match none.
 
 use crate::error::{Error, Result};
 use crate::tracefs::Instance;
 use crate::tracefs::filter;
 
-/// One choice of events on the command line, with what belongs to it.
+/// One choice of events on the command line, with its filters and triggers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
     /// `system`, `event`, `system:event` or `all`, with globs in each part.
@@ -22,9 +22,9 @@ pub struct Choice {
 pub struct Chosen {
     /// Its name, as `system:event`.
     pub name: String,
-    /// Its filter, as the kernel takes it.
+    /// Its filter, in the kernel's syntax.
     pub filter: Option<String>,
-    /// Its triggers, as the kernel takes them.
+    /// Its triggers, in the kernel's syntax.
     pub triggers: Vec<String>,
 }
 
@@ -35,8 +35,8 @@ impl Chosen {
     }
 }
 
-/// The events that choices name, in the kernel's order and each once; the last choice of an event
-/// that has filters says what they are, and triggers add up.
+/// The events that are chosen, each once, in the kernel's order. If several choices name an event, it
+/// gets the filters of the last one that has some, and the triggers of all.
 ///
 /// # Errors
 /// A pattern chooses no event, unless `ignore_missing`; the error has the nearest names. Exit
@@ -83,7 +83,7 @@ fn joined(filters: &[String]) -> Option<String> {
 
 /// Lets the kernel parse filters and triggers in an instance where they do no harm.
 ///
-/// Writing a filter that is refused also removes the old filter, so trying it out changes something.
+/// A scratch instance is needed because writing a refused filter also removes the old one.
 ///
 /// # Errors
 /// The kernel refuses one; the error has its own words. Exit code 2.

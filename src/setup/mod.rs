@@ -1,8 +1,8 @@
 //! Requests: checked and turned into a list of writes.
 //!
-//! A [`request::Request`] is checked by itself and held against the kernel, which gives plain values
-//! (`checked`); from them comes the list of control files to write, pure (`control_files`), and one
-//! place writes them (`apply`).
+//! A [`request::Request`] is checked by itself, and then against the kernel, which yields plain values
+//! (`checked`). The list of control files to write is made from these values alone (`control_files`) and
+//! written in one place (`apply`).
 
 pub(crate) mod apply;
 pub(crate) mod checked;

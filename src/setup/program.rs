@@ -15,7 +15,7 @@ pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// Finds a program as a shell does: by its path if it has a slash, else in `PATH`.
 ///
 /// # Errors
-/// It does not exist (exit code 127) or cannot be executed (126).
+/// The program does not exist (exit code 127) or cannot be executed (126).
 pub fn find(program: &OsStr) -> Result<PathBuf> {
     let name = Path::new(program);
     let candidates: Vec<PathBuf> =

@@ -1,4 +1,4 @@
-//! What is asked for, and whether its parts fit together.
+//! The user's request, and whether its parts fit together.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,11 +13,11 @@ use crate::tracefs::filter::FunctionFilter;
 use crate::tracefs::filter_files::{self, FilterFile};
 
 const PID_NAMESPACE: &str = "/proc/self/ns/pid";
-/// The inode of the pid namespace that the kernel starts in (PROC_PID_INIT_INO).
+/// The inode of the initial pid namespace (PROC_PID_INIT_INO).
 const FIRST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// What to trace. What is not given stays as it is, except a pid filter whose processes have all
-/// ended: it is dropped.
+/// What to trace. Settings that are not given are not changed, except that a pid filter whose processes
+/// have all ended is removed.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
     /// The tracer, as in `available_tracers`.
@@ -34,11 +34,12 @@ pub struct Request {
     pub func_stack: bool,
     /// Depth of the call graph; 0 is without limit.
     pub max_graph_depth: Option<u32>,
-    /// Keep to this module's functions where a pattern names none; all of them without a pattern.
+    /// Patterns that name no module match functions of this one only. Without a pattern, all functions of
+    /// this module are traced.
     pub module: Option<String>,
-    /// Events; those that are not chosen are off when any is.
+    /// Events; if any are chosen, all others are off.
     pub events: Vec<Choice>,
-    /// Let patterns choose no event.
+    /// Allow patterns that match no event.
     pub ignore_missing: bool,
     /// Trace options, `name` or `noname`.
     pub options: Vec<String>,
@@ -61,7 +62,7 @@ pub struct Request {
 /// Checks what can be checked without the kernel's files: that the parts of the request fit together.
 ///
 /// # Errors
-/// They do not (exit code 2), or the command is not found.
+/// They do not fit together (exit code 2), or the command is not found.
 pub(crate) fn check(request: &Request) -> Result<()> {
     if let Some(program) = request.command.first() {
         program::find(program)?;
@@ -88,18 +89,18 @@ pub(crate) fn check(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Refuses to choose processes by numbers that are not the kernel's own.
+/// Refuses to choose processes by pids of an inner pid namespace.
 ///
-/// Its filters hold numbers as they are outside of all containers. Those of a pid namespace choose
-/// nothing, or a process of somebody else's.
+/// The kernel's filters hold pids of the initial namespace. A pid of another namespace would match
+/// nothing, or a process of somebody else.
 ///
 /// # Errors
-/// The request chooses processes, and this one is in a pid namespace. Exit code 2.
+/// The request chooses processes, and this process is in an inner pid namespace. Exit code 2.
 pub(crate) fn check_pids(tracefs: &Tracefs, request: &Request) -> Result<()> {
     if !tracefs.is_live() {
         return Ok(());
     }
-    // Where /proc is that of an outer namespace, the numbers given are seen from there.
+    // If /proc belongs to an outer namespace, so do the pids that the user sees.
     let is_own =
         fs::read_link("/proc/self").is_ok_and(|pid| pid == Path::new(&std::process::id().to_string()));
     if !request.only_command && !is_own {
@@ -151,14 +152,15 @@ pub(crate) fn check_functions(tracefs: &Tracefs, request: &Request) -> Result<()
     filter_files::check(tracefs, function_filters(request)?.iter().flat_map(|(_, filters)| filters))
 }
 
-/// Whether the kernel itself refuses each of the function filters that selects nothing.
+/// Whether the kernel itself refuses every function filter of the request that selects nothing.
 pub(crate) fn kernel_checks_functions(request: &Request) -> Result<bool> {
-    // A filter for a module always waits for it, and a number is of a list that is not the filter's.
+    // The kernel accepts a filter for a module that is not loaded. A line number refers to
+    // `available_filter_functions`, which is not the list that the kernel searches.
     let plain = |filter: &FunctionFilter| !filter.has_module() && !filter.is_line_number();
     Ok(function_filters(request)?.iter().all(|(_, filters)| filters.iter().all(plain)))
 }
 
-/// The patterns of -l and -n; those that name no module keep to the one of `--module`.
+/// The patterns of -l and -n; patterns that name no module get the one of `--module`.
 fn in_module(request: &Request) -> (Vec<String>, Vec<String>) {
     let Some(module) = &request.module else { return (request.functions.clone(), request.notrace.clone()) };
     let within = |pattern: &String| match pattern.contains(':') {
