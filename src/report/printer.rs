@@ -13,7 +13,7 @@ use trace_dat::event::Event;
 use trace_dat::print_fmt::{Run, Way};
 use trace_dat::ring_buffer::Missed;
 
-pub(super) use super::text::{Damage, Printer};
+pub(super) use super::text::{MalformedRecord, Printer};
 
 impl Printer<'_> {
     /// Replaces the contents of `out` by the text of a batch.

@@ -22,7 +22,7 @@ pub(super) struct Printer<'r> {
     pub config: &'r Config,
     /// The text of the batch.
     pub out: Vec<u8>,
-    pub damage: Option<Damage>,
+    pub damage: Option<MalformedRecord>,
     /// The number of the line being printed.
     pub number: u64,
     /// Cached line heads, indexed by event and CPU.
@@ -32,7 +32,7 @@ pub(super) struct Printer<'r> {
 }
 
 /// The first malformed record.
-pub(super) struct Damage {
+pub(super) struct MalformedRecord {
     /// The number of its line.
     pub number: u64,
     pub error: Error,
@@ -95,7 +95,10 @@ impl<'r> Printer<'r> {
                 "cannot read {name}: a record of CPU {} at time {}: {what}",
                 record.cpu, record.time
             ));
-            Damage { number, error: error.help("the part of its line that could be read is printed above") }
+            MalformedRecord {
+                number,
+                error: error.help("the part of its line that could be read is printed above"),
+            }
         });
     }
 }

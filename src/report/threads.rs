@@ -10,7 +10,7 @@ use std::thread;
 use super::line::Batch;
 use super::lines::Lines;
 use super::plan::Plan;
-use super::printer::{Damage, Printer};
+use super::printer::{MalformedRecord, Printer};
 use super::whole::Whole;
 
 /// How many batches may wait for each printing thread. With more, a batch would have left the CPU caches
@@ -28,7 +28,7 @@ pub(super) fn print(
     lines: &mut Lines<'_>,
     threads: usize,
     out: &mut Whole<impl Write + Send>,
-) -> io::Result<Option<Damage>> {
+) -> io::Result<Option<MalformedRecord>> {
     let mut printer = Printer::new(plan);
     let mut batch = Batch::default();
     lines.fill(&mut batch);
