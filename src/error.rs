@@ -1,4 +1,4 @@
-//! The error of this crate: what was tried, on which object, why it failed, and what helps.
+//! The error of this crate: the operation, its object, the cause, and what to do.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -16,9 +16,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed operation, worded for the person who asked for it.
 ///
-/// The text names the operation and its object, the cause, the kernel's own `error_log` entry
-/// where there is one, and what to do about it. The cause is kept as it was: `source()` returns it,
-/// and programs decide by its kind, never by the text.
+/// The text names the operation and its object, the cause, the kernel's own `error_log` entry if there
+/// is one, and what to do. The cause itself is kept: `source()` returns it, and programs decide by its
+/// kind, never by the text.
 ///
 /// ```
 /// use std::error::Error as _;
@@ -37,19 +37,19 @@ pub struct Error(Box<Parts>);
 
 type Cause = Box<dyn StdError + Send + Sync>;
 
-/// Boxed, so that results are as small where all goes well as they are without an error.
+/// Boxed, so that a `Result` is small when nothing fails.
 #[derive(Debug, Default)]
 struct Parts {
     exit_code: u8,
-    /// What was tried; `None` where the cause says it.
+    /// The operation that failed; `None` if the cause names it.
     what: Option<String>,
     cause: Option<Cause>,
     kernel_log: Option<String>,
     /// What to do, a sentence each.
     help: Vec<String>,
-    /// What helps against this kind of cause in general; shown where no `help` was given.
+    /// General advice on this kind of cause; shown if there is no `help`.
     advice: Option<String>,
-    /// What state things were left in.
+    /// The state that the failed operation left behind.
     note: Option<String>,
     is_output: bool,
 }
@@ -77,20 +77,20 @@ impl Error {
         Error(Box::new(Parts { exit_code, what: Some(what.into()), ..Parts::default() }))
     }
 
-    /// An error of another library that says itself what was tried and on what.
+    /// An error of another library whose text already names the operation and its object.
     pub(crate) fn of(cause: impl Into<Cause>, exit_code: u8) -> Error {
         Error(Box::new(Parts { exit_code, cause: Some(cause.into()), ..Parts::default() }))
     }
 
     /// A failed system call: `operation` is a verb ("read", "write 'nop' to"), `path` its object.
     ///
-    /// Denied access gets exit code 13. Without a [`help`](Error::help) of the caller the error
-    /// advises by the system's error number.
+    /// Denied access gets exit code 13. If the caller adds no [`help`](Error::help), the advice is chosen
+    /// by the system's error number.
     pub fn io(operation: &str, path: &Path, cause: impl Into<io::Error>) -> Error {
         let cause = cause.into();
         let what = format!("cannot {operation} {}", path.display());
         let number = cause.raw_os_error().map(Errno::from_raw_os_error);
-        // Files of function filters say so by "No such device".
+        // In a locked-down kernel the files of function filters fail with "No such device".
         if matches!(number, Some(Errno::PERM | Errno::NODEV))
             && let Some(lockdown) = lockdown()
         {
@@ -103,7 +103,7 @@ impl Error {
         Error::with_code(code, what).advice(advice(number, path)).because(cause)
     }
 
-    /// An operation that a locked down kernel does not allow; `found` says how this is known.
+    /// An operation that a locked-down kernel does not allow; `found` says how the lockdown was detected.
     pub(crate) fn locked_down(what: String, found: &str) -> Error {
         Error::with_code(Error::PERMISSION, what).advice(format!(
             "the kernel is locked down ({found}) and does not allow tracing, not even to root: boot it \
@@ -125,34 +125,34 @@ impl Error {
         self
     }
 
-    /// Adds a sentence that says what to do; it stands in place of the general advice on the cause.
+    /// Adds a sentence that says what to do; it replaces the general advice on the cause.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Error {
         self.0.help.push(help.into());
         self
     }
 
-    /// What helps against this kind of cause in general.
+    /// Sets the general advice on the cause.
     pub(crate) fn advice(mut self, advice: impl Into<String>) -> Error {
         self.0.advice = Some(advice.into());
         self
     }
 
-    /// Adds what state things were left in, where something was changed before it failed.
+    /// Adds the state that was left behind, if something was changed before the failure.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Error {
         self.0.note = Some(note.into());
         self
     }
 
-    /// Adds what the kernel's `error_log` says about the refused command.
+    /// Adds the kernel's `error_log` entry about the refused command.
     pub fn kernel_log(mut self, excerpt: Option<String>) -> Error {
         self.0.kernel_log = excerpt;
         self
     }
 
-    /// Makes it the fault of a request, with other words for what was tried; cause and the
-    /// kernel's words stay. Denied access stays what it is.
+    /// Turns this into a wrong request (exit code 2), with a new text for the operation; the cause and the
+    /// kernel's text are kept. The exit code of denied access is kept, too.
     pub fn of_request(mut self, what: impl Into<String>) -> Error {
         if self.0.exit_code != Error::PERMISSION {
             self.0.exit_code = Error::USAGE;
@@ -161,12 +161,12 @@ impl Error {
         self
     }
 
-    /// The exit code a command ends with after this error: 1, 2 or 13, or what the caller chose.
+    /// The exit code for this error: 1, 2 or 13, or one chosen by the caller.
     pub fn exit_code(&self) -> u8 {
         self.0.exit_code
     }
 
-    /// True when the reader of standard output went away, as in `snaptrace show | head`.
+    /// Whether the reader of standard output has closed it, as in `snaptrace show | head`.
     pub fn is_closed_output(&self) -> bool {
         let cause = self.source().and_then(|cause| cause.downcast_ref::<io::Error>());
         self.0.is_output && cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
@@ -211,7 +211,7 @@ fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
     std::iter::successors(error.source(), |cause: &&(dyn StdError + 'static)| StdError::source(*cause))
 }
 
-/// What helps against a failed system call.
+/// General advice on a failed system call.
 fn advice(number: Option<Errno>, path: &Path) -> &'static str {
     match number {
         Some(Errno::ACCESS) => "tracing needs root: run the command again with sudo",
@@ -237,14 +237,14 @@ fn advice(number: Option<Errno>, path: &Path) -> &'static str {
     }
 }
 
-/// How it is known that the kernel is locked down and does not allow tracing; `None` when it is not
-/// locked down, or when this cannot be found out.
+/// How it was detected that the kernel is locked down and does not allow tracing. `None` when it is not
+/// locked down, or when this is unknown.
 pub(crate) fn lockdown() -> Option<String> {
     found_lockdown(fs::read_to_string(LOCKDOWN).ok().as_deref(), || fs::read_to_string(CMDLINE).ok())
 }
 
-/// `state` is what the kernel says; where securityfs is not mounted it says nothing, and its command
-/// line is asked.
+/// `state` is the content of the kernel's lockdown file. It is `None` when securityfs is not mounted; then
+/// the kernel command line is checked.
 fn found_lockdown(state: Option<&str>, cmdline: impl Fn() -> Option<String>) -> Option<String> {
     match state {
         Some(state) => {
@@ -260,7 +260,7 @@ fn found_lockdown(state: Option<&str>, cmdline: impl Fn() -> Option<String>) -> 
     }
 }
 
-/// A cause as people read it: without the "(os error 13)" that std appends.
+/// Shows a cause without the "(os error 13)" that std appends.
 struct Described<'a>(&'a (dyn StdError + 'static));
 
 impl fmt::Display for Described<'_> {

@@ -55,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// A recording whose disk fails behind the first bytes.
+    /// A recording on a disk that fails after the first bytes.
     #[derive(Debug)]
     struct Failing;
 

@@ -26,18 +26,18 @@ impl Subcommand for Args {
     }
 }
 
-/// How a feature shows itself in the tracing directory.
-enum Sign {
+/// How a feature is recognised in the tracing directory.
+enum Probe {
     Tracer(&'static str),
     File(&'static str),
 }
 
 /// A feature, how it is recognised, and the configuration symbol that adds it.
-struct Feature(&'static str, Sign, &'static str);
+struct Feature(&'static str, Probe, &'static str);
 
-use Sign::{File, Tracer};
+use Probe::{File, Tracer};
 
-/// Without these the kernel is not fit.
+/// Required features: without one of them the check fails.
 const NEEDED: &[Feature] = &[
     Feature("function tracer", Tracer("function"), "CONFIG_FUNCTION_TRACER"),
     Feature("function_graph tracer", Tracer("function_graph"), "CONFIG_FUNCTION_GRAPH_TRACER"),
@@ -47,7 +47,7 @@ const NEEDED: &[Feature] = &[
     Feature("graph filters (-g)", File("set_graph_function"), "CONFIG_FUNCTION_GRAPH_TRACER"),
 ];
 
-/// These widen what can be done.
+/// Optional features.
 const USEFUL: &[Feature] = &[
     Feature("call stacks", File("options/func_stack_trace"), "CONFIG_FUNCTION_TRACER"),
     Feature("process filters", File("set_ftrace_pid"), "CONFIG_FUNCTION_TRACER"),
@@ -73,13 +73,13 @@ const USEFUL: &[Feature] = &[
 /// What a check found.
 #[derive(Debug)]
 struct Report {
-    /// The findings, for reading.
+    /// The findings, as text for the user.
     text: String,
-    /// Whether functions and their graph can be traced with filters.
+    /// Whether all required features are available.
     fit: bool,
 }
 
-/// Looks at what the kernel offers.
+/// Checks which features the kernel offers.
 ///
 /// # Errors
 /// The tracing directory cannot be read. A missing feature is not an error.
@@ -114,7 +114,7 @@ fn check(tracefs: &Tracefs) -> Result<Report> {
     Ok(Report { text, fit })
 }
 
-/// Writes a section and gives the number of features that are missing.
+/// Writes a section and returns the number of missing features.
 fn section(
     text: &mut String,
     title: &str,

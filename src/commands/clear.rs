@@ -1,4 +1,4 @@
-//! `clear`: the buffer emptied.
+//! `clear`: empties the buffer.
 
 use super::args::instance::InstanceArgs;
 use super::interface::{Kernel, Subcommand};

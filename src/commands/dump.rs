@@ -69,7 +69,7 @@ impl Subcommand for Args {
     fn run(self, _: &Kernel) -> Result<u8> {
         let file = self.input.container()?;
         if self.validate {
-            // Contents that no record needs are read, too.
+            // This also reads parts that no record needs.
             file.sections()?;
             file.metadata()?;
             let reader = Reader::of(file)?;

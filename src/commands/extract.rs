@@ -1,4 +1,4 @@
-//! `extract`: writes the present contents of an instance's buffer to a trace.dat.
+//! `extract`: moves the contents of an instance's buffer to a trace.dat file.
 
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -45,11 +45,11 @@ impl Subcommand for Args {
     }
 }
 
-/// Moves the buffer, or the snapshot, of an instance to a file; it is empty then. Gives the exit code.
+/// Moves the contents of an instance's buffer, or of its snapshot, to a file. Returns the exit code.
 ///
-/// Tracing is paused meanwhile and goes on afterwards if it was on. A signal ends it no sooner, for
-/// what is taken out would be lost; the exit code is then as of `record`. Writes the summary to
-/// `out`.
+/// Tracing is paused meanwhile, and resumed afterwards if it was on. A signal does not stop the command
+/// early, because the data already taken out would be lost; the exit code is then the same as that of
+/// `record`. Writes the summary to `out`.
 ///
 /// # Errors
 /// The instance does not exist, the kernel has no snapshots, a recording runs, or the file cannot
@@ -71,7 +71,7 @@ fn extract(tracefs: &Tracefs, args: &Args, out: &mut dyn Write) -> Result<u8> {
         snapshot: args.snapshot,
         ..drain::DrainConfig::default()
     };
-    // As many events as the buffer takes could come while it is read.
+    // Otherwise new events could arrive as fast as the buffer is read.
     session.write("tracing_on", &["0".to_string()])?;
     let drained = Drain::start(&instance, &drain_config, || {}).and_then(Drain::finish);
     let metadata = output::passing(tracefs, &instance);

@@ -1,4 +1,4 @@
-//! What a subcommand is, and what it is given.
+//! The interface of a subcommand, and its access to the kernel.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -10,37 +10,37 @@ use crate::error::{Error, Result};
 use crate::restore::session;
 use crate::tracefs::Tracefs;
 
-/// A subcommand: its arguments, read by clap, and its run.
+/// A subcommand: its arguments, parsed by clap, and the function that runs it.
 ///
 /// The arguments' doc comment is the subcommand's line in the help.
 pub(super) trait Subcommand: clap::Args {
     /// The word on the command line.
     const NAME: &'static str;
 
-    /// The arguments, once clap has read the command line.
+    /// Takes the arguments from the command line that clap has parsed.
     ///
     /// # Errors
-    /// They do not fit together.
+    /// The arguments do not fit together.
     fn from_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
         Self::from_arg_matches(matches)
     }
 
     /// Runs the subcommand and returns the exit code.
     ///
-    /// A subcommand that works on the kernel opens the tracing directory first; one that works on
-    /// files has no use for it.
+    /// A subcommand that works on the kernel opens the tracing directory first; one that works on files
+    /// does not open it.
     fn run(self, kernel: &Kernel) -> Result<u8>;
 }
 
-/// The kernel to work on, whose tracing directory is looked for only when a subcommand needs it.
+/// The kernel to work on. Its tracing directory is searched for only when a subcommand needs it.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    /// The tracing directory, where the command line names one.
+    /// The tracing directory, if the command line names one.
     pub(super) tracing_dir: Option<PathBuf>,
 }
 
 impl Kernel {
-    /// The tracing directory, as it was before a recording that was killed.
+    /// The tracing directory. If a recording was killed, its changes are undone first.
     ///
     /// # Errors
     /// There is no tracing directory, or not everything could be restored.
@@ -54,8 +54,8 @@ impl Kernel {
         Ok(tracefs)
     }
 
-    /// The tracing directory with whatever a killed recording left in it, for those that only read
-    /// what no recording changes.
+    /// The tracing directory as it is, even if a killed recording left changes in it. For subcommands
+    /// that only read files that no recording changes.
     ///
     /// # Errors
     /// There is no tracing directory.
@@ -67,7 +67,7 @@ impl Kernel {
     }
 }
 
-/// Prints a text that is complete.
+/// Prints a text to standard output.
 pub(super) fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Error::output)

@@ -106,11 +106,11 @@ enum Kind {
     Events(Option<String>),
     /// The fields of the events that match the pattern.
     Fields(Option<String>),
-    /// What recordings can be compressed with.
+    /// Compression methods for recordings.
     Compressions,
     /// Functions that can be traced, those that match the pattern.
     Functions(Option<String>),
-    /// The same with their parameters, as far as the kernel's types include them.
+    /// The same with their parameters, as far as the kernel's types describe them.
     Prototypes(Option<String>),
     /// Instances.
     Instances,
@@ -173,7 +173,7 @@ fn list(tracefs: &Tracefs, kind: &Kind) -> Result<String> {
     }
 }
 
-/// The types of the kernel itself; those of modules are elsewhere.
+/// The types of the kernel itself, without those of its modules.
 fn types() -> Result<Btf> {
     let failed = Error::new(format!("cannot read {TYPES}"));
     let help = "the kernel needs CONFIG_DEBUG_INFO_BTF for it; without --proto functions are listed by name";
@@ -197,7 +197,7 @@ fn lines<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().fold(String::new(), |text, item| text + item.as_ref() + "\n")
 }
 
-/// A search for names: a glob over the whole name, or else a regular expression anywhere in it.
+/// A search for names: a glob that matches the whole name, or a regular expression that matches anywhere.
 enum Search {
     All,
     Glob(String),
@@ -205,7 +205,7 @@ enum Search {
 }
 
 impl Search {
-    /// A pattern with a wildcard and nothing that only a regular expression has is a glob.
+    /// A pattern with wildcards, but without the special characters of regular expressions, is a glob.
     fn new(pattern: Option<&str>) -> Result<Search> {
         let Some(pattern) = pattern else { return Ok(Search::All) };
         if pattern.contains(['*', '?', '[']) && !pattern.contains(['^', '$', '.', '+', '(', ')', '|', '\\']) {

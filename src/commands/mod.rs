@@ -1,4 +1,4 @@
-//! The command line: the list of the subcommands, each a file here, and how one of them is run.
+//! The command line: the list of subcommands, each in a file of its own, and how one is run.
 
 mod args;
 mod check;
@@ -88,7 +88,7 @@ struct Entry {
     name: &'static str,
     /// Adds its arguments and its help.
     describe: fn(clap::Command) -> clap::Command,
-    /// Takes the arguments from what clap has read.
+    /// Takes the arguments from the command line that clap has parsed.
     prepare: fn(&ArgMatches) -> std::result::Result<Prepared, clap::Error>,
 }
 
@@ -104,7 +104,7 @@ fn prepare<S: Subcommand + 'static>(matches: &ArgMatches) -> std::result::Result
     Ok(Box::new(move |kernel| args.run(kernel)))
 }
 
-/// Runs the command line of this process and gives its exit code.
+/// Runs the command line of this process and returns its exit code.
 pub fn run() -> u8 {
     let outcome = match command::words_to_hold() {
         Some(words) => Err(command::hold_then_exec(&words)),
@@ -121,7 +121,7 @@ pub fn run() -> u8 {
         Ok(code) => code,
         Err(error) if error.is_closed_output() => 0,
         Err(error) => {
-            // Without a standard error only the exit code reports the failure.
+            // If standard error cannot be written, only the exit code reports the failure.
             let _ = writeln!(io::stderr(), "snaptrace: {error}");
             error.exit_code()
         }
@@ -135,7 +135,7 @@ fn parse() -> std::result::Result<(Kernel, Prepared), clap::Error> {
     let chosen = matches.subcommand().and_then(|(name, matches)| {
         Some((SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name)?, matches))
     });
-    // clap lets no command line without a subcommand through.
+    // clap accepts no command line without a subcommand.
     let Some((subcommand, matches)) = chosen else {
         return Err(definition.error(clap::error::ErrorKind::MissingSubcommand, "no subcommand was given"));
     };
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// Words as a shell has them, as far as the pages use one: quotes, and what ends a command.
+    /// Splits words as a shell does, as far as the pages need it: quotes, and the end of a command.
     fn words(text: &str) -> Vec<String> {
         let mut words = Vec::new();
         for (at, part) in text.split('\'').enumerate() {
@@ -172,7 +172,7 @@ mod tests {
         for page in [include_str!("../../README.md"), include_str!("../../docs/tracer.md")] {
             let blocks = page.split("```").skip(1).step_by(2);
             let lines = blocks.flat_map(str::lines).filter(|line| !line.starts_with("cargo xtask"));
-            // What is said beside a command comes behind three spaces.
+            // Three spaces separate a command from the remark beside it.
             for line in lines.filter_map(|line| line.split("   ").next()) {
                 let commands = line.split([';', '|']).map(str::trim);
                 for command in commands.filter(|command| command.starts_with("snaptrace ")) {

@@ -110,7 +110,7 @@ pub(super) struct Args {
     /// Add this to each time of the -i before it, in units of the clock
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     ts_offset: Vec<i64>,
-    /// The recording that each of them is for.
+    /// For each `ts_offset`, the index of its recording.
     #[arg(skip)]
     offset_inputs: Vec<usize>,
     /// Show times as they were recorded
@@ -182,14 +182,14 @@ impl Subcommand for Args {
 }
 
 impl Args {
-    /// Takes from the command line what depends on the order of its words.
+    /// Sets the values that depend on the order of the arguments.
     fn in_order(&mut self, matches: &ArgMatches) {
         let places = |name: &str| matches.indices_of(name).into_iter().flatten();
-        // The place of a flag that is not given is the end of its defaults, so it is not asked for.
+        // For a flag that was not given clap returns the index of its default value, so do not ask.
         let turn = if self.invert { places("invert").next() } else { None };
         let inputs: Vec<usize> = places("inputs").collect();
         let before = |place: usize| inputs.iter().filter(|input| **input < place).count();
-        // One that stands before all recordings is for the first.
+        // An offset before all recordings is for the first.
         self.offset_inputs = places("ts_offset").map(|place| before(place).saturating_sub(1)).collect();
         self.upright = places("filters").filter(|at| turn.is_none_or(|turn| *at < turn)).count();
     }
@@ -233,8 +233,8 @@ impl Args {
         }
         if let [(reader, config)] = inputs.as_slice() {
             let outcome = report::report(reader, config, standard_output()?);
-            // The process ends: to give back thousands of formats and symbols one by one would take
-            // longer than to print a short recording.
+            // The process ends now. Freeing thousands of formats and symbols would take longer than
+            // printing a short recording.
             mem::forget(inputs);
             return outcome;
         }
@@ -242,7 +242,8 @@ impl Args {
         merged::report(&inputs, &mut standard_output()?)
     }
 
-    /// What is asked for in place of records; of several the first that trace-cmd would print.
+    /// The information that is requested instead of records; of several, the one that trace-cmd would
+    /// print first.
     fn about(&self) -> Option<About> {
         let cpus = self.cpus || self.first_event || self.last_event;
         let asked = [

@@ -36,10 +36,10 @@ impl Subcommand for Args {
     }
 }
 
-/// Brings back the kernel's defaults and switches recording on, as after a boot.
+/// Restores the kernel's defaults and switches recording on, as after boot.
 ///
 /// Tracer, events, triggers, filters, pids, options, clock and graph depth are set; an option
-/// whose default is not known is left alone. The buffer is emptied and keeps its size.
+/// whose default is unknown is not changed. The buffer is emptied and keeps its size.
 ///
 /// # Errors
 /// The kernel refuses a value.
@@ -73,7 +73,7 @@ fn truncate_if_there(instance: &Instance, file: &str) -> Result<()> {
     if instance.has(file) { instance.truncate(file) } else { Ok(()) }
 }
 
-/// Switches all events off and takes their filters and triggers away.
+/// Switches all events off and removes their filters and triggers.
 fn reset_events(instance: &Instance) -> Result<()> {
     if instance.has("events/enable") {
         instance.write("events/enable", "0")?;
@@ -104,8 +104,8 @@ fn remove_triggers(instance: &Instance, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// Takes function commands, such as `schedule:traceoff:unlimited`, out of the function filter;
-/// emptying the filter leaves them.
+/// Removes function commands, such as `schedule:traceoff:unlimited`, from the function filter. They stay
+/// when the filter is emptied.
 fn remove_function_commands(instance: &Instance) -> Result<()> {
     let file = FilterFile::Function.name();
     if !instance.has(file) {
@@ -114,7 +114,7 @@ fn remove_function_commands(instance: &Instance) -> Result<()> {
     instance.write_lines(file, &command_removals(&instance.read(file)?), Mode::Append)
 }
 
-/// What takes each function command in a filter file's content away again.
+/// The lines that remove each function command in a filter file's content.
 fn command_removals(content: &str) -> Vec<String> {
     content
         .lines()

@@ -1,4 +1,4 @@
-//! `restart`: recording switched on again.
+//! `restart`: switches recording on again.
 
 use super::args::instance::InstanceArgs;
 use super::interface::{Kernel, Subcommand};

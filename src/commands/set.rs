@@ -44,13 +44,13 @@ impl Subcommand for Args {
     }
 }
 
-/// Sets what the request names, runs the command if there is one, and gives its status, else 0.
+/// Sets what the request names, runs the command if there is one, and returns its status, else 0.
 ///
-/// Tracing stays on or off, and the tracer stays unless another is named; events are added to
-/// those that are on. Nothing is restored.
+/// Whether tracing is on does not change, nor does the tracer unless the request names one. Events are
+/// added to those that are on. Nothing is restored.
 ///
 /// # Errors
-/// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value.
+/// Something requested does not exist (nothing was changed then), or the kernel refuses a value.
 fn set(tracefs: &Tracefs, request: &Request) -> Result<u8> {
     request::check(request)?;
     request::check_pids(tracefs, request)?;

@@ -1,4 +1,4 @@
-//! `show`: the buffer's text, which stays in the buffer.
+//! `show`: prints the buffer's text and keeps it in the buffer.
 
 use std::io;
 

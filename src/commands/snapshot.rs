@@ -66,11 +66,11 @@ enum Act {
     Take,
     /// Empty it.
     Reset,
-    /// Give its memory back.
+    /// Free its memory.
     Free,
 }
 
-/// Acts on the snapshot of an instance, or of one CPU in it. What is shown goes to `out`.
+/// Performs an action on the snapshot of an instance, or of one of its CPUs. Prints to `out`.
 ///
 /// # Errors
 /// The kernel has no snapshots, the CPU does not exist, the tracer uses the snapshot itself, or

@@ -48,13 +48,13 @@ impl Subcommand for Args {
     }
 }
 
-/// Starts tracing, runs the command if there is one, and gives its exit status, else 0.
+/// Starts tracing, runs the command if there is one, and returns its exit status, else 0.
 ///
 /// Tracing stays on afterwards.
 ///
 /// # Errors
-/// Something asked for does not exist, and then nothing was changed; or the kernel refuses a value,
-/// and then tracing is left off.
+/// Something requested does not exist (nothing was changed then), or the kernel refuses a value (tracing
+/// is left off then).
 fn start(tracefs: &Tracefs, request: &Request) -> Result<u8> {
     request::check(request)?;
     request::check_pids(tracefs, request)?;
@@ -77,7 +77,7 @@ fn start(tracefs: &Tracefs, request: &Request) -> Result<u8> {
     held.map_or(Ok(0), Held::run)
 }
 
-/// What will be written, and the command's process, held; nothing is changed yet.
+/// Returns the writes to make and the command's stopped process; no setting is changed yet.
 fn prepare(
     tracefs: &Tracefs,
     instance: &Instance,

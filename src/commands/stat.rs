@@ -12,7 +12,7 @@ use crate::tracefs::options;
 use crate::tracefs::{Instance, Tracefs};
 use trace_dat::texts::chosen_clock;
 
-/// Width of the name column.
+/// The width of the name column.
 const NAMES: usize = 17;
 /// How many entries of a filter or of the event list are shown.
 const MOST: usize = 20;
@@ -35,7 +35,7 @@ impl Subcommand for Args {
     }
 }
 
-/// The settings and how full the buffers are, as text.
+/// The settings and the fill of the buffers, as text.
 ///
 /// # Errors
 /// A file that every kernel with ftrace has cannot be read.
@@ -89,7 +89,7 @@ fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "{:<width$} {value}", format!("{name}:"), width = NAMES + 1);
 }
 
-/// The processes traced; an empty list is not the same as none being chosen.
+/// The traced processes. An empty list (no process is traced) differs from no list (all are traced).
 fn traced_pids(text: &mut String, content: &str) {
     match content {
         "no pid" => {}
@@ -98,12 +98,12 @@ fn traced_pids(text: &mut String, content: &str) {
     }
 }
 
-/// A line below a row.
+/// Appends a further line of a row.
 fn continued(text: &mut String, value: &str) {
     let _ = writeln!(text, "{:<width$} {value}", "", width = NAMES + 1);
 }
 
-/// A row for the first value and lines below it for the others; none for no values.
+/// Appends a row for the first value and further lines for the others; nothing if there are no values.
 fn rows(text: &mut String, name: &str, values: &[String]) {
     for (index, value) in values.iter().take(MOST).enumerate() {
         match index {
@@ -116,9 +116,9 @@ fn rows(text: &mut String, name: &str, values: &[String]) {
     }
 }
 
-/// The entries of a filter file; a remark such as "#### all functions enabled ####" in plain words.
+/// The entries of a filter file. A remark such as "#### all functions enabled ####" loses its marks.
 ///
-/// Each entry once: the kernel repeats some of a graph filter that is longer than a page.
+/// Each entry is returned once: the kernel repeats some entries of a graph filter longer than a page.
 fn plain_lines(content: &str) -> Vec<String> {
     let mut seen = HashSet::new();
     content
@@ -144,7 +144,7 @@ fn changed_options(instance: &Instance) -> Result<Vec<String>> {
         .collect())
 }
 
-/// A table of the per-CPU buffers.
+/// Appends a table of the per-CPU buffers.
 fn buffers(text: &mut String, instance: &Instance) -> Result<()> {
     let _ = writeln!(
         text,

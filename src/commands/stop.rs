@@ -1,4 +1,4 @@
-//! `stop`: recording switched off; tracer, filters and buffer stay.
+//! `stop`: switches recording off; tracer, filters and buffer stay.
 
 use super::args::instance::InstanceArgs;
 use super::interface::{Kernel, Subcommand};

@@ -52,26 +52,26 @@ impl Subcommand for Args {
     }
 }
 
-/// Traces until the command ends, or without one until SIGINT, and gives the exit code.
+/// Traces until the command ends, or without one until SIGINT, and returns the exit code.
 ///
-/// Lines go to `out` several times a second, as `report` prints them, by time. Afterwards all control
-/// files are as they were before.
+/// Writes lines to `out` several times a second, ordered by time, as `report` prints them. Afterwards all
+/// control files are restored.
 ///
 /// # Errors
-/// As of `record`; or `out` fails.
+/// The same as for `record`; or `out` fails.
 fn stream(
     tracefs: &Tracefs,
     start: &Request,
     config: &report::Config,
     out: &mut (dyn Write + Send),
 ) -> Result<u8> {
-    // The formats of all other events could be read for nothing.
+    // Only the formats of the chosen events are needed; reading all of them takes time.
     let events = crate::setup::events::choose(tracefs.top(), &start.events, start.ignore_missing)?;
     let systems: Vec<String> =
         events.iter().filter_map(|event| Some(event.name.split_once(':')?.0.to_string())).collect();
     let metadata = metadata::gather(tracefs, |system| systems.iter().any(|wanted| wanted == system))?;
     let sub_buffer_size = metadata.sub_buffer_size as usize;
-    // Made once everything is set up, and kept for as long as there is something to print.
+    // Filled once everything is set up; they live as long as the feed that borrows them.
     let (reader, prepared) = (OnceCell::new(), OnceCell::new());
     live::follow(tracefs, start, |instance| {
         let made = recording(tracefs, instance, metadata)?;
@@ -81,7 +81,7 @@ fn stream(
     })
 }
 
-/// A recording of what does not change from now on; its records come later.
+/// A recording without records: it holds the metadata, which does not change from now on.
 fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Result<Reader> {
     let passing = output::passing(tracefs, instance)?;
     let metadata = Metadata {
@@ -97,7 +97,7 @@ fn recording(tracefs: &Tracefs, instance: &Instance, gathered: Metadata) -> Resu
     Ok(Reader::new("the buffers", file.into_inner())?)
 }
 
-/// The buffers of an instance, and what turns their content into lines.
+/// The buffers of an instance, and the state for printing their contents.
 struct Buffers<'o> {
     tracefs: Tracefs,
     cpus: Vec<RawBuffer>,
@@ -119,12 +119,12 @@ impl<'o> Buffers<'o> {
         Ok(Buffers { tracefs: tracefs.clone(), cpus, sub_buffer_size, passes, out })
     }
 
-    /// Takes what a CPU has recorded, but no more than fits its buffer.
+    /// Reads what a CPU has recorded, in whole sub-buffers; stops at [`MOST_AT_ONCE`].
     fn take(&mut self, index: usize) -> Result<Vec<u8>> {
         let raw = &mut self.cpus[index];
         let mut taken = Vec::new();
         let mut sub_buffer = vec![0; self.sub_buffer_size];
-        // Whatever is not whole could not be read again either.
+        // Always whole sub-buffers: a short read could not be repeated, so the rest stays zero.
         while taken.len() < MOST_AT_ONCE && raw.read(&mut sub_buffer)?.is_some() {
             taken.extend_from_slice(&sub_buffer);
             sub_buffer.fill(0);
@@ -133,7 +133,7 @@ impl<'o> Buffers<'o> {
     }
 }
 
-/// Bytes of a CPU that are turned into lines at once.
+/// The most bytes of a CPU that are read at once.
 const MOST_AT_ONCE: usize = 4 << 20;
 
 impl Feed for Buffers<'_> {
@@ -145,7 +145,7 @@ impl Feed for Buffers<'_> {
             }
             let nothing = taken.iter().all(|(_, data)| data.is_empty());
             if !nothing || self.passes.holds_any() {
-                // Commands that began since then have names, too.
+                // Also names commands that started since the last pass.
                 self.passes.learn(self.tracefs.top().read_bytes("saved_cmdlines")?);
             }
             let parts: Vec<Part<'_>> = taken
@@ -163,7 +163,7 @@ impl Feed for Buffers<'_> {
     }
 
     fn wait(&self) -> Result<()> {
-        // A signal ends this early, too.
+        // A signal ends the wait early.
         let longest = rustix::event::Timespec { tv_sec: 0, tv_nsec: live::PAUSE.subsec_nanos().into() };
         match rustix::event::poll(&mut [], Some(&longest)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

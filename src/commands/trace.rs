@@ -66,12 +66,12 @@ impl Subcommand for Args {
     }
 }
 
-/// The pipe that gives each line once.
+/// Reads `trace_pipe`, which returns each line once.
 struct Pipe<'o> {
     pipe: File,
     instance: Instance,
     colours: bool,
-    /// The beginning of a line whose end has not come yet.
+    /// The beginning of a line whose end was not read yet.
     line: Vec<u8>,
     out: &'o mut dyn Write,
 }
@@ -102,7 +102,7 @@ impl Feed for Pipe<'_> {
         let mut piece = vec![0; 64 << 10];
         loop {
             match self.pipe.read(&mut piece) {
-                // With tracing off the kernel reports the end of the file here; with tracing on it does not.
+                // The kernel reports the end of the file only while tracing is off.
                 Ok(0) => break,
                 Ok(length) => self.write(&piece[..length])?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
@@ -110,7 +110,7 @@ impl Feed for Pipe<'_> {
                 Err(error) => return Err(Error::io("read", &self.instance.file(PIPE), error)),
             }
             if !last {
-                // A signal has to be seen however much there is.
+                // Return now and then, however much there is to read, so that signals are noticed.
                 break;
             }
         }
@@ -129,7 +129,7 @@ impl Feed for Pipe<'_> {
     }
 }
 
-/// Lines with colours: of functions and events their names, of graphs durations worth a look.
+/// Adds colours to lines: to names of functions and events, and to long durations in graphs.
 fn coloured(lines: &str) -> String {
     lines.split_inclusive('\n').map(coloured_line).collect()
 }
@@ -182,7 +182,7 @@ fn coloured_line(line: &str) -> String {
 mod tests {
     use super::*;
 
-    /// Colours by letters, so that a test can be read.
+    /// Replaces colours by letters, so that the tests are readable.
     fn shown(line: &str) -> String {
         let letters =
             [(DIM, "{d}"), (GREEN, "{g}"), (YELLOW, "{y}"), (RED, "{r}"), (CYAN, "{c}"), (PLAIN, "{}")];

@@ -1,10 +1,10 @@
-//! CPUs by their numbers.
+//! Lists of CPU numbers.
 
 /// The numbers of CPUs on the command line.
 #[derive(Debug, Clone)]
 pub(in crate::commands) struct CpuList(pub Vec<u32>);
 
-/// Reads `0,2-3`.
+/// Parses numbers and ranges, such as `0,2-3`.
 pub(in crate::commands) fn cpu_list(text: &str) -> Result<CpuList, String> {
     let mut cpus = Vec::new();
     for part in text.split(',') {

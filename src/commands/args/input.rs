@@ -20,15 +20,15 @@ impl InputArgs {
     /// Opens the recording.
     ///
     /// # Errors
-    /// It cannot be read, or is not a recording.
+    /// The file cannot be read, or is not a recording.
     pub(in crate::commands) fn open(&self) -> Result<Reader> {
         recording::open(self.path())
     }
 
-    /// Opens it without looking at what its parts mean.
+    /// Opens the file without interpreting its parts.
     ///
     /// # Errors
-    /// It cannot be read, or is none.
+    /// The file cannot be read, or is not a recording.
     pub(in crate::commands) fn container(&self) -> Result<Container> {
         recording::container(self.path())
     }

@@ -59,7 +59,7 @@ pub(in crate::commands) struct TraceArgs {
     children: bool,
 }
 
-/// Events with their filters and triggers, by their order on the command line.
+/// Events with their filters and triggers, in the order of the command line.
 #[derive(Debug)]
 pub(in crate::commands) struct EventArgs {
     choices: Vec<Choice>,
@@ -105,7 +105,7 @@ impl FromArgMatches for EventArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<EventArgs, clap::Error> {
         let words = EventWords::from_arg_matches(matches)?;
         let places = |id: &str| matches.indices_of(id).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
-        // Without a -v the flag has the place of its default.
+        // Without -v, clap gives the flag the index of its default value.
         let inverted = (words.left_out > 0).then(|| places(LEFT_OUT).into_iter().min()).flatten();
         let mut choices: Vec<(usize, Choice)> = Vec::new();
         for (place, pattern) in places(EVENTS).into_iter().zip(words.events) {
