@@ -1,4 +1,5 @@
-//! What PID 1 does before it can speak: mounts, the loopback device, the job, the modules, the port.
+//! The start of PID 1, before the results port is open: mounts, the loopback device, the job, the
+//! modules, the port.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -31,7 +32,7 @@ const MOUNTS: [(&str, &str, &str); 8] = [
     ("tracefs", "/sys/kernel/tracing", "tracefs"),
 ];
 
-/// Link, target: what programs expect in /dev and devtmpfs does not have.
+/// Link, target: links that programs expect in /dev and that devtmpfs does not create.
 const LINKS: [(&str, &str); 4] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -39,10 +40,10 @@ const LINKS: [(&str, &str); 4] = [
     ("/dev/stderr", "/proc/self/fd/2"),
 ];
 
-/// Mounts the file systems that this kernel has, and completes /dev.
+/// Mounts the file systems that this kernel supports, and completes /dev.
 ///
 /// # Errors
-/// Something that every kernel has cannot be mounted.
+/// A file system that every kernel supports cannot be mounted.
 pub fn mount_all() -> Result<(), Failure> {
     for (source, target, kind) in MOUNTS {
         // debugfs and tracefs bring their own mount points; a kernel without them has neither.
@@ -70,7 +71,7 @@ pub fn mount_all() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Asks a kernel with IPv4 to bring the loopback device up; it then has its addresses, too.
+/// Sets the loopback device up if the kernel has IPv4; the kernel then assigns its addresses.
 ///
 /// # Errors
 /// The kernel has IPv4 and refuses.
@@ -107,10 +108,10 @@ fn set_link_up(index: i32) -> Vec<u8> {
     message.extend(32_u32.to_ne_bytes());
     message.extend(RTM_NEWLINK.to_ne_bytes());
     message.extend((NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
-    // Sequence number and sender, then family and device type: 0 is good for all of them.
+    // Sequence number and sender, then family and device type: all may be 0.
     message.extend([0; 12]);
     message.extend(index.to_ne_bytes());
-    // The flags, and which of them are to change.
+    // The flags, and the mask of flags to change.
     message.extend(IFF_UP.to_ne_bytes());
     message.extend(IFF_UP.to_ne_bytes());
     message
@@ -119,16 +120,16 @@ fn set_link_up(index: i32) -> Vec<u8> {
 /// Reads the job that the host packed.
 ///
 /// # Errors
-/// There is none, or it cannot be parsed.
+/// The job cannot be read or parsed.
 pub fn read_job() -> Result<Job, Failure> {
     let bytes = fs::read(JOB_PATH).map_err(|error| format!("cannot read the job {JOB_PATH}: {error}"))?;
     serde_json::from_slice(&bytes).map_err(|error| format!("cannot parse the job {JOB_PATH}: {error}"))
 }
 
-/// Loads a module by its name, unless it is there already.
+/// Loads a module by its name, unless it is loaded already.
 ///
 /// # Errors
-/// The kernel does not take it.
+/// The file cannot be read, or the kernel refuses it.
 pub fn load_module(name: &str) -> Result<(), Failure> {
     let path = format!("{MODULE_DIR}/{name}.ko");
     let file = File::open(&path).map_err(|error| format!("cannot open the module {path}: {error}"))?;
@@ -153,15 +154,15 @@ fn find_port(wanted: &str) -> Option<PathBuf> {
 /// Opens the port that carries the frames.
 ///
 /// # Errors
-/// There is none, or it does not open.
+/// There is no such port, or it cannot be opened.
 pub fn open_port() -> Result<File, Failure> {
     open(RESULTS_PORT, OpenOptions::new().write(true))
 }
 
-/// Opens what the steps read: the port for it, or the file that the host passed.
+/// Opens the steps' standard input: the input port, or the file that the host passed.
 ///
 /// # Errors
-/// There is no such port, the host has nothing at its other end, or the file does not open.
+/// There is no such port, the host has not opened its other end, or the file cannot be opened.
 pub fn open_input(job: &Job) -> Result<Option<File>, Failure> {
     if !job.input {
         return match File::open(STDIN_PATH) {
@@ -171,7 +172,8 @@ pub fn open_input(job: &Job) -> Result<Option<File>, Failure> {
         };
     }
     let port = open(INPUT_PORT, OpenOptions::new().read(true))?;
-    // A message says that the host has opened its end; until it arrives a read gives end of file.
+    // The driver learns by a message that the host has opened its end; before that, a read returns end of
+    // file.
     for _ in 0..1000 {
         let mut watched = [PollFd::new(&port, PollFlags::IN)];
         match poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {

@@ -1,5 +1,5 @@
-//! The faults of the fault suite that a guest can cause itself: `fault KIND`, or, as PID 1 in
-//! init's place, by the variable `fault`. Packed into guests of that suite and into no other.
+//! The faults of the fault suite that a guest causes itself: as `fault KIND`, or, if it runs as PID 1
+//! instead of init, by the variable `fault`. Only guests of that suite contain this program.
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
@@ -26,7 +26,7 @@ const SOONER: [(&str, &str); 3] = [
     ("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "3"),
 ];
 
-type Outcome = Result<(), String>;
+type FaultResult = Result<(), String>;
 
 fn main() -> ExitCode {
     let kind = std::env::args().nth(1).or_else(|| std::env::var("fault").ok()).unwrap_or_default();
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn cause(kind: &str) -> Outcome {
+fn cause(kind: &str) -> FaultResult {
     match kind {
         "nothing" => Ok(()),
         "panic" => sysrq("c"),
@@ -61,7 +61,7 @@ fn cause(kind: &str) -> Outcome {
     }
 }
 
-fn write(path: &str, text: &str) -> Outcome {
+fn write(path: &str, text: &str) -> FaultResult {
     fs::write(path, text).map_err(|error| format!("cannot write {text} to {path}: {error}"))
 }
 
@@ -69,11 +69,11 @@ fn open(path: &str) -> Result<File, String> {
     OpenOptions::new().write(true).open(path).map_err(|error| format!("cannot open {path}: {error}"))
 }
 
-fn sysrq(key: &str) -> Outcome {
+fn sysrq(key: &str) -> FaultResult {
     write("/proc/sysrq-trigger", key)
 }
 
-fn by_module(kind: &str) -> Outcome {
+fn by_module(kind: &str) -> FaultResult {
     for (path, value) in SOONER {
         if Path::new(path).exists() {
             write(path, value)?;
@@ -85,16 +85,16 @@ fn by_module(kind: &str) -> Outcome {
 }
 
 /// Takes memory until the kernel kills this process.
-fn take_memory() -> Outcome {
+fn take_memory() -> FaultResult {
     let mut taken = Vec::new();
     loop {
-        // Pages are the process' own only once they are written to.
+        // The kernel allocates pages only when they are written to.
         taken.push(vec![1_u8; 1 << 20]);
     }
 }
 
 /// Overwrites init's code with invalid instructions.
-fn kill_init() -> Outcome {
+fn kill_init() -> FaultResult {
     let maps = fs::read_to_string("/proc/1/maps").map_err(|error| format!("cannot read its map: {error}"))?;
     let code = maps.lines().find(|line| line.contains(" r-xp ") && line.ends_with("/init"));
     let range = code.and_then(|line| line.split_once(' ')?.0.split_once('-'));
@@ -102,12 +102,12 @@ fn kill_init() -> Outcome {
     let (from, to) = range
         .and_then(|(from, to)| Some((number(from)?, number(to)?)))
         .ok_or_else(|| format!("its map names no code:\n{maps}"))?;
-    // ud2, repeated.
+    // The instruction ud2, repeated.
     let nonsense = [0x0f, 0x0b].repeat((to - from) as usize / 2);
     open("/proc/1/mem")?.write_all_at(&nonsense, from).map_err(|error| format!("cannot write: {error}"))
 }
 
-fn write_for_ever(to: &mut dyn Write) -> Outcome {
+fn write_for_ever(to: &mut dyn Write) -> FaultResult {
     let line = "all work and no play makes a guest that says too much\n".repeat(1000);
     loop {
         to.write_all(line.as_bytes()).map_err(|error| format!("cannot write: {error}"))?;
@@ -115,14 +115,14 @@ fn write_for_ever(to: &mut dyn Write) -> Outcome {
 }
 
 /// Sends control sequences on every channel: clear the screen, set the title, leave colours on.
-fn say_escapes() -> Outcome {
+fn say_escapes() -> FaultResult {
     let escapes = "\x1b[2J\x1b]0;owned\x07\x1b[31m\u{9b}5m";
     let mut console = open("/dev/ttyS0")?;
     writeln!(console, "{escapes}on the console").map_err(|error| error.to_string())?;
     Err(format!("{escapes}on standard error"))
 }
 
-/// The port, where this program is PID 1.
+/// Opens the results port, as PID 1.
 fn port() -> Result<File, String> {
     early::mount_all()?;
     for module in early::read_job()?.boot_modules {
@@ -132,7 +132,7 @@ fn port() -> Result<File, String> {
 }
 
 /// Says hello with a release that contains control sequences, and powers off properly.
-fn greet_with_escapes() -> Outcome {
+fn greet_with_escapes() -> FaultResult {
     let mut sender = Sender::new(port()?);
     let release = "\x1b[2J\x1b]0;owned\x07".to_owned();
     let hello = Hello { version: VERSION, release, ..Hello::default() };
@@ -143,18 +143,18 @@ fn greet_with_escapes() -> Outcome {
 }
 
 /// Sends the head of a frame of 4 GiB, and no payload.
-fn claim_a_huge_frame() -> Outcome {
+fn claim_a_huge_frame() -> FaultResult {
     let head = *b"SNPT\x04\0\0\0\xff\xff\xff\xff";
     port()?.write_all(&head).map_err(|error| format!("cannot write: {error}"))?;
     power_off()
 }
 
-fn power_off() -> Outcome {
+fn power_off() -> FaultResult {
     reboot(RebootCommand::PowerOff).map_err(|error| format!("cannot power off: {error}"))
 }
 
 /// Removes the port while init sends.
-fn cut_results() -> Outcome {
+fn cut_results() -> FaultResult {
     let driver = "/sys/bus/virtio/drivers/virtio_console";
     let devices = fs::read_dir(driver).map_err(|error| format!("cannot list {driver}: {error}"))?;
     for device in devices.flatten() {
@@ -167,7 +167,7 @@ fn cut_results() -> Outcome {
 }
 
 /// Writes into the port through init's open file, unnoticed by init.
-fn write_into_results() -> Outcome {
+fn write_into_results() -> FaultResult {
     let failed = |error: Errno| format!("cannot take init's port: {error}");
     let init = pidfd_open(Pid::INIT, PidfdFlags::empty()).map_err(failed)?;
     for number in 0..64 {

@@ -1,10 +1,10 @@
 //! PID 1 of the guest.
 //!
-//! Contract: mount what programs need, bring the loopback device up, load the modules the
-//! results port needs, say hello, carry out the job's steps, send the files asked for, send the
-//! end marker, power off.
-//! Whatever goes wrong is sent as [`Frame::Fatal`] where the port is open and written to the
-//! console in any case; PID 1 never returns, since that would be a panic of the kernel.
+//! Contract: mount what programs need, set the loopback device up, load the modules for the results
+//! port, send [`Frame::Hello`], run the job's steps, send the requested files, send the end marker,
+//! power off.
+//! A failure is written to the console and, if the port is open, sent as [`Frame::Fatal`]. PID 1 never
+//! returns: that would make the kernel panic.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -24,23 +24,24 @@ use rustix::process::{Pid, PidfdFlags, WaitOptions, pidfd_open, wait};
 use rustix::system::{RebootCommand, reboot};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// Path and value of settings that cannot be given on the command line of 5.4, or of any kernel.
+/// Path and value of settings that have no kernel parameter, at least in 5.4.
 const SETTINGS: [(&str, &str); 2] = [
-    // An RCU stall becomes a panic; the console shows the stall first.
+    // Panic on an RCU stall; the console shows the stall first.
     ("/proc/sys/kernel/panic_on_rcu_stall", "1"),
-    // So does a task that hangs.
+    // Panic on a hung task.
     ("/proc/sys/kernel/hung_task_panic", "1"),
 ];
 
-/// The same for a job with steps under SCHED_FIFO: nothing takes the CPU from them but what they wait for, since
-/// a pause at a moment that depends on all that ran before would change their traces.
+/// Further settings for a job with steps under SCHED_FIFO. Such a step must lose the CPU only when it
+/// waits: any other pause would come at a moment that depends on everything that ran before, and would
+/// change the trace.
 const SETTINGS_FOR_FIFO: [(&str, &str); 3] = [
     // No throttling after 0.95 s.
     ("/proc/sys/kernel/sched_rt_runtime_us", "-1"),
-    // From 6.12 on no 50 ms of each second for tasks that wait.
+    // Since 6.12: do not reserve 50 ms of each second for tasks of lower scheduling classes.
     ("/sys/kernel/debug/sched/fair_server/cpu0/runtime", "0"),
-    // RCU's tasks are among those. A step of a case keeps them waiting for longer than the usual 21 s of guest
-    // time; one that never ends keeps them waiting for ever.
+    // RCU's tasks have to wait, too: during a step of a case for longer than the usual limit of 21 s of
+    // guest time. A step that never ends is still detected.
     ("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "100"),
 ];
 
@@ -59,7 +60,7 @@ fn main() {
 fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
     early::mount_all()?;
     if let Err(failure) = early::loopback_up() {
-        // Few jobs need it.
+        // Not fatal: few jobs need the loopback device.
         console(&failure);
     }
     apply(&SETTINGS)?;
@@ -100,7 +101,7 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
 
 fn apply(settings: &[(&str, &str)]) -> Result<(), Failure> {
     for (path, value) in settings {
-        // A kernel without the setting has no use for it.
+        // A kernel without this file does not need the setting.
         if Path::new(path).exists() {
             fs::write(path, value).map_err(|error| format!("cannot write {value} to {path}: {error}"))?;
         }
@@ -122,7 +123,7 @@ fn hello() -> Result<Hello, Failure> {
     })
 }
 
-/// Where a busybox was packed, its tools become available under their names.
+/// If busybox was packed, makes its tools available under their names.
 fn install_busybox() {
     if Path::new("/bin/busybox").exists() {
         let installed = Command::new("/bin/busybox").args(["--install", "-s", "/bin"]).status();
@@ -136,7 +137,7 @@ fn send(sender: &mut Sender<File>, frame: &Frame) -> Result<(), Failure> {
     sender.send(frame).map_err(|error| format!("cannot write to the results port: {error}"))
 }
 
-/// Starts a step and passes on its output until it ends.
+/// Starts a step and sends its output until it ends.
 fn carry_out(step: &Step, input: Option<&File>, sender: &mut Sender<File>) -> Result<Status, Failure> {
     let Some((program, arguments)) = step.argv.split_first() else {
         return Err("a step without a command".into());
@@ -185,8 +186,8 @@ fn pass_on(mut child: Child, sender: &mut Sender<File>) -> Result<Status, Failur
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(failed("wait for the output", error.into())),
         }
-        // A process left behind by the step may keep the pipes open for ever, so the end of
-        // the step is what counts; what it wrote before is still in the pipes.
+        // A process left behind by the step may keep the pipes open for ever, so do not wait for their
+        // end. What the step wrote is still in the pipes when it ends.
         let over = watched.last().is_some_and(|fd| !fd.revents().is_empty());
         drop(watched);
         for channel in &mut channels {
@@ -211,7 +212,7 @@ fn as_sent(status: ExitStatus) -> Status {
     }
 }
 
-/// Sends what a pipe holds; true when its writers are gone.
+/// Sends the present content of a pipe; true when all its writers have closed it.
 fn drain(pipe: &OwnedFd, frame: fn(Vec<u8>) -> Frame, sender: &mut Sender<File>) -> Result<bool, Failure> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -225,7 +226,7 @@ fn drain(pipe: &OwnedFd, frame: fn(Vec<u8>) -> Frame, sender: &mut Sender<File>)
     }
 }
 
-/// Takes the status of orphans that have become children of PID 1.
+/// Reaps orphans that have become children of PID 1.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
@@ -246,7 +247,7 @@ fn send_file(name: &str, sender: &mut Sender<File>) -> Result<(), Failure> {
     }
 }
 
-/// An interactive shell on the console, with job control, on a terminal of that many rows and columns.
+/// Runs an interactive shell on the console, with job control, on a terminal of this size (rows, columns).
 fn shell(size: Option<(u16, u16)>) -> Result<Status, Failure> {
     let terminal = |what: &str| {
         OpenOptions::new()
@@ -277,7 +278,7 @@ fn shell(size: Option<(u16, u16)>) -> Result<Status, Failure> {
     Ok(as_sent(status))
 }
 
-/// Writes a line to the console, where it stands beside the kernel's own messages.
+/// Writes a line to the console, among the kernel's own messages.
 fn console(line: &str) {
     let _ = writeln!(io::stderr(), "init: {line}");
 }
@@ -285,7 +286,7 @@ fn console(line: &str) {
 fn power_off() -> ! {
     rustix::fs::sync();
     loop {
-        // Only a kernel that cannot power off returns; a restart ends QEMU all the same.
+        // This returns only if the kernel cannot power off; a restart ends QEMU as well.
         let _ = reboot(RebootCommand::PowerOff);
         let _ = reboot(RebootCommand::Restart);
         std::thread::sleep(Duration::from_secs(1));

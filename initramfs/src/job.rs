@@ -1,43 +1,43 @@
-//! The job that the host hands to PID 1.
+//! The job that the host gives to PID 1.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the job lies in the guest.
+/// The path of the job in the guest.
 pub const JOB_PATH: &str = "/job.json";
-/// Where the guest's kernel modules lie, flat, as `name.ko`.
+/// The folder of the guest's kernel modules, without subfolders, as `name.ko`.
 pub const MODULE_DIR: &str = "/lib/modules";
-/// Where the test workloads lie: one program under several names.
+/// The folder of the test workloads: one program under several names.
 pub const WORKLOAD_DIR: &str = "/workloads";
 /// The names of that program.
 pub const WORKLOADS: [&str; 5] = ["cat", "insmod", "ls", "repeat", "sh"];
-/// Where a step's standard input lies in the guest, where the host passes one as a file.
+/// The path of the steps' standard input in the guest, if the host passes it as a file.
 pub const STDIN_PATH: &str = "/stdin";
 /// The name of the virtio-serial port that carries the frames.
 pub const RESULTS_PORT: &str = "snaptrace.results";
-/// The name of the virtio-serial port on which standard input arrives, where the host passes it on
-/// while the guest runs.
+/// The name of the virtio-serial port for the steps' standard input, if the host sends it while the guest
+/// runs.
 pub const INPUT_PORT: &str = "snaptrace.input";
 
 /// Everything that PID 1 does in one boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
-    /// Modules to load before the results port is looked for, in load order, by name.
+    /// Names of the modules to load before the results port is opened, in load order.
     pub boot_modules: Vec<String>,
     /// Commands, run one after another until one ends with an unexpected status.
     pub steps: Vec<Step>,
-    /// Guest files to send back after the steps, whether these succeeded or not.
+    /// Guest files to send back after the steps, whether the steps succeeded or not.
     pub get: Vec<String>,
     /// Give the console to an interactive shell after the steps.
     pub shell: bool,
-    /// Rows and columns of the terminal that the shell is on.
+    /// Rows and columns of the shell's terminal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<(u16, u16)>,
-    /// The steps read what comes through the port [`INPUT_PORT`].
+    /// The steps' standard input is the port [`INPUT_PORT`].
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub input: bool,
-    /// The steps' standard input. It lies beside the job, at [`STDIN_PATH`], and is no part of it;
-    /// without one they see an end of file.
+    /// The steps' standard input. It is not part of `/job.json`, but a file of its own, [`STDIN_PATH`].
+    /// Without it the steps read end of file.
     #[serde(skip)]
     pub stdin: Option<Vec<u8>>,
 }

@@ -1,4 +1,4 @@
-//! Frames: how the guest's results reach the host, and how the host knows they are whole.
+//! Frames: how the guest sends results to the host, and how the host detects that some are missing.
 //!
 //! A frame is a 12-byte head, a payload and a 32-byte digest, little-endian:
 //!
@@ -11,8 +11,8 @@
 //! | n | payload: JSON or raw bytes, by kind |
 //! | 32 | SHA-256 over the digest of the frame before, this head and this payload |
 //!
-//! Chaining the digests means that a lost, repeated or reordered frame is damage just as a
-//! flipped bit is. The last frame is [`Frame::End`]; a stream without it is not whole.
+//! Each digest covers the previous one, so a lost, repeated or reordered frame is detected just like a
+//! flipped bit. The last frame is [`Frame::End`]; a stream without it is incomplete.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -29,16 +29,16 @@ const MAGIC: [u8; 4] = *b"SNPT";
 const HEAD: usize = 12;
 const DIGEST: usize = 32;
 
-/// What the guest says when it is ready.
+/// What the guest sends when it is ready.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// [`VERSION`] of the guest's side.
+    /// The guest's [`VERSION`].
     pub version: u32,
     /// `uname -r`.
     pub release: String,
     /// The tracing directory, empty when the kernel has none.
     pub tracing_dir: String,
-    /// `available_tracers`, split.
+    /// The names in `available_tracers`.
     pub tracers: Vec<String>,
 }
 
@@ -50,13 +50,13 @@ pub enum Status {
     Exited(i32),
     /// This signal killed it.
     Signaled(i32),
-    /// It could not be started; the errno.
+    /// It could not be started, with this errno.
     NotStarted(i32),
 }
 
 impl Status {
-    /// The status as a shell would give it: 128 + signal, 127 for a program that is not
-    /// there, 126 for one that cannot be executed.
+    /// The status that a shell would return: 128 + signal, 127 for a program that does not exist, 126 for
+    /// one that cannot be executed.
     pub fn code(self) -> i32 {
         match self {
             Status::Exited(code) => code,
@@ -82,7 +82,7 @@ impl fmt::Display for Status {
 pub enum Frame {
     /// The guest is ready; always the first frame.
     Hello(Hello),
-    /// A part of `/proc/config.gz`, where the kernel has it.
+    /// A part of `/proc/config.gz`, if the kernel has it.
     Config(Vec<u8>),
     /// The step with this index starts.
     StepStart(u32),
@@ -92,13 +92,13 @@ pub enum Frame {
     Stderr(Vec<u8>),
     /// The current step ended.
     StepEnd(Status),
-    /// A file that was asked for follows; its name in the guest.
+    /// A requested file follows; its name in the guest.
     FileStart(String),
     /// A part of the current file.
     FileData(Vec<u8>),
-    /// The current file could not be read; what the guest's kernel said.
+    /// The current file could not be read; the error of the guest's kernel.
     FileError(String),
-    /// PID 1 could not do its job; one sentence.
+    /// PID 1 has failed; the reason in one sentence.
     Fatal(String),
     /// Everything was sent.
     End,
@@ -162,7 +162,7 @@ impl Frame {
     }
 }
 
-/// Why a stream is not what the guest sent.
+/// How a stream differs from what the guest sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage(pub String);
 
@@ -205,7 +205,7 @@ impl<W: Write> Sender<W> {
     /// Writes one frame in a single `write_all`.
     ///
     /// # Errors
-    /// When the channel cannot be written, or the payload exceeds [`MAX_PAYLOAD`].
+    /// The channel cannot be written, or the payload exceeds [`MAX_PAYLOAD`].
     pub fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let payload = frame.payload()?;
         if payload.len() > MAX_PAYLOAD {
@@ -223,7 +223,7 @@ impl<W: Write> Sender<W> {
 
 /// Reads frames from bytes that arrive in pieces.
 ///
-/// Once damage is found the stream stays damaged: nothing behind it can be trusted.
+/// After the first damage no more frames are returned: nothing after it can be trusted.
 #[derive(Default)]
 pub struct Receiver {
     bytes: Vec<u8>,
@@ -241,7 +241,7 @@ impl Receiver {
 
     /// Takes bytes as they arrive.
     pub fn push(&mut self, bytes: &[u8]) {
-        // What was handed out is dropped first, so memory is bounded by one frame and one piece.
+        // Returned frames are dropped first, so memory is bounded by one frame and one piece.
         self.bytes.drain(..self.at);
         self.at = 0;
         self.bytes.extend_from_slice(bytes);
@@ -250,7 +250,7 @@ impl Receiver {
     /// The next whole frame, `None` while none has arrived.
     ///
     /// # Errors
-    /// The first damage found, again at each call.
+    /// The first damage; the same at each further call.
     pub fn frame(&mut self) -> Result<Option<Frame>, Damage> {
         if let Some(damage) = &self.damage {
             return Err(damage.clone());
@@ -269,7 +269,7 @@ impl Receiver {
         self.ended
     }
 
-    /// How many bytes wait for the rest of their frame.
+    /// How many bytes of an incomplete frame have arrived.
     pub fn waiting(&self) -> usize {
         self.bytes.len() - self.at
     }

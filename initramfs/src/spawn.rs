@@ -1,10 +1,10 @@
-//! The one place with unsafe code: what has to happen between fork and exec.
+//! Code that runs between fork and exec; the only unsafe code of this package.
 
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Lets a command run under SCHED_FIFO: it leaves the CPU only when it waits.
+/// Makes a command run under SCHED_FIFO: it gives up the CPU only when it waits.
 pub fn under_fifo(command: &mut Command) {
     // SAFETY: the closure makes one system call on values of its own and allocates nothing,
     // so it may run in a forked child of a process with other threads.
@@ -19,8 +19,8 @@ pub fn under_fifo(command: &mut Command) {
     }
 }
 
-/// Makes the standard library fork and exec, as a shell does: posix_spawn may use vfork or
-/// clone3, depending on the libc, and the traced call stacks would depend on it too.
+/// Makes the standard library use fork and exec, as a shell does. posix_spawn may use vfork or clone3,
+/// depending on the libc, so traces would depend on the libc, too.
 pub fn fork_not_spawn(command: &mut Command) {
     // SAFETY: the closure does nothing.
     unsafe {

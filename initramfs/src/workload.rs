@@ -1,4 +1,4 @@
-//! The test workloads: one program that acts by the name it is called under.
+//! The test workloads: one program whose name selects what it does.
 //!
 //! They make the same system calls on every run and depend on nothing but the kernel, so a
 //! trace of them differs only where kernels differ. The names are those of the tutorial:
@@ -15,7 +15,7 @@ use initramfs::spawn;
 use rustix::io::Errno;
 use rustix::system::finit_module;
 
-type Outcome = Result<u8, String>;
+type WorkloadResult = Result<u8, String>;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args();
@@ -35,8 +35,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// The workload of a name; each of [`WORKLOADS`] has one.
-fn named(name: &str) -> Option<fn(&[String]) -> Outcome> {
+/// The function for a workload's name; each of [`WORKLOADS`] has one.
+fn named(name: &str) -> Option<fn(&[String]) -> WorkloadResult> {
     Some(match name {
         "sh" => sh,
         "cat" => cat,
@@ -47,8 +47,8 @@ fn named(name: &str) -> Option<fn(&[String]) -> Outcome> {
     })
 }
 
-/// `sh COMMAND…`: each argument is a command with its words, run as a process of its own.
-fn sh(commands: &[String]) -> Outcome {
+/// `sh COMMAND…`: runs each argument, a command with its words, as a separate process.
+fn sh(commands: &[String]) -> WorkloadResult {
     let mut last = 0;
     for command in commands {
         let mut words = command.split_whitespace();
@@ -58,8 +58,8 @@ fn sh(commands: &[String]) -> Outcome {
     Ok(last)
 }
 
-/// Runs a command to its end, after a fork, and gives its exit status back.
-fn run(command: &mut Command) -> Outcome {
+/// Forks, runs a command to its end, and returns its exit status.
+fn run(command: &mut Command) -> WorkloadResult {
     spawn::fork_not_spawn(command);
     let status = command
         .status()
@@ -67,8 +67,8 @@ fn run(command: &mut Command) -> Outcome {
     Ok(status.code().map_or(255, |code| code as u8))
 }
 
-/// `repeat COUNT PROGRAM…`: a program with its words, run that often, until it fails.
-fn repeat(arguments: &[String]) -> Outcome {
+/// `repeat COUNT PROGRAM…`: runs a program with its arguments COUNT times; stops when it fails.
+fn repeat(arguments: &[String]) -> WorkloadResult {
     let [count, program, words @ ..] = arguments else { return Err("give it COUNT PROGRAM…".into()) };
     let count: u32 = count.parse().map_err(|_| format!("{count} is no count"))?;
     for _ in 0..count {
@@ -81,7 +81,7 @@ fn repeat(arguments: &[String]) -> Outcome {
 }
 
 /// `cat FILE…`
-fn cat(files: &[String]) -> Outcome {
+fn cat(files: &[String]) -> WorkloadResult {
     let mut buffer = [0; 4096];
     for file in files {
         let failed = |error| format!("cannot read {file}: {error}");
@@ -98,8 +98,8 @@ fn cat(files: &[String]) -> Outcome {
     Ok(0)
 }
 
-/// `ls DIRECTORY…`: names, sorted, one per line.
-fn ls(directories: &[String]) -> Outcome {
+/// `ls DIRECTORY…`: prints the names, sorted, one per line.
+fn ls(directories: &[String]) -> WorkloadResult {
     for directory in directories {
         let failed = |error| format!("cannot list {directory}: {error}");
         let mut names = Vec::new();
@@ -114,8 +114,8 @@ fn ls(directories: &[String]) -> Outcome {
     Ok(0)
 }
 
-/// `insmod MODULE…`: loads modules by name, in the order given.
-fn insmod(modules: &[String]) -> Outcome {
+/// `insmod MODULE…`: loads modules by name, in this order.
+fn insmod(modules: &[String]) -> WorkloadResult {
     for module in modules {
         let path = format!("{MODULE_DIR}/{module}.ko");
         let file = File::open(&path).map_err(|error| format!("cannot open {path}: {error}"))?;
