@@ -1,6 +1,6 @@
-//! Numbers out of bytes in a byte order that the file states, never the host's; pure.
+//! Reads numbers from bytes, in the byte order that the file states, never the host's; pure.
 
-/// The order of a number's bytes.
+/// The byte order of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteOrder {
     /// Least significant byte first.
@@ -10,7 +10,7 @@ pub enum ByteOrder {
 }
 
 impl ByteOrder {
-    /// The unsigned number in 1 to 8 bytes; `None` for no bytes or for more.
+    /// The unsigned number in 1 to 8 bytes; `None` for no bytes or for more than 8.
     ///
     /// ```
     /// use trace_dat::bytes::ByteOrder;
@@ -29,11 +29,11 @@ impl ByteOrder {
         })
     }
 
-    /// The number of `size` bytes at `offset`; `None` when the data end before.
+    /// The number of `size` bytes at `offset`; `None` when the data are too short.
     #[inline]
     pub fn number_at(self, data: &[u8], offset: usize, size: usize) -> Option<u64> {
         let bytes = data.get(offset..offset.checked_add(size)?)?;
-        // The common sizes without a loop: this is what decoding spends its time on.
+        // The common sizes without a loop: decoding spends most of its time here.
         match size {
             2 => {
                 let bytes = bytes.try_into().ok()?;
@@ -54,7 +54,7 @@ impl ByteOrder {
         }
     }
 
-    /// The 32-bit number at `offset`; `None` when the data end before.
+    /// The 32-bit number at `offset`; `None` when the data are too short.
     #[inline]
     pub fn u32_at(self, data: &[u8], offset: usize) -> Option<u32> {
         let bytes = data.get(offset..offset.checked_add(4)?)?.try_into().ok()?;
@@ -65,7 +65,7 @@ impl ByteOrder {
     }
 }
 
-/// A C string: the bytes before the first NUL, or all where there is none.
+/// A C string: the bytes before the first NUL, or all bytes if there is none.
 ///
 /// ```
 /// assert_eq!(trace_dat::bytes::until_nul(b"sh\0junk"), b"sh");

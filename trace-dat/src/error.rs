@@ -1,4 +1,4 @@
-//! What fails, of which kind, and where in the recording.
+//! The error of this crate: its kind, and the place in the recording.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -21,11 +21,11 @@ pub enum ErrorKind {
     UnsupportedCompression,
     /// The file holds something that this crate does not read.
     Unsupported,
-    /// Bytes that the file announces are not there: its end is missing, or a size is damaged.
+    /// The file announces more bytes than it has: its end is missing, or a size is damaged.
     Cut,
-    /// The bytes are there and contradict the format.
+    /// The bytes contradict the format.
     Malformed,
-    /// An event filter does not parse, or compares what cannot be compared.
+    /// An event filter does not parse, or compares values that cannot be compared.
     Filter,
     /// An event filter names an event that the recording does not have.
     UnknownEvent,
@@ -35,8 +35,8 @@ pub enum ErrorKind {
 
 /// A failed operation: its kind, the place in the recording, and a text for people.
 ///
-/// The text names file, CPU and place where they are known. What the system said is the error's
-/// `source()` and not part of the text.
+/// The text names file, CPU and place, if they are known. The system's error is returned by `source()`
+/// and is not part of the text.
 ///
 /// ```
 /// use trace_dat::{ErrorKind, Reader};
@@ -48,28 +48,28 @@ pub enum ErrorKind {
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
-/// Boxed, to keep results small where nothing fails.
+/// Boxed, to keep a `Result` small when nothing fails.
 #[derive(Debug)]
 struct Parts {
     kind: ErrorKind,
     what: String,
     file: Option<String>,
     cpu: Option<u32>,
-    place: Option<Place>,
+    place: Option<Position>,
     unknown: Option<Unknown>,
     source: Option<io::Error>,
 }
 
-/// Where in a recording something is.
+/// A place in a recording.
 #[derive(Debug)]
-struct Place {
+struct Position {
     section: String,
     offset: u64,
-    /// Whether the section's name does not tell the offset itself.
+    /// Whether to print the offset; some names of sections include it.
     shows_offset: bool,
 }
 
-/// A name that is not there, and those that are.
+/// A name that does not exist, and the names that do.
 #[derive(Debug)]
 struct Unknown {
     name: String,
@@ -77,7 +77,7 @@ struct Unknown {
 }
 
 impl Error {
-    /// An error of something outside of this crate, such as a source of records.
+    /// An error with this kind and text; code outside of this crate may use it, too.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Error {
         Error(Box::new(Parts {
             kind,
@@ -105,26 +105,26 @@ impl Error {
         error
     }
 
-    /// Adds what the system or a library said.
+    /// Adds the error of the system or a library.
     pub(crate) fn because(mut self, source: io::Error) -> Error {
         self.0.source = Some(source);
         self
     }
 
-    /// Adds the place, a byte of a section, where it is not known yet.
+    /// Adds the place, an offset in a section, unless there is one already.
     pub(crate) fn at(mut self, section: &str, offset: u64) -> Error {
-        let place = || Place { section: section.to_string(), offset, shows_offset: true };
+        let place = || Position { section: section.to_string(), offset, shows_offset: true };
         self.0.place.get_or_insert_with(place);
         self
     }
 
-    /// The same for a place whose name tells its offset.
+    /// The same for a section whose name includes the offset.
     pub(crate) fn within(mut self, section: String, offset: u64) -> Error {
-        self.0.place.get_or_insert(Place { section, offset, shows_offset: false });
+        self.0.place.get_or_insert(Position { section, offset, shows_offset: false });
         self
     }
 
-    /// Adds a name that is not there, and those that are.
+    /// Adds a name that does not exist, and the names that do.
     pub(crate) fn unknown(mut self, name: &str, known: impl Iterator<Item = String>) -> Error {
         self.0.unknown = Some(Unknown { name: name.to_string(), known: known.collect() });
         self
@@ -147,17 +147,17 @@ impl Error {
         self.0.kind
     }
 
-    /// The part of the recording where it was found, such as `section 16 at offset 0x5a`.
+    /// The part of the recording with the error, such as `section 16 at offset 0x5a`.
     pub fn section(&self) -> Option<&str> {
         self.0.place.as_ref().map(|place| place.section.as_str())
     }
 
-    /// The offset in that part, in bytes; of sections that are compressed, once unpacked.
+    /// The offset in that part, in bytes; in a compressed section, the offset after unpacking.
     pub fn offset(&self) -> Option<u64> {
         self.0.place.as_ref().map(|place| place.offset)
     }
 
-    /// The CPU whose records are damaged; `None` when the error is of the whole recording.
+    /// The CPU whose records are damaged; `None` when the error concerns the whole recording.
     pub fn cpu(&self) -> Option<u32> {
         self.0.cpu
     }
@@ -167,7 +167,7 @@ impl Error {
         self.0.unknown.as_ref().map(|unknown| unknown.name.as_str())
     }
 
-    /// The names that could stand in place of [`Error::unknown_name`].
+    /// The valid names that could replace [`Error::unknown_name`].
     pub fn known_names(&self) -> &[String] {
         self.0.unknown.as_ref().map_or(&[], |unknown| &unknown.known)
     }
@@ -182,10 +182,10 @@ impl fmt::Display for Error {
             write!(f, "CPU {cpu}: ")?;
         }
         match &self.0.place {
-            Some(Place { section, offset, shows_offset: true }) => {
+            Some(Position { section, offset, shows_offset: true }) => {
                 write!(f, "{section}, byte {offset} (0x{offset:x}): ")?;
             }
-            Some(Place { section, .. }) => write!(f, "{section}: ")?,
+            Some(Position { section, .. }) => write!(f, "{section}: ")?,
             None => {}
         }
         f.write_str(&self.0.what)

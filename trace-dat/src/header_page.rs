@@ -1,18 +1,18 @@
-//! The kernel's `events/header_page`: where the parts of a sub-buffer stand.
+//! The kernel's `events/header_page`: the places of the parts of a sub-buffer.
 
-/// A part of a sub-buffer; both in bytes.
+/// The place of a part in a sub-buffer, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Part {
     /// Offset in the sub-buffer.
     pub offset: usize,
-    /// Its size, where the text tells it.
+    /// Its size, if the text states it.
     pub size: Option<usize>,
 }
 
-/// What `header_page` says of a part, such as `timestamp`, `commit` or `data`; `None` when it does not
-/// name it, or gives it no offset.
+/// The place of a part, such as `timestamp`, `commit` or `data`, according to `header_page`; `None` when
+/// that does not name the part, or states no offset.
 ///
-/// `commit` is a long of the kernel, and `data` ends where the sub-buffer does.
+/// `commit` has the size of the kernel's long, and `data` ends at the end of the sub-buffer.
 ///
 /// ```
 /// use trace_dat::header_page::{Part, part};

@@ -1,15 +1,15 @@
 //! Reads, writes and prints `trace.dat`, the recordings of ftrace that trace-cmd, KernelShark and
 //! snaptrace make.
 //!
-//! Bytes go in and come out: nothing here opens a file or asks for the time. What a recording's bytes
-//! come from is an [`Input`], such as a `Vec<u8>`.
+//! The crate works on bytes only: it opens no file and does not ask for the time. The bytes of a recording
+//! come from an [`Input`], such as a `Vec<u8>`.
 //!
 //! | to | use |
 //! | --- | --- |
 //! | open a recording and go through its records | [`Reader`], [`Records`] |
 //! | print an event as the kernel does, or as trace-cmd does | [`print_fmt::Run`] |
 //! | choose records by their fields | [`filter::Filter`] |
-//! | see how a file is put together: sections, options, buffers | [`Container`] |
+//! | see the structure of a file: sections, options, buffers | [`Container`] |
 //! | write a file | [`write::write()`], [`ring_buffer::SubBuffers`] |
 //! | follow buffers that are still being filled | [`live::LiveRecords`] |
 //!
@@ -23,7 +23,7 @@
 //!     let event = reader.events().of(reader.context().order, record.data);
 //!     switches += u32::from(event.is_some_and(|event| event.name == "sched_switch"));
 //! }
-//! // Damage is told at the end: what is sound comes first.
+//! // Damage is reported at the end, after all readable records.
 //! records.finish()?;
 //! assert!(switches > 0);
 //! # Ok(())
@@ -33,9 +33,8 @@
 //! # Units
 //!
 //! Sizes and offsets are bytes. Times are units of the recording's trace clock: nanoseconds for most,
-//! see [`Reader::is_nanoseconds`]; [`Reader::shown_time`] adds what the file says of its beginning.
-//! CPUs are numbered as the kernel does. Numbers have the byte order that the file states, never the
-//! host's.
+//! see [`Reader::is_nanoseconds`]. [`Reader::shown_time`] adds the offset that the file states. CPUs have
+//! the kernel's numbers. Numbers have the byte order that the file states, never the host's.
 //!
 //! # Where the rules come from
 //!
@@ -46,9 +45,9 @@
 //!
 //! # Damage
 //!
-//! A size from a file is never trusted: it is compared with the bytes that are there before anything is
-//! allocated. Sections and options that are not known are skipped. Damage ends the CPU that it is in,
-//! and nothing else. An [`Error`] tells its kind, section and offset.
+//! A size from a file is never trusted: it is compared with the bytes of the file before anything is
+//! allocated. Unknown sections and options are skipped. Damaged data end the records of their CPU only;
+//! other CPUs are not affected. An [`Error`] has a kind, a section and an offset.
 
 #![forbid(unsafe_code)]
 

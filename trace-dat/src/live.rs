@@ -1,4 +1,5 @@
-//! Records of buffers that are still being filled, by time, as they are read piece by piece.
+//! Records of buffers that are still being filled. The buffers are read in pieces, and the records are
+//! returned by time.
 
 use std::collections::VecDeque;
 
@@ -7,10 +8,10 @@ use crate::recording::Reader;
 use crate::records::Record;
 use crate::ring_buffer::read::{Layout, Missed, Walk};
 
-/// A record is held for at most this many passes.
+/// A record is held back for at most this many passes.
 const HELD: u64 = 2;
 
-/// What a pass read of one CPU, such as of `per_cpu/cpu0/trace_pipe_raw`.
+/// The data that a pass has read from one CPU, for example from `per_cpu/cpu0/trace_pipe_raw`.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
     /// Index of its buffer in [`Reader::buffers`].
@@ -19,20 +20,21 @@ pub struct Part<'a> {
     pub cpu: u32,
     /// Whole sub-buffers; none when nothing was recorded.
     pub data: &'a [u8],
-    /// Whether nothing was left to read.
+    /// Whether the pass has read everything that was there.
     pub whole: bool,
 }
 
 /// The records of live buffers, merged by time.
 ///
-/// The buffers are read in passes, in each pass one CPU after the other. So a CPU that was read late may
-/// have a record that is younger than one which an early CPU brings in the next pass. Therefore a record
-/// is given once every CPU was read up to its time, or after two more passes at the latest.
+/// The buffers are read in passes, and in each pass one CPU after the other. So a CPU that was read late in
+/// a pass may have records that are younger than some that an early CPU returns in the next pass. Therefore
+/// a record is returned only when every CPU was read up to its time, or after two more passes.
 ///
-/// Bytes are kept until their records are taken. Damage ends the CPU that it is in; the others go on,
-/// and [`LiveRecords::finish`] returns the first error.
+/// Bytes are kept until their records are taken. Damaged data end the records of their CPU; the other CPUs
+/// are not affected, and [`LiveRecords::finish`] returns the first error.
 ///
-/// A recording without records says what the kernel's events are; it is made once, before the first pass:
+/// The formats of the events come from a recording without records, which is made once, before the first
+/// pass:
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -56,7 +58,7 @@ pub struct Part<'a> {
 /// write::write(&mut file, Version::V7, Compression::None, &metadata, &mut [])?;
 /// let reader = Reader::new("live", file.into_inner())?;
 ///
-/// // What would be read of trace_pipe_raw: one sub-buffer of each CPU.
+/// // As if read from trace_pipe_raw: one sub-buffer of each CPU.
 /// let sub_buffer = |time| {
 ///     let mut buffer = SubBuffers::new(ByteOrder::Little, 8, 4096);
 ///     buffer.add(time, Missed::No, &[1, 0, 0, 0]);
@@ -82,50 +84,50 @@ pub struct Part<'a> {
 #[derive(Debug)]
 pub struct LiveRecords<'r> {
     reader: &'r Reader,
-    /// By buffer and CPU.
-    streams: Vec<Stream>,
-    /// The number of the pass. A pass that left something unread counts together with the next one.
+    /// Sorted by buffer and CPU.
+    streams: Vec<LiveStream>,
+    /// The number of the pass. A pass that left data unread counts as one with the next pass.
     pass: u64,
-    /// Whether the last pass left nothing to read.
+    /// Whether the last pass has read everything.
     whole: bool,
     /// The time of the youngest record.
     youngest: u64,
     /// The time up to which every CPU was read.
     complete: u64,
-    /// The stream with the earliest record; valid until this time.
+    /// The stream with the earliest record; valid for records before this time.
     run: (usize, u64),
-    /// No pass follows.
+    /// Whether no more passes will follow.
     ended: bool,
     damage: Option<Error>,
 }
 
 /// The records of one CPU of one buffer that were not taken yet.
 #[derive(Debug)]
-struct Stream {
+struct LiveStream {
     buffer: usize,
     cpu: u32,
     page_size: usize,
-    /// Sub-buffers, from the one of the first record on.
+    /// Sub-buffers, beginning with that of the first pending record.
     bytes: Vec<u8>,
-    found: VecDeque<Found>,
+    found: VecDeque<PendingRecord>,
     /// The time of the last record.
     youngest: u64,
-    /// Damage ends a CPU.
+    /// Whether damage has ended the stream.
     ended: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Found {
+struct PendingRecord {
     time: u64,
     missed: Missed,
-    /// Where its event stands in the stream's bytes.
+    /// Where its event begins in the stream's bytes.
     start: usize,
     size: usize,
-    /// The pass in which it came.
+    /// The pass in which it was read.
     pass: u64,
 }
 
-/// The next record, and what is known of the one behind it.
+/// The next record, and the one after it, as far as it is known.
 #[derive(Debug, Clone, Copy)]
 pub struct Next<'a> {
     record: Record<'a>,
@@ -134,7 +136,7 @@ pub struct Next<'a> {
 }
 
 impl<'r> LiveRecords<'r> {
-    /// Begins without records; those that the recording itself has are not read.
+    /// Begins without records; records of `reader` itself are not used.
     pub fn new(reader: &'r Reader) -> LiveRecords<'r> {
         LiveRecords {
             reader,
@@ -149,8 +151,8 @@ impl<'r> LiveRecords<'r> {
         }
     }
 
-    /// Takes what was read of the CPUs, in the order in which they were read. Each of them has a part
-    /// in every pass; one of a buffer that the recording does not have is left out.
+    /// Takes the data of all CPUs, in the order in which they were read. Every pass must have a part for
+    /// each CPU. Parts of buffers that the recording does not have are ignored.
     pub fn pass(&mut self, parts: &[Part<'_>]) {
         self.pass += u64::from(self.whole);
         self.whole = parts.iter().all(|part| part.whole);
@@ -162,7 +164,7 @@ impl<'r> LiveRecords<'r> {
             let outcome = stream.add(layout, part.data, pass);
             let own = stream.youngest;
             self.youngest = self.youngest.max(own);
-            // This CPU was read last, so what it records from now on is younger than all that was read before.
+            // This CPU was just read, so its later records are younger than everything read so far.
             complete = complete.min(if part.whole { self.youngest } else { own });
             if let Err(error) = outcome {
                 let name = self.reader.name();
@@ -172,15 +174,15 @@ impl<'r> LiveRecords<'r> {
         self.complete = self.complete.max(complete);
     }
 
-    /// No pass follows: all records that are left are given now.
+    /// Ends the passes: all remaining records are returned now.
     pub fn end(&mut self) {
         self.ended = true;
     }
 
-    /// The next record if its place is known, without taking it.
+    /// The next record, if no earlier one can follow; does not take it.
     #[expect(clippy::should_implement_trait, reason = "records borrow from this, items of iterators cannot")]
     pub fn next(&mut self) -> Option<Next<'_>> {
-        let in_run = |stream: &Stream| stream.time(0).is_some_and(|time| time < self.run.1);
+        let in_run = |stream: &LiveStream| stream.time(0).is_some_and(|time| time < self.run.1);
         if !self.streams.get(self.run.0).is_some_and(in_run) {
             self.run = self.first()?;
         }
@@ -191,14 +193,15 @@ impl<'r> LiveRecords<'r> {
         Some(Next { record: stream.record(0)?, live: self, stream: self.run.0 })
     }
 
-    /// Takes the record that [`LiveRecords::next`] gave, and those behind it of the same CPU, `count` in all.
+    /// Takes the record that [`LiveRecords::next`] returned, and the next ones of the same CPU, `count` in
+    /// all.
     pub fn take(&mut self, count: usize) {
         if let Some(stream) = self.streams.get_mut(self.run.0) {
             stream.found.drain(..count.min(stream.found.len()));
         }
     }
 
-    /// Whether there are no records that were not taken yet.
+    /// Whether all records were taken.
     pub fn is_empty(&self) -> bool {
         self.streams.iter().all(|stream| stream.found.is_empty())
     }
@@ -208,22 +211,22 @@ impl<'r> LiveRecords<'r> {
         self.damage.take().map_or(Ok(()), Err)
     }
 
-    fn stream(&mut self, part: &Part<'_>) -> Option<&mut Stream> {
+    fn stream(&mut self, part: &Part<'_>) -> Option<&mut LiveStream> {
         let page_size = self.reader.buffers().get(part.buffer)?.page_size;
-        let place = |stream: &Stream| (stream.buffer, stream.cpu).cmp(&(part.buffer, part.cpu));
+        let place = |stream: &LiveStream| (stream.buffer, stream.cpu).cmp(&(part.buffer, part.cpu));
         let index = self.streams.binary_search_by(place).unwrap_or_else(|index| {
-            self.streams.insert(index, Stream::new(part.buffer, part.cpu, page_size));
+            self.streams.insert(index, LiveStream::new(part.buffer, part.cpu, page_size));
             index
         });
         self.streams.get_mut(index)
     }
 
-    /// Whether no record can come that belongs before this one, or it was held for long enough.
-    fn is_due(&self, found: &Found) -> bool {
+    /// Whether no earlier record can follow, or this one was held back long enough.
+    fn is_due(&self, found: &PendingRecord) -> bool {
         self.ended || found.time <= self.complete || self.was_held(found)
     }
 
-    fn was_held(&self, found: &Found) -> bool {
+    fn was_held(&self, found: &PendingRecord) -> bool {
         self.pass >= found.pass + HELD
     }
 
@@ -245,8 +248,8 @@ impl<'r> LiveRecords<'r> {
         Some((first, until))
     }
 
-    /// The record that comes next in the buffer behind the first one of a stream: its stream, and its
-    /// place there.
+    /// The record of the same buffer that follows the first record of a stream: its stream, and its index
+    /// there.
     fn behind(&self, index: usize) -> Option<(usize, usize)> {
         let place = |of: usize| usize::from(of == index);
         let buffer = self.streams.get(index)?.buffer;
@@ -262,14 +265,14 @@ impl<'a> Next<'a> {
         self.record
     }
 
-    /// The record that comes behind it in its buffer, as far as that is known.
+    /// The next record of the same buffer, as far as it is known.
     pub fn following(&self) -> Option<Record<'a>> {
         let (stream, at) = self.live.behind(self.stream)?;
         self.live.streams.get(stream)?.record(at)
     }
 
-    /// Whether [`Next::following`] may be another record after the next pass. Who needs to know it should
-    /// then wait for that pass. False for a record that was held for two passes already.
+    /// Whether [`Next::following`] may return another record after the next pass. A caller that needs the
+    /// final one should wait for that pass. False for a record that was held back for two passes already.
     pub fn may_change(&self) -> bool {
         let found = |stream: usize, at: usize| self.live.streams.get(stream)?.found.get(at);
         let following = self.live.behind(self.stream).and_then(|(stream, at)| found(stream, at));
@@ -278,13 +281,13 @@ impl<'a> Next<'a> {
     }
 }
 
-impl Stream {
-    fn new(buffer: usize, cpu: u32, page_size: usize) -> Stream {
+impl LiveStream {
+    fn new(buffer: usize, cpu: u32, page_size: usize) -> LiveStream {
         let (bytes, found) = (Vec::new(), VecDeque::new());
-        Stream { buffer, cpu, page_size, bytes, found, youngest: 0, ended: false }
+        LiveStream { buffer, cpu, page_size, bytes, found, youngest: 0, ended: false }
     }
 
-    /// Adds the records of sub-buffers; those before damage, if there is some.
+    /// Adds the records of sub-buffers; if these are damaged, the records before the damage.
     fn add(&mut self, layout: &Layout, data: &[u8], pass: u64) -> Result<()> {
         if data.is_empty() || self.ended {
             return Ok(());
@@ -332,12 +335,18 @@ impl Stream {
     }
 }
 
-/// Finds the records of a sub-buffer, which begins at `start` of its stream's bytes.
-fn find(layout: &Layout, page: &[u8], start: usize, pass: u64, into: &mut VecDeque<Found>) -> Result<()> {
+/// Finds the records of a sub-buffer, which begins at `start` in its stream's bytes.
+fn find(
+    layout: &Layout,
+    page: &[u8],
+    start: usize,
+    pass: u64,
+    into: &mut VecDeque<PendingRecord>,
+) -> Result<()> {
     let mut walk = Walk::start(layout, page)?;
     while walk.advance(layout, page)? {
         let (at, time, missed) = (walk.payload(), walk.time(), walk.missed());
-        into.push_back(Found { time, missed, start: start + at.start, size: at.len(), pass });
+        into.push_back(PendingRecord { time, missed, start: start + at.start, size: at.len(), pass });
     }
     Ok(())
 }
@@ -399,7 +408,7 @@ mod tests {
         assert_eq!(pass(&mut live, &[10, 20], &[15, 30]), [10, 15, 20]);
         assert_eq!(pass(&mut live, &[25, 40], &[]), [25, 30, 40]);
         assert_eq!(pass(&mut live, &[], &[50]), []);
-        // The first CPU was read once more since, and had nothing before 50.
+        // Since then the first CPU was read once more, and had nothing before 50.
         assert_eq!(pass(&mut live, &[], &[]), [50]);
         assert_eq!(pass(&mut live, &[], &[60]), []);
         live.end();

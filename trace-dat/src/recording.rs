@@ -100,15 +100,15 @@ impl Options {
 }
 
 impl Reader {
-    /// Reads the header, options and sections of a recording; `name` is for errors.
+    /// Reads the header, options and sections of a recording; `name` is used in errors.
     ///
-    /// Fails, with the place in the file, when it is no trace.dat of version 6 or 7 or is damaged.
-    /// Damage in the records themselves is found by [`Records::finish`].
+    /// Fails, with the place in the file, when it is not a trace.dat of version 6 or 7, or is damaged.
+    /// Damage in the records themselves is reported by [`Records::finish`].
     pub fn new(name: &str, input: impl Input + 'static) -> Result<Reader> {
         Reader::of(Container::open(name, input)?)
     }
 
-    /// Interprets a file that was opened.
+    /// Interprets an opened file.
     ///
     /// Fails when its options or sections are damaged.
     pub fn of(file: Container) -> Result<Reader> {
@@ -150,7 +150,7 @@ impl Reader {
         let Reader { file, events, context, cmdlines, layout, .. } = self;
         let (order, long_size) = (context.order, context.long_size);
         let file = &*file;
-        // Unpacking kallsyms takes as long as everything else, so a thread of its own does it.
+        // Unpacking kallsyms takes as long as everything else, so a separate thread does it.
         context.symbols = thread::scope(|scope| {
             let symbols = scope.spawn(|| symbols(file));
             let Some(section) = file.section(id::HEADER_INFO)? else {
@@ -161,7 +161,7 @@ impl Reader {
             *layout = Layout::parse(&String::from_utf8_lossy(&page), order, long_size)
                 .map_err(|error| cursor.within(error))?;
             let mut add = |system: &str, format: &[u8]| {
-                // Nearly all are UTF-8: checking that is quicker than replacing what is not.
+                // Nearly all formats are UTF-8, and checking is faster than replacing.
                 let text =
                     str::from_utf8(format).map_or_else(|_| String::from_utf8_lossy(format), Cow::Borrowed);
                 events.add(system, &text, long_size)
@@ -196,7 +196,7 @@ impl Reader {
         Records::new(&self.file, &self.layout, &self.buffers, wanted)
     }
 
-    /// The file as it is put together.
+    /// The structure of the file.
     pub fn container(&self) -> &Container {
         &self.file
     }
@@ -212,7 +212,7 @@ impl Reader {
         &self.events
     }
 
-    /// What the text of events needs: byte order, symbols, constant strings.
+    /// The data needed to print events: byte order, symbols, constant strings.
     #[inline]
     pub fn context(&self) -> &Context {
         &self.context
@@ -223,7 +223,7 @@ impl Reader {
         &self.cmdlines
     }
 
-    /// The kernel's types, where the recording has them and they can be read.
+    /// The kernel's types, if the recording has them and they can be read.
     pub fn btf(&self) -> Option<&Btf> {
         let read = || Btf::parse(self.file.section(id::BTF).ok()??.body, self.context.order);
         self.btf.get_or_init(read).as_ref()
@@ -234,13 +234,13 @@ impl Reader {
         self.file.cpus()
     }
 
-    /// Where the parts of a sub-buffer stand.
+    /// The layout of sub-buffers.
     #[inline]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// The buffers with the CPUs that have data, by number; the top instance's first.
+    /// The buffers, the top instance's first. Each lists the CPUs that have data, sorted by number.
     #[inline]
     pub fn buffers(&self) -> &[Buffer] {
         &self.buffers
@@ -251,8 +251,8 @@ impl Reader {
         self.file.clock()
     }
 
-    /// Whether times are nanoseconds by the kernel's own table of clocks (`in_ns`); counters, cycles
-    /// and the ticks of `uptime` are not.
+    /// Whether times are nanoseconds, according to the kernel's own table of clocks (`in_ns`). Counters,
+    /// cycles and the ticks of `uptime` are not.
     pub fn is_nanoseconds(&self) -> bool {
         self.options.tsc.is_some()
             || self.clock().is_none_or(|clock| {
@@ -260,7 +260,8 @@ impl Reader {
             })
     }
 
-    /// The same by trace-cmd's table, which takes `uptime` for nanoseconds and `boot` for a counter.
+    /// The same according to trace-cmd's table, which takes `uptime` for nanoseconds and `boot` for a
+    /// counter.
     pub fn is_nanoseconds_to_trace_cmd(&self) -> bool {
         self.options.tsc.is_some()
             || self.clock().is_none_or(|clock| {
@@ -268,12 +269,12 @@ impl Reader {
             })
     }
 
-    /// The text of a latency tracer, which is recorded in place of records.
+    /// The text of a latency tracer, if the file has it instead of records.
     pub fn latency_text(&self) -> Option<&[u8]> {
         self.file.latency_text()
     }
 
-    /// Buffer statistics of each CPU, as text, taken when recording ended.
+    /// Buffer statistics of each CPU at the end of the recording, as text.
     pub fn cpustat(&self) -> &[String] {
         &self.options.cpustat
     }
@@ -288,7 +289,7 @@ impl Reader {
         self.options.version.as_deref()
     }
 
-    /// The time to show for a record's stamp: cycles are converted to nanoseconds where the file says
+    /// The time to show for a record's time stamp: cycles are converted to nanoseconds if the file says
     /// how, and the file's offset (`--date`) is added.
     #[inline]
     pub fn shown_time(&self, stamp: u64) -> u64 {
@@ -300,7 +301,7 @@ impl Reader {
     }
 }
 
-/// The buffers with the CPUs that have data, by number; the top instance's first.
+/// The buffers, the top instance's first. Each lists the CPUs that have data, sorted by number.
 fn with_data(file: &Container) -> Vec<Buffer> {
     let mut buffers = file.buffers().to_vec();
     for buffer in &mut buffers {
@@ -319,7 +320,7 @@ fn symbols(file: &Container) -> Result<Symbols> {
     let size = cursor.u32()?;
     let start = cursor.at() as usize;
     let end = start + cursor.bytes(u64::from(size))?.len();
-    // It has megabytes, so the vector is reused instead of copied.
+    // The text has megabytes, so the vector is reused instead of copied.
     section.body.truncate(end);
     section.body.drain(..start);
     let text = String::from_utf8(section.body)

@@ -1,41 +1,41 @@
-//! Records of all buffers and CPUs in the order of time.
+//! Records of all buffers and CPUs, ordered by time.
 
 use crate::error::{Error, Result};
 use crate::file::container::{Buffer, Container, Extent};
 use crate::ring_buffer::read::{Layout, Missed, Walk};
 
-/// One record. It borrows from [`Records`]: copy what has to outlive the call for the next one.
+/// One record. It borrows from [`Records`], so copy what you need before you ask for the next one.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// Index of its buffer in [`Reader::buffers`](crate::Reader::buffers).
     pub buffer: usize,
     /// The CPU that recorded it.
     pub cpu: u32,
-    /// Its stamp in units of the trace clock.
+    /// Its time stamp in units of the trace clock.
     pub time: u64,
     /// Events lost before it on its CPU.
     pub missed: Missed,
     /// The event, from its common fields on.
     pub data: &'a [u8],
-    /// The bytes behind it in its sub-buffer: later records, or remains of an older use of the page.
+    /// The bytes after it in its sub-buffer: later records, or remains of an earlier use of the page.
     pub follows: &'a [u8],
 }
 
-/// The records of a file, merged by time: on a tie the first buffer, then the lowest CPU.
+/// The records of a file, merged by time. Records with the same time are ordered by buffer, then by CPU.
 ///
-/// Nothing is allocated per record. Damage ends the CPU that it is in; the others go on, and
-/// [`Records::finish`] returns the first error.
+/// Nothing is allocated per record. Damaged data end the records of their CPU; the other CPUs are not
+/// affected, and [`Records::finish`] returns the first error.
 #[derive(Debug)]
 pub struct Records<'r> {
     streams: Vec<Stream>,
-    file: Of<'r>,
-    /// How many buffers there are.
+    file: Origin<'r>,
+    /// The number of buffers.
     buffers: usize,
     /// The stream whose record `next` returned; the next call advances it.
     given: Option<usize>,
     /// The stream whose record `peek` returned; `skip` advances it.
     shown: Option<usize>,
-    /// The time of each stream's next record; `u64::MAX` where there is none.
+    /// The time of each stream's next record; `u64::MAX` if there is none.
     times: Vec<u64>,
     /// The earliest stream; valid until another stream's next time stamp.
     run: (usize, u64),
@@ -52,7 +52,7 @@ impl<'r> Records<'r> {
     ) -> Records<'r> {
         let mut records = Records {
             streams: Vec::new(),
-            file: Of { container, layout },
+            file: Origin { container, layout },
             buffers: buffers.len(),
             given: None,
             shown: None,
@@ -85,7 +85,7 @@ impl<'r> Records<'r> {
         self.streams[index].record()
     }
 
-    /// The next record of a buffer without taking it. Ends the use of the record before.
+    /// The next record of a buffer; does not take it. The previous record can no longer be used.
     #[inline]
     pub fn peek(&mut self, buffer: usize) -> Option<Record<'_>> {
         self.leave();
@@ -94,8 +94,8 @@ impl<'r> Records<'r> {
         self.streams[index].record()
     }
 
-    /// The next records in one go: those of one CPU that are earlier than any other CPU's. None is taken.
-    /// Ends the use of the record before.
+    /// The next records of one CPU, up to the first record of another CPU. None of them is taken. The
+    /// previous record can no longer be used.
     #[inline]
     pub fn run(&mut self) -> Option<Run<'_>> {
         self.leave();
@@ -114,7 +114,7 @@ impl<'r> Records<'r> {
         })
     }
 
-    /// Takes the first `count` records of the run that [`Records::run`] returned last, which is of `stream`.
+    /// Takes the first `count` records of the last run from [`Records::run`]; `stream` is [`Run::stream`].
     #[inline]
     pub fn take(&mut self, stream: usize, count: usize) {
         let Some(last) = count.checked_sub(1) else { return };
@@ -122,7 +122,7 @@ impl<'r> Records<'r> {
         self.step(stream);
     }
 
-    /// The time of the next record without taking it. Ends the use of the record before.
+    /// The time of the next record; does not take it. The previous record can no longer be used.
     pub fn peek_time(&mut self) -> Option<u64> {
         self.leave();
         let index = self.first()?;
@@ -134,14 +134,14 @@ impl<'r> Records<'r> {
     pub fn skip(&mut self) {
         self.leave();
         self.given = self.shown.take();
-        // A stream of another buffer may be taken out of turn.
+        // The record may belong to another buffer, and so not be the earliest of all.
         if self.given != Some(self.run.0) {
             self.run = (0, 0);
         }
     }
 
-    /// Ends the reading: an error when records were damaged, naming the first place, or when the
-    /// file lacks its end.
+    /// Ends reading. Fails when records were damaged, with the first damaged place, or when the end of the
+    /// file is missing.
     pub fn finish(self) -> Result<()> {
         if let Some(damage) = self.damage {
             return Err(damage);
@@ -180,7 +180,7 @@ impl<'r> Records<'r> {
             }
         }
         if earliest == u64::MAX {
-            // No record is left, or one really has the time `u64::MAX`.
+            // Either no record is left, or one really has the time `u64::MAX`.
             return self.streams.iter().position(|stream| stream.time().is_some());
         }
         self.run = (first, next.saturating_add(u64::from(first < second)));
@@ -214,14 +214,14 @@ impl<'r> Records<'r> {
     }
 }
 
-/// What records are read from.
+/// The file that records are read from, and the layout of its sub-buffers.
 #[derive(Debug, Clone, Copy)]
-struct Of<'r> {
+struct Origin<'r> {
     container: &'r Container,
     layout: &'r Layout,
 }
 
-/// Records that follow each other, all of one CPU and in one sub-buffer.
+/// Consecutive records of one CPU, all in one sub-buffer.
 pub struct Run<'a> {
     /// The number to pass to [`Records::take`].
     pub stream: usize,
@@ -234,7 +234,7 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A record by its place.
+    /// The record with an index.
     #[inline(always)]
     pub fn get(&self, at: usize) -> Option<Record<'a>> {
         let missed = if at == 0 { self.missed } else { Missed::No };
@@ -249,20 +249,21 @@ struct Stream {
     cpu: u32,
     page_size: usize,
     source: Source,
-    /// The sub-buffer being read: where it starts in the source's bytes, and the place in it.
+    /// The sub-buffer being read: where it starts in the source's bytes, and the position in it.
     page: usize,
     walk: Option<Walk>,
-    /// Records of this sub-buffer that were found in one go, and which of them comes next; there
-    /// are no more when it is empty. Finding them one by one would take longer than decoding them.
+    /// The next records of this sub-buffer; empty when no more are left. They are found many at a time:
+    /// finding them one by one would take longer than decoding them.
     found: Vec<Found>,
+    /// The index in `found` of the next record.
     at: usize,
-    /// Events lost before the first that was found.
+    /// Events lost before the first record in `found`.
     missed: Missed,
-    /// The error that ended the search; returned once the records before it were taken.
+    /// The error that ended the search; returned after the records before it were taken.
     failed: Option<Error>,
 }
 
-/// A record's time, and where its event stands in the sub-buffer.
+/// A record's time, and the place of its event in the sub-buffer.
 #[derive(Debug, Clone, Copy)]
 struct Found {
     time: u64,
@@ -271,7 +272,7 @@ struct Found {
 }
 
 impl Found {
-    /// The record, whose sub-buffer is `page`.
+    /// The record itself; `page` is its sub-buffer.
     #[inline(always)]
     fn record(self, buffer: usize, cpu: u32, missed: Missed, page: &[u8]) -> Option<Record<'_>> {
         let (data, follows) = page.get(self.start as usize..)?.split_at_checked(self.size as usize)?;
@@ -279,34 +280,34 @@ impl Found {
     }
 }
 
-/// How many records are looked for at once.
+/// How many records are found at once.
 const AHEAD: usize = 256;
 
-/// The sub-buffers in memory, and where the next ones come from.
+/// The sub-buffers in memory, and the place of the next ones.
 #[derive(Debug)]
 struct Source {
     bytes: Vec<u8>,
-    /// Where in the file `bytes` stand.
+    /// The offset of `bytes` in the file.
     at: u64,
-    /// The chunk that they were unpacked from.
+    /// The compressed chunk that they were unpacked from.
     packed: Vec<u8>,
     rest: Rest,
 }
 
-/// What of a CPU's data was not read yet.
+/// The part of a CPU's data that was not read yet.
 #[derive(Debug)]
 enum Rest {
-    /// As it is in the file, which lacks the `missing` last bytes.
+    /// Not compressed; the last `missing` bytes are not in the file.
     Plain { next: u64, end: u64, missing: u64 },
-    /// To be unpacked, chunk by chunk; how many are left.
+    /// Compressed chunks; `left` is their number.
     Chunks { next: u64, left: u32 },
 }
 
-/// How much of a CPU's data is read at once, in bytes, where sub-buffers are smaller than that.
+/// How many bytes of a CPU's data are read at once, if sub-buffers are smaller than that.
 const PIECE: usize = 128 << 10;
 
 impl Stream {
-    fn open(file: Of<'_>, of: &Buffer, buffer: usize, cpu: &Extent) -> Result<Stream> {
+    fn open(file: Origin<'_>, of: &Buffer, buffer: usize, cpu: &Extent) -> Result<Stream> {
         let input = file.container.input();
         let file_size = input.size();
         let cut = || {
@@ -322,7 +323,7 @@ impl Stream {
             let left = file.container.order().number(&count).unwrap_or(0) as u32;
             Rest::Chunks { next: cpu.offset + 4, left }
         } else {
-            // A file that was cut is read to its end; then the missing bytes are an error.
+            // A truncated file is read to its end; then the missing bytes are an error.
             Rest::Plain { next: cpu.offset, end: end.min(file_size), missing: end.saturating_sub(file_size) }
         };
         let source = Source { bytes: Vec::new(), at: cpu.offset, packed: Vec::new(), rest };
@@ -359,7 +360,7 @@ impl Stream {
 
     /// Goes to the next record.
     #[inline(always)]
-    fn step(&mut self, file: Of<'_>) -> Result<()> {
+    fn step(&mut self, file: Origin<'_>) -> Result<()> {
         self.at += 1;
         if self.at < self.found.len() {
             return Ok(());
@@ -367,9 +368,9 @@ impl Stream {
         self.find(file)
     }
 
-    /// Finds the next records, through as many sub-buffers and pieces as it takes. After an error
-    /// there are none.
-    fn find(&mut self, file: Of<'_>) -> Result<()> {
+    /// Finds the next records, reading as many sub-buffers and pieces as necessary. After an error there
+    /// are no more records.
+    fn find(&mut self, file: Origin<'_>) -> Result<()> {
         let layout = file.layout;
         self.found.clear();
         self.at = 0;
@@ -395,7 +396,7 @@ impl Stream {
                             if self.found.is_empty() {
                                 return Err(error);
                             }
-                            // The records before it come first.
+                            // The records before the damage are returned first.
                             self.failed = Some(error);
                             break;
                         }
@@ -472,7 +473,7 @@ impl Source {
         }
     }
 
-    /// Adds to an error where in the file it is.
+    /// Adds the place in the file to an error.
     fn place(&self, page: usize, error: Error) -> Error {
         let at = self.at;
         match self.rest {

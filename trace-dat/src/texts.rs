@@ -1,4 +1,4 @@
-//! Texts of the kernel's own files, which recordings hold as they are.
+//! Texts of the kernel's own files, which recordings contain unchanged.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ pub fn cmdlines(saved_cmdlines: &[u8]) -> HashMap<i32, Vec<u8>> {
 }
 
 /// The formats of `trace_printk` with their addresses, from `printk_formats`: lines of
-/// `0xADDRESS : "TEXT\n"`, given without quotes and newline.
+/// `0xADDRESS : "TEXT\n"`; the texts are returned without quotes and newline.
 pub fn printk_formats(text: &[u8]) -> impl Iterator<Item = (u64, Cow<'_, str>)> {
     text.split(|byte| *byte == b'\n').filter_map(|line| match String::from_utf8_lossy(line) {
         Cow::Borrowed(line) => printk_format(line).map(|(address, text)| (address, text.into())),

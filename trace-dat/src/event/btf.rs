@@ -1,7 +1,7 @@
-//! BTF, the kernel's types by its compiler: what the arguments of functions are called and are.
+//! BTF, the kernel's own description of its types: names and types of the arguments of functions.
 //!
-//! The form is that of the kernel's `Documentation/bpf/btf.rst`. Nothing of it is trusted: what does
-//! not fit is as if it was not there.
+//! The format is described in the kernel's `Documentation/bpf/btf.rst`. Nothing in it is trusted: entries
+//! that do not fit are ignored.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ const MAGIC: u64 = 0xeb9f;
 const HEADER: usize = 24;
 /// `name_off`, `info`, and `size` or `type`.
 const TYPE: usize = 12;
-/// Types that only name another one, one after the other, are no more than this.
+/// The longest chain of types that only refer to another one.
 const DEEPEST: usize = 32;
 
 /// Kinds of types.
@@ -38,7 +38,7 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// What the kinds are called, by their number.
+/// The names of the kinds, by their number.
 const KINDS: [&str; 20] = [
     "UNKNOWN",
     "INT",
@@ -68,27 +68,27 @@ pub struct Btf {
     data: Vec<u8>,
     order: ByteOrder,
     strings: usize,
-    /// Where each type stands, by its number less one.
+    /// The offset of each type, by its number minus one.
     types: Vec<u32>,
-    /// The type of each function, by its name; of several the first.
+    /// The type of each function, by its name; of functions with the same name, the first.
     functions: HashMap<Vec<u8>, u32>,
 }
 
-/// What a parameter is, as far as printing it needs that.
+/// The type of a parameter, as far as it is needed for printing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value {
     /// A pointer.
     Pointer,
-    /// A number of so many bits.
+    /// An integer.
     Integer {
-        /// Whether it has a sign.
+        /// Whether it is signed.
         signed: bool,
-        /// Its bits.
+        /// Its size in bits.
         bits: u32,
     },
-    /// One of an `enum` of up to four bytes.
+    /// A value of an `enum` of up to four bytes.
     Enum,
-    /// Something else: the name of its kind, and its bytes.
+    /// Any other type: the name of its kind, and its size in bytes.
     Other(&'static str, u32),
     /// A type that cannot be resolved.
     Unknown,
@@ -99,9 +99,9 @@ pub enum Value {
 /// A parameter of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameter<'a> {
-    /// Its name, empty where it has none.
+    /// Its name; empty if it has none.
     pub name: &'a [u8],
-    /// What it is.
+    /// Its type.
     pub value: Value,
     number: u32,
 }
@@ -112,14 +112,14 @@ struct Type {
     kind: u32,
     /// How many members or parameters follow.
     count: u32,
-    /// Its bytes, or the type that it refers to.
+    /// Its size in bytes, or the number of the type that it refers to.
     size: u32,
     /// Offset of its members or parameters.
     rest: usize,
 }
 
 impl Btf {
-    /// Reads `/sys/kernel/btf/vmlinux`, or the section of a recording; `None` when it is none.
+    /// Reads `/sys/kernel/btf/vmlinux`, or the section of a recording; `None` when `data` are not BTF.
     pub fn parse(data: Vec<u8>, order: ByteOrder) -> Option<Btf> {
         let number = |at: usize, size: usize| order.number_at(&data, at, size);
         if number(0, 2)? != MAGIC {
@@ -146,8 +146,8 @@ impl Btf {
         Some(btf)
     }
 
-    /// The parameters of a function; `None` when it is not known. Suffixes that compilers append to
-    /// names (`.isra.0`) are ignored where the whole name is not found.
+    /// The parameters of a function; `None` when it is unknown. If the whole name is not found, a suffix of
+    /// the compiler (`.isra.0`) is ignored.
     pub fn parameters(&self, function: &str) -> Option<Vec<Parameter<'_>>> {
         let whole = self.functions.get(function.as_bytes());
         let bare = || self.functions.get(function.split('.').next()?.as_bytes());
@@ -248,7 +248,7 @@ impl Btf {
 }
 
 impl Type {
-    /// The bytes of its members or parameters.
+    /// The size in bytes of its members or parameters.
     fn following(self) -> Option<usize> {
         let count = self.count as usize;
         Some(match self.kind {
@@ -274,7 +274,7 @@ impl Type {
 mod tests {
     use super::*;
 
-    /// `f.isra(struct file *f, unsigned int n, ...)`, and what its types are.
+    /// `f.isra(struct file *f, unsigned int n, ...)`, with the types that it uses.
     fn made_up() -> Vec<u8> {
         let strings = b"\0f\0file\0n\0unsigned int\0";
         let types: [u32; 28] = [

@@ -1,16 +1,16 @@
-//! What the text of an event needs besides its record.
+//! The data besides a record that are needed to print its event.
 
 use std::collections::HashMap;
 
 use super::symbols::Symbols;
 use crate::bytes::ByteOrder;
 
-/// What an event's text may need besides the record.
+/// The data besides a record that are needed to print its event.
 #[derive(Debug)]
 pub struct Context {
     /// The recorded kernel's byte order.
     pub order: ByteOrder,
-    /// Bytes of a long of the recorded kernel, 4 or 8.
+    /// The size of a long of the recorded kernel, 4 or 8 bytes.
     pub long_size: usize,
     /// Functions by address.
     pub symbols: Symbols,

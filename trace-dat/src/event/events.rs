@@ -1,11 +1,11 @@
-//! The events of a recording: found by id, and the fields that all of them have; pure.
+//! The events of a recording, by id, and the fields that all of them have; pure.
 
 use super::field::{Field, Place};
 use super::format::Event;
 use crate::bytes::ByteOrder;
 use crate::error::Result;
 
-/// Bits of a record's flags that tell where it was made.
+/// Bits of a record's flags: the context in which it was made.
 pub mod irq {
     /// In a hard interrupt.
     pub const HARD: u64 = 8;
@@ -17,12 +17,12 @@ pub mod irq {
 #[derive(Debug, Default)]
 pub struct Events {
     events: Vec<Event>,
-    /// Where the event of an id stands, plus one; 0 where there is none.
+    /// By id: the event's index plus one; 0 if there is none.
     by_id: Vec<u32>,
     common: Common,
 }
 
-/// Where the fields that all events share stand.
+/// The places of the fields that all events have.
 #[derive(Debug, Default, Clone, Copy)]
 struct Common {
     kind: Option<Place>,
@@ -36,9 +36,9 @@ struct Common {
 impl Events {
     /// Adds the event of one format file of a system (`sched`, `ftrace`, …).
     ///
-    /// `long_size` is that of the recorded kernel. Fails when the text has no name, id or field
-    /// line that can be read; an unusual print format is no failure, see [`Event::print`]. An id
-    /// seen before keeps its first event.
+    /// `long_size` is that of the recorded kernel. Fails when the text has no readable name, id or field
+    /// line. An unusual print format is not a failure, see [`Event::print`]. If two events have the same
+    /// id, the first is used.
     pub fn add(&mut self, system: &str, text: &str, long_size: usize) -> Result<()> {
         let mut event = Event::parse(system, text, long_size)?;
         event.index = self.events.len();
@@ -62,7 +62,7 @@ impl Events {
         Ok(())
     }
 
-    /// The event that a record is of; `None` when the recording has no format for it.
+    /// The event of a record; `None` when the recording has no format for it.
     #[inline]
     pub fn of(&self, order: ByteOrder, record: &[u8]) -> Option<&Event> {
         // The id is within the first eight bytes.
@@ -76,27 +76,27 @@ impl Events {
         self.events.iter()
     }
 
-    /// The event at a place, see [`Event::index`].
+    /// The event with an index, see [`Event::index`].
     #[inline]
     pub fn get(&self, index: usize) -> Option<&Event> {
         self.events.get(index)
     }
 
-    /// The pid of a record; 0 when it is too short to have one.
+    /// The pid of a record; 0 when the record is too short.
     #[inline]
     pub fn pid(&self, order: ByteOrder, record: &[u8]) -> i32 {
         read(self.common.pid, order, record).map_or(0, |pid| pid as i32)
     }
 
-    /// The flags of a record, see [`irq`]; none when it is too short to have them.
+    /// The flags of a record, see [`irq`]; 0 when the record is too short.
     #[inline]
     pub fn flags(&self, order: ByteOrder, record: &[u8]) -> u64 {
         read(self.common.flags, order, record).unwrap_or(0)
     }
 
     /// Appends the latency flags of a record as the kernel's `trace` shows them, such as `d.h1.`:
-    /// irqs off, need-resched, hard or soft irq, preempt depth (two digits), and what the kernel
-    /// has of migrate-disable and lock depth.
+    /// irqs off, need-resched, hard or soft irq, preempt depth (two digits), and, if the kernel has these
+    /// fields, migrate-disable and lock depth.
     pub fn latency(&self, order: ByteOrder, record: &[u8], out: &mut Vec<u8>) {
         let flags = self.flags(order, record);
         let count = read(self.common.preempt_count, order, record).unwrap_or(0);
@@ -120,7 +120,7 @@ impl Events {
         ]);
         for place in [self.common.migrate_disable, self.common.lock_depth] {
             let Some(place) = place else { continue };
-            // Sign extension: -1 stands for "not held".
+            // Sign extension: -1 means "not held".
             let value = place.number(order, record).unwrap_or(0);
             let unused = 64 - 8 * place.size().clamp(1, 8) as u32;
             match ((value << unused) as i64) >> unused {

@@ -1,11 +1,11 @@
-//! The fields of an event: where they stand in a record, and what they are.
+//! The fields of an event: their places in a record, and their types.
 
 use crate::bytes::ByteOrder;
 
-/// Whether a field's bytes stand elsewhere in the record.
+/// Whether a field's bytes are elsewhere in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dynamic {
-    /// They stand in the field.
+    /// They are in the field itself.
     No,
     /// The field holds their offset in the record (`__data_loc`).
     Record,
@@ -28,28 +28,29 @@ pub struct Field {
     pub signed: bool,
     /// Whether it is an array, dynamic ones included.
     pub array: bool,
-    /// Whether its bytes stand elsewhere.
+    /// Whether its bytes are elsewhere in the record.
     pub dynamic: Dynamic,
-    /// How many elements the array is declared with, where that is a number.
+    /// The declared number of array elements, if it is a number.
     pub elements: Option<usize>,
 }
 
-/// Where a number stands in a record: the part of a [`Field`] that reading it needs.
+/// Where a number is in a record: the part of a [`Field`] that is needed to read it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     offset: u32,
     size: u32,
-    /// Where the eight bytes that end with the number start, and how many bits of them stand before
-    /// it. One load reads it then, whatever its size: this is what decoding spends its time on.
+    /// The start of the eight bytes that end with the number. One load reads them, whatever the number's
+    /// size: decoding spends most of its time here.
     eight: u32,
+    /// How many of these 64 bits come before the number.
     before: u32,
 }
 
 impl Place {
-    /// The start where there are no such eight bytes: it lies beyond any record.
+    /// The value of `eight` if there are no such bytes; it is beyond any record.
     const NONE: u32 = u32::MAX;
 
-    /// Both are below 2^24.
+    /// `offset` and `size` must be below 2^24.
     fn new(offset: u32, size: u32) -> Place {
         let eight = (offset + size).checked_sub(8).filter(|_| (1..=8).contains(&size));
         Place {
@@ -60,12 +61,12 @@ impl Place {
         }
     }
 
-    /// Its bytes.
+    /// The number's size in bytes.
     pub fn size(self) -> usize {
         self.size as usize
     }
 
-    /// The unsigned number there; `None` when the record ends before.
+    /// The unsigned number; `None` when the record is too short.
     #[inline(always)]
     pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
         let start = self.eight as usize;
@@ -78,7 +79,7 @@ impl Place {
         }
     }
 
-    /// That of a number within the first eight bytes of the record, or of another size.
+    /// The same, faster for a number within the first eight bytes of the record, and for any size up to 8.
     #[inline]
     pub(crate) fn number_at_start(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
         order.number_at(record, self.offset as usize, self.size as usize)
@@ -86,19 +87,19 @@ impl Place {
 }
 
 impl Field {
-    /// Where its number stands.
+    /// Where its number is in a record.
     #[inline]
     pub fn place(&self) -> Place {
         Place::new(self.offset as u32, self.size as u32)
     }
 
-    /// The field as an unsigned number; `None` when the record ends before.
+    /// The field as an unsigned number; `None` when the record is too short.
     #[inline]
     pub fn number(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
         self.place().number(order, record)
     }
 
-    /// Where its bytes start in the record, wherever they stand.
+    /// Where its bytes start in the record, also for a dynamic field.
     #[inline]
     pub fn start(&self, order: ByteOrder, record: &[u8]) -> Option<usize> {
         if self.dynamic == Dynamic::No {
@@ -108,8 +109,8 @@ impl Field {
         Some(if self.dynamic == Dynamic::Field { start + self.offset + self.size } else { start })
     }
 
-    /// The bytes of the field, wherever they stand; `None` when they are not in the record. Of an array
-    /// that the record cuts off, those that are there.
+    /// The bytes of the field, also of a dynamic one; `None` when they are outside of the record. If the
+    /// record ends within an array, only its first bytes.
     #[inline]
     pub fn bytes<'r>(&self, order: ByteOrder, record: &'r [u8]) -> Option<&'r [u8]> {
         if self.dynamic == Dynamic::No {
@@ -121,7 +122,7 @@ impl Field {
         record.get(start..start + size)
     }
 
-    /// Whether its bytes are text: an array of char.
+    /// Whether it is text, that is an array of char.
     pub fn is_string(&self) -> bool {
         self.array && ["char", "u8", "s8"].iter().any(|name| self.type_name.contains(name))
     }
@@ -158,7 +159,7 @@ impl Field {
             _ => (declaration, false),
         };
         let elements = declaration[declared.len()..].trim_matches([' ', '[', ']']).parse().ok();
-        // Bytes beyond ASCII count as letters.
+        // Non-ASCII bytes count as letters.
         let of_name = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || !byte.is_ascii();
         let length = declared.bytes().rev().take_while(|byte| of_name(&byte)).count();
         let (type_name, name) = declared.split_at(declared.len() - length);

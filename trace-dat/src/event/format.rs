@@ -14,22 +14,23 @@ pub struct Event {
     pub system: String,
     /// The name, such as `sched_switch`.
     pub name: String,
-    /// Its place among the events of the recording.
+    /// Its index among the events of the recording.
     pub index: usize,
-    /// The id that records have as `common_type`, which has 16 bits in the kernel, too.
+    /// The id, which records hold as `common_type`; the kernel uses 16 bits, too.
     pub id: u16,
-    /// All fields; the first [`Event::common`] of them are those that every event has.
+    /// All fields; the first [`Event::common`] of them are the common fields.
     pub fields: Vec<Field>,
-    /// How many fields are common ones.
+    /// The number of common fields.
     pub common: usize,
-    /// The print format's text. It is compiled when first needed: recordings have hundreds and print few.
+    /// The print format's text. It is compiled when first needed: a recording has hundreds of formats, and
+    /// few are used.
     print_format: String,
     long_size: usize,
     declared_size: usize,
     least_size: usize,
-    /// The format compiled as C reads it, or why that fails.
+    /// The format compiled according to C, or why that fails.
     print: OnceLock<std::result::Result<Program, String>>,
-    /// The same as trace-cmd reads it.
+    /// The format compiled as trace-cmd reads it; `None` if that fails.
     print_as_trace_cmd: OnceLock<Option<Program>>,
 }
 
@@ -55,7 +56,7 @@ impl Event {
             rest = following;
             let line = line.trim();
             if line.is_empty() {
-                // A blank line stands between common fields and the event's own.
+                // A blank line separates the common fields from the event's own.
                 in_common &= fields.is_empty();
                 continue;
             }
@@ -78,8 +79,8 @@ impl Event {
         })
     }
 
-    /// The compiled print format, read as C or as trace-cmd does; `None` when it uses something that is
-    /// not supported.
+    /// The compiled print format, read according to C or as trace-cmd reads it; `None` when it uses
+    /// something that is not supported.
     #[inline]
     pub fn print(&self, as_trace_cmd: bool) -> Option<&Program> {
         if !as_trace_cmd {
@@ -89,10 +90,10 @@ impl Event {
         self.print_as_trace_cmd.get_or_init(compile).as_ref()
     }
 
-    /// Why the print format is not understood, in words that follow the event's name, such as
-    /// `calls libata_trace_parse_status(), which only the kernel has`; `None` when it is.
+    /// Why the print format is not understood, such as `calls libata_trace_parse_status(), which only the
+    /// kernel has`: a text to print after the event's name. `None` when the format is understood.
     ///
-    /// Such an event is shown by its fields.
+    /// An event whose format is not understood is printed field by field.
     pub fn why_not(&self) -> Option<&str> {
         self.compiled().as_ref().err().map(String::as_str)
     }
@@ -101,23 +102,23 @@ impl Event {
         self.print.get_or_init(|| c::compile(&self.print_format, &self.fields, self.long_size))
     }
 
-    /// The field of a name.
+    /// The field with a name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.name == name)
     }
 
-    /// The fields that are the event's own.
+    /// The event's own fields, without the common ones.
     pub fn own_fields(&self) -> &[Field] {
         &self.fields[self.common..]
     }
 
-    /// The bytes of all declared fields.
+    /// The size in bytes of all declared fields.
     pub fn declared_size(&self) -> usize {
         self.declared_size
     }
 
-    /// The bytes that a record of this event has at least: all its fields, but of an array at the
-    /// end none. (Records of `kernel_stack` may be shorter than the array that is declared.)
+    /// The smallest size of a record of this event, in bytes: all fields without an array at the end.
+    /// (Records of `kernel_stack` may be shorter than the declared array.)
     #[inline]
     pub fn least_size(&self) -> usize {
         self.least_size

@@ -1,4 +1,4 @@
-//! Events: format files to fields and print formats, functions by address, types; pure.
+//! Events: fields and print formats from format files, functions by address, types; pure.
 
 pub mod btf;
 pub(crate) mod context;

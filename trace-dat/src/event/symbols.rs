@@ -31,19 +31,20 @@ pub struct Symbols(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     text: String,
-    /// Built when the first function is looked up, or before by a thread of its own.
+    /// Built when the first function is looked up, or earlier by a separate thread.
     map: OnceLock<Vec<Entry>>,
 }
 
-/// The table of a shorter text is built before a thread has started.
+/// A thread is started only for a text of at least this size: for a shorter one, building the table takes
+/// less time than starting a thread.
 const WORTH_A_THREAD: usize = 1 << 16;
 
-/// Address, and where the name stands in the text: start and length.
+/// Address, and the place of the name in the text: start and length.
 type Entry = (u64, u32, u32);
 
 impl Symbols {
-    /// Reads the text of kallsyms: `ADDRESS TYPE NAME [MODULE]` per line, up to the first line of
-    /// another form. Absolute symbols and names starting with `$` are no functions.
+    /// Reads the text of kallsyms: `ADDRESS TYPE NAME [MODULE]` per line, up to the first line that does
+    /// not fit. Absolute symbols and names starting with `$` are not functions.
     ///
     /// ```
     /// use trace_dat::event::Symbols;
@@ -54,13 +55,13 @@ impl Symbols {
         Symbols(Arc::new(Shared { text, map: OnceLock::new() }))
     }
 
-    /// Starts a thread that builds the table of symbols, so that the first look-up need not.
+    /// Starts a thread that builds the table of symbols, so that the first look-up need not build it.
     pub fn prepare(&self) {
         if self.0.text.len() < WORTH_A_THREAD {
             return;
         }
         let shared = Arc::clone(&self.0);
-        // Where no thread can be started, the first look-up builds the table.
+        // If no thread can be started, the first look-up builds the table.
         let _ = thread::Builder::new().name("symbols".into()).spawn(move || shared.map().len());
     }
 
@@ -68,12 +69,12 @@ impl Symbols {
         self.0.map()
     }
 
-    /// The function that an address lies in: the nearest at or below it. The end of the last function is
-    /// not known, so only its first address finds it.
+    /// The function that contains an address: the nearest one that starts at or below it. The end of the
+    /// last function is unknown, so it is found by its first address only.
     pub fn find(&self, address: u64) -> Option<Symbol<'_>> {
         let map = self.map();
         let (mut low, mut high) = (0, map.len());
-        // Not `binary_search`: of several equal addresses the one that trace-cmd meets first.
+        // Not `binary_search`: of several equal addresses this finds the one that trace-cmd finds first.
         while low < high {
             let middle = (low + high) / 2;
             let (start, ..) = map[middle];
@@ -90,18 +91,18 @@ impl Symbols {
         None
     }
 
-    /// Where a function ends: at the next one's start, if there is one.
+    /// Where a function ends: at the start of the next one; `None` for the last.
     pub fn end_of(&self, symbol: Symbol<'_>) -> Option<u64> {
         let map = self.map();
         map.get(map.partition_point(|entry| entry.0 <= symbol.address)).map(|next| next.0)
     }
 
-    /// All functions by address, with their types left out.
+    /// All functions, sorted by address.
     pub fn iter(&self) -> impl Iterator<Item = Symbol<'_>> {
         (0..self.map().len()).filter_map(|index| self.symbol(index))
     }
 
-    /// All functions by address, each with its module if it is in one.
+    /// All functions, sorted by address, each with its module if it has one.
     ///
     /// ```
     /// use trace_dat::event::Symbols;
@@ -118,7 +119,7 @@ impl Symbols {
         self.iter().zip(self.map().iter().map(module))
     }
 
-    /// The address of the symbol of a name; of several, the highest.
+    /// The address of the symbol with a name; if there are several, the highest.
     pub fn address_of(&self, name: &str) -> Option<u64> {
         self.iter().filter(|symbol| symbol.name == name).last().map(|symbol| symbol.address)
     }
@@ -136,11 +137,11 @@ impl Shared {
     }
 }
 
-/// The functions in the text of kallsyms, by address.
+/// The functions in the text of kallsyms, sorted by address.
 fn map(bytes: &[u8]) -> Vec<Entry> {
     let mut map: Vec<Entry> = Vec::with_capacity(bytes.len() / 48);
     let mut at = 0;
-    // Byte by byte and in one go: there are a few hundred thousand lines.
+    // In a single pass over the bytes, for speed: there are a few hundred thousand lines.
     while let Some(line) = bytes.get(at..) {
         let digits = line.iter().take_while(|byte| HEX[usize::from(**byte)] < 16);
         let (count, address) = digits
@@ -156,8 +157,8 @@ fn map(bytes: &[u8]) -> Vec<Entry> {
         let end = name[length..].iter().position(|byte| *byte == b'\n');
         at += count + 3 + length + end.map_or(name.len() - length, |end| end + 1);
     }
-    // trace-cmd's choice among several names of one address depends on this very order: by address,
-    // and of the same address the last first. Most of the text is in order, which the sort uses.
+    // trace-cmd's choice among several names of one address depends on exactly this order: by address,
+    // and for the same address the last line first. Most of the text is sorted already, so sorting is fast.
     map.sort_by_key(|entry| entry.0);
     map.chunk_by_mut(|one, next| one.0 == next.0).for_each(<[Entry]>::reverse);
     map

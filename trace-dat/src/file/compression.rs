@@ -7,13 +7,13 @@ use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// The window of zstd that is accepted: that of its highest ordinary level.
+/// The largest zstd window that is accepted: that of zstd's highest ordinary level.
 const WINDOW: u64 = 8 << 20;
 
 /// How the sections and CPU data of version 7 are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all; CPU data are then page-aligned.
+    /// Not compressed; CPU data are then page-aligned.
     None,
     /// zlib streams; some builds of trace-cmd, as Debian's, cannot read them.
     Zlib,
@@ -22,7 +22,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// What files call it.
+    /// Its name in files.
     pub fn name(self) -> &'static str {
         match self {
             Compression::None => "none",
@@ -31,7 +31,7 @@ impl Compression {
         }
     }
 
-    /// The compression that a file names.
+    /// The compression with a name.
     pub(crate) fn named(name: &str) -> Result<Compression> {
         match name {
             "none" => Ok(Compression::None),
@@ -49,7 +49,7 @@ impl Compression {
         match self {
             Compression::None => Ok(None),
             Compression::Zlib => {
-                // The cheapest level: a recorder must not take the traced machine's time.
+                // The fastest level: recording must not take the traced machine's time.
                 let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
                 encoder.write_all(data)?;
                 encoder.finish().map(Some)
@@ -60,8 +60,8 @@ impl Compression {
 
     /// Unpacks `data` into `out`, which then has `size` bytes.
     ///
-    /// Fails when the data are damaged, or have another size or one above `most`. Memory grows with
-    /// the bytes that really come out, not with the announced size.
+    /// Fails when the data are damaged or have another size, and when `size` is larger than `most`. Memory
+    /// grows with the bytes that are really unpacked, not with the announced size.
     pub(crate) fn unpack(self, data: &[u8], size: u64, most: usize, out: &mut Vec<u8>) -> Result<()> {
         out.clear();
         if size > most as u64 {

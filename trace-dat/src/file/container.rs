@@ -1,7 +1,7 @@
-//! A file as it is put together: header, sections, options and buffers, with their places.
+//! The structure of a file: header, sections, options and buffers, with their places.
 //!
-//! Both versions are walked here, and nowhere else. What the parts mean is not looked at; their
-//! contents are read when they are asked for.
+//! Only this module walks through files, of both versions. It does not interpret the parts; their contents
+//! are read when they are requested.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 use crate::texts;
 
-/// No file has more sections; a damaged one may seem to consist of them.
+/// No file has more sections; a damaged one may seem to have far more.
 const MOST_SECTIONS: usize = 10_000;
-/// No section is larger than this once unpacked, in bytes; kallsyms has some 15 MiB.
+/// The largest size of an unpacked section, in bytes; kallsyms has about 15 MiB.
 const LARGEST: usize = 32 << 20;
 /// The flag of a section that is compressed.
 const COMPRESSED: u16 = 1;
@@ -27,7 +27,7 @@ const COMPRESSED: u16 = 1;
 /// A section of version 7.
 #[derive(Debug, Clone)]
 pub struct SectionHeader {
-    /// What it holds; the ids of options that point at sections.
+    /// The kind of content: the id of the option that points at such a section.
     pub id: u16,
     /// Offset of its header in the file, in bytes.
     pub offset: u64,
@@ -35,27 +35,27 @@ pub struct SectionHeader {
     pub flags: u16,
     /// Its name, from the section with strings; empty when there is none.
     pub name: String,
-    /// Bytes behind the header.
+    /// Bytes after the header.
     pub size: u64,
-    /// Bytes once unpacked; `None` when it is not compressed, or holds CPU data.
+    /// Bytes after unpacking; `None` when it is not compressed, or holds CPU data.
     pub unpacked: Option<u32>,
 }
 
-/// An option as it stands in the file.
+/// An option as it is in the file.
 #[derive(Debug, Clone)]
 pub struct FileOption {
-    /// What it tells, see [`id`](crate::id).
+    /// Its meaning, see [`id`](crate::id).
     pub id: u16,
     /// Its content.
     pub data: Vec<u8>,
-    /// Offset of the section that it stands in; 0 in version 6, where all stand in one row.
+    /// Offset of the section that contains it; 0 in version 6, which has no sections of options.
     pub section: u64,
-    /// What to call it in errors.
+    /// Its name in errors.
     place: String,
 }
 
 impl FileOption {
-    /// Its content, to be read forwards.
+    /// A cursor at the start of its content.
     pub(crate) fn cursor(&self, order: ByteOrder) -> Cursor<'_> {
         Cursor::over(&self.data, order, self.place.as_str())
     }
@@ -66,14 +66,14 @@ impl FileOption {
     }
 }
 
-/// The top instance's buffer, which has no name, or that of another instance.
+/// The buffer of the top instance, or of another one.
 #[derive(Debug, Clone)]
 pub struct Buffer {
     /// The instance's name, empty for the top one.
     pub name: String,
-    /// The clock in use; version 6 says it for the file as a whole.
+    /// The clock in use; in version 6 it applies to the whole file.
     pub clock: String,
-    /// Bytes of a sub-buffer.
+    /// The size of a sub-buffer in bytes.
     pub page_size: usize,
     /// Offset of its section, or of its table in version 6; 0 for version 6's top instance.
     pub offset: u64,
@@ -83,27 +83,27 @@ pub struct Buffer {
     pub cpus: Vec<Extent>,
 }
 
-/// The bytes of a file that are one CPU's.
+/// The place of one CPU's data in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// The CPU's number.
     pub cpu: u32,
     /// Offset in the file, in bytes.
     pub offset: u64,
-    /// Size in the file, in bytes; for compressed data it may leave out the chunk count.
+    /// Size in the file, in bytes; for compressed data it may not include the chunk count.
     pub size: u64,
 }
 
 /// Where the content of a section is.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum SectionPlace {
     /// Version 6: the bytes themselves.
     Bytes { offset: u64, size: u64 },
-    /// Version 7: a header, and the bytes behind it.
+    /// Version 7: a header, and the bytes after it.
     Section { offset: u64 },
 }
 
-/// A section's content, unpacked, and what to call it in errors.
+/// A section's unpacked content, and its name in errors.
 pub(crate) struct Section {
     pub body: Vec<u8>,
     place: String,
@@ -111,7 +111,7 @@ pub(crate) struct Section {
 }
 
 impl Section {
-    /// The content, to be read forwards.
+    /// A cursor at the start of the content.
     pub fn cursor(&self) -> Cursor<'_> {
         Cursor::over(&self.body, self.order, self.place.as_str())
     }
@@ -137,8 +137,8 @@ pub struct Container {
     header: Header,
     compression: Compression,
     compression_version: String,
-    /// Sections by id; of several the last that an option names.
-    places: BTreeMap<u16, Place>,
+    /// Sections by id; if options name several with the same id, the last.
+    places: BTreeMap<u16, SectionPlace>,
     options: Vec<FileOption>,
     buffers: Vec<Buffer>,
     cpus: u32,
@@ -149,9 +149,9 @@ pub struct Container {
 }
 
 impl Container {
-    /// Reads header, options and places of a recording; `name` is for errors.
+    /// Reads the header, the options and the places of all parts; `name` is used in errors.
     ///
-    /// Fails, with the place in the file, when it is no trace.dat of version 6 or 7 or is damaged.
+    /// Fails, with the place in the file, when it is not a trace.dat of version 6 or 7, or is damaged.
     /// Damage within sections and CPU data is found when they are read.
     pub fn open(name: &str, input: impl Input + 'static) -> Result<Container> {
         let walk = || {
@@ -182,7 +182,7 @@ impl Container {
         walk().map_err(|error: Error| error.in_file(name))
     }
 
-    /// No two CPUs have the same bytes: their number is what bounds the memory for reading them.
+    /// Checks that no two CPUs share bytes. So the size of the file bounds the memory for reading them.
     fn check_extents(&self) -> Result<()> {
         let all = self.buffers.iter().flat_map(|buffer| &buffer.cpus);
         let mut extents: Vec<&Extent> = all.filter(|extent| extent.size > 0).collect();
@@ -209,7 +209,7 @@ impl Container {
         ] {
             let offset = cursor.at();
             skip(&mut cursor)?;
-            self.places.insert(id, Place::Bytes { offset, size: cursor.at() - offset });
+            self.places.insert(id, SectionPlace::Bytes { offset, size: cursor.at() - offset });
         }
         self.cpus = cursor.u32()?;
         cursor.tag("options  \0")?;
@@ -230,7 +230,7 @@ impl Container {
             return Ok(());
         }
         let mut buffers = vec![self.table(&mut cursor, 0, String::new(), self.cpus)?];
-        // The clock stands behind the table of the top instance.
+        // The clock follows the table of the top instance.
         if self.options.iter().any(|option| option.id == id::TRACECLOCK) {
             let size = cursor.u64()?;
             self.clock = chosen_clock(&cursor.bytes(size)?);
@@ -239,7 +239,7 @@ impl Container {
         for option in &self.options {
             let mut content = option.cursor(self.header.order);
             match option.id {
-                // That of the instance whose option follows.
+                // The CPU count of the instance whose option follows.
                 id::CPUCOUNT => own_count = Some(content.u32()?),
                 id::BUFFER => {
                     let (offset, name) = (content.u64()?, content.text()?);
@@ -258,7 +258,7 @@ impl Container {
         Ok(())
     }
 
-    /// Version 6's table of CPU data.
+    /// Reads version 6's table of CPU data.
     fn table(&self, cursor: &mut Cursor<'_>, offset: u64, name: String, count: u32) -> Result<Buffer> {
         cursor.tag("flyrecord\0")?;
         let mut cpus = Vec::new();
@@ -292,7 +292,7 @@ impl Container {
                 id::CPUCOUNT => count = Some(content.u32()?),
                 id::TRACECLOCK => self.clock = chosen_clock(&option.data),
                 id::HEADER_INFO..=id::CMDLINES | id::BTF => {
-                    self.places.insert(option.id, Place::Section { offset: content.u64()? });
+                    self.places.insert(option.id, SectionPlace::Section { offset: content.u64()? });
                 }
                 _ => {}
             }
@@ -304,7 +304,7 @@ impl Container {
         Ok(())
     }
 
-    /// Reads one options section of version 7 and gives the offset of the next, or 0.
+    /// Reads one options section of version 7 and returns the offset of the next, or 0.
     fn options_section(&mut self, offset: u64) -> Result<u64> {
         let section = self.section_at(id::OPTIONS, offset)?;
         let mut cursor = section.cursor();
@@ -323,7 +323,7 @@ impl Container {
         Err(cursor.error("the options do not end"))
     }
 
-    /// The buffer that an option of version 7 tells of.
+    /// Reads the buffer that an option of version 7 describes.
     fn buffer(&self, option: &mut Cursor<'_>) -> Result<Buffer> {
         let (offset, name, clock) = (option.u64()?, option.text()?, option.text()?);
         let page_size = page_size(option)?;
@@ -339,13 +339,13 @@ impl Container {
         Ok(Buffer { name, clock, page_size, offset, compressed, cpus })
     }
 
-    /// The content of the section that the file has for an id; `None` when it has none.
+    /// The content of the section with an id; `None` when the file has none.
     pub(crate) fn section(&self, id: u16) -> Result<Option<Section>> {
         let order = self.header.order;
         match self.places.get(&id) {
             None => Ok(None),
-            Some(Place::Section { offset }) => self.section_at(id, *offset).map(Some),
-            Some(Place::Bytes { offset, size }) => {
+            Some(SectionPlace::Section { offset }) => self.section_at(id, *offset).map(Some),
+            Some(SectionPlace::Bytes { offset, size }) => {
                 let place = format!("{} at offset 0x{offset:x}", id::name(id).unwrap_or_default());
                 let body = self.at(*offset, &place).bytes(*size)?.into_owned();
                 Ok(Some(Section { body, place, order }))
@@ -353,7 +353,7 @@ impl Container {
         }
     }
 
-    /// The content of the section at an offset, which has to have this id.
+    /// The content of the section at an offset; it must have this id.
     fn section_at(&self, id: u16, offset: u64) -> Result<Section> {
         let (order, place) = (self.header.order, section_place(id, offset));
         let mut cursor = self.at(offset, &place);
@@ -380,8 +380,8 @@ impl Container {
         Cursor::new(View::File(&*self.input), offset, self.header.order, place)
     }
 
-    /// Looks for a section with strings that was cut off at the end of the file: no option points
-    /// at it, so it would not be missed. (All other sections are checked when they are read.)
+    /// Checks that the section with strings is not cut off at the end of the file. No option points at it,
+    /// so this would otherwise go unnoticed. (All other sections are checked when they are read.)
     pub(crate) fn check_strings(&self) -> Result<()> {
         let Some(mut offset) = self.first_section else { return Ok(()) };
         while offset < self.input.size() {
@@ -399,9 +399,9 @@ impl Container {
         Ok(())
     }
 
-    /// The sections of version 7 in the order of the file, one behind the other; none in version 6.
+    /// The sections of version 7 in the order of the file; none in version 6.
     ///
-    /// Fails where what follows a section is not another one.
+    /// Fails when a section is not followed by another one.
     pub fn sections(&self) -> Result<Vec<SectionHeader>> {
         let find = || {
             let Some(first) = self.first_section else { return Ok(Vec::new()) };
@@ -437,9 +437,9 @@ impl Container {
         find().map_err(|error: Error| error.in_file(&self.name))
     }
 
-    /// Bytes of a CPU's data once unpacked.
+    /// The size of a CPU's data after unpacking, in bytes.
     ///
-    /// Fails when its chunks are not whole.
+    /// Fails when a chunk is not complete.
     pub fn unpacked_size(&self, buffer: &Buffer, extent: &Extent) -> Result<u64> {
         if !buffer.compressed || extent.size == 0 {
             return Ok(extent.size);
@@ -457,7 +457,7 @@ impl Container {
         sum().map_err(|error: Error| error.in_file(&self.name))
     }
 
-    /// All that can be written again: contents of sections and options.
+    /// Everything that a new file can contain unchanged: contents of sections and options.
     ///
     /// Fails when one of them is damaged.
     pub fn metadata(&self) -> Result<Metadata> {
@@ -506,7 +506,7 @@ impl Container {
                     metadata.trace_id = self.header.order.number_at(&option.data, 0, 8).unwrap_or(0);
                 }
                 id::CPUSTAT => metadata.cpu_stats.push(option.text()),
-                // These point at parts that have another place in another file.
+                // These hold offsets in this file, which would be wrong in another one.
                 id::DONE | id::BUFFER | id::CPUCOUNT | id::BUFFER_TEXT => {}
                 id::HEADER_INFO..=id::CMDLINES | id::BTF.. => {}
                 other => metadata.more_options.push((other, option.data.clone())),
@@ -530,12 +530,12 @@ impl Container {
         self.header.order
     }
 
-    /// Bytes of a long of the recorded kernel, 4 or 8.
+    /// The size of a long of the recorded kernel, 4 or 8 bytes.
     pub fn long_size(&self) -> usize {
         self.header.long_size
     }
 
-    /// Bytes of a page of the recorded machine.
+    /// The page size of the recorded machine in bytes.
     pub fn page_size(&self) -> usize {
         self.header.page_size
     }
@@ -545,12 +545,12 @@ impl Container {
         self.compression
     }
 
-    /// The version of what compressed; empty in version 6.
+    /// The version of the compression library; empty in version 6.
     pub fn compression_version(&self) -> &str {
         &self.compression_version
     }
 
-    /// The options in the order of the file; those of version 7 with the marks at the ends.
+    /// The options in the order of the file; in version 7 with the mark at the end of each section.
     pub fn options(&self) -> &[FileOption] {
         &self.options
     }
@@ -570,7 +570,7 @@ impl Container {
         self.clock.as_deref()
     }
 
-    /// The text of a latency tracer, which is recorded in place of records.
+    /// The text of a latency tracer, if the file has it instead of records.
     pub fn latency_text(&self) -> Option<&[u8]> {
         self.latency_text.as_deref()
     }
@@ -580,12 +580,12 @@ impl Container {
     }
 }
 
-/// What a section's header says behind the id.
+/// A section's header, without the id.
 struct Head {
     flags: u16,
-    /// Where its name stands among the strings.
+    /// The offset of its name in the section with strings.
     name: u32,
-    /// Bytes behind the header.
+    /// Bytes after the header.
     size: u64,
 }
 
@@ -599,7 +599,7 @@ impl Head {
     }
 }
 
-/// What a section is called in errors.
+/// The name of a section in errors.
 fn section_place(id: u16, offset: u64) -> String {
     format!("section {id} at offset 0x{offset:x}")
 }

@@ -1,4 +1,4 @@
-//! Reading forwards through bytes, every step checked; errors say what was read and where.
+//! Reads bytes forwards and checks every step; errors say what was read, and where.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::input::View;
 use crate::bytes::ByteOrder;
 use crate::error::{Error, ErrorKind, Result};
 
-/// No text that ends with a NUL (names of systems, instances and clocks) is longer.
+/// The longest text that ends with a NUL (names of systems, instances and clocks).
 const LONGEST_TEXT: u64 = 4096;
 
 /// A position in the file, or in a section that was unpacked from it.
@@ -24,7 +24,7 @@ impl<'a> Cursor<'a> {
         Cursor { data, at, order, place: place.into() }
     }
 
-    /// At the start of bytes in memory.
+    /// A cursor at the start of bytes in memory.
     pub fn over(data: &'a [u8], order: ByteOrder, place: impl Into<String>) -> Cursor<'a> {
         Cursor::new(View::Bytes(data), 0, order, place)
     }
@@ -50,7 +50,7 @@ impl<'a> Cursor<'a> {
         Ok(bytes)
     }
 
-    /// Skips `size` bytes; an error when they are not there.
+    /// Skips `size` bytes; fails when fewer are left.
     pub fn skip(&mut self, size: u64) -> Result<()> {
         if size > self.left() {
             return Err(self.cut(size));
@@ -76,7 +76,7 @@ impl<'a> Cursor<'a> {
         Ok(self.order.number(&bytes).unwrap_or(0))
     }
 
-    /// A text up to its NUL, which is skipped.
+    /// Reads a text up to its NUL, and skips the NUL.
     pub fn text(&mut self) -> Result<String> {
         let from = self.at;
         let rest = self.bytes(self.left().min(LONGEST_TEXT))?;
@@ -92,7 +92,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Skips exactly these bytes; an error when others follow.
+    /// Skips exactly these bytes; fails when other bytes follow.
     pub fn tag(&mut self, tag: &str) -> Result<()> {
         let from = self.at;
         if *self.bytes(tag.len() as u64)? == *tag.as_bytes() {
@@ -102,12 +102,12 @@ impl<'a> Cursor<'a> {
         Err(self.error(&format!("'{}' is not there", tag.trim_end_matches('\0').trim_end())))
     }
 
-    /// An error at this position.
+    /// A [`ErrorKind::Malformed`] error at this position.
     pub fn error(&self, what: &str) -> Error {
         self.error_of(ErrorKind::Malformed, what)
     }
 
-    /// The same of another kind.
+    /// An error of any kind at this position.
     pub fn error_of(&self, kind: ErrorKind, what: &str) -> Error {
         self.within(Error::new(kind, what))
     }
@@ -118,7 +118,7 @@ impl<'a> Cursor<'a> {
         self.error_of(ErrorKind::Cut, &what)
     }
 
-    /// Adds this position to an error that has none.
+    /// Adds this position to an error that has no position.
     pub fn within(&self, error: Error) -> Error {
         error.at(&self.place, self.at)
     }

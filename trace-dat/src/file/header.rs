@@ -1,4 +1,4 @@
-//! What every file begins with, in both versions: version, byte order, size of a long, page size.
+//! The start of every file, in both versions: version, byte order, size of a long, page size.
 
 use std::fmt;
 
@@ -11,9 +11,9 @@ use crate::error::{ErrorKind, Result};
 /// The version of the file format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// One fixed order, read by every trace-cmd.
+    /// All parts in a fixed order; every trace-cmd reads it.
     V6,
-    /// Sections and compression, read since trace-cmd 3.0.
+    /// Sections and compression; trace-cmd 3.0 and later read it.
     V7,
 }
 
@@ -32,16 +32,16 @@ impl fmt::Display for Version {
 pub(crate) struct Header {
     pub version: Version,
     pub order: ByteOrder,
-    /// Bytes of a long, 4 or 8.
+    /// The size of a long in bytes, 4 or 8.
     pub long_size: usize,
-    /// Bytes of a page, a power of two.
+    /// The page size in bytes, a power of two.
     pub page_size: usize,
 }
 
 impl Header {
-    /// Reads the header, and gives the place behind it.
+    /// Reads the header; also returns a cursor after it.
     pub fn read(file: View<'_>) -> Result<(Header, Cursor<'_>)> {
-        // The byte order is not known yet, nor needed for what comes before it.
+        // The byte order is not known yet, and not needed for the fields before it.
         let mut cursor = Cursor::new(file, 0, ByteOrder::Little, "header");
         let size = MAGIC.len() as u64;
         if file.size() < size || *cursor.clone().bytes(size)? != *MAGIC {
@@ -71,7 +71,7 @@ impl Header {
     }
 }
 
-/// A page size, which has to be one that a machine can have.
+/// Reads a page size; fails when no machine can have it.
 pub(crate) fn page_size(cursor: &mut Cursor<'_>) -> Result<usize> {
     let size = cursor.u32()?;
     if size.is_power_of_two() && (64..=1 << 24).contains(&size) {

@@ -1,6 +1,6 @@
 //! Ids of options, which version 7 uses as ids of sections too.
 
-/// What every file starts with; version, byte order, size of a long and page size follow.
+/// The first bytes of every file; version, byte order, size of a long and page size follow.
 pub const MAGIC: &[u8] = b"\x17\x08\x44tracing";
 
 /// Options, as a section.
@@ -27,13 +27,13 @@ pub const CPUCOUNT: u16 = 8;
 pub const VERSION: u16 = 9;
 /// The memory map of a process, as text.
 pub const PROCMAPS: u16 = 10;
-/// A number by which recordings are told apart.
+/// A number that identifies the recording.
 pub const TRACEID: u16 = 11;
-/// How a guest's clock runs against its host's.
+/// How a guest's clock differs from its host's.
 pub const TIME_SHIFT: u16 = 12;
 /// A guest that was recorded together with this machine.
 pub const GUEST: u16 = 13;
-/// How cycles become nanoseconds.
+/// How cycles are converted to nanoseconds.
 pub const TSC2NSEC: u16 = 14;
 /// Names of sections; a section without an option.
 pub const STRINGS: u16 = 15;
@@ -54,7 +54,7 @@ pub const BUFFER_TEXT: u16 = 22;
 /// Types of the kernel.
 pub const BTF: u16 = 23;
 
-/// What trace-cmd calls an option; `None` for one that is not known.
+/// trace-cmd's name for an option; `None` for an unknown one.
 pub fn name(id: u16) -> Option<&'static str> {
     Some(match id {
         DONE => "DONE",

@@ -5,10 +5,10 @@ use std::io;
 
 /// A recording's bytes.
 ///
-/// Files are read, not mapped: a mapped file that another process cuts ends the reader with
-/// SIGBUS, and reading large pieces costs no more.
+/// Files are read, not mapped into memory: if another process truncates a mapped file, the reader is
+/// killed by SIGBUS. Reading large pieces is as fast.
 pub trait Input: std::fmt::Debug + Send + Sync {
-    /// How many bytes there are.
+    /// The number of bytes.
     fn size(&self) -> u64;
 
     /// Fills `into` with the bytes from `offset` on.
@@ -45,8 +45,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The bytes of a range, or `None` when it goes beyond the end. Nothing is allocated for
-    /// bytes that are not there.
+    /// The bytes of a range, or `None` when it goes beyond the end. In that case nothing is allocated.
     pub fn bytes(self, offset: u64, size: u64) -> io::Result<Option<Cow<'a, [u8]>>> {
         let Some(end) = offset.checked_add(size).filter(|end| *end <= self.size()) else { return Ok(None) };
         match self {

@@ -1,4 +1,4 @@
-//! What a recording holds besides its sub-buffers, as the kernel's own files have it.
+//! The parts of a recording besides its sub-buffers, in the form of the kernel's own files.
 
 /// The events of one system.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct System {
     pub formats: Vec<Vec<u8>>,
 }
 
-/// What a reader needs to understand a recording, apart from the sub-buffers.
+/// Everything besides the sub-buffers that is needed to read a recording.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     /// Whether the recorded machine stores the most significant byte first.
@@ -34,26 +34,26 @@ pub struct Metadata {
     pub printk_formats: Vec<u8>,
     /// `saved_cmdlines`.
     pub cmdlines: Vec<u8>,
-    /// The kernel's types, where functions were recorded with their arguments; version 7 only.
+    /// The kernel's types (BTF), if functions were recorded with their arguments; version 7 only.
     pub btf: Vec<u8>,
-    /// `trace_clock`, the clock in use in brackets.
+    /// `trace_clock`: all clocks, with the one in use in brackets.
     pub trace_clock: String,
     /// The name of the clock in use.
     pub clock: String,
-    /// System, host, release and machine, as uname tells them.
+    /// System, host, release and machine, as in `uname`.
     pub uname: String,
     /// The recording program and its version.
     pub program: String,
-    /// A number by which recordings can be told apart.
+    /// A number that identifies the recording.
     pub trace_id: u64,
     /// For each CPU, `CPU: N` and its `stats` file.
     pub cpu_stats: Vec<String>,
-    /// The number of CPUs, also of those without data.
+    /// The number of CPUs, including those without data.
     pub cpu_count: u32,
     /// The instance's name; empty for the top instance.
     pub instance: String,
-    /// Microseconds from the epoch to the clock's zero; a report adds them to the stamps.
+    /// Microseconds from the epoch to the clock's zero; a report adds them to the time stamps.
     pub date: Option<i64>,
-    /// Options besides those that the fields above become: id and content.
+    /// Further options, besides those made from the fields above: id and content.
     pub more_options: Vec<(u16, Vec<u8>)>,
 }

@@ -1,4 +1,4 @@
-//! What stands in the sections, which is the same in both versions.
+//! The contents of sections, which are the same in both versions.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(crate) fn header_info(cursor: &mut Cursor<'_>) -> Result<(Vec<u8>, Vec<u8>)>
     Ok((page, with_u64(cursor)?.into_owned()))
 }
 
-/// Gives the formats of a system to `each`, one by one.
+/// Passes the formats of a system to `each`, one by one.
 pub(crate) fn formats(cursor: &mut Cursor<'_>, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     for _ in 0..cursor.u32()? {
         let format = with_u64(cursor)?;
@@ -23,7 +23,7 @@ pub(crate) fn formats(cursor: &mut Cursor<'_>, mut each: impl FnMut(&[u8]) -> Re
     Ok(())
 }
 
-/// Gives the formats of all systems to `each`, each with the system's name.
+/// Passes the formats of all systems to `each`, one by one, with the system's name.
 pub(crate) fn formats_by_system(
     cursor: &mut Cursor<'_>,
     mut each: impl FnMut(&str, &[u8]) -> Result<()>,
@@ -49,19 +49,19 @@ pub(crate) fn systems(cursor: &mut Cursor<'_>) -> Result<Vec<System>> {
     Ok(systems)
 }
 
-/// Bytes behind a length of 32 bits.
+/// Reads a length of 32 bits, and that many bytes.
 pub(crate) fn with_u32<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>> {
     let size = cursor.u32()?;
     cursor.bytes(u64::from(size))
 }
 
-/// Bytes behind a length of 64 bits.
+/// Reads a length of 64 bits, and that many bytes.
 pub(crate) fn with_u64<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>> {
     let size = cursor.u64()?;
     cursor.bytes(size)
 }
 
-/// Goes over `header_page` and `header_event`.
+/// Skips `header_page` and `header_event`.
 pub(crate) fn skip_header_info(cursor: &mut Cursor<'_>) -> Result<()> {
     cursor.tag("header_page\0")?;
     skip_with_u64(cursor)?;
@@ -69,12 +69,12 @@ pub(crate) fn skip_header_info(cursor: &mut Cursor<'_>) -> Result<()> {
     skip_with_u64(cursor)
 }
 
-/// Goes over the formats of a system.
+/// Skips the formats of a system.
 pub(crate) fn skip_formats(cursor: &mut Cursor<'_>) -> Result<()> {
     (0..cursor.u32()?).try_for_each(|_| skip_with_u64(cursor))
 }
 
-/// Goes over the formats of all systems.
+/// Skips the formats of all systems.
 pub(crate) fn skip_systems(cursor: &mut Cursor<'_>) -> Result<()> {
     for _ in 0..cursor.u32()? {
         cursor.text()?;
@@ -83,13 +83,13 @@ pub(crate) fn skip_systems(cursor: &mut Cursor<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Goes over bytes behind a length of 32 bits.
+/// Skips a length of 32 bits, and that many bytes.
 pub(crate) fn skip_with_u32(cursor: &mut Cursor<'_>) -> Result<()> {
     let size = cursor.u32()?;
     cursor.skip(u64::from(size))
 }
 
-/// Goes over bytes behind a length of 64 bits.
+/// Skips a length of 64 bits, and that many bytes.
 pub(crate) fn skip_with_u64(cursor: &mut Cursor<'_>) -> Result<()> {
     let size = cursor.u64()?;
     cursor.skip(size)

@@ -1,9 +1,9 @@
 //! Writing trace.dat: a recording's metadata and its per-CPU sub-buffers, in version 6 or 7.
 //!
 //! Rules of the format: trace-cmd's manual pages `trace-cmd.dat.v6(5)` and `trace-cmd.dat.v7(5)`,
-//! checked against files of trace-cmd 3.1.6. Version 6 is one fixed order and never compressed.
-//! Version 7 is a prefix and sections; its options section, which points at all others, is
-//! written last here, once all offsets are known, and the prefix is patched to point at it.
+//! checked against files of trace-cmd 3.1.6. In version 6 all parts have a fixed order and are never
+//! compressed. Version 7 has a prefix and sections. Its options section points at all others, so it is
+//! written last, when all offsets are known, and then the prefix is patched to point at it.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
@@ -23,13 +23,13 @@ const COMPRESSED: u16 = 1;
 pub struct CpuData<'a> {
     /// The CPU's number.
     pub cpu: u32,
-    /// Where the sub-buffers come from.
+    /// The source of the sub-buffers.
     pub data: &'a mut dyn Read,
-    /// How many bytes there are.
+    /// Their size in bytes.
     pub size: u64,
 }
 
-/// Where the data of a CPU went.
+/// Where the data of a CPU were written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The CPU's number.
@@ -44,10 +44,10 @@ pub struct Stored {
 
 /// Writes a whole file to `out`, which is empty, and returns where each CPU's data are.
 ///
-/// `cpus` are in the order of their numbers. Version 6 knows no compression.
+/// `cpus` are sorted by their numbers. Version 6 has no compression.
 ///
 /// # Errors
-/// Writing or seeking fails, a CPU has fewer data than it says, or a part does not fit the
+/// Writing or seeking fails, a CPU has fewer data than its `size`, or a part is too large for the
 /// format's 32-bit lengths.
 ///
 /// ```
@@ -76,7 +76,7 @@ pub fn write<W: Write + Seek>(
     }
 }
 
-/// Bytes in the recorded machine's order.
+/// Bytes to write, with numbers in the recorded machine's byte order.
 struct Bytes {
     big_endian: bool,
     bytes: Vec<u8>,
@@ -108,12 +108,12 @@ impl Bytes {
         self.raw(text.as_bytes()).raw(&[0])
     }
 
-    /// A u32 length and the data.
+    /// Appends a u32 length and the data.
     fn with_u32(&mut self, data: &[u8]) -> io::Result<&mut Bytes> {
         Ok(self.u32(length(data.len())?).raw(data))
     }
 
-    /// A u64 length and the data.
+    /// Appends a u64 length and the data.
     fn with_u64(&mut self, data: &[u8]) -> &mut Bytes {
         self.u64(data.len() as u64).raw(data)
     }
@@ -140,7 +140,7 @@ impl Bytes {
         Ok(self)
     }
 
-    /// The options that both versions have, without the end mark.
+    /// Appends the options that both versions have, without the end mark.
     fn options(&mut self, metadata: &Metadata) -> io::Result<&mut Bytes> {
         let with_end = |text: &str| [text.as_bytes(), &[0]].concat();
         if let Some(date) = metadata.date {
@@ -179,7 +179,7 @@ fn prefix(metadata: &Metadata, version: &str) -> Bytes {
     bytes
 }
 
-/// The next offset from `offset` on at which a page may begin.
+/// The first page-aligned offset at or after `offset`.
 fn aligned(offset: u64, metadata: &Metadata) -> u64 {
     offset.next_multiple_of(u64::from(metadata.page_size.max(1)))
 }
@@ -222,7 +222,7 @@ fn write_v6<W: Write + Seek>(
     if !metadata.instance.is_empty() {
         bytes.raw(&table_v6(metadata, &[]));
     }
-    // The table has the same length whatever it holds.
+    // The length of the table does not depend on its values.
     let length = table_v6(metadata, &[]).len() as u64;
     let mut offset = aligned(bytes.bytes.len() as u64 + length, metadata);
     let mut stored = Vec::new();
@@ -239,14 +239,14 @@ fn write_v6<W: Write + Seek>(
             copy_all(cpu, out)?;
         }
     }
-    // The place of a CPU without data at the end lies inside the file, too.
+    // If the last CPU has no data, its offset must still be inside the file.
     pad(out, stored.last().map_or(0, |last| last.offset))?;
     out.flush()?;
     Ok(stored)
 }
 
-/// Version 6's table of CPU data: an entry for each CPU, by its place, with offset and size; then
-/// the clock. A CPU without an entry in `stored` has no data.
+/// Version 6's table of CPU data: offset and size of each CPU, in the order of their numbers; then the
+/// clock. A CPU without an entry in `stored` has no data.
 fn table_v6(metadata: &Metadata, stored: &[Stored]) -> Vec<u8> {
     let mut bytes = Bytes::new(metadata);
     bytes.text("flyrecord");
@@ -265,7 +265,7 @@ struct File7<'a, W> {
     out: &'a mut W,
     compression: Compression,
     metadata: &'a Metadata,
-    /// The names of the sections so far, each ended by a zero.
+    /// The names of the sections so far, each with a NUL.
     strings: Vec<u8>,
 }
 
@@ -310,7 +310,7 @@ impl<W: Write + Seek> File7<'_, W> {
         options.option(id::DONE, &new().u64(0).bytes)?;
 
         let offset = self.plain_section(id::OPTIONS, "options", &options.bytes)?;
-        // The section of names holds its own name, too.
+        // The section with names contains its own name, too.
         let place = length(self.strings.len())?;
         self.strings.extend_from_slice(b"strings\0");
         let strings = std::mem::take(&mut self.strings);

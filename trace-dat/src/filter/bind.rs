@@ -1,8 +1,8 @@
-//! Event filters: which records are wanted, by the values of their fields; pure.
+//! Event filters: select records by the values of their fields; pure.
 //!
-//! The language is trace-cmd's: `EVENTS: CONDITION`, as in `sched_switch: prev_pid == 1`. It is
-//! parsed by [`super::parse`] and here bound to each event that it names, so that a record
-//! costs no look-up of names.
+//! The language is trace-cmd's: `EVENTS: CONDITION`, as in `sched_switch: prev_pid == 1`. It is parsed by
+//! [`super::parse`]. Here a filter is bound to each event that it names, so that no names are looked up
+//! for a record.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -17,14 +17,14 @@ use crate::event::events::Events;
 use crate::event::field::Field;
 use crate::event::format::Event;
 
-/// A record, and what is known of it besides its fields.
+/// A record, and the values besides its fields that a filter can use.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The event, from its common fields on.
     pub data: &'a [u8],
     /// The CPU that recorded it, for `CPU`.
     pub cpu: u32,
-    /// Its stamp in units of the trace clock, for `TIMESTAMP`.
+    /// Its time stamp in units of the trace clock, for `TIMESTAMP`.
     pub time: u64,
     /// The command of its process, for `COMM`.
     pub comm: &'a [u8],
@@ -46,8 +46,8 @@ impl Filter {
     /// compute with `& | ^ + - * / %` and join by `&& || !`. A comparison is false for an event
     /// without its field.
     ///
-    /// Fails when the text does not parse, and when no event of a name, no field of a name in any of
-    /// them, or no field of a fitting type is there; see [`ErrorKind`].
+    /// Fails when the text does not parse, when an event does not exist, when none of the events has a
+    /// field of a given name, and when none has it with a fitting type; see [`ErrorKind`].
     ///
     /// ```
     /// use trace_dat::filter::Filter;
@@ -87,7 +87,7 @@ impl Filter {
                 return Err(error.unknown(name, fields.into_iter().map(str::to_string)));
             }
         }
-        // A field may be a number in one event and a text in another; one that fits is enough.
+        // A field may be a number in one event and text in another; one event that fits is enough.
         let (mut mismatch, mut fits) = (None, false);
         for event in named() {
             let binder = Binder { event, mismatch: Cell::new(None), found: Cell::new(false) };
@@ -103,7 +103,7 @@ impl Filter {
         }
     }
 
-    /// Whether a record fits; one of an event that the filter does not name never does.
+    /// Whether a record matches; a record of an event that the filter does not name never does.
     pub fn matches(&self, event: &Event, subject: Subject<'_>, context: &Context) -> bool {
         match self.conditions.get(event.index) {
             Some(Some(condition)) => condition.holds(subject, context),
@@ -112,7 +112,7 @@ impl Filter {
     }
 }
 
-/// What records can be compared by besides their fields.
+/// Names of values that filters can use besides fields.
 const SPECIAL: [&str; 3] = ["COMM", "CPU", "TIMESTAMP"];
 
 fn bad(text: &str, what: &str) -> Error {
@@ -123,7 +123,7 @@ fn unusable(kind: ErrorKind, text: &str, what: &str) -> Error {
     Error::new(kind, format!("the filter '{text}' cannot be used: {what}"))
 }
 
-/// A name is a regular expression for the whole of it, in either case.
+/// The regular expression of a name. It must match the whole name, and ignores case.
 fn whole(name: &str) -> std::result::Result<Regex, String> {
     pattern(&format!("^(?:{name})$")).map_err(|_| format!("'{name}' is not a regular expression"))
 }
@@ -133,7 +133,7 @@ fn pattern(text: &str) -> std::result::Result<Regex, String> {
     built.map_err(|error| format!("\"{text}\" is not a regular expression: {error}"))
 }
 
-/// The indexes of the events that a name chooses; a name alone is a system's or an event's.
+/// The indexes of the events that a name chooses; without a system, it may name a system or an event.
 fn named_events(
     events: &Events,
     system: Option<&str>,
@@ -163,7 +163,7 @@ fn no_event(text: &str, events: &Events, system: Option<&str>, name: Option<&str
         .unknown(name.or(system).unwrap_or_default(), names.into_iter().map(str::to_string))
 }
 
-/// What has to hold, with the fields of one event in place of their names.
+/// A condition for one event, with its fields instead of their names.
 #[derive(Debug)]
 enum Condition {
     Always(bool),
@@ -190,17 +190,17 @@ enum Text {
     Literal(Vec<u8>),
     Comm,
     Field(Field),
-    /// The function that an address lies in.
+    /// The name of the function that contains an address.
     Function(Field),
 }
 
-/// A value of either kind.
+/// A number or a text.
 enum Value {
     Number(Number),
     Text(Text),
 }
 
-/// Puts the fields of an event into a condition.
+/// Binds a condition to the fields of one event.
 struct Binder<'e> {
     event: &'e Event,
     /// The first comparison of a number with a text.
@@ -240,7 +240,7 @@ impl Binder<'_> {
             return Err("=~ and !~ need a regular expression in quotes on their right".into());
         }
         if like && let Expr::Text(text) = right {
-            // Before the field is looked for: it is wrong for every event.
+            // Checked before the field is looked up: a wrong pattern is an error for every event.
             pattern(text)?;
         }
         let (Some(left), Some(right)) = (self.value(left)?, self.value(right)?) else {
@@ -251,7 +251,7 @@ impl Binder<'_> {
                 return Ok(Condition::Compare(left, how, right));
             }
             (Value::Text(left), Value::Text(right)) => (left, right),
-            // An address against the name of a function.
+            // An address is compared with the name of a function.
             (Value::Number(Number::Field(field)), Value::Text(right)) if is_address(&field) => {
                 (Text::Function(field), right)
             }
@@ -310,7 +310,7 @@ impl Binder<'_> {
     }
 }
 
-/// Whether a number may be a function's address.
+/// Whether a field may hold a function's address.
 fn is_address(field: &Field) -> bool {
     !field.array && (field.is_pointer() || field.is_long())
 }
@@ -336,7 +336,7 @@ impl Condition {
 }
 
 impl Number {
-    /// The value; `None` when the record ends before the field, and for a division by zero.
+    /// The value; `None` when the record ends before the field, or on division by zero.
     fn of(&self, subject: Subject<'_>, context: &Context) -> Option<i128> {
         Some(match self {
             Number::Literal(number) => *number,
@@ -379,7 +379,7 @@ impl Number {
 }
 
 impl Text {
-    /// The text; empty when the record ends before it, or the address is no function's.
+    /// The text; empty when the record ends before the field, or no function contains the address.
     fn of<'s>(&'s self, subject: Subject<'s>, context: &'s Context) -> &'s [u8] {
         match self {
             Text::Literal(text) => text,

@@ -1,4 +1,4 @@
-//! Event filters: which records are wanted, by the values of their fields; pure.
+//! Event filters: select records by the values of their fields; pure.
 
 pub(crate) mod bind;
 pub(crate) mod parse;

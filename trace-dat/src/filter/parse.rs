@@ -1,10 +1,10 @@
-//! The text of event filters, parsed; pure.
+//! Parses the text of event filters; pure.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// How `&&` and `||` side by side are grouped where there are no brackets.
+/// How `&&` and `||` are grouped if there are no brackets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grouping {
     /// `&&` before `||`.
@@ -18,7 +18,7 @@ pub enum Grouping {
 pub(crate) struct FilterText {
     /// System and event of each name; a name without a system may be either.
     pub events: Vec<(Option<String>, Option<String>)>,
-    /// What has to hold; `None` when every record of the events is meant.
+    /// The condition; `None` to match every record of the events.
     pub condition: Option<Expr>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Arithmetic {
 }
 
 impl Comparison {
-    /// Whether it holds between two numbers.
+    /// Whether the comparison of two numbers is true.
     pub fn holds(self, left: i128, right: i128) -> bool {
         match self {
             Comparison::Equal => left == right,
@@ -75,7 +75,7 @@ impl Comparison {
 }
 
 impl Expr {
-    /// Adds the names in it.
+    /// Adds all names in the expression to `found`.
     pub fn names<'e>(&'e self, found: &mut BTreeSet<&'e str>) {
         match self {
             Expr::Name(name) => drop(found.insert(name)),
@@ -149,7 +149,7 @@ impl Token {
     }
 }
 
-/// Longer signs first.
+/// All operators and brackets, longer ones first.
 const SIGNS: [&str; 21] = [
     "&&", "||", "==", "!=", "=~", "!~", "<=", ">=", "<", ">", "!", "(", ")", "&", "|", "^", "+", "-", "*",
     "/", "%",
@@ -187,7 +187,7 @@ fn tokens(text: &str) -> std::result::Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// A number as C writes it: decimal, or hexadecimal after `0x`, or octal after `0`.
+/// Parses a number as in C: decimal, or hexadecimal after `0x`, or octal after `0`.
 fn number(digits: &str) -> Option<i128> {
     let number = if let Some(digits) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         u64::from_str_radix(digits, 16)
@@ -199,7 +199,7 @@ fn number(digits: &str) -> Option<i128> {
     number.ok().map(i128::from)
 }
 
-/// No filter that a person writes is longer or goes deeper; the stack shall not be the limit.
+/// Limits that no real filter reaches; they keep an extreme one from exhausting the stack.
 const MOST_TOKENS: usize = 2000;
 const DEEPEST: usize = 64;
 
@@ -225,7 +225,7 @@ impl Parser<'_> {
         loop {
             left = match self.take(&["||", "&&"]) {
                 Some("||") => Expr::Or(left.into(), self.all()?.into()),
-                // Left here only where both are grouped from left to right.
+                // An operator is left here only if both are grouped from left to right.
                 Some(_) => Expr::And(left.into(), self.all()?.into()),
                 None => return Ok(left),
             };
@@ -266,7 +266,7 @@ impl Parser<'_> {
         Ok(Expr::Compare(left.into(), how, self.computed(0)?.into()))
     }
 
-    /// Arithmetic, which binds tighter than comparisons, from `|` to `* / %`.
+    /// Parses arithmetic, which binds tighter than comparisons, from `|` to `* / %`.
     fn computed(&mut self, level: usize) -> Parsed {
         const LEVELS: [&[&str]; 5] = [&["|"], &["^"], &["&"], &["+", "-"], &["*", "/", "%"]];
         let Some(signs) = LEVELS.get(level) else { return self.value() };
@@ -328,7 +328,7 @@ impl Parser<'_> {
 mod tests {
     use super::*;
 
-    /// An expression with all its brackets.
+    /// Shows an expression with all its brackets.
     fn show(expr: &Expr) -> String {
         match expr {
             Expr::Number(number) => number.to_string(),

@@ -327,11 +327,11 @@ fn function(address: u64, offset: bool, context: &Context, out: &mut Vec<u8>) {
 }
 
 /// Text, and the conversion that follows it.
-type Part = (Vec<u8>, Option<Spec>);
+type TextAndConversion = (Vec<u8>, Option<Spec>);
 
 /// Splits a printf format of the kernel: the text before each conversion and the conversion, at last
 /// text alone. Fails with the reason when there is a conversion that no printf has.
-pub fn conversions(format: &[u8]) -> Result<Vec<Part>, String> {
+pub fn conversions(format: &[u8]) -> Result<Vec<TextAndConversion>, String> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
     let mut rest = format;

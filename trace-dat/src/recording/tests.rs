@@ -1,4 +1,4 @@
-//! Files that are written, read back as recordings and as containers.
+//! Writes files and reads them back, as recordings and as containers.
 
 use std::io::Cursor;
 
@@ -16,7 +16,7 @@ const VERSIONS: [(Version, Compression); 4] = [
     (Version::V7, Compression::Zstd),
 ];
 
-/// One that can be opened: its header_page is understood, and there are no events.
+/// Metadata of a file that can be opened: its header_page is valid, and there are no events.
 fn metadata() -> Metadata {
     Metadata { header_page: HEADER_PAGE.into(), ftrace_formats: Vec::new(), systems: Vec::new(), ..made_up() }
 }
@@ -93,7 +93,7 @@ fn a_container_of_either_version_has_what_was_written() {
         assert_eq!((extent.offset, extent.size), (place.offset, place.size));
         assert_eq!(file.unpacked_size(buffer, extent).unwrap(), 4096);
         assert_eq!(file.sections().unwrap().len(), if version == Version::V6 { 0 } else { 9 });
-        // These formats are none: the container does not mind, the recording does.
+        // These formats are invalid: only the recording reads them, the container does not.
         let error = Reader::of(file).unwrap_err();
         let formats = if version == Version::V6 { "FTRACE EVENTS at offset" } else { "section 17 at offset" };
         assert!(error.section().is_some_and(|section| section.starts_with(formats)), "{error}");

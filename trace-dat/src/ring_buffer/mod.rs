@@ -1,4 +1,4 @@
-//! The kernel's ring buffer: sub-buffer bytes to records, and the way back; pure.
+//! The kernel's ring buffer: reads records from sub-buffers, and writes them; pure.
 
 pub(crate) mod read;
 pub(crate) mod write;

@@ -1,8 +1,8 @@
-//! The kernel's ring buffer: sub-buffer bytes to records; pure.
+//! The kernel's ring buffer: reads records from sub-buffers; pure.
 //!
 //! A sub-buffer (one page, or several) is a header (`time_stamp`, `commit`) followed by events.
-//! Each event starts with 32 bits, `type_len` and `time_delta`; its meaning follows the kernel's
-//! `include/linux/ring_buffer.h`. Where the header's parts stand comes from `header_page`.
+//! Each event starts with 32 bits, `type_len` and `time_delta`; their meaning is defined in the kernel's
+//! `include/linux/ring_buffer.h`. The places of the header's parts come from `header_page`.
 
 use std::ops::Range;
 
@@ -10,11 +10,11 @@ use crate::bytes::ByteOrder;
 use crate::error::{Error, Result};
 use crate::header_page;
 
-/// The bytes of data, in the low bits of `commit`.
+/// The low bits of `commit`: the size of the data in bytes.
 const COMMIT_MASK: u64 = 0x7ff_ffff;
 /// Events were lost before this sub-buffer.
 const MISSED_EVENTS: u64 = 1 << 31;
-/// How many were lost stands behind the data.
+/// The number of lost events follows the data.
 const MISSED_STORED: u64 = 1 << 30;
 
 const TYPE_PADDING: u32 = 29;
@@ -22,7 +22,7 @@ const TYPE_TIME_EXTEND: u32 = 30;
 const TYPE_TIME_STAMP: u32 = 31;
 /// `time_delta` has 27 bits; a time extend carries the higher ones.
 const DELTA_BITS: u32 = 27;
-/// An absolute stamp has 59 bits; the higher ones are those of the time before.
+/// An absolute time stamp has 59 bits; the higher bits are those of the previous time.
 const STAMP_MASK: u64 = (1 << 59) - 1;
 
 /// How many events were lost before a record.
@@ -36,7 +36,7 @@ pub enum Missed {
     Count(u64),
 }
 
-/// Where the parts of a sub-buffer stand, and in which byte order.
+/// The places of the parts of a sub-buffer, and the byte order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     order: ByteOrder,
@@ -49,7 +49,7 @@ pub struct Layout {
 impl Layout {
     /// Reads the text of `header_page`. `long_size` is that of the recorded kernel, 4 or 8.
     ///
-    /// Fails when a field is not there or lies beyond any page.
+    /// Fails when a field is missing, or is beyond any page.
     ///
     /// ```
     /// use trace_dat::bytes::ByteOrder;
@@ -76,21 +76,22 @@ impl Layout {
         })
     }
 
-    /// The layout of every kernel so far, where a file does not tell.
+    /// The layout that every kernel uses so far, for files that do not state it.
     pub fn usual(order: ByteOrder, long_size: usize) -> Layout {
         Layout { order, long_size, time_stamp: 0, commit: 8, data: 8 + long_size }
     }
 
-    /// The bytes before the data: the smallest size that a sub-buffer can have.
+    /// The size of the header, which is also the smallest size of a sub-buffer.
     pub fn header_size(&self) -> usize {
         self.data
     }
 }
 
-/// A position in one sub-buffer. Each call gets the sub-buffer, so nothing is borrowed or allocated.
+/// A position in one sub-buffer. The sub-buffer is passed to each call, so nothing is borrowed or
+/// allocated.
 ///
-/// It has the time and place of the current record. They are not returned as a value, since copying it
-/// would take as long as decoding the next record.
+/// It holds the time and place of the current record. They are not returned as a value, because copying
+/// that would take as long as decoding the next record.
 #[derive(Debug, Clone)]
 pub struct Walk {
     next: usize,
@@ -104,9 +105,9 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Stands before the first record of a sub-buffer.
+    /// A position before the first record of a sub-buffer.
     ///
-    /// Fails when the header, or the data it announces, do not fit into `page`.
+    /// Fails when the header, or the data that it announces, do not fit into `page`.
     pub fn start(layout: &Layout, page: &[u8]) -> Result<Walk> {
         let long = |offset| layout.order.number_at(page, offset, layout.long_size);
         let (time, commit) = match (layout.order.number_at(page, layout.time_stamp, 8), long(layout.commit)) {
@@ -149,7 +150,7 @@ impl Walk {
         self.missed
     }
 
-    /// The payload's bytes in the sub-buffer: the event, from its common fields on.
+    /// The place of the payload in the sub-buffer: the event, from its common fields on.
     #[inline]
     pub fn payload(&self) -> Range<usize> {
         self.start..self.start + self.size
@@ -160,7 +161,7 @@ impl Walk {
     /// Fails when an event does not fit into the data; what follows it cannot be read.
     #[inline(always)]
     pub fn advance(&mut self, layout: &Layout, page: &[u8]) -> Result<bool> {
-        // Nearly all events are records that tell their size in the head.
+        // Nearly all events are records with their size in the first 32 bits.
         if self.next < self.end
             && let Some(head) = layout.order.u32_at(page, self.next)
         {
@@ -177,7 +178,7 @@ impl Walk {
         self.advance_over_any(layout, page)
     }
 
-    /// The same, whatever the next event is.
+    /// The same for an event of any type.
     fn advance_over_any(&mut self, layout: &Layout, page: &[u8]) -> Result<bool> {
         let word = |offset: usize| {
             layout.order.u32_at(page, offset).filter(|_| offset + 4 <= self.end).ok_or_else(|| cut(offset))
@@ -206,7 +207,7 @@ impl Walk {
                     continue;
                 }
                 0 => {
-                    // The length counts its own four bytes.
+                    // The length includes its own four bytes.
                     let length = word(at + 4)? as usize;
                     let payload = length.checked_sub(4).filter(|n| *n > 0).ok_or_else(|| cut(at))?;
                     (at + 8, payload.next_multiple_of(4))

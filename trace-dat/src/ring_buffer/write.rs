@@ -3,14 +3,14 @@
 use crate::bytes::ByteOrder;
 use crate::ring_buffer::read::Missed;
 
-/// Events were lost before a sub-buffer; how many stands behind its data.
+/// Events were lost before a sub-buffer; with `MISSED_STORED` their number follows its data.
 const MISSED_EVENTS: u64 = 1 << 31;
 const MISSED_STORED: u64 = 1 << 30;
 const TYPE_TIME_EXTEND: u32 = 30;
 const DELTA_BITS: u32 = 27;
-/// An event of more bytes has its length in a word of its own.
+/// A longer event stores its length in a separate word.
 const LONGEST_SHORT: usize = 28 * 4;
-/// A time stamp and a `commit` of 8 bytes, as on 64-bit kernels; 4 bytes less on others.
+/// The size of the time stamp, which is followed by `commit`, a long.
 const TIME_STAMP: usize = 8;
 
 /// The sub-buffers of one CPU, as its kernel would have filled them.
@@ -21,9 +21,9 @@ pub struct SubBuffers {
     size: usize,
     /// Whole sub-buffers; the header of the last one is not filled in yet.
     bytes: Vec<u8>,
-    /// Where the last sub-buffer begins; `None` when the next record begins another one.
+    /// Where the last sub-buffer begins; `None` when the next record begins a new one.
     open: Option<usize>,
-    /// The first stamp and the missed events of the last sub-buffer.
+    /// The first time stamp and the missed events of the last sub-buffer.
     head: (u64, Missed),
     time: u64,
 }
@@ -36,8 +36,8 @@ impl SubBuffers {
 
     /// Adds a record; false when it is larger than a sub-buffer can hold.
     ///
-    /// A record behind missed events begins a sub-buffer, whose header is the only place to say so. So
-    /// does a record that is earlier than the one before.
+    /// A record after missed events begins a new sub-buffer, because only a header can state them. A record
+    /// that is earlier than the previous one also begins a new sub-buffer.
     pub fn add(&mut self, time: u64, missed: Missed, data: &[u8]) -> bool {
         if self.header() + 8 + data.len().next_multiple_of(4) + self.long_size > self.size {
             return false;
@@ -67,7 +67,7 @@ impl SubBuffers {
         true
     }
 
-    /// Whether a record would begin a sub-buffer.
+    /// Whether a record would begin a new sub-buffer.
     pub fn begins(&self, time: u64, missed: Missed, size: usize) -> bool {
         let Some(start) = self.open else { return true };
         // Room for a time extend, a length and the number of missed events.
@@ -75,12 +75,12 @@ impl SubBuffers {
         missed != Missed::No || time < self.time || time - self.time >= 1 << 59 || end > self.size
     }
 
-    /// How many there are.
+    /// The number of sub-buffers.
     pub fn count(&self) -> usize {
         self.bytes.len().div_ceil(self.size)
     }
 
-    /// The bytes of all of them.
+    /// The bytes of all sub-buffers.
     pub fn finish(mut self) -> Vec<u8> {
         self.close();
         self.bytes
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::ring_buffer::read::{Layout, Walk};
 
-    /// What `ring_buffer` reads from sub-buffers: time, missed events, payload.
+    /// Reads the records of sub-buffers: time, missed events, payload.
     fn read(bytes: &[u8], order: ByteOrder, long_size: usize, size: usize) -> Vec<(u64, Missed, Vec<u8>)> {
         let layout = Layout::usual(order, long_size);
         let mut found = Vec::new();

@@ -8,7 +8,7 @@ use super::*;
 
 const PAGE: usize = 4096;
 
-/// What a small recording of three CPUs says of itself.
+/// The metadata of a small recording of three CPUs.
 pub(crate) fn metadata() -> Metadata {
     Metadata {
         long_size: 8,
