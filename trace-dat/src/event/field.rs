@@ -79,7 +79,7 @@ impl Place {
         }
     }
 
-    /// The same, faster for a number within the first eight bytes of the record, and for any size up to 8.
+    /// The same without the eight bytes: for a number near the start of the record, or of another size.
     #[inline]
     pub(crate) fn number_at_start(&self, order: ByteOrder, record: &[u8]) -> Option<u64> {
         order.number_at(record, self.offset as usize, self.size as usize)

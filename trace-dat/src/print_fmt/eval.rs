@@ -1,7 +1,7 @@
-//! Print formats run on a record: printf's conversions over the values of fields.
+//! Runs print formats on a record: prints the values of fields by printf's conversions.
 //!
-//! Values are unsigned numbers of 64 bits, and a conversion takes the bits that its length asks
-//! for, as trace-cmd does it. So a negative int shows as such under `%d`, not under `%ld`.
+//! Values are unsigned numbers of 64 bits. As in trace-cmd, a conversion uses as many bits as its length
+//! says. So a negative int is shown as negative by `%d`, but not by `%ld`.
 
 use std::cell::Cell;
 use std::io::Write;
@@ -14,14 +14,14 @@ use crate::event::context::Context;
 use crate::event::field::{Dynamic, Field};
 use crate::event::format::Event;
 
-/// The way in which fields are printed.
+/// How fields are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// Our own.
     Ours,
-    /// That of trace-cmd 3.1.
+    /// As in trace-cmd 3.1.
     TraceCmd,
-    /// That of trace-cmd since 3.3.
+    /// As in trace-cmd since 3.3.
     LaterTraceCmd,
 }
 
@@ -43,7 +43,7 @@ pub enum Way {
 ///     let run = Run::new(event, record.data, reader.context());
 ///     match event.print(false) {
 ///         Some(program) => run.print(program, &mut text),
-///         // Its print format needs what only the kernel has.
+///         // Its print format needs data that only the kernel has.
 ///         None => run.fields(None, Way::Ours, &mut text),
 ///     }
 ///     break;
@@ -60,13 +60,13 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// Prepares to print `record`, which is of `event`.
+    /// Prepares to print `record`, a record of `event`.
     #[inline]
     pub fn new(event: &'a Event, record: &'a [u8], context: &'a Context) -> Run<'a> {
         Run { event, record, context, short: Cell::new(false) }
     }
 
-    /// Whether something that was printed lies beyond the record's end; it shows as 0 or nothing.
+    /// Whether a printed value is beyond the record's end; it was printed as 0 or as nothing.
     #[inline]
     pub fn is_short(&self) -> bool {
         self.short.get()
@@ -82,12 +82,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Appends ` name=value` for each of the event's own fields. Numbers that the print format
-    /// shows as they are keep its conversion, unless the last piece of the format was used before:
-    /// trace-cmd's way, which looks for each field from where it found the one before.
+    /// Appends ` name=value` for each of the event's own fields. A number that the print format shows
+    /// unchanged is printed by the same conversion. As in trace-cmd, the search for a field begins after the
+    /// piece that was found last and wraps around, but finds nothing once the last piece was used.
     ///
-    /// In our own way fields without a size have the rest of the record, and a line has no line breaks. In
-    /// that of trace-cmd since 3.3 the address of each function follows its name.
+    /// In our own way, a field without a size contains the rest of the record, and a line has no line
+    /// breaks. In trace-cmd since 3.3, the address of each function follows its name.
     pub fn fields(&self, program: Option<&Program>, way: Way, out: &mut Vec<u8>) {
         let pieces = program.map_or(&[][..], |program| &program.pieces);
         let mut from = 0;
@@ -126,18 +126,18 @@ impl<'a> Run<'a> {
     }
 
     fn field(&self, field: &Field, as_trace_cmd: bool, out: &mut Vec<u8>) {
-        // Older kernels declare the rest of a record as a number of no size.
+        // Older kernels declare the rest of a record as a number without a size.
         let rest = field.size == 0 && field.dynamic == Dynamic::No;
         if rest && as_trace_cmd {
             out.extend_from_slice(if field.array { b"ARRAY[]" } else { b"0" });
             return;
         }
-        // A structure is no number, whatever its type says; trace-cmd takes it for 0.
+        // A value of another size is a structure, whatever its type says; trace-cmd prints it as 0.
         let number = matches!(field.size, 1 | 2 | 4 | 8);
         if field.array || rest || !(number || as_trace_cmd) {
             let bytes = self.bytes(field);
             let text = until_nul(bytes);
-            // Text or empty; zeros behind it belong to it.
+            // It counts as text even if it is empty, or followed by zeros.
             let printable = text.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\t'..=b'\r'));
             if field.is_string() && printable {
                 out.extend_from_slice(text);
@@ -175,7 +175,7 @@ impl<'a> Run<'a> {
             Given::Number => spec.number(self.number(value), self.context, out),
             Given::Bytes(_) if matches!(value, Expr::PluginFunction(..)) => self.text(spec, value, out),
             Given::Bytes(_) => {
-                // C reads on behind the end of a field, trace-cmd does not.
+                // The kernel may read beyond the end of a field, trace-cmd does not.
                 let bytes = if spec.is_of_kernel() { self.reached(value) } else { self.pointed(value) };
                 if spec.print_bytes(bytes, self.context, out).is_none() && spec.is_of_kernel() {
                     self.short.set(true);
@@ -184,7 +184,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The number that an expression is; texts and bytes count as 1: they are there.
+    /// The value of an expression as a number. Texts and bytes count as 1, that is as true.
     pub(crate) fn number(&self, expr: &Expr) -> u64 {
         match expr {
             Expr::Number(value) => *value,
@@ -199,7 +199,7 @@ impl<'a> Run<'a> {
             Expr::Choice(condition, then, otherwise) => {
                 self.number(if self.number(condition) != 0 { then } else { otherwise })
             }
-            // An element that an array does not have is 0.
+            // An element beyond the end of an array is 0.
             Expr::Load(place, size) => {
                 self.context.order.number_at(self.reached(place), 0, *size).unwrap_or(0)
             }
@@ -218,7 +218,7 @@ impl<'a> Run<'a> {
     fn binary(&self, op: expr::Op, left: &Expr, right: &Expr) -> u64 {
         let left = self.number(left);
         match op {
-            // What stands right of these may not be meant where they decide without it.
+            // As in C, the right operand is not evaluated if the left one decides.
             expr::Op::And if left == 0 => 0,
             expr::Op::Or if left != 0 => 1,
             _ => op.apply(left, self.number(right)).unwrap_or(0),
@@ -239,7 +239,7 @@ impl<'a> Run<'a> {
             }
             Expr::Place(_) | Expr::Bytes(_) | Expr::Behind(..) => {
                 let bytes = self.pointed(expr);
-                // trace-cmd leaves out what has no bytes, its width included.
+                // trace-cmd prints nothing for an empty value, not even its width.
                 let left_out = bytes.is_empty() && matches!(expr, Expr::Bytes(_)) && !spec.is_of_kernel();
                 if !left_out {
                     spec.text(until_nul(bytes), out);
@@ -248,7 +248,7 @@ impl<'a> Run<'a> {
             Expr::Choice(condition, then, otherwise) => {
                 self.text(spec, if self.number(condition) != 0 { then } else { otherwise }, out);
             }
-            // The kernel makes one text of them; trace-cmd pads each name.
+            // The kernel pads the whole text; trace-cmd pads each name.
             Expr::Flags(..) | Expr::Symbolic(..) if spec.is_of_kernel() && !spec.is_plain() => {
                 let mut text = Vec::new();
                 self.text(&Spec::plain(), expr, &mut text);
@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
                 }
             }
             Expr::Number(0) => spec.text(b"(null)", out),
-            // These have no width for trace-cmd.
+            // trace-cmd ignores the width of these.
             Expr::Hex { .. } | Expr::Array { .. } | Expr::PluginFunction(..) if !spec.is_of_kernel() => {
                 self.made(expr, out);
             }
@@ -275,7 +275,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Appends the text that a function of the kernel makes.
+    /// Appends the text of a kernel function.
     fn made(&self, expr: &Expr, out: &mut Vec<u8>) {
         let size = |expr: &Expr| usize::try_from(self.number(expr)).unwrap_or(usize::MAX);
         match expr {
@@ -309,7 +309,8 @@ impl<'a> Run<'a> {
                         };
                     }
                 } else {
-                    // After the first they are taken for bytes, and the kernel goes on to their end.
+                    // The elements are printed as bytes. The kernel prints all bytes of the array, trace-cmd
+                    // only as many as there are elements.
                     let count = if *in_braces { count.saturating_mul(element as u64) } else { count };
                     for (index, byte) in (0..count).zip(array) {
                         let _ = match (index, in_braces) {
@@ -370,7 +371,7 @@ impl<'a> Run<'a> {
                     spec.text(name, out);
                     break;
                 }
-                // The kernel shows one of value 0 beside others.
+                // The kernel also shows a flag with value 0, together with others.
                 Some(flag) if left & flag == *flag && (*flag != 0 || !flags.as_trace_cmd) => {
                     if !first {
                         out.extend_from_slice(&flags.delimiter);
@@ -388,7 +389,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Lines of bytes in hexadecimal, as the kernel's `print_hex_dump` has them.
+    /// Appends lines of bytes in hexadecimal, as the kernel's `print_hex_dump` prints them.
     fn hex_dump(&self, dump: &HexDump, out: &mut Vec<u8>) {
         let row = if self.number(&dump.row) == 32 { 32 } else { 16 };
         let group = match self.number(&dump.group) {
@@ -404,7 +405,7 @@ impl<'a> Run<'a> {
         out.push(b'\n');
         for (index, line) in bytes[..count.min(bytes.len())].chunks(row).enumerate() {
             out.extend_from_slice(&dump.prefix);
-            // Where the bytes were in the kernel's memory is not known: the offset stands for it.
+            // The address of the bytes in the kernel's memory is unknown: print the offset instead.
             if matches!(kind, 1 | 2) {
                 let _ = write!(out, "{:08x}: ", index * row);
             }
@@ -428,7 +429,7 @@ impl<'a> Run<'a> {
         if let Some(value) = field.number(self.context.order, self.record) {
             return value;
         }
-        // Arrays have no value; any other field has to be in the record.
+        // Arrays have no value, so they need not be in the record; any other field must be.
         self.short.set(self.short.get() || !field.array || field.dynamic != Dynamic::No);
         0
     }
@@ -440,7 +441,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The bytes that an expression points at, up to the end of the record.
+    /// The bytes from the target of an expression up to the end of the record.
     fn reached<'e>(&self, expr: &'e Expr) -> &'e [u8]
     where
         'a: 'e,
@@ -467,7 +468,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The bytes that an expression points at, up to where they end.
+    /// The bytes from the target of an expression up to the end of its field or text.
     fn pointed<'e>(&self, expr: &'e Expr) -> &'e [u8]
     where
         'a: 'e,
@@ -498,7 +499,8 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The first of these pieces that shows a field alone: its index, the `0x` before it, and how.
+/// The first of these pieces that prints only this field: its index, the `0x` before it, the conversion
+/// and the expression.
 fn found(
     pieces: &[Piece],
     indices: impl Iterator<Item = usize>,

@@ -1,4 +1,4 @@
-//! Print formats: C expressions, compiled once and run per record; pure.
+//! Print formats: C expressions that are compiled once and run for each record; pure.
 
 pub(crate) mod as_trace_cmd;
 pub(crate) mod c;

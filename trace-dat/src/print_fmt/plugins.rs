@@ -3,20 +3,20 @@
 
 use std::io::Write;
 
-/// One of them.
+/// A function that trace-cmd has a plug-in for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PluginFunction {
-    /// `scsi_trace_parse_cdb(p, bytes, size)`: what a command asks for.
+    /// `scsi_trace_parse_cdb(p, bytes, size)`: a SCSI command in words.
     ScsiCommand {
-        /// 32-bit numbers with the highest bit set run into the bits above them, and 256 blocks of
-        /// a short command count as 0: so trace-cmd has it.
+        /// Imitates two mistakes of trace-cmd: a 32-bit number with the highest bit set is sign-extended,
+        /// and 256 blocks of a short command count as 0.
         as_trace_cmd: bool,
     },
-    /// `jbd2_dev_to_name(device)`: its numbers.
+    /// `jbd2_dev_to_name(device)`: the device's numbers.
     Device,
-    /// `xen_hypercall_name(number)`: its name in brackets, or nothing.
+    /// `xen_hypercall_name(number)`: the hypercall's name in brackets, or nothing.
     XenHypercall,
-    /// A number as it is.
+    /// A plain number.
     Plain,
 }
 
@@ -34,7 +34,7 @@ impl PluginFunction {
         };
     }
 
-    /// Appends the text for bytes; `None` when they are fewer than it needs, which count as 0.
+    /// Appends the text for bytes; `None` when there are too few. Missing bytes count as 0.
     pub fn bytes(self, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let PluginFunction::ScsiCommand { as_trace_cmd } = self else { return Some(()) };
         let mut command = ScsiCommand { bytes, as_trace_cmd, short: false };
@@ -63,7 +63,7 @@ impl ScsiCommand<'_> {
                 };
                 write!(out, "lba={lba} txlen={blocks}")
             }
-            // With VERIFY and WRITE SAME.
+            // Also VERIFY and WRITE SAME.
             0x28 | 0x2a | 0x2f | 0x41 => {
                 self.blocks(2, 4, 7, 2, 1, out);
                 self.unmap(operation == 0x41, 1, out)
@@ -76,7 +76,7 @@ impl ScsiCommand<'_> {
                 self.blocks(2, 8, 10, 4, 1, out);
                 self.unmap(operation == 0x93, 1, out)
             }
-            // UNMAP: descriptors of 16 bytes behind a header of 8.
+            // UNMAP: a header of 8 bytes, then descriptors of 16 bytes.
             0x42 => {
                 let size = self.number(7, 2) as u32;
                 let regions = if self.as_trace_cmd { size.wrapping_sub(8) } else { size.saturating_sub(8) };
@@ -110,7 +110,7 @@ impl ScsiCommand<'_> {
         };
     }
 
-    /// Appends where it begins, how many blocks it is for, and how these are protected.
+    /// Appends the first block, the number of blocks, and their protection.
     fn blocks(
         &mut self,
         lba: usize,

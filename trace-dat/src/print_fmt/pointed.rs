@@ -1,4 +1,4 @@
-//! What printf's `%p` conversions of the kernel print of the bytes behind a pointer; see its
+//! The kernel's `%p` conversions that print the target of a pointer; see its
 //! `Documentation/core-api/printk-formats.rst`.
 
 use std::io::Write;
@@ -6,16 +6,16 @@ use std::io::Write;
 use crate::bytes::ByteOrder;
 use crate::event::context::Context;
 
-/// What bytes are printed as.
+/// How the bytes at a pointer's target are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pointed {
-    /// `%pM`, `%pMF`, `%pMR`, `%pm` and `%pmR`: six bytes and what stands between them.
+    /// `%pM`, `%pMF`, `%pMR`, `%pm` and `%pmR`: six bytes, with a separator.
     Mac { between: Option<u8>, reversed: bool },
     /// `%pI4` and, with leading zeros, `%pi4`.
     Ip4 { zeros: bool, order: Ip4Order },
-    /// `%pI6`, short as `%pI6c`, and without colons `%pi6`.
+    /// `%pI6`, `%pI6c` (short), and `%pi6` (without colons).
     Ip6 { short: bool, colons: bool },
-    /// `%pIS` and `%piS`, with what belongs to the address.
+    /// `%pIS` and `%piS`: a socket address.
     Socket {
         zeros: bool,
         colons: bool,
@@ -26,23 +26,23 @@ pub(crate) enum Pointed {
         order: Ip4Order,
         as_trace_cmd: bool,
     },
-    /// `%pU` and its letters.
+    /// `%pU` with its optional letters.
     Uuid { upper: bool, swapped: bool },
-    /// `%ph`: bytes, and what stands between them.
+    /// `%ph`: bytes, with a separator.
     Dump(Option<u8>),
-    /// `%pb`, and `%pbl` as ranges.
+    /// `%pb`, and `%pbl` (as ranges).
     Bits { ranges: bool },
     /// `%ptT` and `%ptR`.
     Time { seconds: bool, date: bool, time: bool, raw: bool, blank: bool },
     /// `%pE`: text with escapes.
     Escaped,
-    /// `%pa` and `%pad`: an address of the bus or of memory.
+    /// `%pa` and `%pad`: a physical or a DMA address.
     Address,
     /// `%p4cc`
     FourCharacters,
 }
 
-/// The order of the bytes of an address of version 4.
+/// The byte order of an IPv4 address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ip4Order {
     Network,
@@ -50,13 +50,13 @@ pub(crate) enum Ip4Order {
     Little,
 }
 
-/// No more bytes than these are dumped, as in the kernel.
+/// The most bytes of a dump, as in the kernel.
 const MOST_DUMPED: usize = 64;
-/// No more bits than these: as many as the kernel's largest bitmaps of CPUs have, and more.
+/// The most bits of a bitmap; the kernel's largest bitmaps of CPUs have fewer.
 const MOST_BITS: usize = 1 << 16;
 
 impl Pointed {
-    /// What the letters behind `%p` ask for.
+    /// The conversion for the letters after `%p`; `None` if it is not one of these.
     pub fn named(letters: &[u8]) -> Option<Pointed> {
         let has = |letter: u8| letters.contains(&letter);
         Some(match letters {
@@ -124,7 +124,7 @@ impl Pointed {
         }
     }
 
-    /// What the bytes are, in words.
+    /// The kind of target in words.
     pub fn name(self) -> &'static str {
         match self {
             Pointed::Mac { .. } => "a hardware address",
@@ -141,12 +141,12 @@ impl Pointed {
         }
     }
 
-    /// Whether the width says how many bytes or bits there are.
+    /// Whether the width is the number of bytes or bits.
     pub fn takes_width(self) -> bool {
         matches!(self, Pointed::Dump(_) | Pointed::Bits { .. } | Pointed::Escaped)
     }
 
-    /// Appends the text; `None` when there are fewer bytes than it needs.
+    /// Appends the text; `None` when there are too few bytes.
     pub fn print(
         self,
         bytes: &[u8],
@@ -182,7 +182,7 @@ impl Pointed {
             Pointed::Dump(between) => {
                 let count = width.unwrap_or(1).min(MOST_DUMPED);
                 hex(&bytes[..count.min(bytes.len())], between, out);
-                // What is missing makes the record short.
+                // If bytes are missing, the record is too short.
                 bytes.get(..count)?;
             }
             Pointed::Bits { ranges } => {
@@ -241,7 +241,7 @@ impl Pointed {
         let family = context.order.number_at(bytes, 0, 2)?;
         let number = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
         match family {
-            // The whole structure has to be there for trace-cmd.
+            // trace-cmd requires the whole structure.
             2 if as_trace_cmd && bytes.len() < 16 => out.extend(b"INVALIDIPv4"),
             10 if as_trace_cmd && bytes.len() < 28 => out.extend(b"INVALIDIPv6"),
             2 => {
@@ -308,7 +308,7 @@ fn ip6(bytes: &[u8], short: bool, colons: bool, out: &mut Vec<u8>) -> Option<()>
         }
         return Some(());
     }
-    // Those of version 4 that are mapped to it, and those made of one by ISATAP.
+    // Addresses that contain an IPv4 address: mapped ones, and those of ISATAP.
     let mapped = words[..5].iter().all(|word| *word == 0) && words[5] == 0xffff;
     let isatap = words[4] & !0x0200 == 0 && words[5] == 0x5efe;
     let count = if mapped || isatap { 6 } else { 8 };
@@ -346,7 +346,7 @@ fn bit(bytes: &[u8], index: usize, context: &Context) -> bool {
     bytes.get(byte).is_some_and(|byte| byte >> (index % 8) & 1 != 0)
 }
 
-/// Appends bits as words of 32 of them in hexadecimal, the highest first, separated by commas.
+/// Appends bits as hexadecimal words of 32 bits, the highest first, separated by commas.
 pub(crate) fn bitmap(bytes: &[u8], bits: usize, context: &Context, out: &mut Vec<u8>) {
     let bits = bits.min(MOST_BITS);
     for start in (0..bits).step_by(32).rev() {
@@ -359,7 +359,7 @@ pub(crate) fn bitmap(bytes: &[u8], bits: usize, context: &Context, out: &mut Vec
     }
 }
 
-/// Appends the numbers of the bits that are set, and ranges of them.
+/// Appends the numbers of the set bits, with ranges.
 pub(crate) fn list(bytes: &[u8], bits: usize, context: &Context, out: &mut Vec<u8>) {
     let bits = bits.min(MOST_BITS);
     let (mut index, mut first) = (0, true);
@@ -380,10 +380,11 @@ pub(crate) fn list(bytes: &[u8], bits: usize, context: &Context, out: &mut Vec<u
     }
 }
 
-/// Year, month, day, hour, minute, second of seconds since 1970.
+/// Converts seconds since 1970 to year, month, day, hour, minute, second.
 fn date_and_time(seconds: i64) -> [i64; 6] {
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
-    // Years begin in March here, so that the odd day is a year's last; 400 of them have as many days.
+    // Years begin in March here, so that a leap day is the last day of a year. 400 years always have the
+    // same number of days.
     let days = days.saturating_add(719_468);
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -395,13 +396,13 @@ fn date_and_time(seconds: i64) -> [i64; 6] {
     [year, month, day, second / 3_600, second / 60 % 60, second % 60]
 }
 
-/// The same of a `struct rtc_time`.
+/// The same from a `struct rtc_time`.
 fn broken_down(bytes: &[u8], order: ByteOrder) -> Option<[i64; 6]> {
     let at = |index: usize| Some(i64::from(order.u32_at(bytes, 4 * index)? as i32));
     Some([at(5)? + 1900, at(4)? + 1, at(3)?, at(2)?, at(1)?, at(0)?])
 }
 
-/// Appends text; what cannot be printed is escaped.
+/// Appends text; bytes that are not printable are escaped.
 fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
     for byte in bytes {
         match byte {
@@ -419,14 +420,14 @@ fn escaped(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The name of an error that a pointer or number stands for.
+/// The name of the error that a pointer or number encodes.
 pub(crate) fn error_name(value: u64) -> Option<&'static str> {
     let number = usize::try_from((value as i64).checked_neg()?).ok()?;
     let name = *ERRORS.get(number.checked_sub(1)?)?;
     (!name.is_empty()).then_some(name)
 }
 
-/// Names of errors from 1 on, as most architectures count them.
+/// Names of errors from 1 on, as most architectures number them.
 const ERRORS: [&str; 133] = [
     "EPERM",
     "ENOENT",

@@ -1,4 +1,4 @@
-//! printf's conversions: parsed, and run on one value each.
+//! printf's conversions: parses them, and prints a value with one.
 
 use std::io::Write;
 
@@ -15,12 +15,12 @@ pub struct Spec {
     alternate: bool,
     width: Amount,
     precision: Amount,
-    /// Bytes of the number; for `l` and pointers that of a long.
+    /// The size of the number; `l` and pointers have the size of a long.
     size: Size,
     kind: Kind,
-    /// The kernel's printf shows `0x` before 0, too.
+    /// Whether it is a conversion of the kernel's printf, not of trace-cmd.
     of_kernel: bool,
-    /// An argument is given for a width that is not used.
+    /// Whether there is an argument for a width that is not used.
     unused_star: bool,
 }
 
@@ -53,55 +53,55 @@ enum Kind {
     Char,
     Text,
     Pointer,
-    /// `%ps`, and with the offset in the function `%pS`.
+    /// `%ps`, and `%pS` with the offset in the function.
     Function {
         offset: bool,
     },
-    /// `%pB`: the function that a return address lies in.
+    /// `%pB`: the function that contains a return address.
     Caller,
-    /// Where a probe is: in a function of the kernel, or at an address of a program.
+    /// The place of a probe: in a kernel function, or at an address of a program.
     Probe {
         offset: bool,
     },
     /// `%pe`: the name of an error, or a pointer.
     Error,
-    /// What a pointer points at.
+    /// The target of a pointer.
     Pointed(Pointed),
-    /// What a pointer points at, where no recording has it.
+    /// The target of a pointer, of a kind that is never in a recording.
     Behind(&'static str),
-    /// Nothing at all.
+    /// Prints nothing.
     Nothing,
 }
 
-/// What an argument of a conversion is.
+/// The kind of argument that a conversion takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
     /// A number.
     Number,
     /// A text.
     Text,
-    /// Bytes behind a pointer; what they are, in words.
+    /// Bytes at a pointer's target; their kind in words.
     Bytes(&'static str),
 }
 
-/// No width or precision beyond this: longer than any line, short enough to be harmless.
+/// The largest width or precision: longer than any line, but short enough to be harmless.
 const WIDEST: usize = 4096;
 
 impl Spec {
-    /// How many arguments give width and precision.
+    /// The number of arguments for width and precision.
     pub fn stars(&self) -> usize {
         usize::from(self.width == Amount::Star)
             + usize::from(self.precision == Amount::Star)
             + usize::from(self.unused_star)
     }
 
-    /// Bytes of the number that the conversion takes; a long has `long_size`.
+    /// The size in bytes of the number that the conversion takes; a long has `long_size`.
     pub fn bytes(&self, long_size: usize) -> usize {
         match self.size {
             Size::Char => 1,
             Size::Short => 2,
             Size::Int => 4,
-            // trace-cmd's own long has 64 bits, whatever the kernel's has.
+            // trace-cmd uses its own long, which has 64 bits, not the kernel's.
             Size::Long => {
                 if self.of_kernel {
                     long_size
@@ -113,17 +113,17 @@ impl Spec {
         }
     }
 
-    /// Whether it is the kernel's, not that of trace-cmd, which uses libc's printf.
+    /// Whether it is a conversion of the kernel's printf, not of trace-cmd, which uses libc's.
     pub(crate) fn is_of_kernel(&self) -> bool {
         self.of_kernel
     }
 
-    /// Whether an address is printed as the function that it lies in.
+    /// Whether an address is printed as the function that contains it.
     pub fn is_function(&self) -> bool {
         matches!(self.kind, Kind::Function { .. })
     }
 
-    /// What its argument is.
+    /// The kind of its argument.
     pub fn takes(&self) -> Given {
         match self.kind {
             Kind::Text => Given::Text,
@@ -139,7 +139,7 @@ impl Spec {
         *self == plain
     }
 
-    /// The place of a probe, with the offset in its function if that is wanted.
+    /// A conversion for the place of a probe, optionally with the offset in its function.
     pub(crate) fn probe(offset: bool) -> Spec {
         Spec { kind: Kind::Probe { offset }, size: Size::Long, of_kernel: true, ..Spec::default() }
     }
@@ -149,7 +149,7 @@ impl Spec {
         Spec { kind: Kind::Text, of_kernel: true, ..Spec::default() }
     }
 
-    /// Whether a text is printed as it is.
+    /// Whether it has neither width nor precision.
     pub(crate) fn is_plain(&self) -> bool {
         self.width == Amount::None && self.precision == Amount::None
     }
@@ -164,13 +164,13 @@ impl Spec {
         matches!(self.kind, Kind::Pointed(Pointed::Socket { .. }))
     }
 
-    /// Whether the kernel packs its argument for `trace_printk` as text: of a text, and of what most
-    /// pointers point at.
+    /// Whether the kernel packs its argument for `trace_printk` as text: a text, or the formatted target of
+    /// most pointers.
     pub fn is_packed_as_text(&self) -> bool {
         matches!(self.kind, Kind::Text | Kind::Pointed(_) | Kind::Behind(_) | Kind::Caller)
     }
 
-    /// The bytes of a number that is packed for `trace_printk`.
+    /// The size in bytes of a number that is packed for `trace_printk`.
     pub fn packed_bytes(&self, long_size: usize) -> usize {
         match self.size {
             _ if self.kind == Kind::Char => 1,
@@ -179,13 +179,13 @@ impl Spec {
         }
     }
 
-    /// Replaces `*` by the values that its arguments have.
+    /// Replaces each `*` by the value of its argument.
     pub fn with_stars(&self, mut values: impl Iterator<Item = u64>) -> Spec {
         let mut spec = self.clone();
         if spec.width == Amount::Star {
             let width = values.next().unwrap_or(0) as i32;
             spec.left |= width < 0;
-            // trace-cmd dumps all that there is then.
+            // With a negative width trace-cmd dumps all bytes.
             let all = width < 0 && spec.is_dump() && !spec.of_kernel;
             let width = if all { WIDEST } else { width.unsigned_abs() as usize };
             spec.width = Amount::Fixed(width.min(WIDEST));
@@ -213,7 +213,7 @@ impl Spec {
         let cut = value << unused >> unused;
         let mut digits = [0; 24];
         let mut end = &mut digits[..];
-        // A number of 64 bits has at most 22 digits, so the writes below fit.
+        // A 64-bit number has at most 22 digits, so the writes below fit.
         let sign: &[u8] = match self.kind {
             Kind::Signed => {
                 let value = ((value << unused) as i64) >> unused;
@@ -246,7 +246,7 @@ impl Spec {
             Kind::Char => return self.pad(b"", &[value as u8], false, out),
             Kind::Function { offset } => return function(value, offset, context, out),
             Kind::Probe { offset } => {
-                // The kernel is in the upper half of all addresses, programs in the lower one.
+                // Kernel addresses are in the upper half of the address space, programs in the lower half.
                 if cut >> (8 * context.long_size as u32 - 1) == 1 {
                     return function(value, offset, context, out);
                 }
@@ -254,7 +254,7 @@ impl Spec {
                 return;
             }
             Kind::Caller => {
-                // The call itself stands before the address that it returns to.
+                // The call instruction is just before the return address.
                 let _ = match context.symbols.find(value.wrapping_sub(1)) {
                     Some(symbol) => write!(out, "{}+0x{:x}", symbol.name, value - symbol.address),
                     None => write!(out, "0x{value:x}"),
@@ -303,7 +303,7 @@ impl Spec {
         }
     }
 
-    /// Appends what bytes are; `None` when they are fewer than it needs.
+    /// Appends the text for bytes; `None` when there are too few.
     pub(crate) fn print_bytes(&self, bytes: &[u8], context: &Context, out: &mut Vec<u8>) -> Option<()> {
         let Kind::Pointed(what) = self.kind else { return Some(()) };
         let width = if let Amount::Fixed(width) = self.width { Some(width) } else { None };
@@ -317,7 +317,7 @@ impl Spec {
     }
 }
 
-/// Appends the function of an address, with its offset when asked for.
+/// Appends the function that contains an address, optionally with the offset.
 fn function(address: u64, offset: bool, context: &Context, out: &mut Vec<u8>) {
     let _ = match context.symbols.find(address) {
         Some(symbol) if offset => write!(out, "{}+0x{:x}", symbol.name, address - symbol.address),
@@ -326,11 +326,11 @@ fn function(address: u64, offset: bool, context: &Context, out: &mut Vec<u8>) {
     };
 }
 
-/// Text, and the conversion that follows it.
+/// Text, and the conversion after it.
 type TextAndConversion = (Vec<u8>, Option<Spec>);
 
-/// Splits a printf format of the kernel: the text before each conversion and the conversion, at last
-/// text alone. Fails with the reason when there is a conversion that no printf has.
+/// Splits a printf format of the kernel into pairs: the text before each conversion, and the conversion.
+/// The last pair may have text only. Fails with the reason when a conversion is unknown.
 pub fn conversions(format: &[u8]) -> Result<Vec<TextAndConversion>, String> {
     let mut pieces = Vec::new();
     let mut text = Vec::new();
@@ -365,7 +365,7 @@ pub fn conversions(format: &[u8]) -> Result<Vec<TextAndConversion>, String> {
     Ok(pieces)
 }
 
-/// One conversion behind its `%`, and what follows it.
+/// Parses one conversion after its `%`; also returns the rest of the format.
 fn conversion(format: &[u8]) -> Result<(Spec, &[u8]), String> {
     let mut spec = Spec { of_kernel: true, ..Spec::default() };
     let mut rest = format;
@@ -411,7 +411,7 @@ fn conversion(format: &[u8]) -> Result<(Spec, &[u8]), String> {
         b's' => Kind::Text,
         b'p' => {
             spec.size = Size::Long;
-            // Whatever letters follow belong to it, whether they mean something or not.
+            // All letters that follow belong to the conversion, even if they have no meaning.
             let letters = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
             let (letters, after) = rest.split_at(letters);
             rest = after;
@@ -422,10 +422,10 @@ fn conversion(format: &[u8]) -> Result<(Spec, &[u8]), String> {
     Ok((spec, rest))
 }
 
-/// What the letters behind `%p` ask for.
+/// The kind of conversion for the letters after `%p`.
 fn pointer(letters: &[u8]) -> Kind {
     match letters {
-        // The kernel may hide these; a recording has them as they are.
+        // The kernel may hide these pointers; a recording contains the real values.
         [] | [b'K' | b'x', ..] => Kind::Pointer,
         [b'f', b'w', ..] => Kind::Behind("a firmware node (%pfw)"),
         [b'F' | b'S', ..] => Kind::Function { offset: true },
@@ -451,11 +451,11 @@ fn pointer(letters: &[u8]) -> Kind {
     }
 }
 
-/// A conversion, whether it is one of a pointer; or the text that stands in its place.
+/// A conversion and whether it is one of a pointer, or the text that trace-cmd prints instead.
 pub type TraceCmdConversion = Result<(Spec, bool), Vec<u8>>;
 
-/// One conversion behind its `%` as trace-cmd reads it, and what follows it. `None` where it gives
-/// the format up.
+/// Parses one conversion after its `%` as trace-cmd does; also returns the rest of the format. `None` if
+/// trace-cmd gives up.
 pub fn trace_cmd_conversion(format: &[u8]) -> Option<(TraceCmdConversion, &[u8])> {
     let mut rest = format;
     let mut longs = 0;
@@ -475,13 +475,13 @@ pub fn trace_cmd_conversion(format: &[u8]) -> Option<(TraceCmdConversion, &[u8])
                 }
             }
             b'p' => {
-                // Width and flags are for the length of a dump alone.
+                // Width and flags only serve as the length of a dump.
                 let (kind, used) = trace_cmd_pointer(rest);
                 let dump = matches!(kind, Kind::Pointed(Pointed::Dump(_)));
                 let width = match (dump, stars) {
                     (true, 0) => Amount::Fixed(1),
                     (true, _) => Amount::Star,
-                    // It is read, and does nothing.
+                    // The width is read and ignored.
                     (false, _) => Amount::None,
                 };
                 let spec = Spec {
@@ -505,11 +505,12 @@ pub fn trace_cmd_conversion(format: &[u8]) -> Option<(TraceCmdConversion, &[u8])
             other => return Some((Err(vec![b'>', *other, b'<']), tail)),
         }
     }
-    // It ends within: nothing is shown.
+    // The format ends within the conversion: nothing is printed.
     Some((Err(Vec::new()), rest))
 }
 
-/// What trace-cmd makes of the letters behind `%p`, and how many it takes. The others are text.
+/// The kind of conversion that trace-cmd sees in the letters after `%p`, and how many letters it uses. The
+/// others are printed as text.
 fn trace_cmd_pointer(rest: &[u8]) -> (Kind, usize) {
     let at = |index: usize| rest.get(index).copied().unwrap_or(0);
     let one_of = |index: usize, letters: &[u8]| usize::from(letters.contains(&at(index)));
@@ -554,7 +555,7 @@ fn trace_cmd_pointer(rest: &[u8]) -> (Kind, usize) {
                 (Kind::Pointed(what), 2 + usize::from(short))
             }
             b'S' => {
-                // It takes more letters than it follows.
+                // trace-cmd skips these letters and ignores them.
                 let mut used = 2;
                 while matches!(at(used), b'p' | b'f' | b's') {
                     used += 1;
@@ -578,7 +579,7 @@ fn trace_cmd_pointer(rest: &[u8]) -> (Kind, usize) {
                 };
                 (Kind::Pointed(what), used)
             }
-            // It takes the letter, and shows a plain pointer without it.
+            // trace-cmd skips the letter and prints nothing.
             _ => (Kind::Nothing, 1),
         },
         _ => (Kind::Pointer, 0),

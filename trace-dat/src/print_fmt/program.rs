@@ -1,7 +1,7 @@
-//! The programs that print formats are compiled to, and what they compute with.
+//! The programs that print formats are compiled to, with their expressions and operators.
 //!
-//! A print format is a printf string and its arguments. `c` compiles it as the kernel's
-//! compiler does, `as_trace_cmd` as trace-cmd reads it; [`super::eval`] runs both.
+//! A print format consists of a printf string and its arguments. `c` compiles it as the kernel's compiler
+//! does, `as_trace_cmd` as trace-cmd reads it; [`super::eval`] runs both.
 
 use std::sync::OnceLock;
 
@@ -16,12 +16,11 @@ pub struct Program {
     pub(crate) pieces: Vec<Piece>,
 }
 
-/// A bit, where the format tells it, and its name.
+/// A bit, if the format states it, and its name.
 pub type FlagName = (Option<u64>, Vec<u8>);
 
 impl Program {
-    /// The names of the first flags (`__print_flags`) that are computed from a field, which is given by
-    /// its index.
+    /// The names in the first `__print_flags` whose value is computed from the field with this index.
     pub fn flags_of(&self, field: usize) -> Option<&[FlagName]> {
         self.pieces.iter().find_map(|piece| match piece {
             Piece::Print { value, .. } => value.flags_of(field),
@@ -33,7 +32,7 @@ impl Program {
 /// A part of a print format.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// Text printed as it is.
+    /// Literal text.
     Text(Vec<u8>),
     /// A printf conversion and what it prints; `stars` are the arguments of `*` in it.
     Print {
@@ -41,19 +40,18 @@ pub(crate) enum Piece {
         spec: Spec,
         /// Width and precision given as arguments.
         stars: Vec<Expr>,
-        /// What is printed.
+        /// The value to print.
         value: Expr,
     },
 }
 
-/// An argument of a print format. Fields are indices into the event's fields. Numbers have 64 bits:
-/// those of narrower types are extended by their sign or by zeros.
+/// An argument of a print format. Fields are indices into the event's fields. Numbers have 64 bits;
+/// narrower ones are extended by their sign or by zeros.
 #[derive(Debug)]
 pub(crate) enum Expr {
     /// A number.
     Number(u64),
-    /// A name that the format does not explain: the address of a symbol of that name, or 0; it is
-    /// looked up once.
+    /// A name that is not a field: the address of the symbol with this name, or 0. It is looked up once.
     Name(String, OnceLock<u64>),
     /// A text in quotes.
     Text(Vec<u8>),
@@ -61,11 +59,11 @@ pub(crate) enum Expr {
     Field(usize),
     /// The field's own bytes, even of a dynamic field.
     Place(usize),
-    /// The bytes that a dynamic field refers to, or those of any other field.
+    /// The bytes that a dynamic field refers to, or the field's own bytes.
     Bytes(usize),
-    /// The bytes from an offset on.
+    /// The bytes of an expression, from an offset on.
     Behind(Box<Expr>, Box<Expr>),
-    /// The number in the first bytes, and how many bytes it has.
+    /// The number at the start of bytes, and its size in bytes.
     Load(Box<Expr>, usize),
     /// The length of a dynamic field's bytes.
     DynamicLength(usize),
@@ -75,24 +73,24 @@ pub(crate) enum Expr {
     Binary(Op, Box<Expr>, Box<Expr>),
     /// `condition ? then : otherwise`.
     Choice(Box<Expr>, Box<Expr>, Box<Expr>),
-    /// The low bits of a number, by their mask; the others become 0.
+    /// A number, with all bits outside of this mask cleared.
     Cast(u64, Box<Expr>),
-    /// The low bits, so many of them, extended by their sign.
+    /// This many low bits of a number, sign-extended.
     Signed(u32, Box<Expr>),
-    /// A number whose bytes are swapped if the recorded kernel has not this order, or always if it is
-    /// `None`.
+    /// A number with this many bytes. They are swapped if the recorded kernel has another byte order, or
+    /// always if the order is `None`.
     Ordered(Option<ByteOrder>, usize, Box<Expr>),
     /// `__print_flags`.
     Flags(Box<Expr>, Flags),
-    /// `__print_symbolic`: value, names; a value that is not known fits nothing.
+    /// `__print_symbolic`: the value, and the names; a name with an unknown value never matches.
     Symbolic(Box<Expr>, Vec<(Option<u64>, Vec<u8>)>),
-    /// `__print_hex` and, when joined, `__print_hex_str`: bytes, their number.
+    /// `__print_hex`, and `__print_hex_str` when `joined`.
     Hex {
         /// The bytes.
         bytes: Box<Expr>,
-        /// How many.
+        /// Their number.
         count: Box<Expr>,
-        /// No blanks between them.
+        /// Without blanks between them.
         joined: bool,
     },
     /// `__print_hex_dump`.
@@ -101,11 +99,11 @@ pub(crate) enum Expr {
     Array {
         /// The array.
         array: Box<Expr>,
-        /// How many elements.
+        /// The number of elements.
         count: Box<Expr>,
-        /// The size of one.
+        /// The size of an element.
         size: Box<Expr>,
-        /// As the kernel does it, `{0x1,0x2}`; trace-cmd 3.1 prints `1 2`.
+        /// As the kernel prints it, `{0x1,0x2}`; trace-cmd 3.1 prints `1 2`.
         in_braces: bool,
     },
     /// `__get_bitmask`: words in hexadecimal, as wide as the field.
@@ -114,8 +112,7 @@ pub(crate) enum Expr {
     CpuList(usize),
     /// `__get_stacktrace`: addresses.
     Stack(usize),
-    /// A function that trace-cmd has a plug-in for, and what it is given: a number, or bytes and
-    /// their number.
+    /// A function that trace-cmd has a plug-in for, and its arguments: a number, or bytes and their number.
     PluginFunction(PluginFunction, Vec<Expr>),
 }
 
@@ -131,7 +128,7 @@ impl Expr {
         }
     }
 
-    /// Whether it is a field, or computed from it by operators.
+    /// Whether it is this field, or computed from it by operators.
     fn is_of(&self, field: usize) -> bool {
         match self {
             Expr::Field(of) => *of == field,
@@ -141,38 +138,38 @@ impl Expr {
     }
 }
 
-/// What flags are printed by.
+/// The names of flags, and how they are printed.
 #[derive(Debug)]
 pub(crate) struct Flags {
-    /// What stands between two names.
+    /// The text between two names.
     pub delimiter: Vec<u8>,
-    /// The bits and their names; `None` where the format does not tell the bits.
+    /// The bits and their names; `None` if the format does not state the bits.
     pub names: Vec<FlagName>,
-    /// As trace-cmd does it: no flag of value 0 is shown, but where no bit is set, the first whose
-    /// bits are not known.
+    /// As trace-cmd prints them: a flag with value 0 is not shown; if no bit is set, the first flag with
+    /// unknown bits is shown.
     pub as_trace_cmd: bool,
 }
 
 /// The arguments of `__print_hex_dump`.
 #[derive(Debug)]
 pub(crate) struct HexDump {
-    /// What each line begins with.
+    /// The start of each line.
     pub prefix: Vec<u8>,
-    /// What follows it: nothing, an address, or the offset.
+    /// What follows the prefix: nothing, an address, or the offset.
     pub kind: Expr,
-    /// Bytes of a line.
+    /// The number of bytes in a line.
     pub row: Expr,
-    /// Bytes of a number.
+    /// The number of bytes in a group.
     pub group: Expr,
     /// The bytes.
     pub bytes: Expr,
-    /// How many.
+    /// The number of bytes.
     pub count: Expr,
-    /// Whether text stands behind the numbers.
+    /// Whether the bytes follow as text.
     pub ascii: Expr,
 }
 
-/// An operation on numbers of 64 bits; where the sign matters there are two.
+/// An operation on 64-bit numbers; if the sign matters, there is an unsigned and a signed one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Op {
     /// `||`
@@ -253,7 +250,7 @@ impl Op {
         })
     }
 
-    /// The same on signed numbers.
+    /// The same operation on signed numbers.
     pub(crate) fn signed(self) -> Op {
         match self {
             Op::Less => Op::SignedLess,
@@ -316,7 +313,7 @@ pub(crate) fn sign_extended(bits: u32, value: u64) -> u64 {
     (((value << unused) as i64) >> unused) as u64
 }
 
-/// Values of names that formats use without explaining them.
+/// Values of constants that formats use by name.
 const KNOWN: [(&str, u64); 24] = [
     ("HI_SOFTIRQ", 0),
     ("TIMER_SOFTIRQ", 1),
@@ -330,7 +327,7 @@ const KNOWN: [(&str, u64); 24] = [
     ("RCU_SOFTIRQ", 9),
     ("HRTIMER_NORESTART", 0),
     ("HRTIMER_RESTART", 1),
-    // trace-cmd does not know those that follow.
+    // trace-cmd does not know the following ones.
     ("DUMP_PREFIX_NONE", 0),
     ("DUMP_PREFIX_ADDRESS", 1),
     ("DUMP_PREFIX_OFFSET", 2),
@@ -346,12 +343,12 @@ const KNOWN: [(&str, u64); 24] = [
 ];
 const KNOWN_TO_TRACE_CMD: usize = 12;
 
-/// The value of a name, as far as it is known to all kernels.
+/// The value of a constant that is the same in all kernels.
 pub(crate) fn known(name: &str) -> Option<u64> {
     KNOWN.iter().find(|known| known.0 == name).map(|known| known.1)
 }
 
-/// The same, as far as trace-cmd knows it.
+/// The same, if trace-cmd knows it.
 pub(crate) fn known_to_trace_cmd(name: &str) -> Option<u64> {
     KNOWN[..KNOWN_TO_TRACE_CMD].iter().find(|known| known.0 == name).map(|known| known.1)
 }

@@ -1,10 +1,10 @@
-//! The tokens of print formats, as C has them.
+//! The tokens of print formats, as in C.
 
-/// A token; texts are without their quotes, with their escapes.
+/// A token. Texts have no quotes; their escapes are not replaced.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
     Text(String),
-    /// A character in quotes, by its number.
+    /// A character in quotes, as a number.
     Char(u8),
     Word(String),
     Op(&'static str),
@@ -15,7 +15,7 @@ const OPERATORS: [&str; 33] = [
     ">", "!", "~", "+", "-", "*", "/", "%", "&", "|", "^", ".", ";", "=",
 ];
 
-/// Splits a print format; fails with the reason at what is no token of C's expressions.
+/// Splits a print format into tokens; fails with the reason if a part is not a token of C expressions.
 pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, String> {
     let mut found: Vec<Token> = Vec::new();
     let mut rest = text;
@@ -24,7 +24,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, String> {
         let Some(first) = rest.chars().next() else { return Ok(found) };
         let length = if first == '"' {
             let part = quoted(&rest[1..], '"').ok_or("has a text without its closing quote")?;
-            // Neighbouring literals are one.
+            // Adjacent literals are joined.
             match found.last_mut() {
                 Some(Token::Text(before)) => before.push_str(part),
                 _ => found.push(Token::Text(part.to_string())),
@@ -52,7 +52,7 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, String> {
     }
 }
 
-/// What stands before the closing quote.
+/// The text before the closing quote.
 fn quoted(text: &str, quote: char) -> Option<&str> {
     let mut escaped = false;
     let end = text.find(|c| {
@@ -63,7 +63,7 @@ fn quoted(text: &str, quote: char) -> Option<&str> {
     Some(&text[..end])
 }
 
-/// A text with its escapes replaced by what they stand for.
+/// Replaces the escapes in a text by their characters.
 pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -9,7 +9,7 @@ use crate::print_fmt::plugins::PluginFunction;
 use crate::print_fmt::printf::{Given, Spec, trace_cmd_conversion};
 use crate::print_fmt::program::{Expr, Flags, Op, Piece, Program, known_to_trace_cmd};
 
-/// Puts conversions and arguments together.
+/// Combines conversions with their arguments.
 pub(super) fn pieces(format: &[u8], arguments: Vec<Argument>, parser: &Parser<'_>) -> Option<Program> {
     let mut arguments = arguments.into_iter();
     let mut pieces = Vec::new();
@@ -66,7 +66,7 @@ pub(super) fn pieces(format: &[u8], arguments: Vec<Argument>, parser: &Parser<'_
     Some(Program { pieces })
 }
 
-/// The argument of a conversion, or what trace-cmd says in its place.
+/// The argument of a conversion, or the message that trace-cmd prints instead.
 fn lowered(spec: &Spec, pointer: bool, argument: Argument, parser: &Parser<'_>) -> Result<Expr, String> {
     let what = match spec.takes() {
         Given::Text => return Ok(text(argument, parser)),
@@ -123,7 +123,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
         },
         Argument::Cast(name, item) => Expr::Cast(mask(&name), boxed(*item)),
         Argument::DynamicLength(field) => Expr::DynamicLength(field),
-        // trace-cmd prints an address in its own memory here, another one in each run: we print the offset.
+        // trace-cmd prints an address of its own memory, which differs in each run: we print the offset.
         Argument::Dynamic(field) => Expr::Cast(0xffff, Box::new(Expr::Field(field))),
         Argument::Function(name, given) => match (name, given.into_iter().next()) {
             ("jiffies_to_msecs", Some(given)) => value(given, parser),
@@ -149,7 +149,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
                 }
                 _ => Expr::Number(0),
             },
-            // Where operators changed places, one of these may have a left side, which does nothing.
+            // If operators were reordered, a unary operator may have a left operand, which is ignored.
             (b"!" | b"~", _, Some(right)) => Expr::Unary(op[0], boxed(*right)),
             // trace-cmd does not know this operator.
             (b"^", ..) => Expr::Number(0),
@@ -161,7 +161,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
                     };
                     let (left, mut right) = (side(left), side(right));
                     if matches!(op, Op::Left | Op::Right) {
-                        // As its processor shifts.
+                        // As the processor that runs trace-cmd shifts.
                         right = Box::new(Expr::Binary(Op::BitAnd, right, Box::new(Expr::Number(63))));
                     }
                     Expr::Binary(op, left, right)
@@ -173,7 +173,7 @@ fn value(argument: Argument, parser: &Parser<'_>) -> Expr {
     }
 }
 
-/// An element of an array. Behind dynamic ones the index counts bytes.
+/// An element of an array. For dynamic arrays the index counts bytes.
 fn element(array: Argument, index: Box<Expr>, parser: &Parser<'_>) -> Expr {
     let mut bits = None;
     let mut array = array;
@@ -200,7 +200,7 @@ fn element(array: Argument, index: Box<Expr>, parser: &Parser<'_>) -> Expr {
     }
 }
 
-/// The size of an array's elements as trace-cmd has it; 0 where it has none.
+/// The size of an array's elements according to trace-cmd; 0 if it knows none.
 fn element_size(field: &Field, long_size: usize) -> usize {
     if !field.array {
         return field.size;
@@ -219,7 +219,7 @@ fn element_size(field: &Field, long_size: usize) -> usize {
         Some(count) if count > 0 => field.size / count,
         _ if field.is_string() => 1,
         _ if field.is_long() => long_size,
-        // It has none where a name says how many there are.
+        // trace-cmd knows no size if the number of elements is given by a name.
         _ => 0,
     }
 }
@@ -301,7 +301,7 @@ fn text(argument: Argument, parser: &Parser<'_>) -> Expr {
     }
 }
 
-/// The number that trace-cmd's own message has for such an argument.
+/// The number of this kind of argument in trace-cmd's own message.
 fn kind(argument: &Argument) -> u32 {
     match argument {
         Argument::Atom(_) => 1,
@@ -321,7 +321,7 @@ fn kind(argument: &Argument) -> u32 {
         Argument::Bitmask(_, true) => 16,
     }
 }
-/// The value of a flag or symbol by how it is written; a name that is not known is -1.
+/// The value of a flag or symbol from its text; an unknown name is -1.
 fn flag(text: &[u8]) -> u64 {
     if text.first().is_some_and(u8::is_ascii_digit) {
         return number(text);

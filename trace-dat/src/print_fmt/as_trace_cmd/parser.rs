@@ -1,11 +1,11 @@
-//! What trace-cmd's library makes of the arguments of a print format.
+//! Parses the arguments of a print format as trace-cmd's library does.
 
 use crate::event::field::Field;
 use crate::print_fmt::program::Op;
 
 /// Nesting beyond this is refused, so that a made-up format cannot exhaust the stack.
 const DEEPEST: usize = 400;
-/// As many tokens are read at most.
+/// The most tokens that are read.
 const MOST_TOKENS: usize = 16_384;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Token {
@@ -24,7 +24,7 @@ impl Token {
     }
 }
 
-/// What an argument is to trace-cmd.
+/// An argument as trace-cmd reads it.
 #[derive(Debug)]
 pub(super) enum Argument {
     /// Words, or a text.
@@ -43,14 +43,14 @@ pub(super) enum Argument {
     Op(Vec<u8>, Operands, u32),
 }
 
-/// Both operands; the left one is missing where the operator stands alone, the right one while it
-/// is read.
+/// Both operands. The left one is missing for a unary operator; the right one is missing while it is being
+/// read.
 pub(super) type Operands = (Option<Box<Argument>>, Option<Box<Argument>>);
 
-/// Values as they are written, and names.
+/// Values as text, and their names.
 pub(super) type Names = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// The rank of an operator, the loosest highest; `None` for a token that is no operator.
+/// The rank of an operator; the one that binds loosest has the highest. `None` for any other token.
 pub(super) fn rank(op: &[u8]) -> Option<u32> {
     Some(match op {
         b"++" | b"--" => 3,
@@ -90,7 +90,7 @@ impl Parser<'_> {
         self.text.get(self.at).copied()
     }
 
-    /// The next token; what cannot be printed ends the text.
+    /// The next token; a byte that is not printable ends the text.
     pub(super) fn token(&mut self) -> Option<Token> {
         self.tokens += 1;
         if self.tokens > MOST_TOKENS {
@@ -134,7 +134,7 @@ impl Parser<'_> {
         })
     }
 
-    /// The text up to the closing quote, or to a byte that cannot be printed.
+    /// The text up to the closing quote, or up to a byte that is not printable.
     fn quoted(&mut self, quote: u8) -> Vec<u8> {
         let mut text = Vec::new();
         loop {
@@ -149,7 +149,7 @@ impl Parser<'_> {
                 text.push(byte);
                 before = if byte == b'\\' && before == b'\\' { 0 } else { byte };
             }
-            // Neighbouring texts are one.
+            // Adjacent texts are joined.
             let end = self.at;
             while self.byte().is_some_and(|byte| byte.is_ascii_whitespace()) {
                 self.at += 1;
@@ -170,7 +170,7 @@ impl Parser<'_> {
         if let Token::Word(word) = self.token()? { Some(word) } else { None }
     }
 
-    /// Any field by its name; `None` in place of one that is missing.
+    /// The index of a field by its name; `None` if it is missing.
     fn any_field(&self, name: &[u8]) -> Option<usize> {
         self.fields.iter().position(|field| field.name.as_bytes() == name)
     }
@@ -187,7 +187,7 @@ impl Parser<'_> {
                 if token == Token::End {
                     return Some(arguments);
                 }
-                // Any token behind an operation ends the argument, not only a comma.
+                // After an operation any token ends the argument, not only a comma.
                 continue;
             }
             arguments.push(argument);
@@ -216,7 +216,7 @@ impl Parser<'_> {
                     self.depth -= 1;
                     return Some(result);
                 }
-                // Names of types have several words.
+                // A type name may have several words.
                 while let Token::Word(more) = token {
                     word.push(b' ');
                     word.extend(more);
@@ -242,7 +242,7 @@ impl Parser<'_> {
         Some(result)
     }
 
-    /// What stands behind `REC`; behind `(REC` its closing bracket, as if it were a word.
+    /// Parses what follows `REC`. A closing bracket after `(REC` is returned as if it were a word.
     fn entry(&mut self) -> Option<(Argument, Token)> {
         match self.token()? {
             Token::Delimiter(b')') => Some((Argument::Field(None), Token::Word(b")".to_vec()))),
@@ -269,13 +269,13 @@ impl Parser<'_> {
         if !matches!(token, Token::Word(_) | Token::Text(_) | Token::Char(_) | Token::Delimiter(b'(')) {
             return Some((inside, token));
         }
-        // A type in brackets: a cast of the value that follows.
+        // The brackets contain a type: a cast of the value that follows.
         let Argument::Atom(name) = inside else { return None };
         let (item, token) = self.argument_at(token)?;
         Some((Argument::Cast(name, Box::new(item)), token))
     }
 
-    /// An operator behind what was read, and all that follows.
+    /// Parses an operator after `left`, and everything that follows it.
     fn operation(&mut self, left: Argument, token: Token) -> Option<(Argument, Token)> {
         self.depth += 1;
         if self.depth > DEEPEST {
@@ -308,7 +308,7 @@ impl Parser<'_> {
             text if BINARY.contains(&text) => {
                 let token = self.token()?;
                 if op == b"*" && token == Token::Delimiter(b')') {
-                    // The type of a pointer.
+                    // A pointer type.
                     let Argument::Atom(mut name) = left else { return None };
                     name.extend(b" *");
                     self.depth -= 1;
@@ -333,11 +333,11 @@ impl Parser<'_> {
         Some(result)
     }
 
-    /// What follows an operator whose rank does not matter.
+    /// Parses what follows an operation whose rank does not matter.
     fn goes_on(&mut self, whole: Argument, token: Token) -> Option<(Argument, Token)> {
         match &token {
             Token::Op(op) if op != b":" => {
-                // trace-cmd crashes or gives up at a token that is no operator.
+                // trace-cmd crashes or fails at a token that is not an operator.
                 rank(op)?;
                 self.operation(whole, token)
             }
@@ -345,7 +345,8 @@ impl Parser<'_> {
         }
     }
 
-    /// What follows an operator: applied to all of it, or to its right side if it binds tighter.
+    /// Parses the operator that follows an operation. It is applied to the whole operation, or to its last
+    /// operand if it binds tighter.
     fn follows(&mut self, whole: Argument, rotated: bool, token: Token) -> Option<(Argument, Token)> {
         let Token::Op(op) = &token else { return Some((whole, token)) };
         if op == b":" {
@@ -356,7 +357,7 @@ impl Parser<'_> {
         if next.is_some_and(|next| next > place) {
             return self.operation(Argument::Op(own, (left, right), place), token);
         }
-        // Which side it was read as, before the operators changed places.
+        // After reordering, the operand that was read last is on the left.
         let (left, right, token) = if rotated {
             let (inner, token) = self.operation(*left?, token)?;
             (Some(Box::new(inner)), right, token)
@@ -367,7 +368,7 @@ impl Parser<'_> {
         Some((Argument::Op(own, (left, right), place), token))
     }
 
-    /// An argument of a function that ends with this.
+    /// Parses an argument of a function, up to the delimiter `end`.
     fn part(&mut self, end: u8) -> Option<Argument> {
         let (mut part, mut token) = self.argument()?;
         if matches!(token, Token::Op(_)) {
@@ -422,7 +423,7 @@ impl Parser<'_> {
             | b"__get_sockaddr_rel" => {
                 let field = self.named()?.filter(|field| *field >= self.common)?;
                 let token = self.token()?;
-                // It takes an index here for an error.
+                // trace-cmd takes an index here for an error.
                 return (!token.is_op(b"[")).then_some((Argument::Dynamic(field), token));
             }
             b"__get_dynamic_array_len" | b"__get_rel_dynamic_array_len" => {
@@ -448,7 +449,7 @@ impl Parser<'_> {
         Some((argument, self.token()?))
     }
 
-    /// A field in brackets; any name will do.
+    /// Parses the name of a field and the closing bracket; the field need not exist.
     fn named(&mut self) -> Option<Option<usize>> {
         let name = self.word()?;
         self.expect(Token::Delimiter(b')'))?;
@@ -507,7 +508,7 @@ impl Parser<'_> {
         (end == Token::Delimiter(b')')).then(|| Argument::Atom(size.to_string().into_bytes()))
     }
 
-    /// `{ value, "name" }, …` up to the closing bracket.
+    /// Parses `{ value, "name" }, …` up to the closing bracket.
     fn names(&mut self) -> Option<Names> {
         let mut names = Vec::new();
         loop {
@@ -537,7 +538,7 @@ impl Parser<'_> {
     }
 }
 
-/// An operation on two numbers done at once.
+/// Replaces an operation on two constants by its result.
 pub(super) fn consolidated(argument: Argument) -> Argument {
     let Argument::Op(op, (left, right), place) = argument else { return argument };
     let left = left.map(|left| Box::new(consolidated(*left)));
@@ -573,7 +574,7 @@ pub(super) fn number(text: &[u8]) -> u64 {
     if negative { value.wrapping_neg() } else { value }
 }
 
-/// The text that stands for a value in a list of names.
+/// The text of a value in a list of names.
 pub(super) fn written(argument: &Argument) -> Option<Vec<u8>> {
     match argument {
         Argument::Atom(text) => Some(text.clone()),
@@ -583,7 +584,7 @@ pub(super) fn written(argument: &Argument) -> Option<Vec<u8>> {
     }
 }
 
-/// The number that an expression without fields is; an unknown name counts as 0.
+/// The value of an expression without fields; an unknown name counts as 0.
 pub(super) fn constant(argument: &Argument) -> Option<u64> {
     match argument {
         Argument::Atom(text) => Some(number(text)),
@@ -608,7 +609,7 @@ pub(super) fn constant(argument: &Argument) -> Option<u64> {
     }
 }
 
-/// The bits that a cast leaves; types of other names leave all.
+/// The mask of the bits that a cast to a type keeps; unknown types keep all.
 pub(super) fn mask(name: &[u8]) -> u64 {
     match name.strip_prefix(b"unsigned ").unwrap_or(name) {
         b"char" | b"u8" | b"s8" => 0xff,

@@ -1,4 +1,4 @@
-//! The kernel's helpers that print formats call, with their arguments.
+//! Calls of the kernel's helper functions in print formats.
 
 use super::parser::{Parser, shown};
 use super::types::{
@@ -10,7 +10,7 @@ use crate::print_fmt::program::{Expr, Flags, HexDump, Op};
 use crate::print_fmt::token::{Token, unescaped};
 
 impl Parser<'_> {
-    /// The arguments of a function, up to its closing bracket.
+    /// Parses the arguments of a function, up to its closing bracket.
     pub(super) fn call(&mut self, name: &str) -> Result<Typed> {
         let long = self.long_bits();
         let made = |expr| Ok(Typed { expr, of: TEXT });
@@ -146,7 +146,7 @@ impl Parser<'_> {
             "str_read_write" => self.one_of_two("read", "write"),
             "str_high_low" => self.one_of_two("high", "low"),
             "str_up_down" => self.one_of_two("up", "down"),
-            // How long a jiffy is depends on HZ, which a recording does not say: trace-cmd shows jiffies.
+            // The length of a jiffy depends on HZ, which is not in a recording. trace-cmd shows jiffies.
             "jiffies_to_msecs" => self.choice(),
             "jbd2_dev_to_name" => made(Expr::PluginFunction(PluginFunction::Device, vec![self.argument()?])),
             "xen_hypercall_name" => {
@@ -176,14 +176,14 @@ impl Parser<'_> {
         }
     }
 
-    /// A text that tells whether an argument is not 0.
+    /// Parses an argument that selects one of two texts: `yes` if it is not 0.
     pub(super) fn one_of_two(&mut self, yes: &str, no: &str) -> Result<Typed> {
         let condition = self.argument()?;
         let [yes, no] = [yes, no].map(|text| Expr::Text(text.into()));
         Ok(Typed { expr: choice(condition, yes, no), of: TEXT })
     }
 
-    /// An argument as a number.
+    /// Parses an argument as a number.
     pub(super) fn argument(&mut self) -> Result<Expr> {
         let value = self.choice()?;
         self.number(value)
@@ -194,7 +194,7 @@ impl Parser<'_> {
         self.argument()
     }
 
-    /// An argument as an unsigned number of so many bits.
+    /// Parses an argument as an unsigned number with this many bits.
     pub(super) fn wide(&mut self, bits: u32) -> Result<Expr> {
         let value = self.choice()?;
         let of = Type::Int { bits, signed: false };
@@ -204,7 +204,7 @@ impl Parser<'_> {
         }
     }
 
-    /// An argument as bytes of the record.
+    /// Parses an argument as bytes of the record.
     pub(super) fn bytes(&mut self) -> Result<Expr> {
         let value = self.choice()?;
         match value.of {
@@ -265,12 +265,12 @@ impl Parser<'_> {
         found.ok_or_else(|| format!("uses the field '{name}', which it does not have"))
     }
 
-    /// `, { value, "name" }, …` up to the closing bracket.
+    /// Parses `, { value, "name" }, …` up to the closing bracket.
     pub(super) fn names(&mut self, bits: u32) -> Result<Vec<(Option<u64>, Vec<u8>)>> {
         let mut names = Vec::new();
         while self.accept(",") {
             if !self.accept("{") {
-                // A list may end with a comma, or have nothing in it.
+                // A list may end with a comma, or be empty.
                 break;
             }
             if self.accept("}") {
@@ -291,7 +291,7 @@ impl Parser<'_> {
             self.expect("}")?;
             match name.expr {
                 Expr::Text(name) => names.push((value, name)),
-                // A null pointer in a name's place ends the kernel's own list, as 7.x writes out.
+                // A null pointer instead of a name ends the kernel's own list; 7.x includes it in formats.
                 Expr::Number(0) => {}
                 _ => return Err("has a list of names with what is no text in it".into()),
             }
@@ -300,8 +300,8 @@ impl Parser<'_> {
     }
 }
 
-/// Functions that swap the bytes of a number: the byte order that they read (`None` if they always
-/// swap), the size, and whether their argument is a pointer to the number.
+/// For a function that swaps the bytes of a number: the byte order that it reads (`None` if it always
+/// swaps), the size, and whether its argument is a pointer to the number.
 fn swapped(name: &str) -> Option<(Option<ByteOrder>, usize, bool)> {
     let size = |bits: &str| match bits {
         "16" => Some(2),

@@ -1,8 +1,8 @@
 //! Print formats as the kernel's compiler reads them: C's types, promotions and pointers.
 //!
-//! What an argument may be follows `Documentation/trace/events.rst` and the kernel's
-//! `include/trace/stages`. Pointers may point into the record; what others point at is not in a
-//! recording. A format that needs more is refused with the reason.
+//! The allowed arguments follow `Documentation/trace/events.rst` and the kernel's `include/trace/stages`.
+//! Pointers may point into the record; the targets of other pointers are not in a recording. A format that
+//! needs more is refused, with the reason.
 
 mod functions;
 mod parser;
@@ -15,12 +15,12 @@ use crate::print_fmt::printf::{Given, Spec, conversions};
 use crate::print_fmt::program::{Expr, Piece, Program};
 use crate::print_fmt::token::{Token, tokens};
 
-/// Compiles what follows `print fmt:`, or tells why it cannot be.
+/// Compiles the text after `print fmt:`; fails with the reason.
 pub(crate) fn compile(text: &str, fields: &[Field], long_size: usize) -> Result<Program> {
     if text.is_empty() {
         return Err("has no print format".into());
     }
-    // The file has no escape before a quote at the end of the text.
+    // Format files do not escape a quote at the end of the text.
     let parts = text.find("\"\", ").map(|end| text.split_at(end));
     match parts.and_then(|(format, arguments)| Some((format.strip_prefix('"')?, arguments))) {
         Some((format, arguments)) if !format.contains("\", ") => {
@@ -74,8 +74,8 @@ fn compile_quoted(text: &str, fields: &[Field], long_size: usize) -> Result<Prog
     Ok(Program { pieces })
 }
 
-/// The kernel prints the place of a probe by code of its own, whatever the format says: as names of
-/// functions, and for a return probe the caller before the function.
+/// Changes the pieces that print the place of a probe. The kernel ignores the format for them: it prints
+/// names of functions, and for a return probe the caller before the function.
 fn name_probes(pieces: &mut [Piece], fields: &[Field]) {
     let mut returns = Vec::new();
     for (at, piece) in pieces.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! Arguments of print formats, parsed as C's expressions.
+//! Parses arguments of print formats as C expressions.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,8 @@ use crate::print_fmt::token::{Token, unescaped};
 
 /// Nesting beyond this is refused, so that a made-up format cannot exhaust the stack.
 const DEEPEST: usize = 64;
-/// A chain of operators is a deep tree, too. Real formats have some hundreds of them, in lists of flags.
+/// The most operators, since a chain of operators is a deep tree, too. Real formats have some hundreds, in
+/// lists of flags.
 const MOST_OPERATORS: usize = 2048;
 
 pub(super) struct Parser<'a> {
@@ -24,7 +25,7 @@ pub(super) struct Parser<'a> {
     pub operators: usize,
 }
 
-/// Binary operators by how tightly they bind, the loosest first.
+/// Binary operators by precedence, the lowest first.
 const LEVELS: [&[&str]; 10] = [
     &["||"],
     &["&&"],
@@ -89,7 +90,7 @@ impl Parser<'_> {
         let result = if self.accept("?") {
             self.one_more()?;
             let then = if matches!(self.peek(), Some(Token::Op(":"))) {
-                // `a ?: b` is `a ? a : b`: it is read once more.
+                // `a ?: b` means `a ? a : b`, so `a` is parsed a second time.
                 let end = std::mem::replace(&mut self.at, start);
                 let again = self.binary(0)?;
                 self.at = end;
@@ -149,7 +150,7 @@ impl Parser<'_> {
             (Type::Int { .. }, Type::Pointer { to, record }, Op::Add) => {
                 return Ok(moved(right.expr, to, record, op, left.expr));
             }
-            // The result is of unknown type, too.
+            // The type of the result is unknown, too.
             (Type::Symbol, ..) | (_, Type::Symbol, _) => {
                 return Ok(Typed { expr: operation(op, left.expr, right.expr), of: Type::Symbol });
             }
@@ -164,7 +165,7 @@ impl Parser<'_> {
         let Type::Int { bits, signed } = of else { return Err("computes with what is no number".into()) };
         let left = converted(left, of);
         let right = match (shift, right.expr) {
-            // As processors shift, which C leaves open.
+            // As processors shift: C does not define this.
             (true, right) => operation(Op::BitAnd, right, Expr::Number(u64::from(bits - 1))),
             (false, expr) => converted(Typed { expr, of: right.of }, of),
         };
@@ -176,7 +177,7 @@ impl Parser<'_> {
             Op::SignedLess | Op::SignedGreater | Op::SignedLessEqual | Op::SignedGreaterEqual => {
                 Typed { expr: result, of: INT }
             }
-            // The result may be outside of the type's range.
+            // The result may exceed the type's range.
             Op::Add | Op::Subtract | Op::Multiply | Op::Left => Typed { expr: cut(result, bits, signed), of },
             _ => Typed { expr: result, of },
         })
@@ -228,7 +229,7 @@ impl Parser<'_> {
         Ok(result)
     }
 
-    /// What stands behind `&`: a pointer to it.
+    /// Parses the operand of `&` and returns a pointer to it.
     pub(super) fn address(&mut self) -> Result<Typed> {
         let operand = self.unary()?;
         match (operand.expr, operand.of) {
@@ -239,10 +240,10 @@ impl Parser<'_> {
             (Expr::Signed(_, inside), of) if matches!(*inside, Expr::Load(..) | Expr::Field(_)) => {
                 self.address_of(*inside, of)
             }
-            // An array and its address are the same.
+            // An array and its address have the same value.
             (expr @ (Expr::Place(_) | Expr::Bytes(_) | Expr::Behind(..)), of) => Ok(Typed { expr, of }),
             (Expr::Field(field), of) => self.address_of(Expr::Field(field), of),
-            // Only the address of a symbol is known.
+            // Of a symbol only the address is known.
             (expr @ Expr::Name(..), _) => Ok(Typed { expr, of: Type::Symbol }),
             _ => Err("has '&' before what has no address".into()),
         }
@@ -259,7 +260,7 @@ impl Parser<'_> {
         Ok(Typed { expr, of: Type::Pointer { to, record: true } })
     }
 
-    /// The element of a number behind a pointer.
+    /// The number that `pointer[index]` loads.
     pub(super) fn loaded(&mut self, pointer: Typed, index: Expr) -> Result<Typed> {
         let Type::Pointer { to, record } = pointer.of else {
             return Err("looks at what a number points at".into());
@@ -274,7 +275,7 @@ impl Parser<'_> {
         Ok(loaded_number(place, to))
     }
 
-    /// The type of a cast that stands here, with the parser behind it.
+    /// Parses a cast, if there is one here, and returns its type.
     pub(super) fn cast(&mut self) -> Option<Type> {
         let rest = self.tokens.get(self.at..)?;
         if rest.first() != Some(&Token::Op("(")) {
@@ -316,7 +317,7 @@ impl Parser<'_> {
         let number = number_type(&words, self.long_size);
         let of = match (stars, number) {
             (0, Some((size, signed))) => Type::Int { bits: 8 * size as u32, signed },
-            // Types with a name of their own are mostly numbers that are large enough for the value.
+            // Other named types are mostly integers that are large enough for the value.
             (0, None) => Type::Int { bits: 64, signed: false },
             (1, Some((size, signed))) => {
                 Type::Pointer { to: Target { size, signed, number: true }, record: false }
@@ -331,7 +332,7 @@ impl Parser<'_> {
         Some(of)
     }
 
-    /// How many tokens there are from here up to the bracket that closes, with it.
+    /// The number of tokens from `from` up to and including the matching closing bracket.
     pub(super) fn closing(&self, from: usize, open: &'static str, close: &'static str) -> Option<usize> {
         let mut depth = 1;
         for (index, token) in self.tokens.get(from..)?.iter().enumerate() {
@@ -344,7 +345,7 @@ impl Parser<'_> {
         None
     }
 
-    /// The target of a pointer to a type that is no number. Its size is that of a field of this type.
+    /// The target of a pointer to a type that is not a number. Its size is taken from a field of this type.
     pub(super) fn structure(&self, words: &[&str]) -> Target {
         let field = self.fields.iter().find(|field| {
             let declared = field.type_name.split_whitespace().filter(|word| *word != "const");
@@ -368,7 +369,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A value and what follows it: indices and members.
+    /// Parses a value with the indices and members that follow it.
     pub(super) fn postfix(&mut self) -> Result<Typed> {
         let mut value = self.primary()?;
         loop {
@@ -435,11 +436,11 @@ impl Parser<'_> {
         }
     }
 
-    /// What stands behind `REC`.
+    /// Parses what follows `REC`.
     pub(super) fn record(&mut self) -> Result<Typed> {
         self.expect("->")?;
         let Some(Token::Word(mut name)) = self.next() else { return Err("names no field behind REC".into()) };
-        // The head of the record: a structure, whose members the format lists as common fields.
+        // `ent` is the record's header, a structure; the format lists its members as common fields.
         if name == "ent"
             && let Some([Token::Op("."), Token::Word(member), ..]) = self.tokens.get(self.at..)
         {
@@ -451,7 +452,7 @@ impl Parser<'_> {
         }
         let inner = ["__data_loc_", "__rel_loc_"].iter().find_map(|prefix| name.strip_prefix(prefix));
         match inner.and_then(|name| self.fields.iter().position(|field| field.name == name)) {
-            // Where the bytes of the field are, as a number.
+            // The place of the field's bytes, as a number.
             Some(index) => Ok(Typed { expr: Expr::Field(index), of: Type::Int { bits: 32, signed: false } }),
             None => Err(format!("uses the field '{name}', which it does not have")),
         }
@@ -491,7 +492,7 @@ impl Parser<'_> {
         8 * self.long_size as u32
     }
 
-    /// A value as a number.
+    /// Converts a value to a number.
     pub(super) fn number(&self, value: Typed) -> Result<Expr> {
         match value.of {
             Type::Symbol => {
@@ -502,7 +503,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A value that is printed as text.
+    /// Converts a value to text.
     pub(super) fn text(&self, value: Typed) -> Result<Expr> {
         match value.of {
             Type::Int { .. } if matches!(value.expr, Expr::Number(0)) => Ok(value.expr),
@@ -515,7 +516,7 @@ impl Parser<'_> {
         }
     }
 
-    /// A value as a condition.
+    /// Converts a value to a condition.
     pub(super) fn truth(&self, value: Typed) -> Result<Expr> {
         self.number(value)
     }

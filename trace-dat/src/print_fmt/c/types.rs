@@ -1,9 +1,9 @@
-//! C's types, and its operators on values of them.
+//! C's types, and operations on values of these types.
 
 use crate::event::field::{Dynamic, Field};
 use crate::print_fmt::program::{Expr, Op, sign_extended, unary};
 
-/// Why a format is not understood, in words that follow the event's name.
+/// The error says why a format is not understood; it is printed after the event's name.
 pub(super) type Result<T> = std::result::Result<T, String>;
 
 /// An expression and its type.
@@ -21,17 +21,17 @@ pub(super) enum Type {
     },
     Pointer {
         to: Target,
-        /// It points at bytes of the record, or at a text of the format.
+        /// Whether it points at bytes of the record, or at a text of the format.
         record: bool,
     },
-    /// A name that is only known as that of a symbol.
+    /// The type of a name that is only known as a symbol's.
     Symbol,
 }
 
 /// What a pointer points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Bytes of one; 0 when that is not known, or it is no number.
+    /// Its size in bytes; 0 when that is unknown, or the target is not a number.
     pub size: usize,
     pub signed: bool,
     pub number: bool,
@@ -45,7 +45,7 @@ impl Target {
 pub(super) const INT: Type = Type::Int { bits: 32, signed: true };
 pub(super) const TEXT: Type = Type::Pointer { to: Target::CHAR, record: true };
 
-/// The first name in an expression that is only known as a symbol.
+/// The first name in an expression that is only known as a symbol's.
 pub(super) fn name_in(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Name(name, _) => Some(name),
@@ -57,7 +57,7 @@ pub(super) fn name_in(expr: &Expr) -> Option<&str> {
         _ => None,
     }
 }
-/// The pointer moved by a number of elements.
+/// A pointer plus or minus a number of elements.
 pub(super) fn moved(pointer: Expr, to: Target, record: bool, op: Op, by: Expr) -> Typed {
     let by = scaled(by, to.size.max(1));
     let expr = match (record, op) {
@@ -82,7 +82,7 @@ pub(super) fn behind(pointer: Expr, by: Expr) -> Expr {
     }
 }
 
-/// The number of a type that stands at a place.
+/// The number at a place, loaded with the target's type.
 pub(super) fn loaded_number(place: Expr, to: Target) -> Typed {
     let bits = 8 * to.size as u32;
     let load = Expr::Load(Box::new(place), to.size);
@@ -90,7 +90,7 @@ pub(super) fn loaded_number(place: Expr, to: Target) -> Typed {
     Typed { expr, of: Type::Int { bits, signed: to.signed } }
 }
 
-/// An operation, done at once on constants.
+/// An operation; on constants its result.
 pub(super) fn operation(op: Op, left: Expr, right: Expr) -> Expr {
     if let (Expr::Number(left), Expr::Number(right)) = (&left, &right)
         && let Some(value) = op.apply(*left, *right)
@@ -125,7 +125,7 @@ pub(super) fn choice(condition: Expr, then: Expr, otherwise: Expr) -> Expr {
     }
 }
 
-/// The low bits of a number as one of this type.
+/// The low bits of a number, as a number with this size and sign.
 pub(super) fn cut(value: Expr, bits: u32, signed: bool) -> Expr {
     if bits >= 64 {
         return value;
@@ -152,7 +152,7 @@ pub(super) fn converted(value: Typed, to: Type) -> Expr {
     if fits { value.expr } else { cut(value.expr, bits, signed) }
 }
 
-/// The type that a number has in an operation.
+/// The type of a number after C's integer promotion.
 pub(super) fn promoted(of: Type) -> Type {
     match of {
         Type::Int { bits, .. } if bits < 32 => INT,
@@ -160,7 +160,7 @@ pub(super) fn promoted(of: Type) -> Type {
     }
 }
 
-/// The type that two numbers have in an operation.
+/// The common type of two numbers in an operation.
 pub(super) fn common(left: Type, right: Type) -> Type {
     match (promoted(left), promoted(right)) {
         (Type::Int { bits: a, signed: s }, Type::Int { bits: b, signed: t }) if a == b => {
@@ -177,7 +177,7 @@ pub(super) fn common(left: Type, right: Type) -> Type {
     }
 }
 
-/// A number as C reads it, with its type.
+/// Parses a number as in C, with its type.
 pub(super) fn literal(word: &str, long_size: usize) -> Option<Typed> {
     let digits = word.trim_end_matches(['u', 'U', 'l', 'L']);
     let suffix = word[digits.len()..].to_ascii_lowercase();
@@ -212,7 +212,7 @@ pub(super) fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
 }
 
-/// Size and sign of a type that is a number; `None` for any other.
+/// Size and signedness of an integer type; `None` for any other.
 pub(super) fn number_type(words: &[&str], long_size: usize) -> Option<(usize, bool)> {
     let mut words: Vec<&str> = words.to_vec();
     words
@@ -258,7 +258,7 @@ pub(super) fn number_type(words: &[&str], long_size: usize) -> Option<(usize, bo
     })
 }
 
-/// What the elements of an array are.
+/// The type of an array's elements.
 pub(super) fn element(field: &Field, long_size: usize) -> Target {
     let name = field.type_name.trim_end_matches(['[', ']', ' ']);
     if name.ends_with('*') {
@@ -266,7 +266,7 @@ pub(super) fn element(field: &Field, long_size: usize) -> Target {
     }
     let words = words(name);
     match number_type(&words, long_size) {
-        // The kernel's own word for char, whose sign differs between processors.
+        // Whether char is signed differs between processors; the field says it.
         Some((1, _)) if words.contains(&"char") => Target { size: 1, signed: field.signed, number: true },
         Some((size, signed)) => Target { size, signed, number: true },
         None => {

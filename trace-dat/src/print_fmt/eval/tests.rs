@@ -1,10 +1,10 @@
-//! What print formats make of a record, in our own style and in trace-cmd's.
+//! The text of print formats, in our own style and in trace-cmd's.
 
 use super::Run;
 use crate::bytes::ByteOrder;
 use crate::event::{Context, Event, Symbols};
 
-/// The event of a print format, a record of it, and what it is printed with: `a` = 6, `b` = -1, `s` =
+/// An event with a print format, a record of it, and the context. Its fields are `a` = 6, `b` = -1, `s` =
 /// "text", `loc`, which points at "abc", and others.
 fn example(print: &str, long_size: usize) -> (Event, Vec<u8>, Context) {
     let text = format!(
@@ -32,7 +32,7 @@ fn example(print: &str, long_size: usize) -> (Event, Vec<u8>, Context) {
     record.extend((-1_i32).to_le_bytes());
     record.extend((144_u32 | 4 << 16).to_le_bytes());
     record.extend(b"text\0\0\0\0");
-    // Behind the end of the field, which is at 36.
+    // Beyond the end of the field, which is at 36.
     record.extend((112_u32 | 4 << 16).to_le_bytes());
     record.extend((152_u32 | 16 << 16).to_le_bytes());
     record.extend(0..16_u8);
@@ -75,7 +75,7 @@ fn shown_with(print: &str, long_size: usize) -> [Option<String>; 2] {
     })
 }
 
-/// What a print format makes of the record: read as C, and as trace-cmd does.
+/// The text of a print format: read according to C, and as trace-cmd reads it.
 fn shown(print: &str) -> [Option<String>; 2] {
     shown_with(print, 8)
 }
@@ -84,7 +84,7 @@ fn why_not(print: &str) -> String {
     example(print, 8).0.why_not().unwrap_or("it is understood").to_string()
 }
 
-/// Print formats with what they are in our style and in trace-cmd's; `None` where it fails to parse.
+/// Checks print formats and their texts in our style and in trace-cmd's; `None` if it does not parse.
 fn assert_shown(all: &[(&str, &str, Option<&str>)]) {
     for (print, ours, theirs) in all {
         let [own, trace_cmd] = shown(print);
@@ -94,7 +94,7 @@ fn assert_shown(all: &[(&str, &str, Option<&str>)]) {
     }
 }
 
-/// The same in both.
+/// Checks print formats whose text is the same in both styles.
 fn assert_same(all: &[(&str, &str)]) {
     for (print, text) in all {
         assert_shown(&[(print, text, Some(text))]);
@@ -185,7 +185,7 @@ fn what_pointers_point_at_is_printed() {
 
 #[test]
 fn bits_and_text_are_printed_as_the_width_asks_for() {
-    // trace-cmd shows where they are in its own memory.
+    // trace-cmd prints their addresses in its own memory.
     for (print, ours) in [
         ("\"%*pb\", 70, __get_dynamic_array(mask)", "00,00000000,00000005"),
         ("\"%*pbl\", 128, __get_dynamic_array(mask)", "0,2,95,127"),
@@ -334,7 +334,7 @@ fn names_that_are_not_known_are_not_guessed() {
 
 #[test]
 fn a_long_of_32_bits_has_its_sign() {
-    // trace-cmd reads numbers without their sign, and its own long has 64 bits.
+    // trace-cmd ignores the sign of numbers, and its own long has 64 bits.
     assert_eq!(
         shown_with("\"%ld %lu %lx\", REC->b, REC->b, (long)REC->b", 4).map(Option::unwrap),
         ["-1 4294967295 ffffffff", "4294967295 4294967295 ffffffff"]
