@@ -67,7 +67,7 @@ impl Error {
         Error::with_code(Error::GENERAL, what)
     }
 
-    /// A request that cannot be carried out as it stands; exit code 2.
+    /// A wrong request; exit code 2.
     pub fn usage(what: impl Into<String>) -> Error {
         Error::with_code(Error::USAGE, what)
     }

@@ -31,7 +31,7 @@ pub enum Sort {
 pub struct Config {
     /// The order of the rows.
     pub sort: Sort,
-    /// Only so many rows; all when `None`.
+    /// The most rows to print; all when `None`.
     pub rows: Option<usize>,
     /// Only these CPUs; all when empty.
     pub cpus: Vec<u32>,

@@ -1,6 +1,6 @@
 //! What is printed of a recording, and how.
 
-/// The program whose lines are imitated.
+/// The form of the lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Style {
     /// Our own: functions with their parents, as tutorials show them.
@@ -38,7 +38,7 @@ pub enum Returns {
 /// What is printed, and how.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// The program whose lines are imitated.
+    /// The form of the lines.
     pub style: Style,
     /// Times with nine digits.
     pub nanoseconds: bool,

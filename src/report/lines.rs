@@ -34,7 +34,7 @@ pub(super) struct Maker<'r> {
     /// The index in `stacks` of the CPU used last.
     last_stack: usize,
     names: Names<'r>,
-    /// `None` when latencies are not asked for.
+    /// `None` when latencies are not requested.
     wakeups: Option<Wakeups>,
     /// How many lines were made.
     pub number: u64,

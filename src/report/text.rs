@@ -70,7 +70,7 @@ impl<'r> Printer<'r> {
         }
     }
 
-    /// The function that an address lies in.
+    /// The function that contains an address.
     pub fn symbol(&mut self, address: u64) -> Option<Symbol<'r>> {
         let symbols = &self.context.symbols;
         if self.recent.is_empty() {

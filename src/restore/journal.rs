@@ -138,12 +138,12 @@ impl FoundJournal {
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         let (boot, pid, entries) = parse(&text);
-        let left = FoundJournal { path: path.to_path_buf(), pid, entries };
+        let found = FoundJournal { path: path.to_path_buf(), pid, entries };
         if boot != boot_id() {
-            left.remove()?;
+            found.remove()?;
             return Ok(None);
         }
-        Ok(Some(left))
+        Ok(Some(found))
     }
 
     /// Removes the journal, after the attempt to restore everything.

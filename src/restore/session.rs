@@ -291,10 +291,10 @@ pub(crate) fn expand(top: &Instance) -> Result<()> {
 pub fn recover(tracefs: &Tracefs) -> Result<Option<String>> {
     let Some(path) = FoundJournal::path(tracefs)? else { return Ok(None) };
     let Ok(_lock) = Lock::take(tracefs) else { return Ok(None) };
-    let Some(left) = FoundJournal::read(&path)? else { return Ok(None) };
+    let Some(found) = FoundJournal::read(&path)? else { return Ok(None) };
     let mut outcome = Ok(());
     let mut sessions: Vec<Session> = Vec::new();
-    for entry in &left.entries {
+    for entry in &found.entries {
         let (Entry::Created { instance } | Entry::Changed { instance, .. }) = entry;
         let name = Some(instance.as_str()).filter(|name| !name.is_empty());
         // If the instance was deleted, there is nothing to restore in it.
@@ -314,8 +314,8 @@ pub fn recover(tracefs: &Tracefs) -> Result<Option<String>> {
     while let Some(mut session) = sessions.pop() {
         outcome = outcome.and(session.restore());
     }
-    left.remove()?;
-    outcome.map(|()| Some(left.pid))
+    found.remove()?;
+    outcome.map(|()| Some(found.pid))
 }
 
 /// The values to write to a file so that it has this content again.

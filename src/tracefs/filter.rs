@@ -191,7 +191,7 @@ impl FunctionFilter {
         }
         if let Some(module) = &self.module {
             let within = match function.module {
-                // A blank module name stands for all modules.
+                // An empty module name matches all modules.
                 name if module.pattern.0.is_empty() => name.is_some(),
                 Some(name) => module.pattern.matches(name),
                 None => false,

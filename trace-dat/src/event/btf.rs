@@ -92,7 +92,7 @@ pub enum Value {
     Other(&'static str, u32),
     /// A type that cannot be resolved.
     Unknown,
-    /// The arguments that `...` stands for.
+    /// The variable arguments, `...`.
     Open,
 }
 

@@ -152,7 +152,7 @@ mod tests {
             (1_000, Missed::No, vec![1; 16]),
             (1_000, Missed::No, vec![2; 112]),
             (2_000, Missed::No, vec![3; 116]),
-            // Too far for 27 bits, then backwards, then behind missed events.
+            // Too late for 27 bits, then earlier than the previous record, then after missed events.
             (5_000_000_000, Missed::No, vec![4; 4]),
             (4_000_000_000, Missed::No, vec![5; 8]),
             (4_000_000_001, Missed::Some, vec![6; 8]),
