@@ -1,14 +1,14 @@
 //! `cargo xtask cost`: what the functions of a graph case cost, in instructions.
 //!
-//! On a bit-exact machine a duration is a count of instructions. Self-instructions are those of a
-//! function without the calls it makes, raw as traced and net of what the tracer takes itself:
-//! at the call's own entry and return, measured with an empty leaf, and around each call that it
-//! makes, measured by tracing a function with and without an empty leaf that it calls.
+//! On a bit-exact machine a duration is a number of instructions. Self-instructions are those of a
+//! function without its traced callees. They are given raw, as traced, and net of the tracer's own. The
+//! tracer runs at a call's own entry and return (measured with a function that does nothing, the leaf) and
+//! around each callee (measured by tracing a function with and without the leaf that it calls).
 //!
-//! A command is run again and again, and the same call of each run is looked at: its median over
-//! the runs is what it takes when no tick and no refill of a cache comes in between. The median of
-//! all calls would not do, since calls on different paths make heaps of their own, and a few ticks
-//! decide which of two heaps has the middle.
+//! A command is run many times, and each call is compared with the same call of the other runs. The median
+//! over the runs is its cost without a timer tick or a cache refill in between. A median over all calls
+//! would not work: calls on different paths cluster around different values, and a few ticks would decide
+//! in which cluster the median falls.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -31,41 +31,41 @@ use crate::run::results::{self, Stored};
 use crate::run::test_vm;
 use crate::vm::Exactness;
 
-/// Runs that are left out: they fill caches and allocate what later ones use.
+/// Runs that are left out: they fill caches and allocate memory that later runs use.
 const COLD: usize = 8;
-/// Runs that a median needs.
+/// The fewest runs for a median.
 const WARM: usize = 32;
-/// The command that runs, and how often.
+/// The command that is traced, with the number of its runs.
 const WORKLOAD: &str = "-F -c repeat 48 cat /proc/sys/kernel/ostype";
-/// What the tracer's own cost is measured with; the first that a kernel has.
+/// Functions that the tracer's own cost is measured with; the first one that the kernel has is used.
 const LEAVES: [Leaf; 2] = [
     Leaf { name: "should_failslab", parent: "__kmalloc", needs: "a kernel before 6.11" },
-    // What BPF programs may be attached to (kernel/bpf/bpf_lsm.c).
+    // An attachment point for BPF programs (kernel/bpf/bpf_lsm.c).
     Leaf {
         name: "bpf_lsm_file_open",
         parent: "security_file_open",
         needs: "CONFIG_BPF_LSM, and bpf among those of CONFIG_LSM",
     },
 ];
-/// Options of the traces that measure it: those of the cases.
+/// Options of the traces that measure the tracer's cost: those of the cases.
 const QUIET: &str = "-O nofuncgraph-irqs --graph-notrace 'irq_e*' --graph-notrace '*softirq*'";
-/// Room for all runs: with debugging in the kernel a call of `__kmalloc` is a thousand calls.
+/// A buffer for all runs: in a debug kernel, one call of `__kmalloc` makes a thousand calls.
 const BUFFER: &str = "trace_buf_size=32M";
-/// Columns of the longest bar.
+/// The length of the longest bar, in columns.
 const BAR: f64 = 24.0;
 
 /// A function that does nothing.
 #[derive(Clone, Copy, Debug)]
 struct Leaf {
     name: &'static str,
-    /// One that calls it in each run; by its first name.
+    /// A function that calls it in each run; by the name that the oldest kernels use.
     parent: &'static str,
-    /// Where there is such a call.
+    /// The kernels that have such a call, in words.
     needs: &'static str,
 }
 
 impl Leaf {
-    /// The one for kernels of a version, with the parent by the name it has there.
+    /// The leaf for a kernel version, with the parent's name in that version.
     fn on(version: &str) -> Leaf {
         let [first, second] = LEAVES;
         let leaf = if renames::is_gone(first.name, version) { second } else { first };
@@ -82,7 +82,7 @@ pub struct Options {
     pub kernel: Option<String>,
     /// Another kernel to compare with, instead of the reviewed table.
     pub against: Option<String>,
-    /// Write the reviewed tables anew.
+    /// Replace the reviewed tables.
     pub update: bool,
     /// Words added to the kernel command line.
     pub append: Vec<String>,
@@ -92,7 +92,7 @@ pub struct Options {
 
 /// What the functions of a case cost on a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Table {
+pub struct CostTable {
     /// The case.
     pub case: String,
     /// The kernel's name in the matrix.
@@ -101,33 +101,33 @@ pub struct Table {
     pub identity: String,
     /// SHA-256 of the kernel image.
     pub image: String,
-    /// What the tracer takes.
-    pub tracer: Tracer,
-    /// The functions, dearest first.
+    /// The tracer's own cost.
+    pub tracer: TracerCost,
+    /// The functions, the most expensive first.
     #[serde(rename = "function")]
-    pub functions: Vec<Function>,
+    pub functions: Vec<FunctionCost>,
 }
 
-/// What the tracer itself takes, in instructions per traced call.
+/// The tracer's own cost, in instructions per traced call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tracer {
+pub struct TracerCost {
     /// Within the call's own duration.
     pub within: i64,
     /// Around it, within the duration of its caller.
     pub around: i64,
 }
 
-/// One function of a table.
+/// The cost of one function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Function {
+pub struct FunctionCost {
     /// Its name.
     pub name: String,
-    /// Calls in a run: those that at least 32 runs made. A tick can keep a run from a call,
-    /// as a pending switch to another task does with `rcu_all_qs`; so calls of all runs vary.
+    /// Calls in a run that at least 32 runs made. The total over all runs would vary: a tick can suppress
+    /// a call in one run, as a pending task switch does with `rcu_all_qs`.
     pub calls: usize,
     /// Median self-instructions as traced.
     pub raw: i64,
-    /// Median self-instructions net of the tracer's.
+    /// Median self-instructions without the tracer's own.
     pub net: i64,
 }
 
@@ -184,8 +184,8 @@ fn prepare(workspace: &Workspace, tools: &Tools, options: &Options, name: Option
 /// Runs the traces of a case in one boot and makes the table.
 ///
 /// # Errors
-/// When the guest fails, or its traces do not tell enough.
-pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<Table> {
+/// When the guest fails, or its traces are incomplete or have too few calls.
+pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<CostTable> {
     let failed = || Error::new(format!("cannot measure what {} costs on {}", case.name, guest.kernel.name));
     let shift = guest.icount_shift().ok_or_else(|| failed().because("the guest is not bit-exact"))?;
     let folder = folders::scratch(&workspace.root)?;
@@ -212,13 +212,13 @@ pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<Tabl
             .verdict(stored.verdict));
     }
     let trace = |at: usize| trace_of(&stored, at).map_err(|why| failed().because(why));
-    let tracer = Tracer::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), leaf, shift)
+    let tracer = TracerCost::measured(&graph::calls(trace(0)?), &graph::calls(trace(1)?), leaf, shift)
         .map_err(|why| failed().because(why))?;
     let functions = functions(&graph::calls(trace(2)?), tracer, shift);
     if functions.is_empty() {
         return Err(failed().because(format!("no function was called in {WARM} warm runs")));
     }
-    Ok(Table {
+    Ok(CostTable {
         case: case.name.clone(),
         kernel: guest.kernel.name.clone(),
         identity: stored.identity,
@@ -228,7 +228,7 @@ pub fn measure(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<Tabl
     })
 }
 
-/// The text of the trace that a group of steps shows; nothing of it may be lost.
+/// The trace of a group of steps; lost events are an error.
 fn trace_of(stored: &Stored, group: usize) -> std::result::Result<&str, String> {
     let step = |at: usize| stored.steps.get(group * 5 + at).map(|step| step.output.as_str());
     let (Some(trace), Some(stats)) = (step(2), step(3)) else { return Err("a step is missing".into()) };
@@ -239,11 +239,11 @@ fn trace_of(stored: &Stored, group: usize) -> std::result::Result<&str, String> 
     }
 }
 
-/// A call of a run: the function, and which of its calls.
+/// Identifies a call in a run: the function, and the number of the call.
 type Place<'a> = (&'a str, usize);
 
-/// The same call in each of the warm runs, by function and number. A run is a task of its own;
-/// the first task is the one that starts them.
+/// For each place, that call in each warm run. Each run is a task; the first task starts the runs and is
+/// left out.
 fn by_place(calls: &[Call]) -> BTreeMap<Place<'_>, Vec<&Call>> {
     let mut runs: Vec<&str> = Vec::new();
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
@@ -264,14 +264,14 @@ fn by_place(calls: &[Call]) -> BTreeMap<Place<'_>, Vec<&Call>> {
     places
 }
 
-impl Tracer {
-    /// From calls of the parent with the empty leaf, and from calls of the parent alone.
+impl TracerCost {
+    /// Computed from calls of the parent traced with the leaf, and from calls of the parent traced alone.
     fn measured(
         with_leaf: &[Call],
         alone: &[Call],
         leaf: Leaf,
         shift: u8,
-    ) -> std::result::Result<Tracer, String> {
+    ) -> std::result::Result<TracerCost, String> {
         let (with_leaf, alone) = (by_place(with_leaf), by_place(alone));
         let duration = |calls: &[&Call]| median(calls.iter().map(|call| call.duration).collect());
         let Leaf { name, parent, needs } = leaf;
@@ -293,12 +293,12 @@ impl Tracer {
             ));
         }
         let within = instructions(median(leaves), shift);
-        Ok(Tracer { within, around: instructions(median(per_call), shift) - within })
+        Ok(TracerCost { within, around: instructions(median(per_call), shift) - within })
     }
 }
 
-/// The functions with enough calls, dearest first.
-fn functions(calls: &[Call], tracer: Tracer, shift: u8) -> Vec<Function> {
+/// The functions with enough calls, the most expensive first.
+fn functions(calls: &[Call], tracer: TracerCost, shift: u8) -> Vec<FunctionCost> {
     let mut by_name: BTreeMap<&str, (usize, Vec<i64>, Vec<i64>)> = BTreeMap::new();
     for ((name, _), calls) in by_place(calls) {
         let raw = |call: &Call| instructions(call.duration - call.in_children, shift);
@@ -308,9 +308,9 @@ fn functions(calls: &[Call], tracer: Tracer, shift: u8) -> Vec<Function> {
         raws.push(median(calls.iter().map(|call| raw(call)).collect()));
         nets.push(median(calls.iter().map(|call| net(call)).collect()));
     }
-    let mut functions: Vec<Function> = by_name
+    let mut functions: Vec<FunctionCost> = by_name
         .into_iter()
-        .map(|(name, (calls, raws, nets))| Function {
+        .map(|(name, (calls, raws, nets))| FunctionCost {
             name: name.into(),
             calls,
             raw: median(raws),
@@ -321,11 +321,11 @@ fn functions(calls: &[Call], tracer: Tracer, shift: u8) -> Vec<Function> {
     functions
 }
 
-impl Table {
+impl CostTable {
     /// The table with bars.
     pub fn shown(&self) -> String {
         let mut out = format!("{} on {} ({})\n", self.case, self.kernel, self.identity);
-        let Tracer { within, around } = self.tracer;
+        let TracerCost { within, around } = self.tracer;
         let _ = writeln!(
             out,
             "self-instructions in each of a run's calls, medians of at least {WARM} warm runs; \
@@ -334,19 +334,19 @@ impl Table {
         let width = width(self.functions.iter().map(|function| &function.name));
         let most = self.functions.iter().map(|function| function.net).max().unwrap_or(0);
         let _ = writeln!(out, "{:width$} {:>7} {:>8} {:>8}", "function", "calls", "raw", "net");
-        for Function { name, calls, raw, net } in &self.functions {
+        for FunctionCost { name, calls, raw, net } in &self.functions {
             let line = format!("{name:width$} {calls:7} {raw:8} {net:8}  {}", bar(*net, most));
             let _ = writeln!(out, "{}", line.trim_end());
         }
         out
     }
 
-    /// Where the reviewed table of a case on a kernel is kept.
+    /// The file of the reviewed table of a case on a kernel.
     fn path(workspace: &Workspace, case: &str, kernel: &str) -> PathBuf {
         workspace.root.join("tests/costs").join(format!("{case}@{kernel}.toml"))
     }
 
-    fn load(path: &Path) -> Result<Option<Table>> {
+    fn load(path: &Path) -> Result<Option<CostTable>> {
         if !path.exists() {
             return Ok(None);
         }
@@ -364,14 +364,14 @@ impl Table {
     }
 }
 
-/// Compares a table with the reviewed one: exactly for the same kernel image, else in words only.
-fn with_reviewed(workspace: &Workspace, table: &Table, update: bool) -> Result<(Verdict, String)> {
-    let path = Table::path(workspace, &table.case, &table.kernel);
+/// Compares a table with the reviewed one. Only on the same kernel image is a difference a mismatch.
+fn with_reviewed(workspace: &Workspace, table: &CostTable, update: bool) -> Result<(Verdict, String)> {
+    let path = CostTable::path(workspace, &table.case, &table.kernel);
     if update {
         table.save(&path)?;
         return Ok((Verdict::Pass, "this is the reviewed table now".into()));
     }
-    let Some(reviewed) = Table::load(&path)? else {
+    let Some(reviewed) = CostTable::load(&path)? else {
         return Ok((Verdict::Pass, "nobody reviewed it: `--update` keeps it as reviewed".into()));
     };
     if reviewed.image != table.image {
@@ -386,21 +386,21 @@ fn with_reviewed(workspace: &Workspace, table: &Table, update: bool) -> Result<(
 }
 
 /// What differs between two tables of a case, largest difference first.
-fn compared(table: &Table, other: &Table) -> String {
+fn compared(table: &CostTable, other: &CostTable) -> String {
     let names = (&table.kernel, &other.kernel);
     let names = match names.0 == names.1 {
         true => (format!("{} now", names.0), "reviewed".to_string()),
         false => (names.0.clone(), names.1.clone()),
     };
-    let net = |table: &Table| -> BTreeMap<String, Function> {
+    let net = |table: &CostTable| -> BTreeMap<String, FunctionCost> {
         table.functions.iter().map(|function| (function.name.clone(), function.clone())).collect()
     };
     let (ours, theirs) = (net(table), net(other));
     let mut all: Vec<&String> = ours.keys().chain(theirs.keys()).collect();
     all.sort();
     all.dedup();
-    let figure = |functions: &BTreeMap<String, Function>, name: &String| functions.get(name).cloned();
-    let mut rows: Vec<(&String, Option<Function>, Option<Function>, i64)> = Vec::new();
+    let figure = |functions: &BTreeMap<String, FunctionCost>, name: &String| functions.get(name).cloned();
+    let mut rows: Vec<(&String, Option<FunctionCost>, Option<FunctionCost>, i64)> = Vec::new();
     for name in &all {
         let (one, another) = (figure(&ours, name), figure(&theirs, name));
         if one != another {
@@ -417,7 +417,8 @@ fn compared(table: &Table, other: &Table) -> String {
         let _ = writeln!(out, "{:width$} {:>columns$} {:>columns$} {:>8}", "function", names.0, names.1, "");
     }
     for (name, one, another, by) in &rows {
-        let cell = |function: &Option<Function>| function.as_ref().map_or("-".into(), |f| f.net.to_string());
+        let cell =
+            |function: &Option<FunctionCost>| function.as_ref().map_or("-".into(), |f| f.net.to_string());
         let change = match (one, another) {
             (Some(_), None) => "new".into(),
             (None, Some(_)) => "gone".into(),
@@ -452,7 +453,7 @@ fn bar(value: i64, most: i64) -> String {
 mod tests {
     use super::*;
 
-    const TRACER: Tracer = Tracer { within: 20, around: 5 };
+    const TRACER: TracerCost = TracerCost { within: 20, around: 5 };
 
     /// The same calls in as many runs; those of the first task start the others.
     fn runs(count: usize, each: &[(&str, i64, i64, i64)]) -> Vec<Call> {
@@ -476,7 +477,7 @@ mod tests {
     fn net_is_raw_without_what_the_tracer_takes() {
         // 100 instructions of 16 ns, 40 of them said to be in two calls.
         let found = functions(&runs(COLD + WARM, &[("f", 1600, 640, 2)]), TRACER, 4);
-        assert_eq!(found, [Function { name: "f".into(), calls: 1, raw: 60, net: 30 }]);
+        assert_eq!(found, [FunctionCost { name: "f".into(), calls: 1, raw: 60, net: 30 }]);
     }
 
     #[test]
@@ -511,8 +512,8 @@ mod tests {
         let with_leaf = runs(COLD + WARM, &[(leaf.name, 320, 0, 0), (leaf.parent, 16 * 200, 0, 4)]);
         let alone = runs(COLD + WARM, &[(leaf.parent, 16 * 100, 0, 0)]);
         // Four calls take 100 instructions more when traced: 25 each, 20 of them within.
-        assert_eq!(Tracer::measured(&with_leaf, &alone, leaf, 4), Ok(TRACER));
-        let why = Tracer::measured(&alone, &alone, leaf, 4).unwrap_err();
+        assert_eq!(TracerCost::measured(&with_leaf, &alone, leaf, 4), Ok(TRACER));
+        let why = TracerCost::measured(&alone, &alone, leaf, 4).unwrap_err();
         assert!(why.contains("that call should_failslab, of which there are none"), "{why}");
     }
 
@@ -524,12 +525,12 @@ mod tests {
         assert_eq!(on("6.12.117-1"), ("security_file_open", "bpf_lsm_file_open"));
     }
 
-    fn table(kernel: &str, functions: &[(&str, i64)]) -> Table {
+    fn table(kernel: &str, functions: &[(&str, i64)]) -> CostTable {
         let functions = functions
             .iter()
-            .map(|(name, net)| Function { name: name.to_string(), calls: 40, raw: net + 20, net: *net })
+            .map(|(name, net)| FunctionCost { name: name.to_string(), calls: 40, raw: net + 20, net: *net })
             .collect();
-        Table {
+        CostTable {
             case: "c".into(),
             kernel: kernel.into(),
             identity: "5.4.302, gcc 12".into(),

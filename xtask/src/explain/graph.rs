@@ -1,4 +1,4 @@
-//! The text of the function_graph tracer as calls with their durations; pure.
+//! Parses the text of the function_graph tracer into calls with their durations; pure.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -10,10 +10,10 @@ static CALL: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^ *\d+\) (?<duration>[^|]*)\|(?<indent> *)(?<call>.*)$"));
 /// ` 0)     sh-97      =>    cat-124    `
 static SWITCH: LazyLock<Regex> = LazyLock::new(|| regex(r"^ *\d+\) +(?<from>\S.*?) +=> +(?<to>\S.*?) *$"));
-/// `+ 25.518 us`, its mark left out.
+/// The `25.518 us` of `+ 25.518 us`.
 static DURATION: LazyLock<Regex> = LazyLock::new(|| regex(r"(?<us>\d+)\.(?<fraction>\d+) us"));
 
-/// A regular expression of this room; a broken one fails every test here.
+/// Compiles a regular expression of this file; a broken one fails every test here.
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
@@ -21,17 +21,17 @@ fn regex(pattern: &str) -> Regex {
 /// One call that returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The process id of the task that made it; empty while no switch of tasks has told it.
+    /// The process id of its task; empty if the trace has no task switch, which names tasks.
     pub task: String,
     /// The function.
     pub function: String,
     /// Nanoseconds from its entry to its return.
     pub duration: i64,
-    /// Of these, nanoseconds that calls it made say they took.
+    /// The part of `duration` that its traced callees took, in nanoseconds.
     pub in_children: i64,
-    /// Traced calls that it made itself.
+    /// The number of traced calls directly below it.
     pub children: i64,
-    /// Traced calls below it at any depth.
+    /// The number of traced calls below it at any depth.
     pub descendants: i64,
 }
 
@@ -45,7 +45,7 @@ struct Open {
 /// trace are left out.
 pub fn calls(trace: &str) -> Vec<Call> {
     let mut done = Vec::new();
-    // Each task has calls of its own open.
+    // Calls that have not returned yet, by task.
     let mut open: BTreeMap<String, Vec<Open>> = BTreeMap::new();
     let mut task = String::new();
     for line in trace.lines().filter(|line| !line.starts_with('#')) {
@@ -67,7 +67,7 @@ pub fn calls(trace: &str) -> Vec<Call> {
                 }
             }
         } else if let Some(found) = SWITCH.captures(line) {
-            // The first task has no banner of its own.
+            // The first switch also names the task before it, which has no banner of its own.
             if task.is_empty() {
                 let first = pid(&found["from"]);
                 for call in done.iter_mut().chain(open.values_mut().flatten().map(|open| &mut open.call)) {
@@ -107,19 +107,19 @@ fn finish(call: Call, stack: &mut [Open], done: &mut Vec<Call>) {
     done.push(call);
 }
 
-/// Nanoseconds of a duration as the tracer writes it, in microseconds with up to three decimals.
+/// Parses a duration, which the tracer writes in microseconds, into nanoseconds.
 fn duration(text: &str) -> Option<i64> {
     let found = DURATION.captures(text)?;
     let fraction = format!("{:0<3}", &found["fraction"]);
     Some(found["us"].parse::<i64>().ok()? * 1000 + fraction.get(..3)?.parse::<i64>().ok()?)
 }
 
-/// Nanoseconds of guest time in instructions, to the nearest; one takes 2^`shift` nanoseconds.
+/// Converts guest time to instructions, rounded; one instruction takes 2^`shift` nanoseconds.
 pub fn instructions(nanoseconds: i64, shift: u8) -> i64 {
     (nanoseconds + (1 << shift) / 2) >> shift
 }
 
-/// The median, 0 of no values.
+/// The median; 0 without values.
 pub fn median(mut values: Vec<i64>) -> i64 {
     values.sort_unstable();
     values.get(values.len() / 2).copied().unwrap_or(0)

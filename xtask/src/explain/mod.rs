@@ -1,4 +1,4 @@
-//! Why results differ: two kernels side by side, costs, and the commit that made a change.
+//! Explains differences: two kernels compared, costs, and the commit that made a change.
 
 pub mod bisect;
 pub mod cost;

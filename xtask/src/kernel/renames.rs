@@ -127,26 +127,26 @@ pub fn explained_on(message: &str, version: &str) -> Vec<String> {
 
 /// Since when and why a function has another name: `since 6.10: …`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct KnownRename {
     since: (u32, u32),
     why: &'static str,
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for KnownRename {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Known { since: (major, minor), why } = self;
+        let KnownRename { since: (major, minor), why } = self;
         write!(f, "since {major}.{minor}: {why}")
     }
 }
 
 /// Why one name is known to have become the other, in whichever direction kernels are compared.
-pub fn known(old: &str, new: &str) -> Option<Known> {
+pub fn known(old: &str, new: &str) -> Option<KnownRename> {
     other_names(old).into_iter().find(|(name, _)| *name == new).map(|(_, known)| known)
 }
 
 /// The names that a function is known to have had or got, the nearest first.
-pub fn other_names(name: &str) -> Vec<(&'static str, Known)> {
-    let mut found: Vec<(&'static str, Known)> = Vec::new();
+pub fn other_names(name: &str) -> Vec<(&'static str, KnownRename)> {
+    let mut found: Vec<(&'static str, KnownRename)> = Vec::new();
     let mut at = 0;
     let mut of = name;
     loop {
@@ -158,7 +158,7 @@ pub fn other_names(name: &str) -> Vec<(&'static str, Known)> {
                 _ => continue,
             };
             if *other != name && !found.iter().any(|(known, _)| known == other) {
-                found.push((other, Known { since: *since, why }));
+                found.push((other, KnownRename { since: *since, why }));
             }
         }
         let Some((next, _)) = found.get(at) else { return found };

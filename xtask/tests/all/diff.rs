@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tungstenite::{Message, WebSocket};
 use xtask::base::verdict::Verdict;
 use xtask::base::workspace::Workspace;
-use xtask::explain::diff::compared::{Comparison, Name, compare};
+use xtask::explain::diff::compared::{Comparison, SideName, compare};
 use xtask::explain::diff::page::page;
 use xtask::fetch::chromium;
 use xtask::guest::fingerprint::Fingerprint;
@@ -240,7 +240,7 @@ fn made_up(folder: &Path) -> PathBuf {
     let case = |name: &str, old: &str, new: &str| {
         compare("made up", &stored(name, "old", &[old]), &stored(name, "new", &[new]), true)
     };
-    let name = |name: &str| Name { name: name.into(), about: "made up".into() };
+    let name = |name: &str| SideName { name: name.into(), about: "made up".into() };
     let comparison = Comparison {
         names: [name("old"), name("new")],
         no_instructions: None,

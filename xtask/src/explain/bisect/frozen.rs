@@ -1,6 +1,6 @@
 //! The inputs of a bisection, copied when it begins: this program, the guest's programs, the
-//! configurations and the cases. Files may be edited or built meanwhile: every commit is judged
-//! by the same inputs.
+//! configurations and the cases. So every commit is judged by the same inputs, even if files are edited or
+//! built during the bisection.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,12 +14,12 @@ use crate::fetch::tools;
 use crate::guest::initramfs::{self, Programs};
 use crate::guest::prepared::Tools;
 
-/// This program, also when its file was replaced since it was started.
+/// This program, even if its file was replaced after the start.
 const SELF: &str = "/proc/self/exe";
 /// The folders of a workspace that steps read.
 const READ: [&str; 2] = ["kernel-configs", "tests/cases"];
 
-/// Copies it all into a bisection's folder; the harness returned has the copy as its workspace.
+/// Copies the inputs into a bisection's folder, and returns the workspace of the copy.
 ///
 /// # Errors
 /// When the guest's programs do not build, or a file cannot be copied.
@@ -41,7 +41,7 @@ pub fn freeze(workspace: &Workspace, folder: &Path) -> Result<Workspace> {
     Ok(Workspace::new(root, workspace.host.cache.clone(), workspace.host.yes))
 }
 
-/// QEMU, and the guest's programs of the copy.
+/// QEMU, and the copied programs of the guest.
 ///
 /// # Errors
 /// When there is no QEMU and none can be obtained.

@@ -1,8 +1,7 @@
 //! `cargo xtask bisect`: the commit that changed a case's output.
 //!
-//! `git bisect run` is driven in a worktree of its own, so the user's checkout stays as it is. A
-//! commit on which the case says what it says at the good end is good, one on which it says
-//! anything else is bad, and one that does not build or boot is skipped.
+//! `git bisect run` works in its own worktree, so the user's checkout is not changed. A commit is good if
+//! the case prints the same as at the good end, else bad; a commit that does not build or boot is skipped.
 
 mod frozen;
 pub mod step;
@@ -19,31 +18,31 @@ use crate::base::ui::outln;
 use crate::base::verdict::Verdict;
 use crate::base::workspace::{WORKSPACE_VAR, Workspace};
 
-/// What is looked for, and where.
+/// The options of `bisect`.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// A folder of the kernel's git repository.
     pub source: PathBuf,
-    /// A revision on which the case says what it should.
+    /// A revision on which the case's output is right.
     pub good: String,
-    /// A later one on which it does not.
+    /// A later revision on which the case's output is wrong.
     pub bad: String,
     /// The case, and how each commit is built.
     pub settings: Settings,
 }
 
-/// Finds the first commit on which a case says something else than at the good end, and prints it
-/// with what is different.
+/// Finds the first commit on which the output of a case differs from that at the good end, and prints the
+/// commit and the difference.
 ///
 /// # Errors
-/// The case says the same at both ends, an end does not build or boot, skipped commits hide the
-/// one that is looked for, or git fails.
+/// The output is the same at both ends, an end does not build or boot, the first bad commit is among
+/// skipped ones, or git fails.
 pub fn bisect(workspace: &Workspace, options: &Options) -> Result<()> {
     let repository = Repository::open(&options.source)?;
     let (good, bad) = (repository.commit(&options.good)?, repository.commit(&options.bad)?);
     let name = workspace.matrix()?.find(&options.settings.kernel)?.name.clone();
     let _session = workspace.host.cache.lock(&workspace.host.ui, &format!("bisect-{name}"))?;
-    // A step whose bisection was killed may still be at work.
+    // A step of a killed bisection may still be running; wait for it.
     drop(step::turn(workspace, &name)?);
     let folder = workspace.host.cache.folder("bisect")?.join(&name);
     let workspace = &frozen::freeze(workspace, &folder)?;
@@ -61,8 +60,8 @@ pub fn bisect(workspace: &Workspace, options: &Options) -> Result<()> {
     differences(&bisection, &good, &found)
 }
 
-/// A worktree with the good end checked out, and with files that are older than their objects
-/// where the object tree has them already.
+/// Makes a worktree with the good end checked out. Files whose objects are already in the object tree get
+/// an older date than the objects.
 fn worktree(
     workspace: &Workspace,
     repository: &Repository,
@@ -82,7 +81,7 @@ fn worktree(
     Ok(worktree)
 }
 
-/// Tests an end, and makes sure that it can be one.
+/// Tests one end of the range, and checks that it can be the good or the bad end.
 fn end(
     workspace: &Workspace,
     bisection: &Bisection,
@@ -120,7 +119,7 @@ fn end(
     Ok(())
 }
 
-/// Lets git bisect; returns the first bad commit.
+/// Runs git bisect; returns the first bad commit.
 fn run(
     workspace: &Workspace,
     bisection: &Bisection,
@@ -137,7 +136,7 @@ fn run(
     ];
     let arguments: Vec<&str> =
         ["bisect", "run"].into_iter().chain(words.iter().map(String::as_str)).collect();
-    // Steps speak on standard error, git on standard output.
+    // Steps print to standard error, git prints to standard output.
     let command = worktree::command(folder, &arguments)
         .env("SNAPTRACE_CACHE", workspace.host.cache.path())
         .env(WORKSPACE_VAR, &workspace.root)
@@ -156,8 +155,8 @@ fn run(
     git(folder, &["rev-parse", "--verify", "refs/bisect/bad"]).map(|name| name.trim().to_owned())
 }
 
-/// Proves that what git was told is what the steps found: a step that ended in another way, by a
-/// crash for one, is no bad commit.
+/// Checks that git's log agrees with the results that the steps recorded. Git takes a step that crashed for
+/// a bad commit.
 fn check_log(log: &str, done: &[Done]) -> Result<()> {
     for line in log.lines() {
         let Some((word, rest)) = line.strip_prefix("# ").and_then(|line| line.split_once(": [")) else {
@@ -178,12 +177,12 @@ fn check_log(log: &str, done: &[Done]) -> Result<()> {
     Ok(())
 }
 
-/// Shows how what the case says on a commit differs from what it says at the good end.
+/// Shows how the output of the case on a commit differs from that at the good end.
 fn differences(bisection: &Bisection, good: &str, bad: &str) -> Result<()> {
     let files = [bisection.file(Judgement::Good, good), bisection.file(Judgement::Bad, bad)];
     let names = files.map(|file: PathBuf| file.display().to_string());
     let said = show(&bisection.said(), &names)?;
-    // Equal files would mean that the commit is not bad.
+    // Exit status 1: the files differ, as those of a good and a bad commit do.
     match said {
         Some(1) => Ok(()),
         status => Err(Error::new("cannot compare the output of the case")

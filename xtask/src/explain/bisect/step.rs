@@ -1,7 +1,7 @@
-//! One commit of a bisection: built, booted with the case, and judged by what the case says.
+//! One commit of a bisection: built, booted with the case, and judged by the case's output.
 //!
-//! `git bisect run` starts each step as a process of its own, which finds what it is to do in the
-//! folder of the bisection, in the cache, with the object tree and what was seen so far.
+//! `git bisect run` starts each step as a process. The step reads its settings and the earlier results from
+//! the folder of the bisection in the cache, which also holds the object tree.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ use crate::run::results;
 use crate::run::test_vm;
 use crate::snapshots::redact::redacted;
 
-/// The exit status that ends `git bisect run`, as any above 127: no word on the commit.
+/// The exit status that ends `git bisect run` without a result for the commit; any above 127 does.
 const STOP: u8 = 255;
 
 /// The settings of a bisection.
@@ -40,29 +40,29 @@ pub struct Settings {
     pub cc: Option<String>,
 }
 
-/// What a case says on a commit.
+/// The result of a case on a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StepResult {
-    /// Its commands were run: the verdict, and the redacted transcript with it.
+    /// Its commands were run: the verdict, and a text of verdict and redacted transcript.
     Ran(Verdict, String),
-    /// It does not build or does not boot, and why.
+    /// The commit does not build or boot; the reason.
     Unfit(String),
 }
 
-/// What git learns of a commit.
+/// The judgement on a commit that git gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Judgement {
-    /// It says what the good end says.
+    /// The output is that of the good end.
     Good,
-    /// It says something else.
+    /// The output differs.
     Bad,
-    /// Nothing can be said of it.
+    /// It cannot be judged.
     Skip,
 }
 
 impl Judgement {
-    /// The exit status by which `git bisect run` is told.
+    /// The exit status for `git bisect run`.
     pub fn exit_code(self) -> u8 {
         match self {
             Judgement::Good => 0,
@@ -82,12 +82,12 @@ impl fmt::Display for Judgement {
     }
 }
 
-/// A step that was done.
+/// A finished step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The commit.
     pub commit: String,
-    /// What git was told.
+    /// The judgement that git got.
     pub judgement: Judgement,
 }
 
@@ -103,7 +103,7 @@ pub struct Bisection {
 }
 
 impl Bisection {
-    /// A new bisection in a folder, in which only the object tree of an earlier one stays.
+    /// Starts a new bisection in a folder; of an earlier one only the object tree stays.
     ///
     /// # Errors
     /// The kernel or the case is unknown, or something is missing that a build needs.
@@ -121,7 +121,7 @@ impl Bisection {
         Ok(bisection)
     }
 
-    /// The bisection that goes on in a folder.
+    /// Opens the bisection that is running in a folder.
     fn open(workspace: &Workspace, folder: &Path) -> Result<Bisection> {
         let path = settings_of(folder);
         let failed = || format!("cannot read {}", path.display());
@@ -146,7 +146,7 @@ impl Bisection {
     /// Builds the sources at `source`, where `commit` is checked out, and runs the case.
     ///
     /// # Errors
-    /// What goes wrong beside the commit: a full disk, no QEMU.
+    /// A failure that is not the commit's, such as a full disk or a missing QEMU.
     pub fn test(&self, workspace: &Workspace, source: &Path, commit: &str) -> Result<StepResult> {
         let _lock = turn(workspace, &self.record.name)?;
         let tools = frozen::tools(workspace)?;
@@ -174,7 +174,7 @@ impl Bisection {
         Ok(StepResult::Ran(stored.verdict, text))
     }
 
-    /// Keeps what the case says on a commit, and returns the file.
+    /// Stores the output of the case on a commit, and returns the file.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -185,12 +185,12 @@ impl Bisection {
         Ok(name)
     }
 
-    /// The name of the file in [`Bisection::said`] with what the case says on a commit.
+    /// The file in [`Bisection::said`] with the output of the case on a commit.
     pub fn file(&self, judgement: Judgement, commit: &str) -> PathBuf {
         PathBuf::from(format!("{judgement}-{}.txt", &commit[..commit.len().min(12)]))
     }
 
-    /// The folder of what the case says on commits.
+    /// The folder with the case's outputs.
     pub fn said(&self) -> PathBuf {
         self.folder.join("said")
     }
@@ -231,7 +231,7 @@ impl Bisection {
     }
 }
 
-/// The turn of one step at a time.
+/// The lock that lets one step run at a time.
 ///
 /// # Errors
 /// When the cache cannot be written.
@@ -239,7 +239,7 @@ pub fn turn(workspace: &Workspace, kernel: &str) -> Result<Lock> {
     workspace.host.cache.lock(&workspace.host.ui, &format!("bisect-step-{kernel}"))
 }
 
-/// Whether an error is about what is in a commit, and not about the machine that builds it.
+/// Whether an error comes from the commit, and not from this machine.
 fn is_the_commits_own(error: &Error) -> bool {
     let verdict = error.verdict_given();
     !error.is_disk_full() && matches!(verdict, Some(Verdict::BuildFailed | Verdict::ConfigUnmet))
@@ -253,8 +253,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(path, bytes).map_err(|e| cache::denied("cannot write", path, &e))
 }
 
-/// A step of `git bisect run`, in the worktree that is the current folder: the exit status that
-/// reports the result to git.
+/// Runs a step of `git bisect run` in the current folder, which is the worktree. Returns the exit status
+/// for git.
 pub fn run(workspace: &Workspace, folder: &Path) -> u8 {
     match judged(workspace, folder) {
         Ok(judgement) => judgement.exit_code(),
@@ -294,7 +294,7 @@ fn judged(workspace: &Workspace, folder: &Path) -> Result<Judgement> {
     Ok(judgement)
 }
 
-/// The good end, and the number of the next step: both ends come before the first.
+/// The commit of the good end, and the number of the next step. The first two results are the ends.
 fn ends(done: &[Done]) -> Result<(&str, usize)> {
     match done {
         [good, _bad, steps @ ..] => Ok((&good.commit, steps.len() + 1)),
@@ -302,7 +302,7 @@ fn ends(done: &[Done]) -> Result<(&str, usize)> {
     }
 }
 
-/// About how many steps are left after this one, by git's own reckoning.
+/// The number of steps left after this one, by git's estimate.
 fn left(vars: &str) -> usize {
     let value = vars.lines().find_map(|line| line.strip_prefix("bisect_steps="));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! git: a worktree of its own in which commits are checked out, so that the user's checkout stays
-//! as it is. Everything that git says is shown when it fails.
+//! A git worktree in which commits are checked out, so that the user's checkout is not changed. When git
+//! fails, all its output is shown.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::base::scratch::Doomed;
 
 /// The date of files that count as older than any object: the first second of 2000.
 const OLD: Timespec = Timespec { tv_sec: 946_684_800, tv_nsec: 0 };
-/// What would point git at another repository than the one it is started in.
+/// Variables that would make git use another repository than that of its current folder.
 const ELSEWHERE: [&str; 4] = ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"];
 
 /// A git repository.
@@ -41,10 +41,10 @@ impl Repository {
         Ok(Repository { path, common })
     }
 
-    /// The whole name of the commit that a revision stands for.
+    /// The full hash of the commit that a revision names.
     ///
     /// # Errors
-    /// When it stands for none.
+    /// When it names none.
     pub fn commit(&self, revision: &str) -> Result<String> {
         let commit = format!("{revision}^{{commit}}");
         let found = git(&self.path, &["rev-parse", "--verify", "--end-of-options", &commit]);
@@ -75,13 +75,13 @@ impl Repository {
         Ok(said.trim_end().to_owned())
     }
 
-    /// Makes a worktree in `folder` with a commit checked out. One that was left there by a
-    /// process that was killed goes first.
+    /// Makes a worktree in `folder` with a commit checked out. First removes one that a killed process left
+    /// there.
     ///
     /// # Errors
     /// When git fails, or the disk is full.
     pub fn worktree(&self, folder: &Path, commit: &str) -> Result<Worktree> {
-        // The name is also that of git's notes on the worktree: nobody else's may be meant.
+        // Git's administrative files (`.git/worktrees/NAME`) have this name too, so it must be unique.
         let name = format!("snaptrace-{}", &sha256(folder.as_os_str().as_encoded_bytes())[..12]);
         let path = folder.join(&name);
         let notes = self.common.join("worktrees").join(&name);
@@ -95,7 +95,7 @@ impl Repository {
     }
 }
 
-/// A worktree that goes with this value, and with this process at a signal.
+/// A worktree that is removed when this value is dropped or a signal ends this process.
 #[derive(Debug)]
 pub struct Worktree {
     path: PathBuf,
@@ -117,8 +117,8 @@ impl Worktree {
         git(&self.path, &["checkout", "--quiet", "--detach", commit]).map(|_| ())
     }
 
-    /// Makes the date of every file an old one: objects that were built of the same contents
-    /// before the worktree was made count as newer then.
+    /// Gives every file an old date, so that make takes objects built earlier from the same contents as
+    /// newer.
     ///
     /// # Errors
     /// When a date cannot be set.
@@ -131,7 +131,7 @@ impl Worktree {
                     .context(|| format!("cannot set the date of {}", item.path().display()))?;
             }
         }
-        // Else git would take every file for a changed one, and write it again.
+        // Otherwise git would take every file as changed and write it again.
         git(&self.path, &["update-index", "--refresh"]).map(|_| ())
     }
 
@@ -147,16 +147,16 @@ impl Worktree {
 
 impl Drop for Worktree {
     fn drop(&mut self) {
-        // Another error is on its way; the next worktree in this place removes what stays.
+        // Another error is already being reported. The next worktree in this place removes the rest.
         let _ = cache::remove(&self.path).and_then(|()| cache::remove(&self.notes));
     }
 }
 
-/// git in a folder, with what is to be the same for every command here.
+/// A git command in a folder, with the options that all commands here need.
 pub fn command(folder: &Path, arguments: &[&str]) -> duct::Expression {
     let mut words: Vec<String> = Vec::new();
     for setting in [
-        // Root may work on a user's repository; nothing of it is run.
+        // Root may work on a user's repository; no program in it is run.
         "safe.directory=*",
         "core.hooksPath=/dev/null",
         "core.fsmonitor=false",
@@ -176,7 +176,7 @@ pub fn command(folder: &Path, arguments: &[&str]) -> duct::Expression {
 /// Runs git and returns its standard output.
 ///
 /// # Errors
-/// With all that git said.
+/// With git's whole output.
 pub fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
     let failed = || format!("cannot run `git {}` in {}", arguments.join(" "), folder.display());
     let command = command(folder, arguments).stdout_capture().stderr_capture().unchecked();
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!((read(worktree.path()).as_str(), read(source.path()).as_str()), ("one", "two"));
         worktree.check_out(&two).unwrap();
         assert_eq!(read(worktree.path()), "two");
-        // What a killed process left is in nobody's way.
+        // The remains of a killed process do not prevent a new worktree.
         std::mem::forget(worktree);
         let again = repository.worktree(folder.path(), &one).unwrap();
         assert_eq!(read(again.path()), "one");

@@ -1,4 +1,4 @@
-//! Two trees side by side: functions added, gone, renamed and moved; pure.
+//! Compares two trees: functions added, gone, renamed and moved; pure.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -6,23 +6,23 @@ use std::iter;
 use std::ops::AddAssign;
 
 use super::tree::{Node, Shape};
-use crate::kernel::renames::{self, Known};
+use crate::kernel::renames::{self, KnownRename};
 
-/// How alike the names of two functions that call the same have to be for a guess, from 0 to 1.
+/// Least similarity of names, from 0 to 1, to guess a rename of a function with the same callees.
 const ALIKE: f64 = 0.7;
-/// The same of functions that call nothing, so that only the names speak for it.
+/// The same for functions without callees, where only the names can be compared.
 const ALIKE_ALONE: f64 = 0.85;
-/// The most pairs of names that are compared to find a rename; beyond that none is looked for.
+/// The most pairs of names compared to find renames; after that, no more are searched for.
 const PAIRS: usize = 1 << 20;
-/// How often moves are looked for, each time with what is left.
+/// The most passes that search for moves; each uses the functions that are still unpaired.
 const ROUNDS: usize = 8;
-/// What compilers append to the name of a part or a variant of a function, before its number.
+/// Suffixes, without their number, that compilers append to the name of a part or variant of a function.
 const SUFFIXES: [&str; 6] = [".isra", ".part", ".constprop", ".cold", ".lto_priv", ".llvm"];
 
-/// A function on one side.
+/// A function at one place of one tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Side {
-    /// Its name there.
+pub struct Occurrence {
+    /// Its name in that tree.
     pub name: String,
     /// How often it was called at this place.
     pub calls: u64,
@@ -32,23 +32,23 @@ pub struct Side {
 
 /// Why two names are taken for one function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rename {
-    /// It is a known one: since when, and why.
-    Known(Known),
-    /// The names are alike, and so is all around them.
+pub enum RenameReason {
+    /// A known rename: since when, and why.
+    Known(KnownRename),
+    /// The names are similar and the callees are the same.
     Guess,
 }
 
 /// A function that both sides have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Both {
-    /// Before.
-    pub old: Side,
-    /// Now.
-    pub new: Side,
+    /// In the old tree.
+    pub old: Occurrence,
+    /// In the new tree.
+    pub new: Occurrence,
     /// Why the names differ, beyond what a compiler appends.
-    pub rename: Option<Rename>,
-    /// The functions that were above it, outermost first, if these were others.
+    pub rename: Option<RenameReason>,
+    /// If the function moved: its callers in the old tree, outermost first.
     pub moved: Option<Vec<String>>,
 }
 
@@ -56,9 +56,9 @@ pub struct Both {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Only the new side has it here.
-    Added(Side),
+    Added(Occurrence),
     /// Only the old side has it here.
-    Gone(Side),
+    Gone(Occurrence),
     /// Both have it.
     Both(Box<Both>),
 }
@@ -68,13 +68,13 @@ pub enum Change {
 pub struct Row {
     /// How the function changed.
     pub change: Change,
-    /// What stands below it.
+    /// The rows below it.
     pub rows: Vec<Row>,
 }
 
 /// How many functions changed, by kind of change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct ChangeCounts {
     /// Places that are new.
     pub added: usize,
     /// Places that are gone.
@@ -83,12 +83,12 @@ pub struct Tally {
     pub renamed: usize,
     /// Places that have moved.
     pub moved: usize,
-    /// Places with another number of calls and no other change.
+    /// Places where only the number of calls changed.
     pub counts: usize,
 }
 
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Tally) {
+impl AddAssign for ChangeCounts {
+    fn add_assign(&mut self, other: ChangeCounts) {
         self.added += other.added;
         self.gone += other.gone;
         self.renamed += other.renamed;
@@ -97,15 +97,15 @@ impl AddAssign for Tally {
     }
 }
 
-impl Tally {
+impl ChangeCounts {
     /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
-        *self == Tally::default()
+        *self == ChangeCounts::default()
     }
 }
 
 impl Both {
-    /// What the compiler appends to the name on either side, where it is not the same.
+    /// The suffixes that the compiler appended to the old and the new name, if they differ.
     pub fn suffixes(&self) -> Option<(&str, &str)> {
         let (old, new) = (suffix(&self.old.name), suffix(&self.new.name));
         (old != new).then_some((old, new))
@@ -113,7 +113,7 @@ impl Both {
 }
 
 impl Row {
-    /// The function, by its new name where there is one.
+    /// The function's new name, or its old one if it is gone.
     pub fn name(&self) -> &str {
         match &self.change {
             Change::Added(side) | Change::Gone(side) => &side.name,
@@ -121,7 +121,7 @@ impl Row {
         }
     }
 
-    /// Whether at most the instructions changed at this place; places below it do not count.
+    /// Whether nothing but the instructions changed at this place; places below it are not considered.
     pub fn is_same(&self) -> bool {
         match &self.change {
             Change::Added(_) | Change::Gone(_) => false,
@@ -131,8 +131,8 @@ impl Row {
         }
     }
 
-    /// Whether there is nothing to be told of this place and what is below it.
-    pub fn is_dull(&self) -> bool {
+    /// Whether nothing changed at this place and below it, instructions and suffixes included.
+    pub fn is_identical(&self) -> bool {
         let here = match &self.change {
             Change::Added(_) | Change::Gone(_) => false,
             Change::Both(both) => {
@@ -140,7 +140,7 @@ impl Row {
                 self.is_same() && same && both.suffixes().is_none()
             }
         };
-        here && self.rows.iter().all(Row::is_dull)
+        here && self.rows.iter().all(Row::is_identical)
     }
 
     /// Whether this place or one below it changed.
@@ -148,27 +148,27 @@ impl Row {
         !self.is_same() || self.rows.iter().any(Row::has_changed)
     }
 
-    /// How many places there are from here on.
+    /// The number of places from this one down.
     pub fn places(&self) -> usize {
         1 + self.rows.iter().map(Row::places).sum::<usize>()
     }
 
-    /// The changes from here on.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    /// Counts the changes from this place down.
+    pub fn change_counts(&self) -> ChangeCounts {
+        let mut counts = ChangeCounts::default();
         match &self.change {
-            Change::Added(_) => tally.added = 1,
-            Change::Gone(_) => tally.gone = 1,
-            // A function that moved and was renamed did both.
+            Change::Added(_) => counts.added = 1,
+            Change::Gone(_) => counts.gone = 1,
+            // A function that was both moved and renamed counts twice.
             Change::Both(both) => {
-                tally.renamed = usize::from(both.rename.is_some());
-                tally.moved = usize::from(both.moved.is_some());
-                let counts = both.old.calls != both.new.calls && tally.is_empty();
-                tally.counts = usize::from(counts);
+                counts.renamed = usize::from(both.rename.is_some());
+                counts.moved = usize::from(both.moved.is_some());
+                let only_calls = both.old.calls != both.new.calls && counts.is_empty();
+                counts.counts = usize::from(only_calls);
             }
         }
-        self.rows.iter().for_each(|row| tally += row.tally());
-        tally
+        self.rows.iter().for_each(|row| counts += row.change_counts());
+        counts
     }
 }
 
@@ -194,11 +194,11 @@ fn suffix(name: &str) -> &str {
     &name[plain(name).len()..]
 }
 
-/// Puts two trees of a shape side by side.
+/// Compares two trees of the same shape.
 ///
-/// Level by level functions are paired by name, then by known renames, then by guesses. A function
-/// that is gone from one place and new at another has moved, with all below it, where it is clear
-/// which place became which. Among callers none moves: each place stands for itself.
+/// Functions are paired level by level: by name, then by known renames, then by guesses. A function
+/// that is gone from one place and new at another has moved, with its subtree, if only one old and one
+/// new place come into question. In trees of callers nothing is reported as moved.
 pub fn align(shape: Shape, old: &[Node], new: &[Node]) -> Vec<Row> {
     let mut aligner = Aligner { budget: PAIRS, ..Aligner::default() };
     let drafts = aligner.level(old, new, &[]);
@@ -208,20 +208,20 @@ pub fn align(shape: Shape, old: &[Node], new: &[Node]) -> Vec<Row> {
     aligner.rows(drafts)
 }
 
-/// A row before it is known what has moved.
+/// A row before moves are found.
 enum Draft<'a> {
-    /// A place among what is gone.
+    /// Index into `Aligner::gone`.
     Gone(usize),
-    /// A place among what is new.
+    /// Index into `Aligner::added`.
     Added(usize),
     Both(Pair<'a>),
 }
 
-/// A function on both sides, and what is below it.
+/// A function in both trees, with its subtree.
 struct Pair<'a> {
     old: &'a Node,
     new: &'a Node,
-    rename: Option<Rename>,
+    rename: Option<RenameReason>,
     moved: Option<Vec<String>>,
     below: Vec<Draft<'a>>,
 }
@@ -230,35 +230,35 @@ struct Pair<'a> {
 struct Aligner<'a> {
     gone: Places<'a>,
     added: Places<'a>,
-    /// New places that turned out to be old ones.
+    /// Places of `added` that are moved functions, by index.
     moved: HashMap<usize, Pair<'a>>,
-    /// How many functions of both sides were paired so far.
+    /// How many functions have been paired so far.
     pairs: usize,
-    /// How many more pairs of names may be looked at.
+    /// How many more pairs of names may be compared.
     budget: usize,
 }
 
-/// Functions that one side alone has where they are: subtrees, each from its top down.
+/// Unpaired functions of one tree: subtrees one after the other, each from its top down.
 #[derive(Default)]
 struct Places<'a>(Vec<Place<'a>>);
 
 struct Place<'a> {
     node: &'a Node,
-    /// How many places its subtree has; they follow it.
+    /// The number of places in its subtree, this one included; the others follow it.
     size: usize,
     parent: Option<usize>,
-    /// What stood above it, if it has no parent here.
+    /// Its callers, outermost first; set only for the top of a subtree.
     above: Vec<&'a str>,
-    /// The function of both sides that it is below.
+    /// The number of the pair (a function in both trees) that it is below.
     home: usize,
-    /// It has been found on the other side, as a part of something larger perhaps.
+    /// It was paired as moved, alone or as part of a larger subtree.
     taken: bool,
-    /// It, or a part of what is below it, has been.
+    /// It or a place below it was paired as moved.
     touched: bool,
 }
 
 impl<'a> Places<'a> {
-    /// Puts a subtree in and returns the place of its top.
+    /// Adds a subtree and returns the index of its top.
     fn put(&mut self, node: &'a Node, home: usize, above: &[&'a str]) -> usize {
         let at = self.0.len();
         self.put_below(node, home, None);
@@ -276,7 +276,7 @@ impl<'a> Places<'a> {
         self.0[at].size = self.0.len() - at;
     }
 
-    /// What stood above a place, outermost first.
+    /// The callers of a place, outermost first.
     fn path(&self, at: usize) -> Vec<&'a str> {
         let ancestors: Vec<usize> =
             iter::successors(self.0[at].parent, |above| self.0[*above].parent).collect();
@@ -285,14 +285,14 @@ impl<'a> Places<'a> {
         top.iter().copied().chain(inner).collect()
     }
 
-    /// The places right below one.
+    /// The places directly below one.
     fn below(&self, at: usize) -> impl Iterator<Item = usize> {
         let end = at + self.0[at].size;
         let next = move |child: &usize| Some(child + self.0[*child].size).filter(|next| *next < end);
         iter::successors(Some(at + 1).filter(|first| *first < end), next)
     }
 
-    /// Takes a subtree out.
+    /// Marks a subtree as paired.
     fn take(&mut self, at: usize) {
         let end = at + self.0[at].size;
         for place in &mut self.0[at..end] {
@@ -305,7 +305,7 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// Where each function is left, by its plain name within a scope; `None` if in several places.
+    /// The unpaired place of each function, by scope and plain name; `None` if there are several.
     fn single(&self, scope: fn(&Place<'_>) -> usize) -> HashMap<(usize, &'a str), Option<usize>> {
         let mut single = HashMap::new();
         for (at, place) in self.0.iter().enumerate().filter(|(_, place)| !place.touched) {
@@ -317,14 +317,14 @@ impl<'a> Places<'a> {
 }
 
 impl<'a> Aligner<'a> {
-    /// The functions below one place, in the new order; what is gone stands where it was, before
-    /// what is new there.
+    /// Pairs the functions below one place, in the order of the new tree. Gone functions keep their
+    /// position, before added ones.
     fn level(&mut self, old: &'a [Node], new: &'a [Node], above: &[&'a str]) -> Vec<Draft<'a>> {
         let home = self.pairs;
         let pairs = self.paired(old, new);
         let is_paired: HashSet<usize> = pairs.iter().flatten().map(|(at, _)| *at).collect();
         let mut unpaired = (0..old.len()).filter(|at| !is_paired.contains(at)).peekable();
-        // For each new function the place of the next one that both sides have.
+        // For each new function: the old index of the next paired one, this one included.
         let mut next = old.len();
         let mut until: Vec<usize> = Vec::with_capacity(new.len());
         for pair in pairs.iter().rev() {
@@ -347,18 +347,24 @@ impl<'a> Aligner<'a> {
         drafts
     }
 
-    /// A function on both sides, with all below it; `above` stood above the old one.
-    fn pair(&mut self, old: &'a Node, new: &'a Node, rename: Option<Rename>, above: &[&'a str]) -> Pair<'a> {
+    /// Pairs two functions and everything below them; `above` are the callers of the old one.
+    fn pair(
+        &mut self,
+        old: &'a Node,
+        new: &'a Node,
+        rename: Option<RenameReason>,
+        above: &[&'a str],
+    ) -> Pair<'a> {
         self.pairs += 1;
         let below = self.level(&old.children, &new.children, &[above, &[&old.name]].concat());
         Pair { old, new, rename, moved: None, below }
     }
 
-    /// For each new function the old one it is, if any, and why the names differ.
-    fn paired(&mut self, old: &[Node], new: &[Node]) -> Vec<Option<(usize, Option<Rename>)>> {
-        let mut pairs: Vec<Option<(usize, Option<Rename>)>> = vec![None; new.len()];
+    /// For each new function: the index of the old function it is paired with, and why the names differ.
+    fn paired(&mut self, old: &[Node], new: &[Node]) -> Vec<Option<(usize, Option<RenameReason>)>> {
+        let mut pairs: Vec<Option<(usize, Option<RenameReason>)>> = vec![None; new.len()];
         let mut free: Vec<bool> = vec![true; old.len()];
-        // The very name first: a function may stand beside a part of itself.
+        // Exact names first: a function and its `.part` may be siblings.
         let exact: fn(&Node) -> &str = |node| &node.name;
         let without_suffix: fn(&Node) -> &str = |node| plain(&node.name);
         for name in [exact, without_suffix] {
@@ -373,13 +379,13 @@ impl<'a> Aligner<'a> {
                 }
             }
         }
-        for why in [known_rename as fn(&Node, &Node) -> Option<(f64, Rename)>, guess] {
+        for why in [known_rename as fn(&Node, &Node) -> Option<(f64, RenameReason)>, guess] {
             for (pair, new) in iter::zip(&mut pairs, new).filter(|(pair, _)| pair.is_none()) {
                 let left: Vec<usize> = (0..old.len()).filter(|at| free[*at]).collect();
                 let Some(budget) = self.budget.checked_sub(left.len()) else { break };
                 self.budget = budget;
                 let likely = left.into_iter().filter_map(|at| Some((at, why(&old[at], new)?)));
-                // The first of those that are equally likely.
+                // Of equally likely ones, the first.
                 let best = likely.reduce(|best, next| if next.1.0 > best.1.0 { next } else { best });
                 if let Some((at, (_, rename))) = best {
                     free[at] = false;
@@ -390,9 +396,9 @@ impl<'a> Aligner<'a> {
         pairs
     }
 
-    /// Finds what moved: a function that is left at one place on either side, below the same
-    /// function of both sides or, failing that, in the whole tree. What this pairs leaves fewer
-    /// places, among which more may be clear.
+    /// Finds moves: functions with exactly one unpaired place in each tree. They are searched first below
+    /// the same pair, then in the whole tree. Each pass leaves fewer unpaired places, so the next one may
+    /// find more.
     fn find_moves(&mut self) {
         let scopes: [fn(&Place<'_>) -> usize; 2] = [|place| place.home, |_| 0];
         for _ in 0..ROUNDS {
@@ -408,18 +414,18 @@ impl<'a> Aligner<'a> {
 
     fn find_moves_within(&mut self, scope: fn(&Place<'_>) -> usize) {
         let (gone, added) = (self.gone.single(scope), self.added.single(scope));
-        let mut found: Vec<(usize, usize, Option<Rename>)> = Vec::new();
+        let mut found: Vec<(usize, usize, Option<RenameReason>)> = Vec::new();
         for (key, new) in &added {
             let Some(new) = *new else { continue };
             match gone.get(key) {
                 Some(old) => found.extend(old.map(|old| (old, new, None))),
                 None => found.extend(renames::other_names(key.1).into_iter().find_map(|(name, why)| {
                     let old = *gone.get(&(key.0, name))?;
-                    Some((old?, new, Some(Rename::Known(why))))
+                    Some((old?, new, Some(RenameReason::Known(why))))
                 })),
             }
         }
-        // The largest first: a part of it may stand elsewhere on its own.
+        // The largest subtrees first: parts of them may also match elsewhere.
         found.sort_by_key(|(old, new, _)| (Reverse(self.gone.0[*old].size), *new));
         for (old, new, rename) in found {
             if self.gone.0[old].touched || self.added.0[new].touched {
@@ -434,7 +440,7 @@ impl<'a> Aligner<'a> {
         }
     }
 
-    /// The rows, without what is gone from one place and stands at another.
+    /// Makes rows of drafts; a moved function is shown only at its new place.
     fn rows(&mut self, drafts: Vec<Draft<'a>>) -> Vec<Row> {
         let row = |draft| match draft {
             Draft::Gone(at) => self.gone_row(at),
@@ -446,7 +452,7 @@ impl<'a> Aligner<'a> {
 
     fn row(&mut self, pair: Pair<'a>) -> Row {
         let Pair { old, new, rename, moved, below } = pair;
-        let both = Both { old: side(old), new: side(new), rename, moved };
+        let both = Both { old: occurrence(old), new: occurrence(new), rename, moved };
         Row { change: Change::Both(Box::new(both)), rows: self.rows(below) }
     }
 
@@ -456,7 +462,7 @@ impl<'a> Aligner<'a> {
             return None;
         }
         let rows = self.gone.below(at).filter_map(|child| self.gone_row(child)).collect();
-        Some(Row { change: Change::Gone(side(place.node)), rows })
+        Some(Row { change: Change::Gone(occurrence(place.node)), rows })
     }
 
     fn added_row(&mut self, at: usize) -> Row {
@@ -465,28 +471,28 @@ impl<'a> Aligner<'a> {
         }
         let below: Vec<usize> = self.added.below(at).collect();
         let rows = below.into_iter().map(|child| self.added_row(child)).collect();
-        Row { change: Change::Added(side(self.added.0[at].node)), rows }
+        Row { change: Change::Added(occurrence(self.added.0[at].node)), rows }
     }
 }
 
-fn side(node: &Node) -> Side {
-    Side { name: node.name.clone(), calls: node.calls, instructions: node.instructions }
+fn occurrence(node: &Node) -> Occurrence {
+    Occurrence { name: node.name.clone(), calls: node.calls, instructions: node.instructions }
 }
 
-/// A known rename, with how likely it is.
-fn known_rename(old: &Node, new: &Node) -> Option<(f64, Rename)> {
-    renames::known(plain(&old.name), plain(&new.name)).map(|why| (1.0, Rename::Known(why)))
+/// A known rename, with its likelihood.
+fn known_rename(old: &Node, new: &Node) -> Option<(f64, RenameReason)> {
+    renames::known(plain(&old.name), plain(&new.name)).map(|why| (1.0, RenameReason::Known(why)))
 }
 
-/// A guess: names that are nearly the same, before the same functions.
-fn guess(old: &Node, new: &Node) -> Option<(f64, Rename)> {
+/// A guessed rename: similar names and the same callees.
+fn guess(old: &Node, new: &Node) -> Option<(f64, RenameReason)> {
     let name = |node: &'_ Node| plain(&node.name).trim_start_matches('_').to_owned();
     let alike = strsim::normalized_damerau_levenshtein(&name(old), &name(new));
     let enough = if old.children.is_empty() { ALIKE_ALONE } else { ALIKE };
-    (alike >= enough && call_the_same(old, new)).then_some((alike, Rename::Guess))
+    (alike >= enough && call_the_same(old, new)).then_some((alike, RenameReason::Guess))
 }
 
-/// Whether two functions call the same ones, known renames aside.
+/// Whether two functions call the same functions, known renames included.
 fn call_the_same(old: &Node, new: &Node) -> bool {
     let names: HashSet<&str> = old.children.iter().map(|child| plain(&child.name)).collect();
     let has = |child: &Node| {
@@ -530,8 +536,8 @@ mod tests {
                 Change::Both(both) => {
                     let mut note = match both.rename {
                         None => String::new(),
-                        Some(Rename::Known(why)) => format!(" was {}, {why}", both.old.name),
-                        Some(Rename::Guess) => format!(" was {}, a guess", both.old.name),
+                        Some(RenameReason::Known(why)) => format!(" was {}, {why}", both.old.name),
+                        Some(RenameReason::Guess) => format!(" was {}, a guess", both.old.name),
                     };
                     if let Some((old, new)) = both.suffixes() {
                         let _ = write!(note, " suffix {old:?} {new:?}");
@@ -568,7 +574,7 @@ mod tests {
         =     d
         ");
         let same = align(Shape::Calls, &tree(old), &tree(old));
-        assert!(same[0].is_dull() && !same[0].has_changed() && same[0].tally().is_empty());
+        assert!(same[0].is_identical() && !same[0].has_changed() && same[0].change_counts().is_empty());
     }
 
     #[test]
@@ -588,7 +594,7 @@ mod tests {
         =   kernel_clone was _do_fork, since 5.10: it is named as other helpers behind system calls are
         =     copy
         ");
-        // The same names before other functions are two functions.
+        // Similar names with other callees are two functions.
         insta::assert_snapshot!(aligned("f\n  __x64_sys_clone\n    a", "f\n  __do_sys_clone\n    b"), @r"
         = f
         -   __x64_sys_clone
@@ -618,8 +624,8 @@ mod tests {
         +       new
         ");
         let rows = align(Shape::Calls, &tree(old), &tree(new));
-        let tally = rows[0].tally();
-        assert_eq!((tally.added, tally.gone, tally.renamed, tally.moved, tally.counts), (2, 2, 1, 3, 0));
+        let counts = rows[0].change_counts();
+        assert_eq!((counts.added, counts.gone, counts.renamed, counts.moved, counts.counts), (2, 2, 1, 3, 0));
     }
 
     #[test]
@@ -633,7 +639,7 @@ mod tests {
         +   b
         >     whole from f
         ");
-        // What is gone twice and new once may have moved from either place.
+        // A function that is gone from two places and new at one may have moved from either.
         insta::assert_snapshot!(aligned("f\n  a\n    x\n  b\n    x", "f\n  c\n    x"), @r"
         = f
         -   a
@@ -643,7 +649,7 @@ mod tests {
         +   c
         +     x
         ");
-        // It is clear where it came from once something larger is found, or below the same function.
+        // Pairing a larger subtree first, or looking below the same function, decides which one moved.
         insta::assert_snapshot!(aligned("f\n  a\n    y\n      x\n  b\n    x", "f\n  c\n    x\n  d\n    y\n      x"), @r"
         = f
         -   a

@@ -2,7 +2,7 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::align::{self, Row, Tally};
+use super::align::{self, ChangeCounts, Row};
 use super::tree::{self, Shape};
 use crate::base::verdict::Verdict;
 use crate::guest::fingerprint::Fingerprint;
@@ -16,19 +16,19 @@ const CONTEXT: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparison {
     /// The old side and the new one.
-    pub names: [Name; 2],
+    pub names: [SideName; 2],
     /// Why instructions are not compared, where they are not.
     pub no_instructions: Option<String>,
     /// The cases, in the order of the tutorial.
     pub cases: Vec<CaseDiff>,
 }
 
-/// A side.
+/// What to call a side of the comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Name {
+pub struct SideName {
     /// The kernel's name, or that of its tree.
     pub name: String,
-    /// Version, compiler and configuration, or where a result came from.
+    /// Version, compiler and configuration; for stored results also their run.
     pub about: String,
 }
 
@@ -37,10 +37,10 @@ pub struct Name {
 pub struct CaseDiff {
     /// Its name.
     pub name: String,
-    /// What it shows, in a line; empty where that is not known.
+    /// What it shows, in a line.
     pub title: String,
     /// The result.
-    pub outcome: CaseResult,
+    pub result: CaseResult,
 }
 
 /// The result of a case.
@@ -48,20 +48,20 @@ pub struct CaseDiff {
 pub enum CaseResult {
     /// Its commands were compared.
     Compared(Vec<StepDiff>),
-    /// There is nothing to compare it with, in a sentence.
+    /// It cannot be compared; the reason, as a sentence.
     OneSided(String),
-    /// It failed on a side, in a sentence that begins with the side's name.
+    /// It failed on one side; the reason, as a sentence that begins with the side's name.
     Failed(Verdict, String),
 }
 
 /// A command on both kernels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepDiff {
-    /// The old command, where it was another.
+    /// The old command, if it differs.
     pub old_command: Option<String>,
     /// The command.
     pub command: String,
-    /// How what it said differs.
+    /// How the output differs.
     pub body: Body,
 }
 
@@ -73,47 +73,47 @@ pub enum Body {
     /// Two traces, as trees.
     Tree(Shape, Vec<Row>),
     /// Any other text, redacted: the lines that changed, and some around them.
-    Lines(Vec<Line>),
+    Lines(Vec<DiffLine>),
 }
 
 /// A line of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Line {
+pub enum DiffLine {
     /// Only the new side has it.
     Added(String),
     /// Only the old side has it.
     Gone(String),
     /// Both have it.
     Same(String),
-    /// So many lines that both have are left out.
-    Left(usize),
+    /// This many equal lines are left out.
+    Omitted(usize),
 }
 
 impl CaseDiff {
     /// Whether the kernels differ in it, beyond instructions.
     pub fn differs(&self) -> bool {
-        match &self.outcome {
+        match &self.result {
             CaseResult::Compared(steps) => steps.iter().any(StepDiff::differs),
             CaseResult::OneSided(_) | CaseResult::Failed(..) => false,
         }
     }
 
-    /// What changed in its trees.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    /// Counts the changes in its trees.
+    pub fn change_counts(&self) -> ChangeCounts {
+        let mut counts = ChangeCounts::default();
         for step in self.steps() {
-            tally += step.tally();
+            counts += step.change_counts();
         }
-        tally
+        counts
     }
 
-    /// How many lines of its other texts changed.
+    /// How many lines changed in outputs that are not trees.
     pub fn lines(&self) -> usize {
         self.steps().iter().map(StepDiff::lines).sum()
     }
 
     fn steps(&self) -> &[StepDiff] {
-        match &self.outcome {
+        match &self.result {
             CaseResult::Compared(steps) => steps,
             CaseResult::OneSided(_) | CaseResult::Failed(..) => &[],
         }
@@ -123,36 +123,36 @@ impl CaseDiff {
 impl StepDiff {
     /// Whether the kernels differ in it, beyond instructions.
     pub fn differs(&self) -> bool {
-        !self.tally().is_empty() || self.lines() > 0
+        !self.change_counts().is_empty() || self.lines() > 0
     }
 
-    /// Whether there is nothing to be told of it.
-    pub fn is_dull(&self) -> bool {
+    /// Whether commands and outputs are the same, instructions included.
+    pub fn is_identical(&self) -> bool {
         let said = match &self.body {
             Body::Same => true,
-            Body::Tree(_, rows) => rows.iter().all(Row::is_dull),
+            Body::Tree(_, rows) => rows.iter().all(Row::is_identical),
             Body::Lines(_) => false,
         };
         said && self.old_command.is_none()
     }
 
-    fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    fn change_counts(&self) -> ChangeCounts {
+        let mut counts = ChangeCounts::default();
         if let Body::Tree(_, rows) = &self.body {
-            rows.iter().for_each(|row| tally += row.tally());
+            rows.iter().for_each(|row| counts += row.change_counts());
         }
-        tally
+        counts
     }
 
     fn lines(&self) -> usize {
         let Body::Lines(lines) = &self.body else { return 0 };
-        lines.iter().filter(|line| matches!(line, Line::Added(_) | Line::Gone(_))).count()
+        lines.iter().filter(|line| matches!(line, DiffLine::Added(_) | DiffLine::Gone(_))).count()
     }
 }
 
-/// A sum as words: `2 added, 1 moved`; empty where nothing changed.
-pub fn words(tally: Tally, lines: usize) -> String {
-    let Tally { added, gone, renamed, moved, counts } = tally;
+/// The counts as words: `2 added, 1 moved`; empty if nothing changed.
+pub fn words(counts: ChangeCounts, lines: usize) -> String {
+    let ChangeCounts { added, gone, renamed, moved, counts } = counts;
     let counted = [
         (added, "added"),
         (gone, "gone"),
@@ -169,9 +169,9 @@ pub fn words(tally: Tally, lines: usize) -> String {
     said.join(", ")
 }
 
-/// Compares a case's results; `instructions` says whether theirs may be compared.
+/// Compares the results of a case on both sides; `instructions` says whether instruction counts may be compared.
 pub fn compare(title: &str, old: &Stored, new: &Stored, instructions: bool) -> CaseDiff {
-    let case = |outcome| CaseDiff { name: new.case.clone(), title: title.to_owned(), outcome };
+    let case = |result| CaseDiff { name: new.case.clone(), title: title.to_owned(), result };
     for stored in [old, new] {
         if stored.verdict != Verdict::Pass {
             let why = stored.why.lines().next().unwrap_or_default();
@@ -201,7 +201,7 @@ fn compare_step(old: &StoredStep, new: &StoredStep, shifts: [Option<u8>; 2]) -> 
     StepDiff { old_command, command: new.command.clone(), body }
 }
 
-/// What a command said and how it ended, redacted.
+/// The output and exit status of a command, redacted.
 fn text(step: &StoredStep) -> String {
     let status = match step.status {
         Some(0) => String::new(),
@@ -219,37 +219,37 @@ fn lines(old: &str, new: &str) -> Body {
     }
     let diff = TextDiff::from_lines(old, new);
     let mut lines = Vec::new();
-    // Lines of the old text that are told of or left out by now.
+    // Lines of the old text that have been handled, shown or left out.
     let mut told = 0;
     for group in diff.grouped_ops(CONTEXT) {
         let begins = group.first().map_or(told, |op| op.old_range().start);
         if begins > told {
-            lines.push(Line::Left(begins - told));
+            lines.push(DiffLine::Omitted(begins - told));
         }
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             let line = change.value().trim_end_matches('\n').to_owned();
             lines.push(match change.tag() {
-                ChangeTag::Insert => Line::Added(line),
-                ChangeTag::Delete => Line::Gone(line),
-                ChangeTag::Equal => Line::Same(line),
+                ChangeTag::Insert => DiffLine::Added(line),
+                ChangeTag::Delete => DiffLine::Gone(line),
+                ChangeTag::Equal => DiffLine::Same(line),
             });
         }
         told = group.last().map_or(told, |op| op.old_range().end);
     }
     let all = old.lines().count();
     if all > told {
-        lines.push(Line::Left(all - told));
+        lines.push(DiffLine::Omitted(all - told));
     }
     Body::Lines(lines)
 }
 
-/// Why the instructions of two results cannot be compared: something besides the kernel differs.
-/// `own` are the words that kernels' records add to command lines.
+/// Why the instruction counts of two results cannot be compared: something besides the kernel differs.
+/// `own` are the words that kernel records add to the command line; differences in them are ignored.
 pub fn differ_besides_the_kernel(old: &Fingerprint, new: &Fingerprint, own: &[String]) -> Option<String> {
     if !(old.is_exact() && new.is_exact()) {
         return Some("not both sides are bit-exact runs".into());
     }
-    // How long an instruction takes is the record's choice, and is reckoned with.
+    // The record chooses the shift, and the conversion to instructions already considers it.
     let options = |inputs: &Fingerprint| {
         let shift = inputs.shift().map_or(String::new(), |shift| format!("shift={shift}"));
         inputs.options.replacen(&shift, "shift", 1)
@@ -262,7 +262,7 @@ pub fn differ_besides_the_kernel(old: &Fingerprint, new: &Fingerprint, own: &[St
         ("QEMU is not", old.qemu != new.qemu),
         ("the options of QEMU are not", options(old) != options(new)),
         ("the command line is not", append(old) != append(new)),
-        // An older harness did not note them.
+        // Results of an older harness have no digest of the programs.
         ("the guest's programs are not", old.programs.is_empty() || old.programs != new.programs),
     ];
     let (what, _) = differs.into_iter().find(|(_, differs)| *differs)?;
@@ -329,9 +329,9 @@ pub(super) mod tests {
  0)   3.200 us    |  }
 ";
 
-    /// A comparison with something of everything.
+    /// A comparison that contains every kind of difference.
     pub fn comparison() -> Comparison {
-        let name = |name: &str| Name { name: name.into(), about: format!("{name}.1, gcc 12") };
+        let name = |name: &str| SideName { name: name.into(), about: format!("{name}.1, gcc 12") };
         let old = stored("graph", "5.10", &[("true", ""), ("show alloc", OLD)]);
         let new = stored("graph", "6.12", &[("true", ""), ("show alloc_noprof", NEW)]);
         let list = |kernel: &str, clock: &str| {
@@ -349,7 +349,7 @@ pub(super) mod tests {
                 compare("Clocks", &list("5.10", "boot"), &list("6.12", "boot tai"), true),
                 compare("A failure", &stored("broken", "5.10", &[]), &broken, true),
                 compare("No change", &list("5.10", "boot"), &list("6.12", "boot"), true),
-                CaseDiff { name: "module".into(), title: "Modules".into(), outcome: alone },
+                CaseDiff { name: "module".into(), title: "Modules".into(), result: alone },
             ],
         }
     }
@@ -359,15 +359,15 @@ pub(super) mod tests {
         let cases = comparison().cases;
         let differs: Vec<bool> = cases.iter().map(CaseDiff::differs).collect();
         assert_eq!(differs, [true, true, false, false, false]);
-        assert_eq!(words(cases[0].tally(), cases[0].lines()), "1 added, 1 moved");
-        assert_eq!(words(cases[1].tally(), cases[1].lines()), "2 lines of text");
+        assert_eq!(words(cases[0].change_counts(), cases[0].lines()), "1 added, 1 moved");
+        assert_eq!(words(cases[1].change_counts(), cases[1].lines()), "2 lines of text");
         assert_eq!(
-            cases[2].outcome,
+            cases[2].result,
             CaseResult::Failed(Verdict::Oops, "6.12: oops: a pointer to nothing".into())
         );
         let one = stored("c", "5.4", &[("a", ""), ("b", "")]);
         let other = stored("c", "6.1", &[("a", "")]);
-        let CaseResult::OneSided(why) = compare("", &one, &other, true).outcome else { panic!() };
+        let CaseResult::OneSided(why) = compare("", &one, &other, true).result else { panic!() };
         assert_eq!(why, "it had 2 commands, and has 1 now");
     }
 
@@ -378,14 +378,14 @@ pub(super) mod tests {
         let Body::Lines(lines) = lines(&all.concat(), &new) else { panic!() };
         let of = |line: &str| line.to_owned();
         let expected = [
-            Line::Left(8),
-            Line::Same(of("8")),
-            Line::Same(of("9")),
-            Line::Gone(of("10")),
-            Line::Added(of("ten")),
-            Line::Same(of("11")),
-            Line::Same(of("12")),
-            Line::Left(7),
+            DiffLine::Omitted(8),
+            DiffLine::Same(of("8")),
+            DiffLine::Same(of("9")),
+            DiffLine::Gone(of("10")),
+            DiffLine::Added(of("ten")),
+            DiffLine::Same(of("11")),
+            DiffLine::Same(of("12")),
+            DiffLine::Omitted(7),
         ];
         assert_eq!(lines, expected);
     }
@@ -395,7 +395,7 @@ pub(super) mod tests {
         let mut failed = stored("c", "6.1", &[("a", "x")]).steps.remove(0);
         failed.status = Some(2);
         let step = compare_step(&stored("c", "5.4", &[("a", "x")]).steps[0], &failed, [None, None]);
-        let expected = [Line::Same("x".into()), Line::Added("[exit status 2]".into())];
+        let expected = [DiffLine::Same("x".into()), DiffLine::Added("[exit status 2]".into())];
         assert_eq!(step.body, Body::Lines(expected.into()));
     }
 
@@ -408,7 +408,7 @@ pub(super) mod tests {
             differ_besides_the_kernel(&inputs(), &other, &own)
         };
         let said = |change| why(change).unwrap_or_default();
-        // What is the kernel's: its image, its modules, its record's words and its clock.
+        // These belong to the kernel: image, modules, the record's command-line words, the clock's shift.
         assert_eq!(why(|of| (of.image, of.initrd) = ("b".into(), "b".into())), None);
         assert_eq!(why(|of| of.append = "console=ttyS0 pty.legacy_count=0 panic=-1".into()), None);
         assert_eq!(why(|of| of.options = of.options.replace("shift=4", "shift=3")), None);

@@ -33,14 +33,14 @@ pub struct Options {
     pub cases: Vec<String>,
     /// A page to write.
     pub html: Option<PathBuf>,
-    /// End with the exit code of a mismatch where something differs.
+    /// If something differs, end with the exit code of a mismatch.
     pub exit_code: bool,
 }
 
-/// Runs the cases on both sides where there are no results, compares them, and prints what changed.
+/// Runs the cases on each side without stored results, compares both sides, and prints what changed.
 ///
-/// Returns the worst verdict of a case that failed on a side, else `pass`, or `mismatch` where
-/// differences are to count.
+/// Returns the worst verdict of the cases that failed on a side. Without such a case it is `pass`, or
+/// `mismatch` if something differs and `exit_code` is set.
 ///
 /// # Errors
 /// A side is not known or cannot be obtained, both are the same, or the page cannot be written.
@@ -66,7 +66,7 @@ pub fn diff(workspace: &Workspace, options: &Options) -> Result<Verdict> {
         let mut stored = sides.iter().filter(|side| matches!(side, Side::Stored(..)));
         stored.all(|side| side.lacks(case).is_none())
     };
-    // Results need not be of all cases: what was not run is missed only where it is asked for.
+    // Stored results may lack cases; report that only for cases that were named.
     let cases: Vec<Case> =
         cases.into_iter().filter(|case| !options.cases.is_empty() || of_stored(case)).collect();
     let comparison = compare(workspace, &cases, &sides)?;
@@ -74,7 +74,7 @@ pub fn diff(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     if let Some(html) = &options.html {
         fs::write(html, page::page(&comparison)).context(|| format!("cannot write {}", html.display()))?;
     }
-    let failed = comparison.cases.iter().filter_map(|case| match case.outcome {
+    let failed = comparison.cases.iter().filter_map(|case| match case.result {
         CaseResult::Failed(verdict, _) => Some(verdict),
         CaseResult::Compared(_) | CaseResult::OneSided(_) => None,
     });
@@ -83,7 +83,7 @@ pub fn diff(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     Ok(failed.max().unwrap_or(otherwise))
 }
 
-/// Compares two sides case by case, running those cases that both can have.
+/// Compares two sides case by case; runs only cases that are for both sides.
 fn compare(workspace: &Workspace, cases: &[Case], sides: &[Side; 2]) -> Result<Comparison> {
     let names = [sides[0].name()?, sides[1].name()?];
     if let [Side::Guest(old, _), Side::Guest(new, _)] = sides
@@ -104,7 +104,7 @@ fn compare(workspace: &Workspace, cases: &[Case], sides: &[Side; 2]) -> Result<C
         let (Some(before), Some(now)) = (of(&old), of(&new)) else {
             let why = lacks(case).unwrap_or_else(|| "a side has no result of it".into());
             let (name, title) = (case.name.clone(), case.title.clone());
-            comparison.cases.push(CaseDiff { name, title, outcome: CaseResult::OneSided(why) });
+            comparison.cases.push(CaseDiff { name, title, result: CaseResult::OneSided(why) });
             continue;
         };
         let (before, now) = (&old[before], &new[now]);
@@ -115,7 +115,7 @@ fn compare(workspace: &Workspace, cases: &[Case], sides: &[Side; 2]) -> Result<C
     Ok(comparison)
 }
 
-/// The results of both sides, made now where they are not stored.
+/// The results of both sides; those that are not stored are made now.
 fn results_of(workspace: &Workspace, cases: &[&Case], sides: &[Side; 2]) -> Result<[Vec<Stored>; 2]> {
     let guests: Vec<&Guest> = sides
         .iter()

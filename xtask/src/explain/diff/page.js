@@ -4,7 +4,7 @@
   const all = (where, what) => Array.from(where.querySelectorAll(what));
   const search = $("search"), only = $("only"), found = $("found");
   const rows = all(document, "[data-name]");
-  // What a search has unfolded is folded again after it.
+  // Rows that a search unfolded; they are folded again afterwards.
   const unfolded = new Set();
   const above = (row) => row.parentElement.closest("li[data-name]");
 
@@ -22,7 +22,7 @@
       details.open = true;
       unfolded.add(details);
     }
-    // Rows come before those below them.
+    // A row comes before the rows below it.
     const below = new Set();
     for (const row of rows) {
       const up = above(row);
@@ -57,6 +57,6 @@
       apply();
     }
   });
-  // A page that is shown again may have kept what was typed.
+  // A reloaded page may still have the text that was typed.
   apply();
 })();

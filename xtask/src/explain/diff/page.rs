@@ -1,6 +1,6 @@
 //! A comparison as one HTML page that needs no network; pure.
 //!
-//! What guests said is escaped, and the page's policy lets nothing run or load but what is ours.
+//! Output of guests is escaped, and the page's content security policy allows only our own style and script.
 
 use std::collections::HashSet;
 
@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use super::align::{Change, Rename, Row};
-use super::compared::{Body, CaseDiff, CaseResult, Comparison, Line, StepDiff};
-use super::text::{calls, instructions, left, notes, sign, summary};
+use super::align::{Change, RenameReason, Row};
+use super::compared::{Body, CaseDiff, CaseResult, Comparison, DiffLine, StepDiff};
+use super::text::{calls, instructions, notes, omitted, sign, summary};
 use super::tree::Shape;
 
 const STYLE: &str = include_str!("page.css");
@@ -105,7 +105,7 @@ fn tools() -> Markup {
     }
 }
 
-/// The fragment that leads to a case.
+/// The HTML id of a case.
 fn id(case: &CaseDiff) -> String {
     format!("case-{}", case.name)
 }
@@ -116,7 +116,7 @@ fn section(case: &CaseDiff) -> Markup {
             h2 { (case.name) }
             p { (case.title) }
             p.sum { (summary(case)) }
-            @if let CaseResult::Compared(steps) = &case.outcome {
+            @if let CaseResult::Compared(steps) = &case.result {
                 @for step in steps { (self::step(step)) }
             }
         }
@@ -196,7 +196,7 @@ fn columns(shape: Shape, row: &Row, depth: usize) -> Markup {
     }
 }
 
-/// A sign, and the word for it for those who do not see it.
+/// A sign, with its word for screen readers.
 fn signed(sign: char) -> Markup {
     match word(sign) {
         "same" => html! { span.sign {} },
@@ -215,16 +215,16 @@ fn word(sign: char) -> &'static str {
 }
 
 fn classes(row: &Row) -> String {
-    let guess = matches!(&row.change, Change::Both(both) if both.rename == Some(Rename::Guess));
+    let guess = matches!(&row.change, Change::Both(both) if both.rename == Some(RenameReason::Guess));
     let word = match word(sign(row)) {
-        // Called more or less often: neither faint nor coloured.
+        // Only the number of calls differs: neither faint nor coloured.
         "same" if !row.is_same() => "counted",
         word => word,
     };
     if guess { format!("{word} guess") } else { word.to_owned() }
 }
 
-/// What a search looks at: both names.
+/// The names that a search matches: old and new.
 fn names(row: &Row) -> String {
     match &row.change {
         Change::Both(both) if both.old.name != both.new.name => {
@@ -234,20 +234,20 @@ fn names(row: &Row) -> String {
     }
 }
 
-/// Where a function was that has moved, from the outermost caller on.
+/// The callers of a moved function at its old place, outermost first.
 fn path(row: &Row) -> Option<String> {
     let Change::Both(both) = &row.change else { return None };
     let above = both.moved.as_ref().filter(|above| !above.is_empty())?;
     Some(format!("was in {}", above.join(" > ")))
 }
 
-fn line(line: &Line) -> Markup {
+fn line(line: &DiffLine) -> Markup {
     let (class, sign, text) = match line {
-        Line::Added(text) => ("added", '+', text),
-        Line::Gone(text) => ("gone", '-', text),
-        Line::Same(text) => ("same", ' ', text),
-        Line::Left(count) => {
-            return html! { div.line { span {} span.text { "… " (left(*count)) } } };
+        DiffLine::Added(text) => ("added", '+', text),
+        DiffLine::Gone(text) => ("gone", '-', text),
+        DiffLine::Same(text) => ("same", ' ', text),
+        DiffLine::Omitted(count) => {
+            return html! { div.line { span {} span.text { "… " (omitted(*count)) } } };
         }
     };
     html! {

@@ -1,9 +1,9 @@
-//! What the two sides of a comparison are: kernels run now, source trees, or earlier results.
+//! The two sides of a comparison: kernels run now, source trees, or earlier results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::compared::Name;
+use super::compared::SideName;
 use crate::base::error::{Context, Error, Result};
 use crate::base::workspace::Workspace;
 use crate::guest::cases::Case;
@@ -14,29 +14,29 @@ use crate::matrix::Record;
 use crate::run::results::{self, Stored};
 use crate::vm::{Accel, Exactness};
 
-/// A side as it was asked for.
+/// A side as the user named it.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    /// A kernel of the matrix, to be run now.
+    /// A kernel of the matrix, which is run now.
     Kernel(Box<Record>),
-    /// A source tree or a tarball, to be built and run now.
+    /// A source tree or a tarball, which is built and run now.
     Source(PathBuf),
     /// The results of a kernel, in a folder.
     Stored(PathBuf),
 }
 
-/// A side that is ready to be compared.
+/// A side whose results exist or can be made.
 pub enum Side {
     /// A guest to run, and its kernel's record.
     Guest(Box<Guest>, Box<Record>),
-    /// What was stored, and the folder that it was stored in.
+    /// Stored results, and their folder.
     Stored(Vec<Stored>, PathBuf),
 }
 
-/// Resolves a word: as a kernel's name first, then as results, then as a path.
+/// Resolves an argument: first as the name of a kernel, then as stored results, then as a source tree.
 ///
 /// # Errors
-/// It is none of these, or a run of several kernels of which none is named.
+/// It is none of these, or the folder of a run with several kernels.
 pub fn find(workspace: &Workspace, word: &str) -> Result<Asked> {
     let matrix = workspace.matrix()?;
     if let Some(record) = matrix.records().iter().find(|record| record.name == word) {
@@ -59,7 +59,7 @@ pub fn find(workspace: &Workspace, word: &str) -> Result<Asked> {
         ))
 }
 
-/// The folder of a kernel's results that a folder is, or is a run of.
+/// The folder with one kernel's results: `folder` itself, or, if it is a run of one kernel, the folder in it.
 fn stored(folder: &Path) -> Result<Option<PathBuf>> {
     let is_of_kernel = |folder: &Path| below(folder).iter().any(|case| case.join(results::FILE).is_file());
     if is_of_kernel(folder) {
@@ -88,7 +88,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Gets a side ready: obtains or builds its kernel, or loads what was stored.
+/// Prepares a side: obtains or builds its kernel, or loads stored results.
 ///
 /// # Errors
 /// The kernel cannot be obtained or cannot run bit-exactly, or a result cannot be read.
@@ -108,14 +108,14 @@ pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Resu
         Asked::Source(path) => kernel::of_source(workspace, &path)?,
     };
     let tools = tools.context(|| format!("cannot run {} without QEMU and programs for it", kernel.name))?;
-    // Instructions are counted where QEMU translates them.
+    // Instructions can be counted only under TCG.
     let guest_options =
         GuestOptions { exact: Exactness::Demanded, accel: Some(Accel::Tcg), ..GuestOptions::default() };
     let guest = Guest::prepare(workspace, tools, &record, kernel, guest_options)?;
     Ok(Side::Guest(Box::new(guest), Box::new(record)))
 }
 
-/// What is made under KVM is made by the host's clock: what differs may not come from the kernel.
+/// Refuses results made under KVM: they depend on the host's clock, so a difference may not come from the kernel.
 fn refuse_kvm(stored: &[Stored], folder: &Path) -> Result<()> {
     match stored.iter().find(|stored| stored.fingerprint.is_under_kvm()) {
         None => Ok(()),
@@ -126,25 +126,25 @@ fn refuse_kvm(stored: &[Stored], folder: &Path) -> Result<()> {
 }
 
 impl Side {
-    /// Its name, and what is to be known of it.
+    /// Its name and a description.
     ///
     /// # Errors
     /// The kernel's configuration cannot be read.
-    pub fn name(&self) -> Result<Name> {
+    pub fn name(&self) -> Result<SideName> {
         Ok(match self {
-            Side::Guest(guest, _) => Name { name: guest.kernel.name.clone(), about: guest.identity()? },
+            Side::Guest(guest, _) => SideName { name: guest.kernel.name.clone(), about: guest.identity()? },
             Side::Stored(stored, folder) => match stored.first() {
                 Some(first) => {
                     let run = folder.parent().and_then(Path::file_name).unwrap_or_default();
                     let about = format!("{}, run {}", first.identity, run.to_string_lossy());
-                    Name { name: first.kernel.clone(), about }
+                    SideName { name: first.kernel.clone(), about }
                 }
-                None => Name { name: folder.display().to_string(), about: "no results".into() },
+                None => SideName { name: folder.display().to_string(), about: "no results".into() },
             },
         })
     }
 
-    /// Why it cannot have a result of a case, in a sentence; `None` where it can.
+    /// Why it cannot have a result of a case, as a sentence; `None` if it can.
     pub fn lacks(&self, case: &Case) -> Option<String> {
         match self {
             Side::Guest(guest, record) => {

@@ -5,12 +5,12 @@ use std::fmt::Write;
 
 use console::{Style, measure_text_width};
 
-use super::align::{Both, Change, Rename, Row, Side};
-use super::compared::{Body, CaseDiff, CaseResult, Comparison, Line, StepDiff, words};
+use super::align::{Both, Change, Occurrence, RenameReason, Row};
+use super::compared::{Body, CaseDiff, CaseResult, Comparison, DiffLine, StepDiff, words};
 use super::tree::Shape;
 use crate::base::ui::printable;
 
-/// The widest column of names; what is longer pushes its figures to the right.
+/// The widest column of names; a longer name shifts the figures of its line to the right.
 const WIDEST: usize = 64;
 
 /// The whole comparison.
@@ -75,7 +75,7 @@ fn write_case(out: &mut String, case: &CaseDiff, paint: Paint) {
     let name = paint.bold().apply_to(printable(&case.name));
     let sum = summary(case);
     let _ = writeln!(out, "{name}: {}", printable(&sum));
-    let CaseResult::Compared(steps) = &case.outcome else { return };
+    let CaseResult::Compared(steps) = &case.result else { return };
     for step in steps {
         write_step(out, step, paint);
     }
@@ -83,17 +83,17 @@ fn write_case(out: &mut String, case: &CaseDiff, paint: Paint) {
 
 /// A case in a line.
 pub fn summary(case: &CaseDiff) -> String {
-    match &case.outcome {
+    match &case.result {
         CaseResult::OneSided(why) | CaseResult::Failed(_, why) => format!("not compared: {why}"),
-        CaseResult::Compared(_) if case.differs() => words(case.tally(), case.lines()),
-        CaseResult::Compared(steps) if steps.iter().all(StepDiff::is_dull) => "the same".into(),
-        // Instructions and what compilers append are no change of the calls.
+        CaseResult::Compared(_) if case.differs() => words(case.change_counts(), case.lines()),
+        CaseResult::Compared(steps) if steps.iter().all(StepDiff::is_identical) => "the same".into(),
+        // Other instruction counts or compiler suffixes do not change the calls.
         CaseResult::Compared(_) => "the same calls".into(),
     }
 }
 
 fn write_step(out: &mut String, step: &StepDiff, paint: Paint) {
-    if step.is_dull() {
+    if step.is_identical() {
         return;
     }
     let command = printable(&step.command);
@@ -112,10 +112,10 @@ fn write_step(out: &mut String, step: &StepDiff, paint: Paint) {
         Body::Lines(lines) => {
             for line in lines {
                 let (style, line) = match line {
-                    Line::Added(line) => (paint.added(), format!("+   {}", printable(line))),
-                    Line::Gone(line) => (paint.gone(), format!("-   {}", printable(line))),
-                    Line::Same(line) => (paint.dim(), format!("    {}", printable(line))),
-                    Line::Left(count) => (paint.dim(), format!("    … {}", left(*count))),
+                    DiffLine::Added(line) => (paint.added(), format!("+   {}", printable(line))),
+                    DiffLine::Gone(line) => (paint.gone(), format!("-   {}", printable(line))),
+                    DiffLine::Same(line) => (paint.dim(), format!("    {}", printable(line))),
+                    DiffLine::Omitted(count) => (paint.dim(), format!("    … {}", omitted(*count))),
                 };
                 let _ = writeln!(out, "{}", style.apply_to(line.trim_end()));
             }
@@ -123,12 +123,12 @@ fn write_step(out: &mut String, step: &StepDiff, paint: Paint) {
     }
 }
 
-/// How many lines are left out, as text.
-pub fn left(count: usize) -> String {
+/// The text for lines that are left out.
+pub fn omitted(count: usize) -> String {
     format!("{count} {} the same", if count == 1 { "line" } else { "lines" })
 }
 
-/// A line of a tree before its columns are known.
+/// A line of a tree before the widths of the columns are known.
 struct Entry {
     style: Style,
     /// Sign, indentation and name.
@@ -180,9 +180,9 @@ fn collect(
     let indent = depth * 2;
     let mut rows = rows.iter().peekable();
     while let Some(row) = rows.next() {
-        if row.is_dull() {
+        if row.is_identical() {
             let mut places = row.places();
-            while let Some(next) = rows.next_if(|next| next.is_dull()) {
+            while let Some(next) = rows.next_if(|next| next.is_identical()) {
                 places += next.places();
             }
             let name = format!("    {:indent$}… {places} the same", "");
@@ -216,7 +216,7 @@ fn collect(
     }
 }
 
-/// The sign of a row: `+` added, `-` gone, `~` renamed, `>` moved, a space for none of these.
+/// The sign of a row: `+` added, `-` gone, `~` renamed, `>` moved, else a space.
 pub fn sign(row: &Row) -> char {
     match &row.change {
         Change::Added(_) => '+',
@@ -227,16 +227,16 @@ pub fn sign(row: &Row) -> char {
     }
 }
 
-/// How often a function was called, before and now where that is not the same.
+/// How often a function was called: one number, or `old → new` if they differ.
 pub fn calls(row: &Row) -> String {
     match &row.change {
-        Change::Added(Side { calls, .. }) | Change::Gone(Side { calls, .. }) => calls.to_string(),
+        Change::Added(Occurrence { calls, .. }) | Change::Gone(Occurrence { calls, .. }) => calls.to_string(),
         Change::Both(both) if both.old.calls == both.new.calls => both.new.calls.to_string(),
         Change::Both(both) => format!("{} → {}", both.old.calls, both.new.calls),
     }
 }
 
-/// What a call takes, before and now, and the difference; empty where it is not known.
+/// The instructions of a call: one number, or `old → new` and the difference; empty if unknown.
 pub fn instructions(row: &Row) -> Vec<String> {
     match &row.change {
         Change::Added(side) | Change::Gone(side) => side.instructions.iter().map(i64::to_string).collect(),
@@ -249,8 +249,8 @@ pub fn instructions(row: &Row) -> Vec<String> {
     }
 }
 
-/// What else there is to say of a row: its old name and place. The reason for a rename is left out
-/// where that is in `told` already.
+/// Notes on a row: its old name, suffix and place. `told` holds the renames whose reason was already
+/// given, which is not repeated.
 pub fn notes(row: &Row, told: &mut HashSet<String>) -> Vec<String> {
     let Change::Both(both) = &row.change else { return Vec::new() };
     let Both { old, rename, moved, .. } = &**both;
@@ -259,9 +259,9 @@ pub fn notes(row: &Row, told: &mut HashSet<String>) -> Vec<String> {
         let renamed = format!("{} → {}", old.name, row.name());
         let is_new = told.insert(renamed.clone());
         notes.push(match rename {
-            Rename::Known(_) if !is_new => renamed,
-            Rename::Known(why) => format!("{renamed}, {why}"),
-            Rename::Guess => format!("{renamed}, a guess"),
+            RenameReason::Known(_) if !is_new => renamed,
+            RenameReason::Known(why) => format!("{renamed}, {why}"),
+            RenameReason::Guess => format!("{renamed}, a guess"),
         });
     }
     match both.suffixes() {
@@ -327,7 +327,7 @@ mod tests {
         let coloured = text(&comparison(), true);
         assert!(coloured.contains("\x1b[32m+     node"), "{coloured:?}");
         assert_eq!(console::strip_ansi_codes(&coloured), text(&comparison(), false));
-        // What a guest says drives no terminal.
+        // Control sequences in a guest's output do not reach the terminal.
         assert!(!coloured.contains("\x1b[2J"));
     }
 

@@ -1,4 +1,4 @@
-//! Traces as trees: all calls of a trace put together by their path; pure.
+//! Traces as trees: all calls of a trace grouped by their path; pure.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::LazyLock;
@@ -7,8 +7,8 @@ use regex::Regex;
 
 use crate::explain::graph::{self, Call, instructions, median};
 
-/// The deepest tree that is looked at. No kernel nests or unwinds as deep; what does is text that
-/// somebody made up.
+/// The deepest tree that is accepted. No kernel nests or unwinds this deep, so a deeper one is a made-up
+/// text.
 const DEEPEST: usize = 1024;
 
 /// `sh-97 [000] .N.. 1025.700985: __kmalloc <-security_prepare_creds`, or the line of a report.
@@ -20,20 +20,20 @@ static EVENT: LazyLock<Regex> = LazyLock::new(|| {
 /// `sh-97 [000] .N.. 1025.700990: <stack trace>`, likewise.
 static STACK: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^ *\S.*?-\d+ +\[\d{3}\].*? \d+\.\d{6}: (?:kernel_stack: +)?<stack trace>\s*$"));
-/// ` => load_elf_phdrs`, `=> load_elf_phdrs (ffffffff84b59cba)`, or one without a name: an address,
-/// or what later kernels say of the trampoline.
+/// ` => load_elf_phdrs`, `=> load_elf_phdrs (ffffffff84b59cba)`, or a frame without a name: an address
+/// or, on later kernels, `[FTRACE TRAMPOLINE]`.
 static FRAME: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"^ ?=> (?:(?:0x)?[0-9a-f]{8,}|\[FTRACE TRAMPOLINE\]|(?<function>\S+?(?: \[\w+\])?)(?: \([0-9a-f]+\))?)\s*$",
     )
 });
 
-/// A regular expression of this room; a broken one fails every test here.
+/// Compiles a regular expression of this file; a broken one fails every test here.
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
-/// What the children of a node are to it.
+/// How the children of a node relate to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// The functions that it calls, from a graph.
@@ -44,42 +44,42 @@ pub enum Shape {
     Callers,
 }
 
-/// A function at one place of a tree, and all calls of it there.
+/// A function at one place of a tree, with all its calls there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// The function.
     pub name: String,
     /// How often it was called there.
     pub calls: u64,
-    /// Median instructions of a call, without those of the calls that it makes and that are traced.
+    /// Median instructions of a call, without those of its traced callees.
     pub instructions: Option<i64>,
-    /// What stands below it, in the order of the first call.
+    /// The nodes below it, in the order of their first call.
     pub children: Vec<Node>,
 }
 
-/// The tree of a trace or of a report; `None` for any other text, or a trace of something else.
+/// The tree of a trace or of a report; `None` for any other text, or a trace of other events.
 ///
-/// Durations become instructions where `shift` tells how long one takes.
+/// `shift` is that of the instruction-count clock; without it the nodes have no instructions.
 pub fn of_output(output: &str, shift: Option<u8>) -> Option<(Shape, Vec<Node>)> {
     let first = output.lines().next()?;
     if first.starts_with("# tracer: function_graph") {
         return Some((Shape::Calls, of_graph(&graph::calls(output), shift)?));
     }
-    // The report of a graph or of events has lines that are of neither form.
+    // A report of a graph or of events also begins with `cpus=`; `of_functions` rejects its lines.
     let is_flat = first.starts_with("# tracer: function") || first.starts_with("cpus=");
     if is_flat { of_functions(output) } else { None }
 }
 
-/// A call with all it made.
+/// A call with the calls that it made.
 struct Called<'a> {
     call: &'a Call,
     height: usize,
     children: Vec<Called<'a>>,
 }
 
-/// Calls in the order of their returns, put together by path.
+/// Groups calls, given in the order of their returns, by path.
 fn of_graph(calls: &[Call], shift: Option<u8>) -> Option<Vec<Node>> {
-    // Those whose caller has not returned yet, by task; a call takes the last ones as its own.
+    // Calls whose caller has not returned yet, by task. When a caller returns, its callees are the last ones.
     let mut waiting: BTreeMap<&str, Vec<(usize, Called<'_>)>> = BTreeMap::new();
     for (at, call) in calls.iter().enumerate() {
         let stack = waiting.entry(&call.task).or_default();
@@ -97,7 +97,7 @@ fn of_graph(calls: &[Call], shift: Option<u8>) -> Option<Vec<Node>> {
     Some(together(roots.into_iter().map(|(_, root)| root).collect(), shift))
 }
 
-/// Calls of one caller, put together by function.
+/// Groups the calls of one caller by function.
 fn together(calls: Vec<Called<'_>>, shift: Option<u8>) -> Vec<Node> {
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut groups: Vec<Vec<Called<'_>>> = Vec::new();
@@ -123,7 +123,7 @@ fn together(calls: Vec<Called<'_>>, shift: Option<u8>) -> Vec<Node> {
     groups.into_iter().map(node).collect()
 }
 
-/// A trace of functions, with or without stacks; `None` where other events stand among them.
+/// A trace of functions, with or without stacks; `None` if it also has other events.
 fn of_functions(output: &str) -> Option<(Shape, Vec<Node>)> {
     let mut callers = Paths::default();
     let mut stacks = Paths::default();
@@ -132,7 +132,7 @@ fn of_functions(output: &str) -> Option<(Shape, Vec<Node>)> {
     let meant = |line: &&str| !line.starts_with('#') && !line.trim().is_empty();
     for line in output.lines().filter(meant).filter(|line| !line.starts_with("cpus=")) {
         if let Some(frame) = FRAME.captures(line) {
-            // A frame without a name is the trampoline that the tracer was called by.
+            // A frame without a name is ftrace's trampoline.
             if let Some(name) = frame.name("function") {
                 frames.as_mut()?.push(name.as_str());
             }
@@ -155,13 +155,13 @@ fn of_functions(output: &str) -> Option<(Shape, Vec<Node>)> {
     })
 }
 
-/// Nodes made path by path.
+/// Builds a tree from paths.
 #[derive(Default)]
 struct Paths {
-    /// Each node with the places of what stands below it.
+    /// Each node with the indices of its children.
     all: Vec<(Node, Vec<usize>)>,
     roots: Vec<usize>,
-    /// The place of a node, by the place of its parent and its name.
+    /// The index of a node, by the index of its parent and its name.
     known: HashMap<(Option<usize>, String), usize>,
 }
 
@@ -196,7 +196,7 @@ impl Paths {
     }
 
     fn nodes(mut self) -> Vec<Node> {
-        // What stands below a node came after it.
+        // Children have higher indices than their parent.
         let mut made: HashMap<usize, Node> = HashMap::new();
         for at in (0..self.all.len()).rev() {
             let (mut node, below) = std::mem::take(&mut self.all[at]);
