@@ -224,13 +224,13 @@ impl Messages {
                 })?;
             }
         }
-        let (verdict, tally) = (run.verdict(), run.tally());
+        let (verdict, counts) = (run.verdict(), run.counts());
         self.tell(&Event::RunFinished {
             verdict,
             exit_code: verdict.exit_code(),
-            passed: tally.passed,
-            failed: tally.failed,
-            skipped: tally.unavailable,
+            passed: counts.passed,
+            failed: counts.failed,
+            skipped: counts.unavailable,
             folder,
         })
     }

@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<Verdict> {
         out!("{}", complaints(column));
     }
     out!("{}", table(&merged));
-    outln!("{}", merged.tally());
+    outln!("{}", merged.counts());
     if let Some(junit) = junit {
         junit.write(&merged)?;
     }
@@ -190,7 +190,7 @@ mod tests {
         assert_eq!(table(&merged), table(&run));
         assert_eq!(xml(&merged).unwrap(), xml(&run).unwrap());
         assert_eq!(ktap(&merged), ktap(&run));
-        assert_eq!((merged.verdict(), merged.tally()), (run.verdict(), run.tally()));
+        assert_eq!((merged.verdict(), merged.counts()), (run.verdict(), run.counts()));
     }
 
     proptest! {

@@ -4,7 +4,7 @@ use super::args::ReferencesArgs;
 use super::interface::{Global, Subcommand};
 use crate::base::error::Result;
 use crate::base::verdict::Verdict;
-use crate::selftest::restore::{self, Options, Side};
+use crate::selftest::restore::{self, Options, Program};
 
 /// Prove that every command of the tracer restores the kernel
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(super) struct Args {
     quick: bool,
     /// Test only snaptrace or only trace-cmd [default: snaptrace on each kernel, trace-cmd on the references and on kernels given by --kernel]
     #[arg(long, value_name = "PROGRAM")]
-    only: Option<Side>,
+    only: Option<Program>,
 }
 
 impl Subcommand for Args {

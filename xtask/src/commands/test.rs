@@ -16,7 +16,7 @@ use crate::fetch::host_packages;
 use crate::fetch::trace_cmd;
 use crate::guest::prepared::Tools;
 use crate::kernel::{self, Request};
-use crate::outcome::summary::Tally;
+use crate::outcome::summary::CaseCounts;
 use crate::run::test_vm::{self, Options};
 use crate::selftest::faults;
 use crate::selftest::restore;
@@ -108,7 +108,7 @@ fn usual(workspace: &Workspace, full: bool) -> Result<Verdict> {
         faults(workspace, &faults::Options { quick: true, ..faults::Options::default() })?;
     }
     workspace.host.ui.say("== VM cases");
-    let (verdict, Tally { passed, .. }) =
+    let (verdict, CaseCounts { passed, .. }) =
         test_vm::run(workspace, &Options { allow_drift: true, ..Options::default() })?;
     if verdict == Verdict::Pass && passed == 0 {
         // No kernel, no test: that is no pass.
@@ -162,12 +162,12 @@ fn page_in_a_browser(workspace: &Workspace) -> Result<Verdict> {
 
 /// Causes faults; one that does not end as it has to is a failure of the harness itself.
 fn faults(workspace: &Workspace, options: &faults::Options) -> Result<Verdict> {
-    let tally = faults::run(workspace, options)?;
-    if tally.failed > 0 {
-        return Err(Error::new(format!("{} faults did not end as expected", tally.failed))
+    let counts = faults::run(workspace, options)?;
+    if counts.failed > 0 {
+        return Err(Error::new(format!("{} faults did not end as expected", counts.failed))
             .help("to run only one: cargo xtask faults NAME"));
     }
-    Ok(if tally.passed > 0 { Verdict::Pass } else { Verdict::Unavailable })
+    Ok(if counts.passed > 0 { Verdict::Pass } else { Verdict::Unavailable })
 }
 
 /// Where programs are looked for, a folder before all others.

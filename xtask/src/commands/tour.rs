@@ -83,7 +83,7 @@ fn scenario(workspace: &Workspace, guest: &Guest, case: &Case) -> Result<()> {
     let Some((verdict, why)) = failure else { return Ok(()) };
     let again = test_vm::again(guest, case);
     let failure =
-        bundle::Failure { case: &case.name, guest, inputs: &inputs, verdict, why: &why, again: &again };
+        bundle::GuestFailure { case: &case.name, guest, inputs: &inputs, verdict, why: &why, again: &again };
     failure.write(&folder)?;
     scratch.keep();
     for line in failure.shown(workspace, &folder) {

@@ -27,8 +27,8 @@ use crate::fetch::tools;
 use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
-use crate::vm::memory::{self, Load, MIB};
-use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Left, Machine, Noise, Taken};
+use crate::vm::memory::{self, MIB, MemoryDemand};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken, TerminalEnd};
 
 /// The file that keeps QEMU's command line, beside the channels.
 pub const COMMAND: &str = "qemu-command";
@@ -174,7 +174,7 @@ fn check_memory(
     // Nothing is known of a file that is not an image; its boot will fail.
     let Some(image) = memory::segments(&kernel.vmlinux) else { return Ok(()) };
     let tmpfs = config.lines().any(|line| line == "CONFIG_TMPFS=y");
-    let needed = Load { kernel: image, initrd, unpacked, tmpfs }.needed();
+    let needed = MemoryDemand { kernel: image, initrd, unpacked, tmpfs }.needed();
     if needed <= u64::from(guest_options.memory) * MIB {
         return Ok(());
     }
@@ -500,7 +500,7 @@ impl Guest {
         job: &Job,
         folder: &Path,
         take: &mut dyn FnMut(Frame) -> Taken,
-    ) -> Result<Left> {
+    ) -> Result<TerminalEnd> {
         let (machine, _) = self.ready(job, folder)?;
         vm::boot_interactive(&machine, &self.qemu, take)
     }

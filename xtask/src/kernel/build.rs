@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
-use super::debian::Line;
+use super::debian::PackageLine;
 use super::entry::{self, KIND, Kernel, Manifest};
 use super::key;
 use super::names::Origin;
@@ -141,7 +141,7 @@ pub fn given(
             return debian_source::fetch(
                 workspace,
                 record,
-                &Line { suites, pattern: package, with: &[], version },
+                &PackageLine { suites, pattern: package, with: &[], version },
             );
         }
         Source::Debian { .. } => {

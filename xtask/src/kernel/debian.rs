@@ -16,7 +16,7 @@ use crate::kernel::{compiler, config, fragments, image, modules, names};
 use crate::matrix::Record;
 
 /// A line of kernel packages.
-pub struct Line<'a> {
+pub struct PackageLine<'a> {
     /// The suites that may have it. The first has the newest.
     pub suites: Vec<&'a str>,
     /// A regular expression that the whole name of the package with the image matches.
@@ -28,7 +28,7 @@ pub struct Line<'a> {
 }
 
 /// Gets a ready-made kernel, from the cache if what the record asks for is there.
-pub fn obtain(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<Kernel> {
+pub fn obtain(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Kernel> {
     let inputs = key::record_digest(workspace, record)?;
     if let Some(kernel) = current(workspace, record, &inputs)? {
         return Ok(kernel);
@@ -50,7 +50,7 @@ fn current(workspace: &Workspace, record: &Record, inputs: &str) -> Result<Optio
     Ok(current.map(|(dir, manifest)| Kernel::new(&record.name, dir, manifest)))
 }
 
-fn fetch(workspace: &Workspace, record: &Record, line: &Line<'_>, inputs: &str) -> Result<Kernel> {
+fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs: &str) -> Result<Kernel> {
     let (apt, package, notes) = find(workspace, record, line)?;
     // Another command may have been first while this one waited for apt.
     if let Some(kernel) = current(workspace, record, inputs)? {
@@ -97,7 +97,11 @@ fn fetch(workspace: &Workspace, record: &Record, line: &Line<'_>, inputs: &str) 
 ///
 /// # Errors
 /// No suite has one (verdict `unavailable`), or apt fails.
-pub fn find(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<(Apt, Package, Vec<String>)> {
+pub fn find(
+    workspace: &Workspace,
+    record: &Record,
+    line: &PackageLine<'_>,
+) -> Result<(Apt, Package, Vec<String>)> {
     choose(record, line, |suite| {
         let apt = Apt::open(&workspace.host, suite, "")?;
         let packages = apt.packages(line.pattern)?;
@@ -112,7 +116,7 @@ pub fn find(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<(
 /// Those of `offers`; `unavailable` where no suite has the line.
 fn choose<Suite>(
     record: &Record,
-    line: &Line<'_>,
+    line: &PackageLine<'_>,
     offers: impl Fn(&str) -> Result<(Suite, Vec<Package>)>,
 ) -> Result<(Suite, Package, Vec<String>)> {
     let mut newest = None;
@@ -234,7 +238,7 @@ mod tests {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
         let matrix = Matrix::load(&configs).unwrap();
         let record = matrix.find("debian-7").unwrap();
-        let line = Line { suites: vec!["sid", "forky"], pattern: "p", with: &[], version: "7.2.13-1" };
+        let line = PackageLine { suites: vec!["sid", "forky"], pattern: "p", with: &[], version: "7.2.13-1" };
         let package = |version: &str| {
             let (name, architecture) = ("p".into(), "amd64".into());
             Package { name, version: version.into(), architecture, size: 1, sha256: "f".into() }

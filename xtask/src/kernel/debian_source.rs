@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::debian::{self, Line};
+use super::debian::{self, PackageLine};
 use super::source::Given;
 use crate::base::cache;
 use crate::base::digest::Keyed;
@@ -25,7 +25,7 @@ const PROVENANCE: &str = "provenance";
 ///
 /// # Errors
 /// The package cannot be obtained (verdict `unavailable`), or holds no tarball.
-pub fn fetch(workspace: &Workspace, record: &Record, line: &Line<'_>) -> Result<Given> {
+pub fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Given> {
     if let Some(entry) = workspace.host.cache.entry(KIND, &key(line.pattern, line.version)) {
         // With a full cache no network is needed.
         return given(&entry, Vec::new());

@@ -88,7 +88,7 @@ fn regex(text: &str) -> Regex {
 
 /// What a line of a build's log is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line {
+enum LineKind {
     /// It says why something failed.
     Cause,
     /// make says that something failed.
@@ -101,41 +101,44 @@ enum Line {
     Other,
 }
 
-fn kind(line: &str) -> Line {
+fn kind(line: &str) -> LineKind {
     if let Some(rest) = MAKE.captures(line).and_then(|found| found.name("rest")) {
         return match rest.as_str() {
-            rest if ENDED.is_match(rest) => Line::Cause,
-            rest if !CHATTER.is_match(rest) => Line::Cause,
-            rest if rest.starts_with('[') && !rest.ends_with("(ignored)") => Line::Complaint,
-            _ => Line::Chatter,
+            rest if ENDED.is_match(rest) => LineKind::Cause,
+            rest if !CHATTER.is_match(rest) => LineKind::Cause,
+            rest if rest.starts_with('[') && !rest.ends_with("(ignored)") => LineKind::Complaint,
+            _ => LineKind::Chatter,
         };
     }
     let line = line.trim_end();
     if line.trim_matches(['*', ' ', '\t', '^', '~']).is_empty() || is_step(line.as_bytes()) {
-        return Line::Chatter;
+        return LineKind::Chatter;
     }
     if BESIDE.is_match(line) {
-        return Line::Beside;
+        return LineKind::Beside;
     }
-    if CAUSE.is_match(line) { Line::Cause } else { Line::Other }
+    if CAUSE.is_match(line) { LineKind::Cause } else { LineKind::Other }
 }
 
 /// The lines that say why a build failed, the first one first; none where nothing was said.
 pub fn causes(log: &str) -> Vec<String> {
-    let lines: Vec<(&str, Line)> = log.lines().map(|line| (line, kind(line))).collect();
-    let of = |wanted: Line| lines.iter().filter(move |(_, kind)| *kind == wanted).map(|(line, _)| *line);
-    let mut shown: Vec<&str> = of(Line::Cause).take(SHOWN).collect();
+    let lines: Vec<(&str, LineKind)> = log.lines().map(|line| (line, kind(line))).collect();
+    let of = |wanted: LineKind| lines.iter().filter(move |(_, kind)| *kind == wanted).map(|(line, _)| *line);
+    let mut shown: Vec<&str> = of(LineKind::Cause).take(SHOWN).collect();
     if shown.is_empty() {
         // What the first command that failed said last.
-        let failed = lines.iter().position(|(_, kind)| *kind == Line::Complaint).unwrap_or(lines.len());
-        let said = lines[..failed].iter().rev().filter(|(_, kind)| *kind != Line::Chatter);
-        shown =
-            said.take_while(|(_, kind)| *kind == Line::Other).take(SHOWN).map(|(line, _)| *line).collect();
+        let failed = lines.iter().position(|(_, kind)| *kind == LineKind::Complaint).unwrap_or(lines.len());
+        let said = lines[..failed].iter().rev().filter(|(_, kind)| *kind != LineKind::Chatter);
+        shown = said
+            .take_while(|(_, kind)| *kind == LineKind::Other)
+            .take(SHOWN)
+            .map(|(line, _)| *line)
+            .collect();
         shown.reverse();
         shown.drain(..shown.iter().position(|line| HINT.is_match(line)).unwrap_or(0));
     }
     if shown.is_empty() {
-        shown = of(Line::Complaint).take(1).collect();
+        shown = of(LineKind::Complaint).take(1).collect();
     }
     let shown = shown.into_iter().map(|line| printable(line.trim()).chars().take(WIDTH).collect());
     let mut shown: Vec<String> = shown.collect();

@@ -11,7 +11,7 @@ use crate::matrix::Record;
 
 /// A line of the list.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+struct ListRow<'a> {
     name: &'a str,
     about: &'a str,
     /// Whether it comes as a package, without a build.
@@ -36,7 +36,7 @@ pub fn list(workspace: &Workspace, json: bool) -> Result<()> {
     let matrix = workspace.matrix()?;
     let mut lines = Vec::new();
     for record in matrix.records() {
-        lines.push(Line::new(record, names::cached(workspace, record)?)?);
+        lines.push(ListRow::new(record, names::cached(workspace, record)?)?);
     }
     if json {
         let text =
@@ -48,11 +48,11 @@ pub fn list(workspace: &Workspace, json: bool) -> Result<()> {
     Ok(())
 }
 
-impl<'a> Line<'a> {
-    fn new(record: &'a Record, kernel: Option<Kernel>) -> Result<Line<'a>> {
+impl<'a> ListRow<'a> {
+    fn new(record: &'a Record, kernel: Option<Kernel>) -> Result<ListRow<'a>> {
         let size = kernel.as_ref().map(|kernel| size(&kernel.dir)).transpose()?;
         let of = |field: fn(&Kernel) -> &String| kernel.as_ref().map(|kernel| field(kernel).clone());
-        Ok(Line {
+        Ok(ListRow {
             name: &record.name,
             about: &record.about,
             ready_made: record.is_ready_made(),
@@ -68,7 +68,7 @@ impl<'a> Line<'a> {
     }
 }
 
-fn table(lines: &[Line<'_>]) -> String {
+fn table(lines: &[ListRow<'_>]) -> String {
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for line in lines {
@@ -117,12 +117,12 @@ pub(crate) mod tests {
     pub fn sample() -> serde_json::Value {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
         let matrix = crate::matrix::Matrix::load(&path).unwrap();
-        serde_json::to_value([Line::new(matrix.find("5.4").unwrap(), None).unwrap()]).unwrap()
+        serde_json::to_value([ListRow::new(matrix.find("5.4").unwrap(), None).unwrap()]).unwrap()
     }
 
     #[test]
     fn the_table_says_what_is_cached() {
-        let line = |name, release: Option<&str>| Line {
+        let line = |name, release: Option<&str>| ListRow {
             name,
             about: "a kernel",
             ready_made: false,

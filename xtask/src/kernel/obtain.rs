@@ -23,7 +23,11 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
                     .help("--source and --cc go with kernels that are built here, such as 5.4"));
             }
             let suites = record.source.suites();
-            debian::obtain(workspace, record, &debian::Line { suites, pattern: package, with, version })
+            debian::obtain(
+                workspace,
+                record,
+                &debian::PackageLine { suites, pattern: package, with, version },
+            )
         }
         Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(workspace, record, request),
     }

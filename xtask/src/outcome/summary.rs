@@ -43,7 +43,7 @@ pub struct Column {
     /// What it was run as; `None` where it could not be obtained or is another part's.
     pub machine: Option<Machine>,
     /// One cell for each case that is for it.
-    pub cells: Vec<Cell>,
+    pub cells: Vec<CaseCell>,
 }
 
 /// A kernel as it was run.
@@ -61,7 +61,7 @@ pub struct Machine {
 
 /// A case on a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cell {
+pub struct CaseCell {
     /// The case's name.
     pub case: String,
     /// The result; `None` when it is another part's, or not yet known.
@@ -103,7 +103,7 @@ impl Ran {
 
 /// How many cases ended how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct CaseCounts {
     /// Cases that passed, allowed drift included.
     pub passed: usize,
     /// Cases that did not.
@@ -153,9 +153,9 @@ impl Summary {
     /// # Errors
     /// When no case is for any of the kernels: such a run would prove nothing.
     pub fn plan(kernels: &[(Record, bool)], cases: &[Case], shard: Shard) -> Result<Summary> {
-        let cells = |kernel: &Record| -> Vec<Cell> {
+        let cells = |kernel: &Record| -> Vec<CaseCell> {
             let meant = cases.iter().filter(|case| case.is_for(kernel));
-            meant.map(|case| Cell { case: case.name.clone(), outcome: None }).collect()
+            meant.map(|case| CaseCell { case: case.name.clone(), outcome: None }).collect()
         };
         let columns = kernels.iter().map(|(record, asked)| Column {
             kernel: record.name.clone(),
@@ -233,19 +233,19 @@ impl Summary {
     }
 
     /// How many cases passed and failed, and how many kernels could not be obtained.
-    pub fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    pub fn counts(&self) -> CaseCounts {
+        let mut counts = CaseCounts::default();
         let mut missing = BTreeSet::new();
         for column in &self.kernels {
             for (_, outcome) in column.outcomes() {
                 match (&outcome.ran, outcome.fails(column.asked)) {
                     (None, _) => drop(missing.insert(&column.kernel)),
-                    (Some(_), false) => tally.passed += 1,
-                    (Some(_), true) => tally.failed += 1,
+                    (Some(_), false) => counts.passed += 1,
+                    (Some(_), true) => counts.failed += 1,
                 }
             }
         }
-        Tally { unavailable: missing.len(), ..tally }
+        CaseCounts { unavailable: missing.len(), ..counts }
     }
 
     /// Writes it into a run's folder.
@@ -272,7 +272,7 @@ impl Summary {
     }
 }
 
-impl std::fmt::Display for Tally {
+impl std::fmt::Display for CaseCounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.unavailable)
     }
@@ -305,7 +305,7 @@ pub(crate) mod tests {
         };
         let error = Error::new("it is not built").help("build it").verdict(Verdict::Unavailable);
         let none = Outcome::without_kernel(&error);
-        let cell = |case: &str, outcome| Cell { case: case.into(), outcome: Some(outcome) };
+        let cell = |case: &str, outcome| CaseCell { case: case.into(), outcome: Some(outcome) };
         let column =
             |kernel: &str, machine, cells| Column { kernel: kernel.into(), asked: false, machine, cells };
         let one = vec![
@@ -330,7 +330,7 @@ pub(crate) mod tests {
     #[test]
     fn a_missing_kernel_fails_the_run_only_when_asked_for() {
         let mut run = sample();
-        assert_eq!(run.tally().to_string(), "4 passed, 1 failed, 1 skipped");
+        assert_eq!(run.counts().to_string(), "4 passed, 1 failed, 1 skipped");
         assert_eq!(run.verdict(), Verdict::Mismatch);
         run.kernels.remove(1);
         assert_eq!(run.verdict(), Verdict::Pass);
@@ -354,7 +354,7 @@ pub(crate) mod tests {
         let error = Error::new("CONFIG_X is not set").verdict(Verdict::ConfigUnmet);
         run.note("5.4", "check", Outcome::without_kernel(&error));
         assert_eq!(run.verdict(), Verdict::ConfigUnmet);
-        assert_eq!(run.tally(), Tally { passed: 2, failed: 0, unavailable: 1 });
+        assert_eq!(run.counts(), CaseCounts { passed: 2, failed: 0, unavailable: 1 });
     }
 
     #[test]
@@ -366,7 +366,7 @@ pub(crate) mod tests {
         assert_eq!(run.verdict(), Verdict::Drift);
         run.note("debian-6.1", "function", Outcome { allowed: true, ..outcome });
         assert_eq!(run.verdict(), Verdict::Pass);
-        assert_eq!(run.tally(), Tally { passed: 5, failed: 0, unavailable: 1 });
+        assert_eq!(run.counts(), CaseCounts { passed: 5, failed: 0, unavailable: 1 });
     }
 
     #[test]
@@ -382,7 +382,7 @@ pub(crate) mod tests {
     fn some_cases_are_a_smaller_run() {
         let some = sample().only(&["ext4".into()]);
         assert_eq!(some.kernels.len(), 1);
-        assert_eq!(some.tally(), Tally { passed: 1, failed: 0, unavailable: 0 });
+        assert_eq!(some.counts(), CaseCounts { passed: 1, failed: 0, unavailable: 0 });
         assert_eq!(sample().only(&[]), sample());
     }
 }

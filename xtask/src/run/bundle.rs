@@ -1,4 +1,4 @@
-//! Failure bundles: what a guest that failed leaves behind under `target/vm/`, for people.
+//! GuestFailure bundles: what a guest that failed leaves behind under `target/vm/`, for people.
 //!
 //! `<run>/<kernel>/<case>/` holds QEMU's command line, the console, QEMU's own words, the frames
 //! as they came and in words, the initramfs, and a page that says what failed on what, and which
@@ -36,7 +36,7 @@ const READ: u64 = 64 << 20;
 const ALL_WORDS: usize = 8 << 20;
 
 /// A failure of a guest.
-pub struct Failure<'a> {
+pub struct GuestFailure<'a> {
     /// What failed: a case, or `run`.
     pub case: &'a str,
     /// The guest.
@@ -51,7 +51,7 @@ pub struct Failure<'a> {
     pub again: &'a str,
 }
 
-impl Failure<'_> {
+impl GuestFailure<'_> {
     /// Completes the bundle in `folder`, where the channels are.
     ///
     /// # Errors

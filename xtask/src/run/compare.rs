@@ -8,7 +8,7 @@ use crate::base::ui::{out, outln, printable};
 use crate::base::verdict::Verdict;
 use crate::guest::cases::Case;
 use crate::matrix::Matrix;
-use crate::snapshots::compare::{Compared, Mode, Said, compare, compare_reviewed};
+use crate::snapshots::compare::{CaseOutput, Compared, Mode, compare, compare_reviewed};
 use crate::snapshots::names::Name;
 use crate::snapshots::review::review;
 use crate::snapshots::store::Store;
@@ -25,7 +25,7 @@ pub fn run(
     otherwise: &str,
 ) -> Result<Vec<Option<Compared>>> {
     let is_compared = |stored: &Stored| stored.verdict == Verdict::Pass;
-    let said: Vec<Said<'_>> =
+    let said: Vec<CaseOutput<'_>> =
         results.iter().filter(|(_, stored)| is_compared(stored)).map(|(_, stored)| stored.said()).collect();
     let mut compared = compare(store, &said, mode)?;
     if mode == Mode::Review && compared.iter().any(|compared| compared.difference.is_some()) {
@@ -47,7 +47,7 @@ pub fn run(
 }
 
 /// Shows all differences: the reviewer has one with its snapshot only where that is of one kernel alone.
-fn show(said: &[Said<'_>], compared: &[Compared]) {
+fn show(said: &[CaseOutput<'_>], compared: &[Compared]) {
     for (said, compared) in said.iter().zip(compared) {
         if compared.difference.is_some() {
             outln!("{} {}: {}", said.kernel, said.case, printable(&compared.why));

@@ -23,7 +23,7 @@ const REPORT: &str = "difference.txt";
 
 /// One of two runs that are compared.
 #[derive(Clone, Copy)]
-pub struct Side<'a> {
+pub struct ComparedRun<'a> {
     /// What to call it: `run 3`.
     pub name: &'a str,
     /// Where its channels are.
@@ -34,19 +34,19 @@ pub struct Side<'a> {
 
 /// The first difference of two runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct RunDifference {
     /// One sentence on it.
     pub what: String,
     /// The lines around it and what it likely comes from, for people.
     pub report: String,
 }
 
-impl Difference {
+impl RunDifference {
     /// Compares the inputs, the transcripts, and then every byte of both channels.
     ///
     /// # Errors
     /// When a channel's file cannot be read.
-    pub fn between(one: Side<'_>, other: Side<'_>) -> Result<Option<Difference>> {
+    pub fn between(one: ComparedRun<'_>, other: ComparedRun<'_>) -> Result<Option<RunDifference>> {
         let inputs = one.stored.fingerprint.explain(&other.stored.fingerprint);
         let (text, others) = (one.stored.transcript(), other.stored.transcript());
         let found = match first_line(&text, &others, one.name, other.name) {
@@ -65,7 +65,7 @@ impl Difference {
         for source in likely(inputs, &one.stored.fingerprint.options, redacted(&text) == redacted(&others)) {
             let _ = writeln!(report, "  likely source: {source}");
         }
-        Ok(Some(Difference { what, report }))
+        Ok(Some(RunDifference { what, report }))
     }
 }
 
@@ -110,8 +110,8 @@ fn first_line(one: &str, other: &str, name: &str, others_name: &str) -> Option<(
 }
 
 /// The first difference of a channel's bytes.
-fn channel(one: Side<'_>, other: Side<'_>, file: &str) -> Result<Option<(String, String)>> {
-    let read = |side: Side<'_>| {
+fn channel(one: ComparedRun<'_>, other: ComparedRun<'_>, file: &str) -> Result<Option<(String, String)>> {
+    let read = |side: ComparedRun<'_>| {
         let path = side.folder.join(file);
         fs::read(&path).context(|| format!("cannot read {}", path.display()))
     };
@@ -150,8 +150,9 @@ pub fn prove(
             stored.why = format!("{name} of {times}: {}", other.why);
             return Ok(());
         }
-        let first = Side { name: "run 1", folder, stored };
-        let difference = Difference::between(first, Side { name: &name, folder: &beside, stored: &other })?;
+        let first = ComparedRun { name: "run 1", folder, stored };
+        let difference =
+            RunDifference::between(first, ComparedRun { name: &name, folder: &beside, stored: &other })?;
         if let Some(difference) = difference {
             let path = folder.join(REPORT);
             fs::write(&path, &difference.report).context(|| format!("cannot write {}", path.display()))?;
@@ -172,11 +173,11 @@ pub fn report(folder: &Path) -> String {
 
 /// What a result was compared with besides its snapshot.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Raw {
+pub enum RawComparison {
     /// An earlier run with the same inputs gave the same bytes.
     Same,
     /// An earlier run with the same inputs gave others.
-    Differs(Difference),
+    Differs(RunDifference),
     /// Nothing: why not.
     NotCompared(String),
 }
@@ -185,9 +186,9 @@ pub enum Raw {
 ///
 /// # Errors
 /// When the folder of results or a channel cannot be read.
-pub fn with_earlier(run: &Path, folder: &Path, stored: &Stored) -> Result<Raw> {
+pub fn with_earlier(run: &Path, folder: &Path, stored: &Stored) -> Result<RawComparison> {
     if !stored.fingerprint.is_exact() {
-        return Ok(Raw::NotCompared("it was not bit-exact".into()));
+        return Ok(RawComparison::NotCompared("it was not bit-exact".into()));
     }
     let mut newest_input = None;
     for (earlier, result) in earlier(run, stored)? {
@@ -197,11 +198,11 @@ pub fn with_earlier(run: &Path, folder: &Path, stored: &Stored) -> Result<Raw> {
             newest_input.get_or_insert(input);
             continue;
         }
-        let before = Side { name: &name, folder: &earlier, stored: &result };
-        let this = Side { name: "this run", folder, stored };
-        return Ok(Difference::between(before, this)?.map_or(Raw::Same, Raw::Differs));
+        let before = ComparedRun { name: &name, folder: &earlier, stored: &result };
+        let this = ComparedRun { name: "this run", folder, stored };
+        return Ok(RunDifference::between(before, this)?.map_or(RawComparison::Same, RawComparison::Differs));
     }
-    Ok(Raw::NotCompared(match newest_input {
+    Ok(RawComparison::NotCompared(match newest_input {
         Some(input) => format!("since the last run another input: {input}"),
         None => "the first run".into(),
     }))
@@ -237,21 +238,21 @@ fn earlier(run: &Path, stored: &Stored) -> Result<Vec<(PathBuf, Stored)>> {
 }
 
 /// Busy loops on every core, as long as this lives.
-pub struct Load(Arc<AtomicBool>);
+pub struct BusyCores(Arc<AtomicBool>);
 
-impl Load {
+impl BusyCores {
     /// Starts them.
-    pub fn start() -> Load {
+    pub fn start() -> BusyCores {
         let over = Arc::new(AtomicBool::new(false));
         for _ in 0..thread::available_parallelism().map_or(1, |count| count.get()) {
             let over = over.clone();
             thread::spawn(move || while !over.load(Ordering::Relaxed) {});
         }
-        Load(over)
+        BusyCores(over)
     }
 }
 
-impl Drop for Load {
+impl Drop for BusyCores {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -288,13 +289,13 @@ mod tests {
         stored.save(folder).unwrap();
     }
 
-    fn between(one: &Stored, other: &Stored, results: [&[u8]; 2]) -> Option<Difference> {
+    fn between(one: &Stored, other: &Stored, results: [&[u8]; 2]) -> Option<RunDifference> {
         let folder = tempfile::tempdir().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         save(&a, one, results[0]);
         save(&b, other, results[1]);
-        let one = Side { name: "run 1", folder: &a, stored: one };
-        Difference::between(one, Side { name: "run 12", folder: &b, stored: other }).unwrap()
+        let one = ComparedRun { name: "run 1", folder: &a, stored: one };
+        RunDifference::between(one, ComparedRun { name: "run 12", folder: &b, stored: other }).unwrap()
     }
 
     #[test]
@@ -353,22 +354,22 @@ mod tests {
         let now = all.path().join("3.000");
         save(&place("3.000"), &this, b"x");
         let compared = || with_earlier(&now, &place("3.000"), &this).unwrap();
-        assert_eq!(compared(), Raw::NotCompared("the first run".into()));
+        assert_eq!(compared(), RawComparison::NotCompared("the first run".into()));
         save(&place("4.000"), &stored("later\n"), b"x");
         save(&place("run-x"), &stored("a single command\n"), b"x");
-        assert_eq!(compared(), Raw::NotCompared("the first run".into()));
+        assert_eq!(compared(), RawComparison::NotCompared("the first run".into()));
         let mut another = stored("other\n");
         another.fingerprint.initrd = "of another".into();
         save(&place("2.000"), &another, b"x");
         match compared() {
-            Raw::NotCompared(why) => assert!(why.contains("another input: the initramfs"), "{why}"),
+            RawComparison::NotCompared(why) => assert!(why.contains("another input: the initramfs"), "{why}"),
             raw => panic!("{raw:?}"),
         }
         save(&place("1.000"), &this, b"x");
-        assert_eq!(compared(), Raw::Same);
+        assert_eq!(compared(), RawComparison::Same);
         save(&place("1.000"), &stored("b\n"), b"x");
         match compared() {
-            Raw::Differs(difference) => {
+            RawComparison::Differs(difference) => {
                 assert_eq!(difference.what, "this run differs from run 1.000 in line 2 of the transcript");
             }
             raw => panic!("{raw:?}"),
@@ -376,6 +377,6 @@ mod tests {
         let mut plain = this.clone();
         plain.fingerprint.options = "-cpu qemu64".into();
         let raw = with_earlier(&now, &place("3.000"), &plain).unwrap();
-        assert_eq!(raw, Raw::NotCompared("it was not bit-exact".into()));
+        assert_eq!(raw, RawComparison::NotCompared("it was not bit-exact".into()));
     }
 }

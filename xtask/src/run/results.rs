@@ -16,7 +16,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::guest::fingerprint::Fingerprint;
 use crate::guest::folders;
-use crate::snapshots::compare::Said;
+use crate::snapshots::compare::CaseOutput;
 
 /// The file of a case's folder with its result.
 pub const FILE: &str = "result.json";
@@ -82,8 +82,8 @@ impl Stored {
     }
 
     /// What is compared with a snapshot.
-    pub fn said(&self) -> Said<'_> {
-        Said {
+    pub fn said(&self) -> CaseOutput<'_> {
+        CaseOutput {
             case: &self.case,
             kernel: &self.kernel,
             identity: &self.identity,

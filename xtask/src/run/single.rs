@@ -13,7 +13,7 @@ use initramfs::{Job, Step};
 use rustix::fs::{FileType, SeekFrom, fstat, seek};
 use tempfile::NamedTempFile;
 
-use super::bundle::{self, Failure};
+use super::bundle::{self, GuestFailure};
 use super::results;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
@@ -24,7 +24,7 @@ use crate::guest::prepared::{Guest, GuestOptions, Tools};
 use crate::kernel::{self, Request};
 use crate::matrix::Record;
 use crate::vm::accel::Purpose;
-use crate::vm::{Accel, Deadlines, Exactness, Left, Machine, Taken, console};
+use crate::vm::{Accel, Deadlines, Exactness, Machine, Taken, TerminalEnd, console};
 
 /// A file to bring out of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,7 +214,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
         }
         let again = again(&guest, options, &stdin);
         let failure =
-            Failure { case: "run", guest: &guest, inputs: &inputs, verdict, why: &why, again: &again };
+            GuestFailure { case: "run", guest: &guest, inputs: &inputs, verdict, why: &why, again: &again };
         failure.write(&folder)?;
         scratch.keep();
         workspace.host.ui.say(format!("{verdict}: {why}"));
@@ -307,8 +307,8 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
     let ended = if terminal {
         let job = Job { shell: true, size: terminal::size(), ..guest.job() };
         match guest.boot_interactive(&job, folder, take)? {
-            Left::Ended(ended) => *ended,
-            Left::Escaped => {
+            TerminalEnd::Ended(ended) => *ended,
+            TerminalEnd::Escaped => {
                 workspace.host.ui.say("\nended by Ctrl-A X");
                 return Ok(0);
             }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use initramfs::protocol::{Frame, Hello, Status};
 
-use super::bundle::{self, Failure};
+use super::bundle::{self, GuestFailure};
 use super::compare;
 use super::kernels;
-use super::repeat::{self, Load, Raw};
+use super::repeat::{self, BusyCores, RawComparison};
 use super::results::{self, Stored, StoredStep};
 use super::side_by_side;
 use crate::base::cache;
@@ -30,7 +30,7 @@ use crate::guest::prepared::{Guest, GuestOptions, INITRD, Tools};
 use crate::kernel;
 use crate::kernel::renames;
 use crate::outcome::shard::Shard;
-use crate::outcome::summary::{Machine, Outcome, Ran, Summary, Tally};
+use crate::outcome::summary::{CaseCounts, Machine, Outcome, Ran, Summary};
 use crate::outcome::table::table;
 use crate::snapshots::compare::{Compared, Mode};
 use crate::snapshots::difference::what_to_type;
@@ -133,7 +133,7 @@ impl Options {
 ///
 /// # Errors
 /// When QEMU, the guest's programs or the cases cannot be obtained, or there is nothing to run.
-pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)> {
+pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, CaseCounts)> {
     if options.mode != Mode::Check && options.accel == Some(Accel::Kvm) {
         return Err(not_under_kvm("results").help("leave out `--accel kvm`").usage());
     }
@@ -169,7 +169,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)>
     let run = new_run(&workspace.root)?;
     summary.save(&run)?;
     let work = work(&guests, &cases, &pairs);
-    let load = options.load.then(Load::start);
+    let load = options.load.then(BusyCores::start);
     run_all(workspace, &guests, &work, &run, options.repeat.unwrap_or(1), &messages)?;
     drop(load);
     finish(workspace, &run, options, &mut summary)?;
@@ -211,7 +211,7 @@ fn machine(guest: &Guest) -> Result<Machine> {
 ///
 /// # Errors
 /// When there are none.
-pub fn compare_again(workspace: &Workspace, options: &Options) -> Result<(Verdict, Tally)> {
+pub fn compare_again(workspace: &Workspace, options: &Options) -> Result<(Verdict, CaseCounts)> {
     let latest = folders::folder(&workspace.root).join(folders::LATEST);
     let run = fs::canonicalize(&latest).map_err(|error| {
         Error::new(format!("cannot find stored results at {}", latest.display()))
@@ -238,7 +238,7 @@ fn report(
     summary: &Summary,
     junit: Option<Junit>,
     messages: &Messages,
-) -> Result<(Verdict, Tally)> {
+) -> Result<(Verdict, CaseCounts)> {
     for column in &summary.kernels {
         if let Some(missing) = column.missing() {
             outln!("{}: {}: {}", column.kernel, missing.verdict, missing.why);
@@ -247,12 +247,12 @@ fn report(
     if summary.kernels.len() > 1 {
         out!("{}", table(summary));
     }
-    outln!("{}", summary.tally());
+    outln!("{}", summary.counts());
     if let Some(junit) = junit {
         junit.write(summary)?;
     }
     messages.finish(summary, Some(run.strip_prefix(&workspace.root).unwrap_or(run)))?;
-    Ok((summary.verdict(), summary.tally()))
+    Ok((summary.verdict(), summary.counts()))
 }
 
 /// Refuses to accept results that this tree would not make: somebody may have changed the
@@ -409,7 +409,7 @@ pub fn run_case(workspace: &Workspace, guest: &Guest, case: &Case, folder: &Path
     stored.save(folder)?;
     if stored.verdict != Verdict::Pass {
         let (inputs, verdict, why) = (&stored.fingerprint, stored.verdict, stored.why.as_str());
-        Failure { case: &case.name, guest, inputs, verdict, why, again: &again(guest, case) }
+        GuestFailure { case: &case.name, guest, inputs, verdict, why, again: &again(guest, case) }
             .write(folder)?;
     }
     if stored.verdict == Verdict::Pass {
@@ -529,9 +529,9 @@ fn outcome(
     let mut raw = "raw output too".to_string();
     if verdict == Verdict::Pass {
         match repeat::with_earlier(run, folder, stored)? {
-            Raw::Same => {}
-            Raw::NotCompared(because) => raw = format!("not the raw output: {because}"),
-            Raw::Differs(difference) => {
+            RawComparison::Same => {}
+            RawComparison::NotCompared(because) => raw = format!("not the raw output: {because}"),
+            RawComparison::Differs(difference) => {
                 (verdict, why, report) = (Verdict::NotRepeatable, difference.what, difference.report);
             }
         }

@@ -26,7 +26,7 @@ pub enum Mode {
 
 /// What a case said on a kernel.
 #[derive(Clone, Debug)]
-pub struct Said<'a> {
+pub struct CaseOutput<'a> {
     /// The case.
     pub case: &'a str,
     /// The kernel.
@@ -41,7 +41,7 @@ pub struct Said<'a> {
     pub filters: &'a [String],
 }
 
-impl Said<'_> {
+impl CaseOutput<'_> {
     /// The snapshot of this kernel alone. It is the only one that is written: another would speak for
     /// kernels that were not run.
     pub fn own(&self) -> Name {
@@ -85,7 +85,7 @@ impl Compared {
 ///
 /// # Errors
 /// When snapshots, or the list of what was reviewed, cannot be read or written.
-pub fn compare(store: &Store, said: &[Said<'_>], mode: Mode) -> Result<Vec<Compared>> {
+pub fn compare(store: &Store, said: &[CaseOutput<'_>], mode: Mode) -> Result<Vec<Compared>> {
     let reviewed = Reviewed::load(store.folder())?;
     let mut all = Vec::new();
     for said in said {
@@ -118,12 +118,16 @@ pub fn compare(store: &Store, said: &[Said<'_>], mode: Mode) -> Result<Vec<Compa
 ///
 /// # Errors
 /// As for [`compare`].
-pub fn compare_reviewed(store: &Store, said: &[Said<'_>], before: &[Compared]) -> Result<Vec<Compared>> {
+pub fn compare_reviewed(
+    store: &Store,
+    said: &[CaseOutput<'_>],
+    before: &[Compared],
+) -> Result<Vec<Compared>> {
     let after = compare(store, said, Mode::Check)?;
     let pairs = said.iter().zip(before.iter().zip(&after));
     let accepted =
         pairs.filter(|(_, (before, after))| before.difference.is_some() && after.difference.is_none());
-    let accepted: Vec<&Said<'_>> = accepted.map(|(said, _)| said).collect();
+    let accepted: Vec<&CaseOutput<'_>> = accepted.map(|(said, _)| said).collect();
     settle(store, Reviewed::load(store.folder())?, &accepted)?;
     Ok(after)
 }
@@ -132,7 +136,7 @@ pub fn compare_reviewed(store: &Store, said: &[Said<'_>], before: &[Compared]) -
 ///
 /// # Errors
 /// When a snapshot cannot be read.
-pub fn check(store: &Store, reviewed: &Reviewed, said: &Said<'_>) -> Result<Compared> {
+pub fn check(store: &Store, reviewed: &Reviewed, said: &CaseOutput<'_>) -> Result<Compared> {
     let text = redacted(&said.transcript);
     let names = store.names()?;
     let held = names::holding(&names, said.case, said.kernel);
@@ -159,7 +163,7 @@ pub fn check(store: &Store, reviewed: &Reviewed, said: &Said<'_>) -> Result<Comp
 ///
 /// A kernel of which other cases were reviewed is not such a one: there a case without a snapshot
 /// is a case that was forgotten.
-fn judge(reviewed: &Reviewed, said: &Said<'_>, what: &str) -> (Verdict, String) {
+fn judge(reviewed: &Reviewed, said: &CaseOutput<'_>, what: &str) -> (Verdict, String) {
     let about = match reviewed.identity(said.case, said.kernel) {
         Some(known) if known == said.identity => return (Verdict::Mismatch, what.into()),
         Some(known) => format!("it was reviewed on {known}"),
@@ -174,7 +178,7 @@ fn judge(reviewed: &Reviewed, said: &Said<'_>, what: &str) -> (Verdict, String) 
 }
 
 /// After an update: what was updated counts as reviewed, and kernels that agree share a snapshot.
-fn settle(store: &Store, mut reviewed: Reviewed, updated: &[&Said<'_>]) -> Result<()> {
+fn settle(store: &Store, mut reviewed: Reviewed, updated: &[&CaseOutput<'_>]) -> Result<()> {
     if updated.is_empty() {
         return Ok(());
     }
@@ -194,9 +198,9 @@ mod tests {
 
     const IDENTITY: &str = "5.4.1, gcc 12, config cd";
 
-    fn said<'a>(kernel: &'a str, transcript: &'a str) -> Said<'a> {
+    fn said<'a>(kernel: &'a str, transcript: &'a str) -> CaseOutput<'a> {
         let (identity, transcript, outputs) = (IDENTITY, transcript.to_owned(), vec![transcript]);
-        Said { case: "c", kernel, identity, transcript, outputs, filters: &[] }
+        CaseOutput { case: "c", kernel, identity, transcript, outputs, filters: &[] }
     }
 
     /// A store in which the case says `$ a` on 5.4 and on 6.1, and somebody reviewed both.
@@ -207,11 +211,11 @@ mod tests {
         (folder, store)
     }
 
-    fn update(store: &Store, said: &[Said<'_>]) -> Vec<Compared> {
+    fn update(store: &Store, said: &[CaseOutput<'_>]) -> Vec<Compared> {
         compare(store, said, Mode::Update).unwrap()
     }
 
-    fn only(store: &Store, said: Said<'_>, mode: Mode) -> Compared {
+    fn only(store: &Store, said: CaseOutput<'_>, mode: Mode) -> Compared {
         compare(store, &[said], mode).unwrap().remove(0)
     }
 
@@ -245,7 +249,7 @@ mod tests {
     #[test]
     fn a_difference_on_a_kernel_that_nobody_reviewed_is_drift_while_invariants_hold() {
         let (_folder, store) = store();
-        let other = Said { identity: "5.4.2", ..said("5.4", "$ b\n") };
+        let other = CaseOutput { identity: "5.4.2", ..said("5.4", "$ b\n") };
         let compared = only(&store, other, Mode::Check);
         assert_eq!(compared.verdict, Verdict::Drift);
         let why =
@@ -253,7 +257,7 @@ mod tests {
         assert_eq!(compared.why, why);
         let broken = "# tracer: function\n  sh-97    [000] ....  1.000000: f <-g\n";
         let filters = ["h".to_owned()];
-        let broken = Said { identity: "5.4.2", filters: &filters, ..said("5.4", broken) };
+        let broken = CaseOutput { identity: "5.4.2", filters: &filters, ..said("5.4", broken) };
         let compared = only(&store, broken, Mode::Check);
         assert_eq!(compared.verdict, Verdict::Mismatch);
         assert!(compared.why.ends_with(", and f is not within the filter"), "{}", compared.why);
@@ -262,7 +266,7 @@ mod tests {
     #[test]
     fn a_missing_snapshot_is_a_mismatch_where_other_cases_were_reviewed() {
         let (_folder, store) = store();
-        let forgotten = |kernel| Said { case: "d", ..said(kernel, "$ a\n") };
+        let forgotten = |kernel| CaseOutput { case: "d", ..said(kernel, "$ a\n") };
         let compared = only(&store, forgotten("5.4"), Mode::Check);
         assert_eq!(compared.verdict, Verdict::Mismatch);
         assert_eq!(compared.why, "there is no snapshot d@5.4");
@@ -315,7 +319,7 @@ mod tests {
     fn what_insta_accepted_is_regrouped_and_counts_as_reviewed() {
         let (folder, store) = store();
         let now = [said("5.4", "$ b\n"), said("6.1", "$ b\n"), said("7", "$ c\n")];
-        let now = now.map(|said| Said { identity: "new", ..said });
+        let now = now.map(|said| CaseOutput { identity: "new", ..said });
         let before = compare(&store, &now, Mode::Review).unwrap();
         // Accepted on 6.1, rejected on 7, and not decided on 5.4.
         let pending = |kernel: &str| store.pending(&Name::own("c", kernel));

@@ -15,7 +15,7 @@ const GIVEN_BACK: u64 = 2 * MIB;
 
 /// What has to fit into a guest's memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Load {
+pub struct MemoryDemand {
     /// Where the kernel ends in physical memory, and how much of that it fills.
     pub kernel: Segments,
     /// The initramfs as QEMU puts it there.
@@ -35,7 +35,7 @@ pub struct Segments {
     pub size: u64,
 }
 
-impl Load {
+impl MemoryDemand {
     /// The least memory, in bytes.
     pub fn needed(&self) -> u64 {
         // QEMU puts the initramfs at the top, and looks at nothing that it might lie over.
@@ -116,11 +116,11 @@ mod tests {
     #[test]
     fn what_is_needed_is_the_larger_of_lying_side_by_side_and_being_unpacked() {
         let kernel = Segments { end: 60 * MIB, size: 40 * MIB };
-        let small = Load { kernel, initrd: 6 * MIB, unpacked: 6 * MIB, tmpfs: true };
+        let small = MemoryDemand { kernel, initrd: 6 * MIB, unpacked: 6 * MIB, tmpfs: true };
         assert_eq!(small.needed(), 64 * MIB);
-        let large = Load { initrd: 50 * MIB, unpacked: 50 * MIB, ..small };
+        let large = MemoryDemand { initrd: 50 * MIB, unpacked: 50 * MIB, ..small };
         assert_eq!(large.needed(), 188 * MIB);
-        assert_eq!(Load { tmpfs: false, ..large }.needed(), 138 * MIB);
-        assert_eq!(Load { initrd: u64::MAX, ..small }.needed(), u64::MAX - 2 * MIB);
+        assert_eq!(MemoryDemand { tmpfs: false, ..large }.needed(), 138 * MIB);
+        assert_eq!(MemoryDemand { initrd: u64::MAX, ..small }.needed(), u64::MAX - 2 * MIB);
     }
 }

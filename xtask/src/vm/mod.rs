@@ -17,5 +17,5 @@ pub use machine::{
     check_command_line, command_line,
 };
 pub use noise::Noise;
-pub use relay::{Left, boot_interactive};
+pub use relay::{TerminalEnd, boot_interactive};
 pub use watch::{Cut, Ended, Taken, boot};

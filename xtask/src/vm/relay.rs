@@ -34,7 +34,7 @@ const ESCAPE: u8 = 1;
 
 /// How a guest on a terminal ended.
 #[derive(Clone, Debug)]
-pub enum Left {
+pub enum TerminalEnd {
     /// By itself.
     Ended(Box<Ended>),
     /// By `Ctrl-A X`.
@@ -50,7 +50,7 @@ pub fn boot_interactive(
     machine: &Machine,
     qemu: &Qemu,
     take: &mut dyn FnMut(Frame) -> Taken,
-) -> Result<Left> {
+) -> Result<TerminalEnd> {
     let started = Instant::now();
     let (machine, _folder) = with_short_names(machine)?;
     let listener = listen(&machine.console_socket())?;
@@ -79,7 +79,7 @@ pub fn boot_interactive(
         let wants = relay.pass_on().context(|| "cannot pass on what the guest's console says".into())?;
         if wants == Wants::End {
             child.kill().context(|| "cannot end QEMU".into())?;
-            return Ok(Left::Escaped);
+            return Ok(TerminalEnd::Escaped);
         }
         if let Some(output) = child.try_wait().context(|| "cannot wait for QEMU".into())? {
             relay.drain();
@@ -105,7 +105,7 @@ pub fn boot_interactive(
     ended.sign = console::first_sign(&said).filter(|_| !ended.whole);
     ended.powered_off = console::powered_off(&said);
     ended.took = started.elapsed();
-    Ok(Left::Ended(Box::new(ended)))
+    Ok(TerminalEnd::Ended(Box::new(ended)))
 }
 
 /// What somebody at the terminal wants.

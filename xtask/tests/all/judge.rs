@@ -32,7 +32,7 @@ pub fn trials() -> xtask::base::error::Result<Vec<Trial>> {
 }
 
 /// A line of a trace: `TASK-PID [CPU] FLAGS TIME: EVENT: TEXT`.
-struct Line {
+struct EventLine {
     time: String,
     event: String,
     text: String,
@@ -63,8 +63,8 @@ impl Parser {
     }
 
     /// The events of a text; what follows a line without a time belongs to it.
-    fn lines(&self, text: &str) -> Vec<Line> {
-        let mut lines: Vec<Line> = Vec::new();
+    fn lines(&self, text: &str) -> Vec<EventLine> {
+        let mut lines: Vec<EventLine> = Vec::new();
         for line in text.lines() {
             let Some(parts) = self.line.captures(line) else {
                 if let Some(last) = lines.last_mut().filter(|_| !line.starts_with('#')) {
@@ -78,7 +78,7 @@ impl Parser {
                 (event, text) = text.split_once(": ").unwrap_or((event, text));
             }
             let (time, event) = (parts[1].to_owned(), event.to_owned());
-            lines.push(Line { time, event, text: self.plain(text.trim_start_matches("# ")) });
+            lines.push(EventLine { time, event, text: self.plain(text.trim_start_matches("# ")) });
         }
         lines
     }
@@ -147,11 +147,14 @@ fn list(name: &str) -> Result<BTreeMap<String, String>, Failed> {
 }
 
 /// By event: how the first record differs, if one does.
-fn differences<'l>(theirs: &'l [Line], ours: &[Line]) -> Result<BTreeMap<&'l str, Option<String>>, Failed> {
+fn differences<'l>(
+    theirs: &'l [EventLine],
+    ours: &[EventLine],
+) -> Result<BTreeMap<&'l str, Option<String>>, Failed> {
     // The same records in the same order, or nothing here compares what belongs together.
-    let apart = |(their, our): &(&Line, &Line)| their.time != our.time || their.event != our.event;
+    let apart = |(their, our): &(&EventLine, &EventLine)| their.time != our.time || their.event != our.event;
     if let Some((their, our)) = theirs.iter().zip(ours).find(apart) {
-        let line = |line: &Line| format!("{}: {}: {}", line.time, line.event, line.text);
+        let line = |line: &EventLine| format!("{}: {}: {}", line.time, line.event, line.text);
         return Err(format!("other records\n  kernel: {}\n  ours:   {}", line(their), line(our)).into());
     }
     if theirs.len() != ours.len() || theirs.len() < 1000 {

@@ -56,7 +56,7 @@ pub fn record(workspace: &Workspace) -> Result<()> {
         for run in 0..RUNS {
             let path = folder.path().join(format!("{side}-{run}.log"));
             let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
-            let told = Told::read(&text).ok_or_else(|| {
+            let told = LoggedResult::read(&text).ok_or_else(|| {
                 Error::new(format!("cannot measure the time and memory of {who}"))
                     .because(text.trim().to_string())
             })?;
@@ -77,17 +77,17 @@ pub fn record(workspace: &Workspace) -> Result<()> {
 
 /// What the log of a recording says.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct LoggedResult {
     lost: u64,
     milliseconds: u64,
     kept: u64,
 }
 
-impl Told {
+impl LoggedResult {
     /// `cpu 0.10 0.52`, the statistics that the recording has of each CPU's buffer, and the number
     /// of lines of its report. What a recorder says itself is not taken: trace-cmd is silent about
     /// losses when it is to be quiet.
-    fn read(log: &str) -> Option<Told> {
+    fn read(log: &str) -> Option<LoggedResult> {
         let lost_as = ["overrun: ", "commit overrun: ", "dropped events: "];
         let mut lost = Vec::new();
         for line in log.lines() {
@@ -104,7 +104,7 @@ impl Told {
             seconds += time.parse::<f64>().ok()?;
         }
         let kept = log.lines().last()?.trim().parse().ok()?;
-        Some(Told { lost: lost.iter().sum(), milliseconds: (seconds * 1e3).round() as u64, kept })
+        Some(LoggedResult { lost: lost.iter().sum(), milliseconds: (seconds * 1e3).round() as u64, kept })
     }
 }
 
@@ -116,9 +116,9 @@ mod tests {
     fn a_log_tells_losses_and_times() {
         let log = "cpu 0.10 0.52\nCPU: 0\nentries: 7\noverrun: 30\ncommit overrun: 10\n\
                    dropped events: 2\nread events: 400\n412\n";
-        assert_eq!(Told::read(log), Some(Told { lost: 42, milliseconds: 620, kept: 412 }));
-        assert_eq!(Told::read("cpu 0.10 0.52\n412\n"), None);
-        assert_eq!(Told::read("overrun: 1\n412\n"), None);
-        assert_eq!(Told::read("overrun: 1\ncpu 1.0 x\n412\n"), None);
+        assert_eq!(LoggedResult::read(log), Some(LoggedResult { lost: 42, milliseconds: 620, kept: 412 }));
+        assert_eq!(LoggedResult::read("cpu 0.10 0.52\n412\n"), None);
+        assert_eq!(LoggedResult::read("overrun: 1\n412\n"), None);
+        assert_eq!(LoggedResult::read("overrun: 1\ncpu 1.0 x\n412\n"), None);
     }
 }

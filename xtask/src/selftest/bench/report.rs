@@ -26,18 +26,28 @@ const SMALL_RUNS: usize = 41;
 const MEMORY: u64 = 256;
 
 /// A long recording: what it is made from, and of how many records.
-struct Long {
+struct LongRecording {
     name: &'static str,
     cpus: u32,
     options: &'static str,
     records: usize,
 }
 
-const LONG: [Long; 4] = [
-    Long { name: "functions", cpus: 1, options: "-p function -l '*alloc*' -l 'vfs_*'", records: 5_000_000 },
-    Long { name: "functions", cpus: 2, options: "-p function -l '*alloc*' -l 'vfs_*'", records: 5_000_000 },
-    Long { name: "graph", cpus: 1, options: "-p function_graph -g vfs_read", records: 1_000_000 },
-    Long { name: "graph", cpus: 2, options: "-p function_graph -g vfs_read", records: 1_000_000 },
+const LONG: [LongRecording; 4] = [
+    LongRecording {
+        name: "functions",
+        cpus: 1,
+        options: "-p function -l '*alloc*' -l 'vfs_*'",
+        records: 5_000_000,
+    },
+    LongRecording {
+        name: "functions",
+        cpus: 2,
+        options: "-p function -l '*alloc*' -l 'vfs_*'",
+        records: 5_000_000,
+    },
+    LongRecording { name: "graph", cpus: 1, options: "-p function_graph -g vfs_read", records: 1_000_000 },
+    LongRecording { name: "graph", cpus: 2, options: "-p function_graph -g vfs_read", records: 1_000_000 },
 ];
 
 /// What is recorded, once per CPU: many reads and allocations.
@@ -64,7 +74,7 @@ pub fn report(workspace: &Workspace) -> Result<()> {
     let snaptrace = release_build(workspace)?;
     let (kernel, _) = single::pick(workspace, None)?;
     let folder = folders::scratch(&workspace.root)?;
-    let sides = Sides { snaptrace, reference, folder: folder.path().to_path_buf() };
+    let bench = ReportBench { snaptrace, reference, folder: folder.path().to_path_buf() };
     outln!(
         "report, {} cores, {} recorded on {}, medians of {RUNS} runs",
         cores(),
@@ -72,7 +82,7 @@ pub fn report(workspace: &Workspace) -> Result<()> {
         kernel.name
     );
     for cpus in [1, 2] {
-        let kinds: Vec<&Long> = LONG.iter().filter(|long| long.cpus == cpus).collect();
+        let kinds: Vec<&LongRecording> = LONG.iter().filter(|long| long.cpus == cpus).collect();
         let mut script = WORKLOAD.to_string();
         for long in &kinds {
             let (name, options) = (long.name, long.options);
@@ -81,22 +91,22 @@ pub fn report(workspace: &Workspace) -> Result<()> {
             );
         }
         let names: Vec<String> = kinds.iter().map(|long| format!("{}.dat", long.name)).collect();
-        in_guest(workspace, &kernel.name, cpus, &script, &sides.reference, &names, folder.path())?;
+        in_guest(workspace, &kernel.name, cpus, &script, &bench.reference, &names, folder.path())?;
         for long in kinds {
-            sides.compare_long(workspace, long)?;
+            bench.compare_long(workspace, long)?;
         }
     }
-    sides.compare_start()
+    bench.compare_start()
 }
 
 /// The two programs, and where files go.
-struct Sides {
+struct ReportBench {
     snaptrace: PathBuf,
     reference: TraceCmd,
     folder: PathBuf,
 }
 
-impl Sides {
+impl ReportBench {
     fn ours(&self, file: &Path) -> Command {
         let mut command = Command::new(&self.snaptrace);
         command.args(["report", "--style", "trace-cmd-3.1"]).arg(file);
@@ -116,7 +126,7 @@ impl Sides {
         measure::run(command.stdin(Stdio::null()).stdout(file))
     }
 
-    fn compare_long(&self, workspace: &Workspace, long: &Long) -> Result<()> {
+    fn compare_long(&self, workspace: &Workspace, long: &LongRecording) -> Result<()> {
         let source = self.folder.join(format!("{}.dat", long.name));
         let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
         let file = self.folder.join("long.dat");

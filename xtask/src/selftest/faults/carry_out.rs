@@ -40,7 +40,7 @@ exec "$@"
 "#;
 
 /// The result of a fault.
-pub struct Met {
+pub struct FaultResult {
     /// The verdict given, in a word.
     pub given: String,
     /// The exit code, as a shell gives it.
@@ -55,7 +55,7 @@ pub struct Met {
 ///
 /// # Errors
 /// The fault could not be caused.
-pub fn carry_out(fixture: Fixture<'_>, setup: Setup, fault: &Fault) -> Result<Met> {
+pub fn carry_out(fixture: Fixture<'_>, setup: Setup, fault: &Fault) -> Result<FaultResult> {
     let mut sessions = Vec::new();
     if let Some(killed) = &setup.killed {
         sessions.push(kill_midway(&fixture, &setup, &killed.arguments, &killed.when)?);
@@ -67,7 +67,7 @@ pub fn carry_out(fixture: Fixture<'_>, setup: Setup, fault: &Fault) -> Result<Me
     let limit = Duration::from_secs(fault.deadline) + FORCE;
     let (acted, took) = watch(&fixture, &setup, &mut commands, limit)?;
     let seconds = took.as_secs_f64();
-    let mut met = Met { given: String::new(), code: 0, seconds, complaints: Vec::new() };
+    let mut met = FaultResult { given: String::new(), code: 0, seconds, complaints: Vec::new() };
     let mut said = String::new();
     for command in &mut commands {
         sessions.push(command.child.id() as i32);

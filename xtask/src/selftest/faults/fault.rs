@@ -73,15 +73,15 @@ pub enum Cause {
     /// By a command in the guest.
     InGuest(InGuest),
     /// By a setup made for it.
-    Setup(MakeScene),
+    Setup(MakeSetup),
 }
 
 /// Makes the setup of a fault in a fixture.
-pub type MakeScene = fn(&Fixture<'_>) -> Result<Setup>;
+pub type MakeSetup = fn(&Fixture<'_>) -> Result<Setup>;
 
 /// A maker of faults that are caused by a setup: of a name, a sentence, what is expected, a deadline,
 /// whether it is quick, and the setup.
-pub fn by_scene(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeScene) -> Fault {
+pub fn by_setup(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeSetup) -> Fault {
     move |name, about, expected, deadline, quick, make| Fault {
         name,
         about,

@@ -15,4 +15,4 @@ pub mod server;
 mod setup;
 pub mod stand_in;
 
-pub use run::{Options, Tally, list, run};
+pub use run::{FaultCounts, Options, list, run};

@@ -43,7 +43,7 @@ pub fn list() {
 
 /// How many faults were met how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct FaultCounts {
     /// Those that ended as they have to.
     pub passed: usize,
     /// Those that did not.
@@ -52,14 +52,14 @@ pub struct Tally {
     pub skipped: usize,
 }
 
-impl Tally {
+impl FaultCounts {
     /// The exit code: 0 when all agree, 1 when one does not, that of `unavailable` when nothing
     /// was caused, or something that was asked for by name was not.
     pub fn exit_code(self, by_name: bool) -> u8 {
         match self {
-            Tally { failed: 1.., .. } => 1,
-            Tally { passed: 0, .. } => Verdict::Unavailable.exit_code(),
-            Tally { skipped: 1.., .. } if by_name => Verdict::Unavailable.exit_code(),
+            FaultCounts { failed: 1.., .. } => 1,
+            FaultCounts { passed: 0, .. } => Verdict::Unavailable.exit_code(),
+            FaultCounts { skipped: 1.., .. } if by_name => Verdict::Unavailable.exit_code(),
             _ => 0,
         }
     }
@@ -69,7 +69,7 @@ impl Tally {
 ///
 /// # Errors
 /// A name is unknown, or QEMU or the guest's programs cannot be obtained.
-pub fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
+pub fn run(workspace: &Workspace, options: &Options) -> Result<FaultCounts> {
     let faults = chosen(&options.names, options.quick)?;
     let kernels = kernels(workspace, options)?;
     let tools = Tools::get(workspace)?;
@@ -85,14 +85,14 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Tally> {
         "seconds",
         "deadline"
     );
-    let mut tally = Tally::default();
+    let mut counts = FaultCounts::default();
     for fault in &faults {
         for kernel in targets(fault.on, kernels) {
-            cause(workspace, &tools, fault, kernel, &mut tally);
+            cause(workspace, &tools, fault, kernel, &mut counts);
         }
     }
-    outln!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
-    Ok(tally)
+    outln!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped);
+    Ok(counts)
 }
 
 fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
@@ -148,7 +148,13 @@ fn targets(on: On, kernels: &[Target]) -> Vec<Option<&Target>> {
 }
 
 /// Causes one fault and prints its line.
-fn cause(workspace: &Workspace, tools: &Tools, fault: &Fault, target: Option<&Target>, tally: &mut Tally) {
+fn cause(
+    workspace: &Workspace,
+    tools: &Tools,
+    fault: &Fault,
+    target: Option<&Target>,
+    counts: &mut FaultCounts,
+) {
     let name = target.map_or("-", |(record, _)| record.name.as_str());
     let before = Instant::now();
     let met = Fixture::new(workspace, tools, target).and_then(|fixture| {
@@ -161,7 +167,7 @@ fn cause(workspace: &Workspace, tools: &Tools, fault: &Fault, target: Option<&Ta
     let (given, code, seconds, complaints) = match met {
         Ok(met) => (met.given, met.code.to_string(), met.seconds, met.complaints),
         Err(error) if error.verdict_given() == Some(Verdict::Unavailable) => {
-            tally.skipped += 1;
+            counts.skipped += 1;
             outln!("{:22} {name:12} {:18} skipped: {error}", fault.name, fault.expected.word());
             return;
         }
@@ -179,8 +185,8 @@ fn cause(workspace: &Workspace, tools: &Tools, fault: &Fault, target: Option<&Ta
         outln!("  {}", printable(complaint));
     }
     match complaints.is_empty() {
-        true => tally.passed += 1,
-        false => tally.failed += 1,
+        true => counts.passed += 1,
+        false => counts.failed += 1,
     }
 }
 
@@ -205,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_skipped_fault_is_no_pass() {
-        let tally = |passed, failed, skipped| Tally { passed, failed, skipped };
-        assert_eq!(tally(3, 0, 0).exit_code(true), 0);
-        assert_eq!(tally(3, 0, 1).exit_code(false), 0);
-        assert_eq!(tally(3, 0, 1).exit_code(true), Verdict::Unavailable.exit_code());
-        assert_eq!(tally(0, 0, 1).exit_code(false), Verdict::Unavailable.exit_code());
-        assert_eq!(tally(3, 1, 1).exit_code(false), 1);
+        let counts = |passed, failed, skipped| FaultCounts { passed, failed, skipped };
+        assert_eq!(counts(3, 0, 0).exit_code(true), 0);
+        assert_eq!(counts(3, 0, 1).exit_code(false), 0);
+        assert_eq!(counts(3, 0, 1).exit_code(true), Verdict::Unavailable.exit_code());
+        assert_eq!(counts(0, 0, 1).exit_code(false), Verdict::Unavailable.exit_code());
+        assert_eq!(counts(3, 1, 1).exit_code(false), 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use initramfs::protocol::Frame;
 use initramfs::{Job, Step};
 
-use super::cells::{Cell, Side, Start};
+use super::cells::{Cell, Program, Start};
 use super::control_files::{self, EXEMPT, State};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
@@ -75,7 +75,7 @@ pub fn prepare(
     )
 }
 
-/// Runs cells of one starting state by a side, those that it has, and hands each outcome to `take`.
+/// Runs cells of one starting state by a program, those that it has, and hands each result to `take`.
 ///
 /// A cell that leaves a difference is the last one of its guest.
 ///
@@ -84,33 +84,34 @@ pub fn prepare(
 pub fn run(
     workspace: &Workspace,
     guest: &Guest,
-    side: Side,
+    program: Program,
     start: Start,
     cells: &[Cell],
     take: &mut dyn FnMut(Cell, CellResult),
 ) -> Result<()> {
-    let mut left: VecDeque<Cell> = cells.iter().filter(|cell| cell.words(side).is_some()).copied().collect();
-    let what = format!("{}, {}, {}", guest.kernel.name, start.name(), side.name());
+    let mut left: VecDeque<Cell> =
+        cells.iter().filter(|cell| cell.words(program).is_some()).copied().collect();
+    let what = format!("{}, {}, {}", guest.kernel.name, start.name(), program.name());
     let all = left.len();
     let bar = workspace.host.ui.bar(&what, Some(all as u64));
     while !left.is_empty() {
         let before = all - left.len();
         let mut told = |ended: usize| bar.set((before + ended) as u64);
-        for outcome in boot(workspace, guest, side, start, left.make_contiguous(), &mut told)? {
+        for result in boot(workspace, guest, program, start, left.make_contiguous(), &mut told)? {
             if let Some(cell) = left.pop_front() {
-                take(cell, outcome);
+                take(cell, result);
             }
         }
     }
     Ok(())
 }
 
-/// Boots a guest and gives the outcomes of the first cells, at least one. Meanwhile `told` is told how
+/// Boots a guest and gives the results of the first cells, at least one. Meanwhile `told` is told how
 /// many have ended.
 fn boot(
     workspace: &Workspace,
     guest: &Guest,
-    side: Side,
+    program: Program,
     start: Start,
     cells: &[Cell],
     told: &mut dyn FnMut(usize),
@@ -122,7 +123,7 @@ fn boot(
     };
     let mut steps = vec![step(&["begin", start.name()])];
     for cell in cells {
-        let words = cell.words(side).unwrap_or_default();
+        let words = cell.words(program).unwrap_or_default();
         steps.push(step(&[&["cell", cell.end.action()], words.as_slice()].concat()));
     }
     let limit = Duration::from_secs(SECONDS_PER_CELL * (1 + cells.len() as u64));
@@ -156,9 +157,9 @@ fn boot(
     if !unknown.is_empty() {
         return failed(format!("control files that are not known here: {unknown:?}"), Verdict::GuestFailed);
     }
-    let outcomes: Option<Vec<CellResult>> = texts.map(|text| parse(&text, &before)).collect();
-    match outcomes {
-        Some(outcomes) if !outcomes.is_empty() => Ok(outcomes),
+    let results: Option<Vec<CellResult>> = texts.map(|text| parse(&text, &before)).collect();
+    match results {
+        Some(results) if !results.is_empty() => Ok(results),
         _ => failed("the guest ended in the middle of a cell".to_owned(), Verdict::GuestFailed),
     }
 }
@@ -193,21 +194,21 @@ impl Shown {
 
 /// Reads what the script says of a cell; `None` when it is not all there.
 fn parse(text: &str, before: &Arc<State>) -> Option<CellResult> {
-    let mut outcome = CellResult { before: before.clone(), after: before.clone(), ..CellResult::default() };
+    let mut result = CellResult { before: before.clone(), after: before.clone(), ..CellResult::default() };
     let mut rest = text;
     loop {
         let line;
         (line, rest) = rest.split_once('\n')?;
         match line.split_once(' ').unwrap_or((line, "")) {
-            ("hung", _) => outcome.hung = true,
-            ("code", code) => outcome.code = code.parse().ok(),
-            ("second", second) => outcome.second_runs = second.parse::<i32>().map_or(true, |code| code == 0),
-            ("file", size) => outcome.file = size.parse().ok()?,
-            ("said", said) => outcome.said.push(said.to_owned()),
-            ("same", _) => return Some(outcome),
+            ("hung", _) => result.hung = true,
+            ("code", code) => result.code = code.parse().ok(),
+            ("second", second) => result.second_runs = second.parse::<i32>().map_or(true, |code| code == 0),
+            ("file", size) => result.file = size.parse().ok()?,
+            ("said", said) => result.said.push(said.to_owned()),
+            ("same", _) => return Some(result),
             ("state", _) => {
-                outcome.after = Arc::new(control_files::parse(rest));
-                return Some(outcome);
+                result.after = Arc::new(control_files::parse(rest));
+                return Some(result);
             }
             _ => return None,
         }

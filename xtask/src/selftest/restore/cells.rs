@@ -4,40 +4,41 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::ends::End;
-use super::forms::{Change, FORMS, Form, Output};
+use super::forms::{AllowedChange, FORMS, Form, Output};
 
 /// Who is put to the test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub enum Program {
     /// snaptrace, which has to keep its promises.
-    Ours,
+    Snaptrace,
     /// trace-cmd, whose results stand beside.
-    Theirs,
+    TraceCmd,
 }
 
-impl Side {
+impl Program {
     /// The program's name.
     pub fn name(self) -> &'static str {
         match self {
-            Side::Ours => "snaptrace",
-            Side::Theirs => "trace-cmd",
+            Program::Snaptrace => "snaptrace",
+            Program::TraceCmd => "trace-cmd",
         }
     }
 
-    fn program(self) -> &'static str {
+    fn path(self) -> &'static str {
         match self {
-            Side::Ours => "snaptrace",
+            Program::Snaptrace => "snaptrace",
             // The guest's script makes it.
-            Side::Theirs => "/tmp/trace-cmd",
+            Program::TraceCmd => "/tmp/trace-cmd",
         }
     }
 }
 
-impl FromStr for Side {
+impl FromStr for Program {
     type Err = String;
 
-    fn from_str(name: &str) -> Result<Side, String> {
-        let known = [Side::Ours, Side::Theirs].into_iter().find(|side| side.name() == name);
+    fn from_str(name: &str) -> Result<Program, String> {
+        let known =
+            [Program::Snaptrace, Program::TraceCmd].into_iter().find(|program| program.name() == name);
         known.ok_or_else(|| format!("{name} is neither snaptrace nor trace-cmd"))
     }
 }
@@ -82,14 +83,14 @@ impl fmt::Display for Cell {
 }
 
 impl Cell {
-    /// Where standard output goes in the guest, then the command line; `None` where a side has none.
-    pub fn words(&self, side: Side) -> Option<Vec<&'static str>> {
+    /// Where standard output goes in the guest, then the command line; `None` where a program has none.
+    pub fn words(&self, program: Program) -> Option<Vec<&'static str>> {
         let full = self.end == End::FullDisk;
         let shown = if full && self.form.output == Output::Shown { "/full/shown" } else { "/tmp/shown" };
-        let mut words = vec![shown, side.program()];
-        words.extend(match side {
-            Side::Ours => self.form.ours,
-            Side::Theirs => self.form.theirs?,
+        let mut words = vec![shown, program.path()];
+        words.extend(match program {
+            Program::Snaptrace => self.form.snaptrace,
+            Program::TraceCmd => self.form.trace_cmd?,
         });
         match self.end {
             End::OwnError => words.extend(self.form.mistake),
@@ -99,7 +100,7 @@ impl Cell {
         }
         if self.form.output == Output::File {
             words.extend(["-o", if full { "/full/a.dat" } else { "/out/a.dat" }]);
-            if side == Side::Ours {
+            if program == Program::Snaptrace {
                 // Packing is most of what a recording takes, and changes nothing here.
                 words.extend(["--compression", "none"]);
             }
@@ -111,7 +112,7 @@ impl Cell {
     }
 
     /// What is meant to differ afterwards.
-    pub fn changes(&self) -> &'static [Change] {
+    pub fn changes(&self) -> &'static [AllowedChange] {
         match self.end {
             // What is checked first is refused before anything is changed.
             End::OwnError | End::NoCommand => &[],
@@ -174,18 +175,18 @@ mod tests {
     #[test]
     fn a_cell_is_a_command_line() {
         let cell = |name: &str| all().into_iter().find(|cell| cell.to_string() == name).unwrap();
-        let words = |name: &str, side| cell(name).words(side).unwrap().join(" ");
+        let words = |name: &str, program| cell(name).words(program).unwrap().join(" ");
         assert_eq!(
-            words("record-graph/full/pristine", Side::Theirs),
+            words("record-graph/full/pristine", Program::TraceCmd),
             "/tmp/shown /tmp/trace-cmd record -p function_graph -g vfs_read --max-graph-depth 3 \
              -o /full/a.dat /tmp/works"
         );
         assert_eq!(
-            words("trace/full/in-use", Side::Ours),
+            words("trace/full/in-use", Program::Snaptrace),
             "/full/shown snaptrace trace -p function_graph -g vfs_read /tmp/works"
         );
-        assert!(words("start/no-cmd/in-use", Side::Ours).ends_with(" /no/such/command"));
+        assert!(words("start/no-cmd/in-use", Program::Snaptrace).ends_with(" /no/such/command"));
         assert_eq!(cell("start/no-cmd/in-use").changes(), []);
-        assert!(cell("filter-add/success/pristine").words(Side::Theirs).is_none());
+        assert!(cell("filter-add/success/pristine").words(Program::TraceCmd).is_none());
     }
 }

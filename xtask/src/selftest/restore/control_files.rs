@@ -63,7 +63,7 @@ pub type State = BTreeMap<String, Vec<String>>;
 
 /// A control file that is not as it was before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
+pub struct FileDifference {
     /// Its path in the tracing directory.
     pub file: String,
     /// Its lines before.
@@ -83,12 +83,16 @@ pub fn parse(text: &str) -> State {
 }
 
 /// What differs. A file without a line is as good as none.
-pub fn differences(before: &State, after: &State) -> Vec<Difference> {
+pub fn differences(before: &State, after: &State) -> Vec<FileDifference> {
     let files: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let lines = |state: &State, file: &String| state.get(file).cloned().unwrap_or_default();
     files
         .into_iter()
-        .map(|file| Difference { file: file.clone(), before: lines(before, file), after: lines(after, file) })
+        .map(|file| FileDifference {
+            file: file.clone(),
+            before: lines(before, file),
+            after: lines(after, file),
+        })
         .filter(|difference| difference.before != difference.after)
         .collect()
 }

@@ -15,7 +15,7 @@ pub enum Output {
 
 /// A control file that may differ afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct AllowedChange {
     /// Its path in the top instance, `*` for one name.
     pub file: &'static str,
     /// A part of a line that it then has; empty for one without lines; anything when `None`. Of
@@ -29,9 +29,9 @@ pub struct Form {
     /// Its name in the table.
     pub name: &'static str,
     /// The words for snaptrace.
-    pub ours: &'static [&'static str],
+    pub snaptrace: &'static [&'static str],
     /// The words for trace-cmd, where it has such a command.
-    pub theirs: Option<&'static [&'static str]>,
+    pub trace_cmd: Option<&'static [&'static str]>,
     /// More words that make it fail by a mistake.
     pub mistake: &'static [&'static str],
     /// Where what was traced goes.
@@ -41,9 +41,9 @@ pub struct Form {
     /// The ways in which it ends.
     pub ends: &'static [End],
     /// What is meant to be left changed; nothing for commands that restore.
-    pub changes: &'static [Change],
+    pub changes: &'static [AllowedChange],
     /// The same where the kernel refuses a value half-way.
-    pub changes_refused: &'static [Change],
+    pub changes_refused: &'static [AllowedChange],
 }
 
 impl Form {
@@ -64,20 +64,20 @@ const LEAVING: &[End] =
     &[End::Success, End::OwnError, End::Refused, End::CommandFails, End::NoCommand, End::Term, End::Kill];
 const SETTING: &[End] = &[End::Success, End::OwnError, End::Refused];
 
-const fn any(file: &'static str) -> Change {
-    Change { file, holds: None }
+const fn any(file: &'static str) -> AllowedChange {
+    AllowedChange { file, holds: None }
 }
 
-const fn is(file: &'static str, holds: &'static str) -> Change {
-    Change { file, holds: Some(holds) }
+const fn is(file: &'static str, holds: &'static str) -> AllowedChange {
+    AllowedChange { file, holds: Some(holds) }
 }
 
 /// A form that restores, with a file.
-const fn recording(name: &'static str, ours: &'static [&'static str]) -> Form {
+const fn recording(name: &'static str, snaptrace: &'static [&'static str]) -> Form {
     Form {
         name,
-        ours,
-        theirs: Some(ours),
+        snaptrace,
+        trace_cmd: Some(snaptrace),
         mistake: MISTAKE,
         output: Output::File,
         runs_command: true,
@@ -88,14 +88,18 @@ const fn recording(name: &'static str, ours: &'static [&'static str]) -> Form {
 }
 
 /// A form that is done in a moment.
-const fn short(name: &'static str, ours: &'static [&'static str], changes: &'static [Change]) -> Form {
+const fn short(
+    name: &'static str,
+    snaptrace: &'static [&'static str],
+    changes: &'static [AllowedChange],
+) -> Form {
     Form {
         mistake: NO_INSTANCE,
         output: Output::None,
         runs_command: false,
         ends: SHORT,
         changes,
-        ..recording(name, ours)
+        ..recording(name, snaptrace)
     }
 }
 
@@ -103,7 +107,7 @@ const fn short(name: &'static str, ours: &'static [&'static str], changes: &'sta
 pub static FORMS: [Form; 22] = [
     recording("record-function", &["record", "-p", "function", "-l", "__kmalloc*"]),
     Form {
-        theirs: Some(&["record", "-C", "global", "-p", "function", "-l", "__kmalloc*"]),
+        trace_cmd: Some(&["record", "-C", "global", "-p", "function", "-l", "__kmalloc*"]),
         ..recording("record-top", &["record", "--top", "-C", "global", "-p", "function", "-l", "__kmalloc*"])
     },
     recording(
@@ -133,7 +137,7 @@ pub static FORMS: [Form; 22] = [
     ),
     Form {
         output: Output::Shown,
-        theirs: Some(&["stream", "-p", "function_graph", "-g", "vfs_read"]),
+        trace_cmd: Some(&["stream", "-p", "function_graph", "-g", "vfs_read"]),
         ..recording("trace", &["trace", "-p", "function_graph", "-g", "vfs_read"])
     },
     Form {
@@ -193,12 +197,12 @@ pub static FORMS: [Form; 22] = [
     short("show", &["show"], &[]),
     Form { ends: &[End::Success], ..short("stat", &["stat"], &[]) },
     Form {
-        theirs: None,
+        trace_cmd: None,
         mistake: &["nosuchfunction"],
         ..short("filter-add", &["filter", "--add", "vfs_open"], &[is("set_ftrace_filter", "vfs_open")])
     },
     Form {
-        theirs: None,
+        trace_cmd: None,
         ends: &[End::Success],
         ..short(
             "filter-clear",

@@ -2,49 +2,49 @@
 
 use super::boots::CellResult;
 use super::cells::Cell;
-use super::control_files::{Difference, differences, is_of};
-use super::forms::Change;
+use super::control_files::{FileDifference, differences, is_of};
+use super::forms::AllowedChange;
 
 /// The differences that the cell's command was not asked for.
-pub fn unwanted(cell: &Cell, outcome: &CellResult) -> Vec<Difference> {
-    let mut found = differences(&outcome.before, &outcome.after);
+pub fn unwanted(cell: &Cell, result: &CellResult) -> Vec<FileDifference> {
+    let mut found = differences(&result.before, &result.after);
     found.retain(|difference| !cell.changes().iter().any(|change| is_about(change, &difference.file)));
     found
 }
 
 /// Whether a change is about a file; all are about the top instance.
-fn is_about(change: &Change, file: &str) -> bool {
+fn is_about(change: &AllowedChange, file: &str) -> bool {
     !file.starts_with("instances/") && is_of(change.file, file)
 }
 
-/// What a cell of ours has to be reproached with.
-pub fn complaints(cell: &Cell, outcome: &CellResult) -> Vec<String> {
+/// What a cell of snaptrace has to be reproached with.
+pub fn complaints(cell: &Cell, result: &CellResult) -> Vec<String> {
     let mut complaints = Vec::new();
-    if outcome.hung {
+    if result.hung {
         complaints.push("it did not end".to_owned());
     }
-    if outcome.code != Some(cell.code()) {
-        let code = outcome.code.map_or("no status".to_owned(), |code| code.to_string());
-        complaints.push(format!("{code} in place of {}: {}", cell.code(), outcome.said.join(" / ")));
+    if result.code != Some(cell.code()) {
+        let code = result.code.map_or("no status".to_owned(), |code| code.to_string());
+        complaints.push(format!("{code} in place of {}: {}", cell.code(), result.said.join(" / ")));
     }
-    if cell.leaves_file() != (outcome.file > 0) {
-        complaints.push(format!("the recorded file has {} bytes", outcome.file));
+    if cell.leaves_file() != (result.file > 0) {
+        complaints.push(format!("the recorded file has {} bytes", result.file));
     }
-    if outcome.second_runs {
+    if result.second_runs {
         complaints.push("a second one was not refused".to_owned());
     }
-    for Difference { file, before, after } in unwanted(cell, outcome) {
+    for FileDifference { file, before, after } in unwanted(cell, result) {
         complaints.push(format!("{file} holds {after:?} where it held {before:?}"));
     }
     for change in cell.changes() {
-        complaints.extend(change.holds.and_then(|holds| missing(change, holds, outcome)));
+        complaints.extend(change.holds.and_then(|holds| missing(change, holds, result)));
     }
     complaints
 }
 
 /// A file that does not hold what the command was asked for.
-fn missing(change: &Change, holds: &str, outcome: &CellResult) -> Option<String> {
-    let mut files = outcome.after.iter().filter(|(file, _)| is_about(change, file)).peekable();
+fn missing(change: &AllowedChange, holds: &str, result: &CellResult) -> Option<String> {
+    let mut files = result.after.iter().filter(|(file, _)| is_about(change, file)).peekable();
     if holds.is_empty() {
         return files.next().map(|(file, lines)| format!("{file} holds {lines:?} and ought to be empty"));
     }
@@ -66,7 +66,7 @@ mod tests {
         cells::all().into_iter().find(|cell| cell.to_string() == name).unwrap()
     }
 
-    fn outcome(code: i32, file: u64, after: &str) -> CellResult {
+    fn result(code: i32, file: u64, after: &str) -> CellResult {
         CellResult {
             code: Some(code),
             file,
@@ -82,16 +82,16 @@ mod tests {
     #[test]
     fn whatever_differs_is_a_complaint() {
         let record = cell("record-graph/TERM/in-use");
-        assert_eq!(complaints(&record, &outcome(143, 9, SAME)), Vec::<String>::new());
+        assert_eq!(complaints(&record, &result(143, 9, SAME)), Vec::<String>::new());
         for wrong in [
-            outcome(0, 9, SAME),
-            outcome(143, 0, SAME),
-            outcome(143, 9, OFF),
-            outcome(143, 9, "tracing_on:1\n"),
-            outcome(143, 9, &format!("{SAME}options/raw:1\n")),
-            CellResult { second_runs: true, ..outcome(143, 9, SAME) },
-            CellResult { hung: true, ..outcome(143, 9, SAME) },
-            CellResult { code: None, ..outcome(143, 9, SAME) },
+            result(0, 9, SAME),
+            result(143, 0, SAME),
+            result(143, 9, OFF),
+            result(143, 9, "tracing_on:1\n"),
+            result(143, 9, &format!("{SAME}options/raw:1\n")),
+            CellResult { second_runs: true, ..result(143, 9, SAME) },
+            CellResult { hung: true, ..result(143, 9, SAME) },
+            CellResult { code: None, ..result(143, 9, SAME) },
         ] {
             assert_eq!(complaints(&record, &wrong).len(), 1, "{wrong:?}");
         }
@@ -100,9 +100,9 @@ mod tests {
     #[test]
     fn what_was_asked_for_has_to_be_there_and_nothing_else() {
         let stop = cell("stop/success/pristine");
-        assert_eq!(complaints(&stop, &outcome(0, 0, OFF)), Vec::<String>::new());
-        assert_eq!(complaints(&stop, &outcome(0, 0, SAME)).len(), 1, "it did nothing");
-        assert_eq!(complaints(&stop, &outcome(0, 0, "instances/mine/tracing_on:1\n")).len(), 1);
-        assert_eq!(complaints(&stop, &outcome(0, 0, &OFF.replace(":1", ":0"))).len(), 1);
+        assert_eq!(complaints(&stop, &result(0, 0, OFF)), Vec::<String>::new());
+        assert_eq!(complaints(&stop, &result(0, 0, SAME)).len(), 1, "it did nothing");
+        assert_eq!(complaints(&stop, &result(0, 0, "instances/mine/tracing_on:1\n")).len(), 1);
+        assert_eq!(complaints(&stop, &result(0, 0, &OFF.replace(":1", ":0"))).len(), 1);
     }
 }

@@ -4,7 +4,7 @@
 //! the command is run and ended, the control files are read again. What differs, and was not asked
 //! for, is a failure of the tracer. trace-cmd does the same, for comparison.
 
-pub use super::restore::cells::Side;
+pub use super::restore::cells::Program;
 
 mod boots;
 mod cells;
@@ -38,17 +38,17 @@ pub struct Options {
     pub all_kernels: bool,
     /// Only a few cells of each kind.
     pub quick: bool,
-    /// Only this side; both when `None`.
-    pub only: Option<Side>,
+    /// Only this program; both when `None`.
+    pub only: Option<Program>,
 }
 
 /// A table: the cells of one starting state in guests of one kernel.
-struct Table<'a> {
+struct StateTable<'a> {
     guest: &'a Guest,
     start: Start,
-    sides: &'a [Side],
-    /// The result of the cells of the sides that have come to their end.
-    ended: Mutex<Vec<Vec<(Side, Cell, CellResult)>>>,
+    programs: &'a [Program],
+    /// The result of the cells of the programs that have come to their end.
+    ended: Mutex<Vec<Vec<(Program, Cell, CellResult)>>>,
 }
 
 /// Runs the cells on the cached kernels, side by side, and prints the tables; `unavailable` when there
@@ -61,7 +61,7 @@ struct Table<'a> {
 /// No kernel or no cell has such a name, a guest cannot be prepared or does not survive.
 pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     let chosen = chosen(options)?;
-    let reference = if options.only == Some(Side::Ours) { None } else { trace_cmd(workspace) };
+    let reference = if options.only == Some(Program::Snaptrace) { None } else { trace_cmd(workspace) };
     let tools = Tools::get(workspace)?;
     let matrix = workspace.matrix()?;
     let (mut guests, mut missing) = (Vec::new(), false);
@@ -75,42 +75,43 @@ pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
             continue;
         };
         let beside = reference.as_ref().filter(|_| record.reference || !options.kernels.is_empty());
-        let sides: &[Side] = match (options.only, beside) {
-            (Some(Side::Theirs), None) => &[],
-            (Some(Side::Theirs), Some(_)) => &[Side::Theirs],
-            (Some(Side::Ours), _) | (None, None) => &[Side::Ours],
-            (None, Some(_)) => &[Side::Ours, Side::Theirs],
+        let programs: &[Program] = match (options.only, beside) {
+            (Some(Program::TraceCmd), None) => &[],
+            (Some(Program::TraceCmd), Some(_)) => &[Program::TraceCmd],
+            (Some(Program::Snaptrace), _) | (None, None) => &[Program::Snaptrace],
+            (None, Some(_)) => &[Program::Snaptrace, Program::TraceCmd],
         };
-        guests.push((boots::prepare(workspace, &tools, record, kernel, beside)?, sides));
+        guests.push((boots::prepare(workspace, &tools, record, kernel, beside)?, programs));
     }
-    let tables: Vec<Table> = guests
+    let tables: Vec<StateTable> = guests
         .iter()
-        .flat_map(|(guest, sides)| {
-            Start::ALL.map(|start| Table { guest, start, sides, ended: Mutex::default() })
+        .flat_map(|(guest, programs)| {
+            Start::ALL.map(|start| StateTable { guest, start, programs, ended: Mutex::default() })
         })
         .collect();
-    let work: Vec<(&Table, Side)> =
-        tables.iter().flat_map(|table| table.sides.iter().map(move |side| (table, *side))).collect();
+    let work: Vec<(&StateTable, Program)> =
+        tables.iter().flat_map(|table| table.programs.iter().map(move |program| (table, *program))).collect();
     side_by_side::each(
         &work,
         side_by_side::guests_at_once(GuestOptions::default().memory),
-        |&(table, side)| {
+        |&(table, program)| {
             let name = &table.guest.kernel.name;
             let of_start: Vec<Cell> =
                 chosen.iter().filter(|cell| cell.start == table.start).copied().collect();
-            let mut outcomes = Vec::new();
-            boots::run(workspace, table.guest, side, table.start, &of_start, &mut |cell, outcome| {
-                for complaint in complaints(side, &cell, &outcome) {
+            let mut results = Vec::new();
+            boots::run(workspace, table.guest, program, table.start, &of_start, &mut |cell, result| {
+                for complaint in complaints(program, &cell, &result) {
                     workspace.host.ui.say(format!("{name}: {cell}: {complaint}"));
                 }
-                outcomes.push((side, cell, outcome));
+                results.push((program, cell, result));
             })?;
             let mut ended = table.ended.lock().unwrap_or_else(PoisonError::into_inner);
-            ended.push(outcomes);
-            if ended.len() == table.sides.len() {
+            ended.push(results);
+            if ended.len() == table.programs.len() {
                 // Ours first, which has more commands.
-                ended
-                    .sort_by_key(|outcomes| outcomes.first().is_some_and(|(side, ..)| *side == Side::Theirs));
+                ended.sort_by_key(|results| {
+                    results.first().is_some_and(|(program, ..)| *program == Program::TraceCmd)
+                });
                 out!("{}", table::text(name, table.start, &ended.concat()));
             }
             Ok(())
@@ -118,9 +119,9 @@ pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     )?;
     let ended =
         tables.into_iter().flat_map(|table| table.ended.into_inner().unwrap_or_else(PoisonError::into_inner));
-    let ours: Vec<_> = ended.flatten().filter(|(side, ..)| *side == Side::Ours).collect();
+    let ours: Vec<_> = ended.flatten().filter(|(program, ..)| *program == Program::Snaptrace).collect();
     let failed =
-        ours.iter().filter(|(side, cell, outcome)| !complaints(*side, cell, outcome).is_empty()).count();
+        ours.iter().filter(|(program, cell, result)| !complaints(*program, cell, result).is_empty()).count();
     let passed = ours.len() - failed;
     outln!("\n{}\n{passed} passed, {failed} failed", table::LEGEND);
     Ok(match (passed, failed) {
@@ -133,10 +134,10 @@ pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
 }
 
 /// Only what is ours is reproached with anything.
-fn complaints(side: Side, cell: &Cell, outcome: &CellResult) -> Vec<String> {
-    match side {
-        Side::Ours => judge::complaints(cell, outcome),
-        Side::Theirs => Vec::new(),
+fn complaints(program: Program, cell: &Cell, result: &CellResult) -> Vec<String> {
+    match program {
+        Program::Snaptrace => judge::complaints(cell, result),
+        Program::TraceCmd => Vec::new(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::boots::CellResult;
-use super::cells::{Cell, Side, Start};
-use super::control_files::Difference;
+use super::cells::{Cell, Program, Start};
+use super::control_files::FileDifference;
 use super::ends::End;
 use super::judge::{complaints, unwanted};
 
@@ -14,8 +14,8 @@ pub const LEGEND: &str = "\
 = all as before, or as asked for; N control files are not; hung: it did not end;
 wrong: all as before, but not what else is promised";
 
-/// A row for each command and side, a column for each way to end.
-pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, CellResult)]) -> String {
+/// A row for each command and program, a column for each way to end.
+pub fn text(kernel: &str, start: Start, results: &[(Program, Cell, CellResult)]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for (_, cell, _) in results {
         if !names.contains(&cell.form.name) {
@@ -34,16 +34,16 @@ pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, CellResult)]) ->
     for name in names {
         let of_name = results.iter().filter(|(_, cell, _)| cell.form.name == name);
         let mut head = name;
-        for side in [Side::Ours, Side::Theirs] {
-            let row: Vec<_> = of_name.clone().filter(|(of, ..)| *of == side).collect();
+        for program in [Program::Snaptrace, Program::TraceCmd] {
+            let row: Vec<_> = of_name.clone().filter(|(of, ..)| *of == program).collect();
             if row.is_empty() {
                 continue;
             }
-            let mut line = format!("{head:17}{:10}", side.name());
+            let mut line = format!("{head:17}{:10}", program.name());
             head = "";
             for end in End::ALL {
                 let found = row.iter().find(|(_, cell, _)| cell.end == end);
-                let mark = found.map_or(String::new(), |(_, cell, outcome)| mark(side, cell, outcome));
+                let mark = found.map_or(String::new(), |(_, cell, result)| mark(program, cell, result));
                 let _ = write!(line, "{mark:>8}");
             }
             text += line.trim_end();
@@ -53,20 +53,20 @@ pub fn text(kernel: &str, start: Start, results: &[(Side, Cell, CellResult)]) ->
     text
 }
 
-fn mark(side: Side, cell: &Cell, outcome: &CellResult) -> String {
-    let unwanted = unwanted(cell, outcome);
+fn mark(program: Program, cell: &Cell, result: &CellResult) -> String {
+    let unwanted = unwanted(cell, result);
     // An instance that came or went counts once.
     let files: BTreeSet<&str> = unwanted.iter().map(|of| instance(of).unwrap_or(&of.file)).collect();
     match files.len() {
-        _ if outcome.hung => "hung".to_owned(),
-        0 if side == Side::Ours && !complaints(cell, outcome).is_empty() => "wrong".to_owned(),
+        _ if result.hung => "hung".to_owned(),
+        0 if program == Program::Snaptrace && !complaints(cell, result).is_empty() => "wrong".to_owned(),
         0 => "=".to_owned(),
         count => count.to_string(),
     }
 }
 
 /// The instance of a file that was not there before, or is not there afterwards.
-fn instance(difference: &Difference) -> Option<&str> {
+fn instance(difference: &FileDifference) -> Option<&str> {
     let end = "instances/".len() + difference.file.strip_prefix("instances/")?.find('/')?;
     (difference.before.is_empty() || difference.after.is_empty()).then(|| &difference.file[..end])
 }
@@ -79,7 +79,7 @@ mod tests {
     use crate::selftest::restore::{cells, control_files};
 
     #[test]
-    fn a_row_for_each_side() {
+    fn a_row_for_each_program() {
         let cell = |name: &str| cells::all().into_iter().find(|cell| cell.to_string() == name).unwrap();
         let same = CellResult { code: Some(0), ..CellResult::default() };
         let changed = Arc::new(control_files::parse(
@@ -87,9 +87,9 @@ mod tests {
 ",
         ));
         let results = [
-            (Side::Ours, cell("trace/success/pristine"), same.clone()),
-            (Side::Ours, cell("trace/TERM/pristine"), same.clone()),
-            (Side::Theirs, cell("trace/TERM/pristine"), CellResult { after: changed, ..same }),
+            (Program::Snaptrace, cell("trace/success/pristine"), same.clone()),
+            (Program::Snaptrace, cell("trace/TERM/pristine"), same.clone()),
+            (Program::TraceCmd, cell("trace/TERM/pristine"), CellResult { after: changed, ..same }),
         ];
         let text = text("5.4", Start::Pristine, &results);
         let lines: Vec<&str> = text.lines().collect();

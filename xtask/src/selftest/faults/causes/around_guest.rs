@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::base::digest::sha256;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
-use crate::selftest::faults::fault::{Expected, Fault, On, by_scene};
+use crate::selftest::faults::fault::{Expected, Fault, On, by_setup};
 use crate::selftest::faults::fixture::{Fixture, demand};
 use crate::selftest::faults::setup::{Act, Killed, Mount, Setup};
 
@@ -40,7 +40,7 @@ const NO_APT: &str = "echo 'E: Failed to fetch: the network is unreachable' >&2;
 
 /// The faults around a guest.
 pub fn faults() -> Vec<Fault> {
-    let fault = by_scene(On::One);
+    let fault = by_setup(On::One);
     let verdict = Expected::Verdict;
     vec![
         fault(

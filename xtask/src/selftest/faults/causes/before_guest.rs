@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::digest::sha256;
 use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
-use crate::selftest::faults::fault::{Expected, Fault, On, by_scene};
+use crate::selftest::faults::fault::{Expected, Fault, On, by_setup};
 use crate::selftest::faults::fixture::{Fixture, demand};
 use crate::selftest::faults::server::{Reply, Seen, Server};
 use crate::selftest::faults::setup::{Act, Killed, Mount, Setup};
@@ -21,7 +21,7 @@ exec "$FAULT_APT" -o Acquire::http::Proxy=http://127.0.0.1:1 -o Acquire::https::
 
 /// The faults before there is a guest.
 pub fn faults() -> Vec<Fault> {
-    let fault = by_scene(On::None);
+    let fault = by_setup(On::None);
     let verdict = Expected::Verdict;
     let (interrupt, terminate) = (Expected::Signal("SIGINT", 2), Expected::Signal("SIGTERM", 15));
     vec![
