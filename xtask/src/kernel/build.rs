@@ -1,4 +1,4 @@
-//! Kernels built here: configured from fragments, proved, compiled out of tree, reproducibly.
+//! Kernels built here: configured from fragments, checked, and compiled reproducibly out of tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +41,7 @@ pub struct Toolchain {
     pub linker: String,
 }
 
-/// Gets a kernel that is built here, from the cache if the same was built before.
+/// Obtains a kernel that is built here: from the cache if the same inputs were built before.
 pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Result<Kernel> {
     let inputs = key::record_digest(workspace, record)?;
     let bound = names::bound(workspace, &record.name)?;
@@ -50,7 +50,7 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
         && request.cc.is_none()
         && manifest.record == inputs
     {
-        // The name stands for the kernel that was last built under it.
+        // The name means the kernel that was last built under it.
         return Ok(Kernel::new(&record.name, dir.clone(), manifest.clone()));
     }
     let last = bound.map(|(_, manifest)| manifest);
@@ -59,8 +59,8 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
     names::bind(workspace, &record.name, &key, dir, Some(&Origin::of(&given)))
 }
 
-/// Builds a local tree or tarball with a record's configuration. The record's name goes on
-/// standing for what it stood for; this kernel is named after its source.
+/// Builds a local tree or tarball with a record's configuration. The new kernel is named after its source;
+/// the record's name keeps its meaning.
 pub fn apart(workspace: &Workspace, record: &Record, path: &Path) -> Result<Kernel> {
     make::takes(workspace.host.cache.path())?;
     let given = source::local(workspace, record, path)?;
@@ -71,7 +71,7 @@ pub fn apart(workspace: &Workspace, record: &Record, path: &Path) -> Result<Kern
     Ok(Kernel::new(&format!("{name}@{}", &given.digest[..7]), dir, manifest))
 }
 
-/// The entry of a source's kernel in the cache, built if there is none, with its key.
+/// The cache entry of a source's kernel, built if missing, and its key.
 fn entry(
     workspace: &Workspace,
     record: &Record,
@@ -88,13 +88,13 @@ fn entry(
     key.add("linker", &tools.linker);
     let key = key.finish();
     let dir = workspace.host.cache.fill(&workspace.host.ui, KIND, &key, |dir| {
-        // One scratch folder and log for a name: what a failed build left is used up by the next.
+        // One scratch folder and log per name: the next build removes what a failed one left.
         let name = format!("build-{}", record.name);
         let _lock = workspace.host.cache.lock(&workspace.host.ui, &name)?;
         let scratch = workspace.host.cache.folder("build")?.join(&record.name);
         let log = workspace.host.cache.folder("logs")?.join(format!("{name}.log"));
         let job = Job { record, given, tools: &tools, scratch: &scratch, log: &log };
-        // How many files there are is known from the last build; before, it is an estimate.
+        // The last build counted the files; before the first build there is only an estimate.
         let known = last.and_then(|manifest| manifest.build_steps);
         let guess = record.source.building().map(|building| building.steps);
         let expected = known.or(guess).map(|files| Expected { files, estimated: known.is_none() });
@@ -126,7 +126,7 @@ pub fn given(
         if path.exists() {
             return source::local(workspace, record, path);
         }
-        // Another source under the same name would be another kernel without a word.
+        // A different source must not be built silently under the same name.
         let name = &record.name;
         return Err(Error::new(format!("cannot build {name} again"))
             .because(format!("{}, which it was built from, is gone", path.display()))
@@ -162,7 +162,7 @@ pub fn given(
     Ok(Given { path, digest: sha256.clone(), provenance, local: false, notes: Vec::new() })
 }
 
-/// A record's own source, as text.
+/// A description of a record's own source.
 fn own(record: &Record) -> String {
     match &record.source {
         Source::KernelOrg { version, .. } => format!("kernel.org's {version} again"),
@@ -170,7 +170,7 @@ fn own(record: &Record) -> String {
     }
 }
 
-/// The compiler and linker, once everything that a build needs is there.
+/// The compiler and linker; first makes sure that everything a build needs is installed.
 pub fn toolchain(workspace: &Workspace, record: &Record, cc: Option<&str>) -> Result<Toolchain> {
     let needed = build_tools(record);
     host_packages::need_packages(&workspace.host, &format!("building {}", record.name), &needed)?;
@@ -206,12 +206,12 @@ fn check_gcc(record: &Record, tools: &Toolchain, max: u32) -> Result<()> {
     }
 }
 
-/// The major version in `gcc 12.2.0`; `None` for another compiler.
+/// The major version of a gcc such as `gcc 12.2.0`; `None` for any other compiler.
 pub(super) fn gcc_major(compiler: &str) -> Option<u32> {
     compiler.strip_prefix("gcc ")?.split('.').next()?.parse().ok()
 }
 
-/// What is configured or built, with what, and where.
+/// The inputs and folders of a configuration or a build.
 pub struct Job<'a> {
     /// The kernel's record.
     pub record: &'a Record,
@@ -225,7 +225,7 @@ pub struct Job<'a> {
     pub log: &'a Path,
 }
 
-/// A kernel's object tree, configured and maybe built.
+/// A configured object tree of a kernel, built or not.
 pub struct ObjectTree {
     tree: Tree,
     path: PathBuf,
@@ -238,7 +238,7 @@ pub struct ObjectTree {
 pub struct Expected {
     /// The files.
     pub files: u64,
-    /// Whether that is no more than a guess.
+    /// Whether the number is an estimate.
     pub estimated: bool,
 }
 
@@ -261,15 +261,15 @@ pub fn compile(
 }
 
 impl ObjectTree {
-    /// Configures a source in a new object tree: the record's fragments over tinyconfig, each
-    /// symbol of theirs proved.
+    /// Configures a source in a new object tree: the record's fragments over tinyconfig. Checks each
+    /// symbol of the fragments.
     pub fn configured(workspace: &Workspace, job: &Job<'_>) -> Result<ObjectTree> {
         // Left over by a build that failed.
         cache::remove(job.scratch)?;
         ObjectTree::configured_again(workspace, job)
     }
 
-    /// The same in the object tree that the last build left, if there is one.
+    /// Like [`ObjectTree::configured`], but keeps the object tree of the last build, if there is one.
     pub fn configured_again(workspace: &Workspace, job: &Job<'_>) -> Result<ObjectTree> {
         let Job { record, given, tools, scratch, log } = *job;
         let path = scratch.join("objects");
@@ -299,7 +299,7 @@ impl ObjectTree {
         Err(error)
     }
 
-    /// The present configuration.
+    /// The text of the configuration.
     pub fn config(&self) -> Result<String> {
         let path = self.config_file();
         fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))
@@ -317,7 +317,7 @@ impl ObjectTree {
 
     /// The arguments of make in this object tree, without a target.
     pub fn arguments(&self) -> Vec<String> {
-        // File names in the image must not depend on where it is built.
+        // Paths in the image must not depend on the folder of the build.
         let map = |path: &Path| format!("-ffile-prefix-map={}/=", path.display());
         let flags = format!("{} {}", map(&self.path), map(&self.tree.path));
         vec![
@@ -341,7 +341,7 @@ impl ObjectTree {
         make::run(&format!("Linux {}", self.tree.version), &self.arguments(), targets, &self.log, bar)
     }
 
-    /// Copies what an entry keeps of a build.
+    /// Copies the results of a build into a cache entry.
     pub fn keep(&self, job: &Job<'_>, inputs: &str, dir: &Path) -> Result<Manifest> {
         let files = [("vmlinux", "vmlinux"), ("arch/x86/boot/bzImage", "bzImage"), (".config", "config")];
         for (from, to) in files {
@@ -366,8 +366,8 @@ impl ObjectTree {
     }
 }
 
-/// Commands (or files) that building a record's kernel needs, with their packages; none for
-/// a ready-made kernel.
+/// Commands or files that a build of the record's kernel needs, each with its package; none for a
+/// ready-made kernel.
 pub fn build_tools(record: &Record) -> Vec<(&str, &str)> {
     let Some(building) = record.source.building() else { return Vec::new() };
     let own = building.tools.iter().map(|(command, package)| (command.as_str(), package.as_str()));

@@ -1,5 +1,5 @@
-//! Kernel configuration: fragments, the proof that every requested symbol survived, and why
-//! one did not. Pure, except for the search in a source tree's Kconfig files.
+//! Kernel configuration: fragments, the check that every requested symbol has its value, and why one does
+//! not. Pure, except for the search in a source tree's Kconfig files.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ pub struct Wanted {
     pub value: String,
     /// The fragment that asks for it.
     pub fragment: String,
-    /// The comment above the line: why it is asked for.
+    /// The comment above the line: why the symbol is needed.
     pub reason: String,
 }
 
@@ -49,7 +49,7 @@ pub fn parse_fragment(name: &str, text: &str) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
-/// Joins fragments: of two lines on one symbol the later one counts.
+/// Joins fragments; of two lines for one symbol, the later one counts.
 pub fn merge(fragments: impl IntoIterator<Item = Vec<Wanted>>) -> Vec<Wanted> {
     let mut merged: Vec<Wanted> = Vec::new();
     for wanted in fragments.into_iter().flatten() {
@@ -59,7 +59,7 @@ pub fn merge(fragments: impl IntoIterator<Item = Vec<Wanted>>) -> Vec<Wanted> {
     merged
 }
 
-/// A `.config` with the wanted values put over those it has.
+/// Replaces values in a `.config` by the wanted ones.
 pub fn apply(config_text: &str, wanted: &[Wanted]) -> String {
     let mut text = String::new();
     for line in config_text.lines() {
@@ -77,23 +77,22 @@ pub fn apply(config_text: &str, wanted: &[Wanted]) -> String {
     text
 }
 
-/// Proves that a configuration gives every wanted symbol its value.
+/// Checks that a configuration gives every wanted symbol its value.
 ///
 /// # Errors
-/// One has another value; all that have are named, with what they are for. The verdict is
-/// `config-unmet`.
+/// Some have another value; the error names each, with its reason. The verdict is `config-unmet`.
 pub fn prove(wanted: &[Wanted], config_text: &str) -> Result<()> {
     let unmet = unmet(wanted, config_text);
     if unmet.is_empty() { Ok(()) } else { Err(unmet_error(&unmet, config_text)) }
 }
 
-/// The wanted symbols that a configuration gives another value.
+/// The wanted symbols that have another value in a configuration.
 pub fn unmet<'a>(wanted: &'a [Wanted], config_text: &str) -> Vec<&'a Wanted> {
     let values = values(config_text);
     wanted.iter().filter(|wanted| value(&values, &wanted.symbol) != wanted.value).collect()
 }
 
-/// The error of a proof that failed.
+/// The error for a failed check.
 pub fn unmet_error(unmet: &[&Wanted], config_text: &str) -> Error {
     let values = values(config_text);
     let mut cause = String::new();
@@ -112,7 +111,7 @@ pub fn unmet_error(unmet: &[&Wanted], config_text: &str) -> Error {
         .verdict(Verdict::ConfigUnmet)
 }
 
-/// What a symbol depends on, by the Kconfig files of a source tree, with present values.
+/// The dependencies of a symbol in the Kconfig files of a source tree, with their current values.
 ///
 /// Lines such as `VIRTIO_PCI depends on PCI [=n]`; empty if no file mentions the symbol.
 ///
@@ -143,12 +142,12 @@ pub fn explain(tree: &Path, symbol: &str, config_text: &str) -> Result<Vec<Strin
     Ok(lines)
 }
 
-/// The conditions that a Kconfig file puts on a symbol: its own `depends on` lines and those
-/// of the `if` and `menu` blocks around it.
+/// The conditions of a symbol in a Kconfig file: its own `depends on` lines and those of the enclosing
+/// `if` and `menu` blocks.
 fn conditions(kconfig: &str, symbol: &str) -> Vec<String> {
     let mut blocks: Vec<Vec<String>> = Vec::new();
     let mut found = Vec::new();
-    // What a `depends on` line belongs to.
+    // Whether a `depends on` line belongs to the symbol or to a menu.
     let (mut in_symbol, mut in_menu) = (false, false);
     let joined = kconfig.replace("\\\n", " ");
     for line in joined.lines() {
@@ -191,7 +190,7 @@ fn conditions(kconfig: &str, symbol: &str) -> Vec<String> {
     found
 }
 
-/// Puts the present value behind every symbol of an expression.
+/// Appends the current value to every symbol of an expression.
 fn annotate(expression: &str, values: &BTreeMap<&str, &str>) -> String {
     let mut text = String::new();
     let mut rest = expression;
@@ -206,7 +205,7 @@ fn annotate(expression: &str, values: &BTreeMap<&str, &str>) -> String {
     text + rest
 }
 
-/// The fragment that leads from one configuration to another.
+/// The fragment that turns one configuration into another.
 pub fn difference(before: &str, after: &str) -> String {
     let (before, after) = (values(before), values(after));
     let mut text = String::new();
@@ -252,10 +251,10 @@ fn assignment(symbol: &str, value: &str) -> String {
     }
 }
 
-/// The words that a kernel's configuration puts before any command line it is given.
+/// The words of the built-in command line, which the kernel puts before the one it is given.
 pub fn command_line(config: &str) -> String {
     let is_set = |symbol: &str| config.lines().any(|line| line.strip_suffix("=y") == Some(symbol));
-    // An override takes nothing else, and so has no need of the room.
+    // With an override the kernel ignores the given command line, so nothing has to fit.
     if !is_set("CONFIG_CMDLINE_BOOL") || is_set("CONFIG_CMDLINE_OVERRIDE") {
         return String::new();
     }
@@ -309,7 +308,7 @@ mod tests {
             "CONFIG_X=m\nCONFIG_PCI=y\n# CONFIG_SLUB_DEBUG is not set\nCONFIG_LSM=\"apparmor\"\n"
         );
         prove(&wanted, &config).unwrap();
-        // A symbol that is off may also be absent.
+        // A symbol that is off may be missing.
         prove(&wanted, &config.replace("# CONFIG_SLUB_DEBUG is not set\n", "")).unwrap();
     }
 

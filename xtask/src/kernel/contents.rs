@@ -1,9 +1,9 @@
-//! The digest of a source tree: of everything that a build may read, and of nothing else.
+//! The digest of a source tree: of every file that a build may read, and of no other.
 //!
-//! A build reads files and knows nothing of git, so every file of the folder counts, in repositories
-//! and submodules within it, and behind links that lead out of it, too. Left out is what the tree's own
-//! `.gitignore` files hide, unless it is what a build takes for source. What a user's own settings
-//! hide (`.git/info/exclude`, `core.excludesFile`) counts: other users' builds would read it.
+//! A build reads files without asking git. So the digest includes every file of the folder, those of nested
+//! repositories and submodules, and those behind links that lead out of the folder. It leaves out files that
+//! the tree's own `.gitignore` files hide, unless they look like sources. It includes files that only the
+//! user's settings hide (`.git/info/exclude`, `core.excludesFile`), since builds read those too.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::base::digest::{Keyed, hex};
 use crate::base::error::{Context, Error, Result};
 
-/// How many files a thread takes at a time.
+/// The number of files that a thread takes at a time.
 const SHARE: usize = 64;
 
-/// How the names end of what builds read though a `.gitignore` hides it: sources, tables and scripts,
-/// configurations, and what is put into an image as it is (firmware, certificates, an initramfs).
+/// Endings of files that a build may read even if a `.gitignore` hides them: sources, tables, scripts,
+/// configurations, and files that are put into an image unchanged (firmware, certificates, an initramfs).
 const SOURCES: [&str; 62] = [
     "c", "h", "cc", "cpp", "hpp", "inc", "s", "rs", "y", "l", "asn", "asn1", "gperf", "lds", "ld", "dts",
     "dtsi", "dtso", "its", "tbl", "map", "uni", "reg", "seq", "bc", "rules", "def", "in", "conf", "config",
@@ -31,19 +31,19 @@ const SOURCES: [&str; 62] = [
     "der", "x509", "genkey", "hash",
 ];
 
-/// How the names begin of files that kbuild looks for by themselves.
+/// The beginnings of file names that kbuild itself looks for.
 const BY_NAME: [&str; 8] =
     ["makefile", "gnumakefile", "kbuild", "kconfig", "platform", "localversion", ".scmversion", "build."];
 
-/// A digest over everything in a tree that counts: paths, kinds, executable bits and contents.
+/// The digest of a tree: paths, kinds, executable bits and contents of the included files.
 ///
 /// # Errors
-/// It cannot be read, or holds something that is neither a file, a folder nor a link.
+/// The tree cannot be read, or holds something that is not a file, a folder or a link.
 pub fn digest(root: &Path) -> Result<String> {
     let root = &fs::canonicalize(root).context(|| cannot_read(root))?;
     let mut files = counted(root)?;
     files.sort_unstable();
-    // Contents are hashed side by side, then joined in the order of their paths.
+    // Contents are hashed in parallel, then joined in the order of their paths.
     let next = AtomicUsize::new(0);
     let work = || -> Result<Vec<(usize, Option<Vec<u8>>)>> {
         let mut done = Vec::new();
@@ -81,7 +81,7 @@ fn cannot_read(root: &Path) -> String {
     format!("cannot read the source tree {}", root.display())
 }
 
-/// The files and links of a tree that count, by their paths in it.
+/// The included files and links of a tree, by their paths in it.
 fn counted(root: &Path) -> Result<Vec<PathBuf>> {
     let mut walk = Walk { root, files: Vec::new(), repositories: Vec::new(), links: Vec::new() };
     let hidden = std::thread::scope(|scope| {
@@ -91,7 +91,7 @@ fn counted(root: &Path) -> Result<Vec<PathBuf>> {
         hidden.join().map_err(|_| Error::new(cannot_read(root)))
     })?;
     let mut hidden: HashSet<PathBuf> = hidden.into_iter().collect();
-    // Of repositories within the tree, each has to say itself what it ignores.
+    // Each nested repository has its own ignore rules.
     for repository in walk.repositories.iter().filter(|path| !path.as_os_str().is_empty()) {
         hidden.extend(ignored(root, repository));
     }
@@ -109,9 +109,9 @@ struct Walk<'a> {
     root: &'a Path,
     /// Files and links.
     files: Vec<PathBuf>,
-    /// Folders that are git's, the tree itself included.
+    /// Folders that are git repositories, the tree itself included.
     repositories: Vec<PathBuf>,
-    /// Links that were not followed yet.
+    /// Links that have not been followed yet.
     links: Vec<PathBuf>,
 }
 
@@ -146,8 +146,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A folder outside of the tree that a link leads to is read as if it were here; once, as one may
-    /// hold links to another.
+    /// Walks folders outside of the tree that links lead to, as if they were in it. Each is walked once, since
+    /// such folders may link to each other.
     fn follow_links(&mut self) -> Result<()> {
         let mut read = HashSet::new();
         while !self.links.is_empty() {
@@ -165,7 +165,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Whether a folder is what `make O=` left of a build of this very tree.
+    /// Whether a folder is an object tree that `make O=` made from this tree.
     fn is_object_tree(&self, path: &Path, items: &[fs::DirEntry]) -> bool {
         let has = |name: &str| items.iter().any(|item| item.file_name() == name);
         has("source")
@@ -174,13 +174,13 @@ impl Walk<'_> {
     }
 }
 
-/// Where a link leads to, if that is neither in the tree nor a folder that the tree is in.
+/// The target of a link, unless it is in the tree or is a folder that contains the tree.
 fn outside(root: &Path, link: &Path) -> Option<PathBuf> {
     let target = fs::canonicalize(link).ok()?;
     (!target.starts_with(root) && !root.starts_with(&target)).then_some(target)
 }
 
-/// What neither holds contents nor leads to any: who reads it may wait for ever.
+/// The error for a FIFO, socket or device: reading one may block for ever.
 fn special(path: &Path, kind: fs::FileType) -> Error {
     let what = if kind.is_fifo() {
         "a FIFO"
@@ -194,7 +194,7 @@ fn special(path: &Path, kind: fs::FileType) -> Error {
         .help("a source tree has files, folders and links only: remove it")
 }
 
-/// Kind and contents of a file in words; none for one that is gone meanwhile.
+/// The kind of a file and the digest of its contents, as text; `None` if it was removed meanwhile.
 fn file_digest(root: &Path, file: &Path) -> Result<Option<Vec<u8>>> {
     let path = &root.join(file);
     let failed = || format!("cannot read {}", path.display());
@@ -217,27 +217,27 @@ fn file_digest(root: &Path, file: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(format!("{kind} {}", contents(path)?).into_bytes()))
 }
 
-/// The files that a repository's `.gitignore` files hide, by their paths in the tree. Where git cannot
-/// tell, nothing is hidden.
+/// The files that a repository's `.gitignore` files hide, by their paths in the tree. If git fails, no file
+/// counts as hidden.
 fn ignored(root: &Path, repository: &Path) -> Vec<PathBuf> {
     let folder = root.join(repository);
     if !folder.join(".git").exists() {
         return Vec::new();
     }
     let mut command = Command::new("git");
-    // A hook or `git rebase --exec` names another repository in the environment.
+    // Git sets variables for a hook or `git rebase --exec` that name another repository.
     for (name, _) in std::env::vars_os() {
         if name.as_bytes().starts_with(b"GIT_") && name != "GIT_EXEC_PATH" {
             command.env_remove(name);
         }
     }
     let output = command
-        // Nor may git look for one above.
+        // Git must not search for a repository in the folders above either.
         .env("GIT_CEILING_DIRECTORIES", folder.parent().unwrap_or(&folder))
-        // Root may build from a user's tree.
+        // Allow root to build from a user's tree.
         .arg("-c")
         .arg(format!("safe.directory={}", folder.display()))
-        // What was remembered of an earlier look is not asked, nor programs that the tree names.
+        // Use no cached state, and run no program that the tree's configuration names.
         .args(["-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false"])
         .arg("-C")
         .arg(&folder)
@@ -252,12 +252,13 @@ fn ignored(root: &Path, repository: &Path) -> Vec<PathBuf> {
 /// The files that a build reads although a `.gitignore` hides them.
 struct Sources<'a> {
     root: &'a Path,
-    /// The words of a folder's makefiles, as far as they were looked at.
+    /// The words in the makefiles of a folder, for the folders read so far.
     makefiles: HashMap<PathBuf, HashSet<Vec<u8>>>,
 }
 
 impl Sources<'_> {
-    /// By its name, because it is a script, or because a makefile beside or above it names it.
+    /// Whether a hidden file counts as a source: by its name, as a script, or because a makefile in its
+    /// folder or above names it.
     fn has(&mut self, file: &Path) -> bool {
         let Some(name) = file.file_name() else { return false };
         let lower = name.as_bytes().to_ascii_lowercase();
@@ -273,7 +274,8 @@ impl Sources<'_> {
                 && file.ancestors().skip(1).any(|folder| self.names(folder, name.as_bytes()))
     }
 
-    /// Whether it is an object of a source beside it; another one is a source of its own.
+    /// Whether an object has its source beside it, so that the build makes it. An object without one is itself
+    /// a source.
     fn is_made(&self, file: &Path) -> bool {
         let of = |suffix: &str| self.root.join(file.with_extension(suffix)).exists();
         file.extension().is_some_and(|suffix| suffix == "o") && ["c", "S", "s", "rs"].into_iter().any(of)
@@ -302,7 +304,7 @@ fn is_script(path: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A folder with a few files of a kernel's.
+    /// A folder with a few files of a kernel tree.
     fn stand_in() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("Kconfig"), "").unwrap();
@@ -323,7 +325,7 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    /// Whether a change of a file shows in the digest.
+    /// Whether a change of a file changes the digest.
     fn counts(root: &Path, file: &str) -> bool {
         write(root, file, "one\n");
         let before = digest(root).unwrap();
@@ -409,7 +411,7 @@ mod tests {
                     assert!(counts(root, file), "{file} of a submodule");
                 }
             }
-            // One without a commit, one with, and one that git does not take for one.
+            // A repository without a commit, one with a commit, and a folder that git does not take for one.
             for (folder, commit) in [("drivers/one", false), ("drivers/two", true)] {
                 let nested = root.join(folder);
                 write(&nested, "x.c", "");
@@ -426,7 +428,7 @@ mod tests {
                 assert!(counts(root, &format!("drivers/{file}")), "{outer}: {file}");
             }
             assert!(!counts(root, "drivers/two/x.log"), "{outer}");
-            // What git does for itself changes nothing.
+            // Git's own files do not change the digest.
             let before = digest(root).unwrap();
             git(&root.join("drivers/two"), &["commit", "--allow-empty", "-qm", "second"]);
             assert_eq!(digest(root).unwrap(), before, "{outer}");
@@ -493,7 +495,7 @@ mod tests {
         symlink(outside.path().join("driver"), root.join("driver")).unwrap();
         symlink(outside.path().join("file"), root.join("file")).unwrap();
         assert!(counts(root, "driver/x.c") && counts(root, "driver/y.c") && counts(root, "file"));
-        // Neither these nor what leads back into the tree go on for ever.
+        // Circular links and links back into the tree are not followed for ever.
         symlink(root, outside.path().join("driver/back")).unwrap();
         symlink(outside.path(), outside.path().join("driver/round")).unwrap();
         for (target, link) in [("..", "up"), (".", "here"), ("nowhere", "dangling"), ("/dev/zero", "zero")] {

@@ -1,4 +1,4 @@
-//! Debian's ready-made kernels: fetched with apt, unpacked, proved against our needs.
+//! Debian's ready-made kernels: fetched with apt, unpacked, and checked for the symbols that we need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,19 +15,19 @@ use crate::fetch::apt::{self, Apt, Package};
 use crate::kernel::{compiler, config, fragments, image, modules, names};
 use crate::matrix::Record;
 
-/// A line of kernel packages.
+/// How to find the packages of one release line, such as 6.1.
 pub struct PackageLine<'a> {
-    /// The suites that may have it. The first has the newest.
+    /// The suites that may have it; the first one has the newest version.
     pub suites: Vec<&'a str>,
-    /// A regular expression that the whole name of the package with the image matches.
+    /// A regular expression that matches the whole name of the image package.
     pub pattern: &'a str,
-    /// What the names of the packages with the rest begin with.
+    /// The beginnings of the names of the packages with the other parts.
     pub with: &'a [String],
-    /// The version to take while the archive has it.
+    /// The preferred version; used while the archive has it.
     pub version: &'a str,
 }
 
-/// Gets a ready-made kernel, from the cache if what the record asks for is there.
+/// Obtains a ready-made kernel: from the cache if it has what the record asks for.
 pub fn obtain(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Kernel> {
     let inputs = key::record_digest(workspace, record)?;
     if let Some(kernel) = current(workspace, record, &inputs)? {
@@ -35,7 +35,7 @@ pub fn obtain(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) ->
     }
     let fetched = fetch(workspace, record, line, &inputs);
     fetched.or_else(|error| match names::cached(workspace, record) {
-        // Better an older kernel that says so than none at all.
+        // An older kernel, with a note, is better than none.
         Ok(Some(mut kernel)) if error.verdict_given() == Some(Verdict::Unavailable) => {
             kernel.notes.push(format!("{} could not be renewed: {}", record.name, error.summary()));
             Ok(kernel)
@@ -52,7 +52,7 @@ fn current(workspace: &Workspace, record: &Record, inputs: &str) -> Result<Optio
 
 fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs: &str) -> Result<Kernel> {
     let (apt, package, notes) = find(workspace, record, line)?;
-    // Another command may have been first while this one waited for apt.
+    // Another command may have fetched it while this one waited for apt.
     if let Some(kernel) = current(workspace, record, inputs)? {
         return Ok(kernel);
     }
@@ -93,7 +93,7 @@ fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs:
     names::bind(workspace, &record.name, &key, dir, None)
 }
 
-/// The package to take, apt on the suite that has it, and what there is to say of it.
+/// The package to use, apt for the suite that has it, and notes for the user.
 ///
 /// # Errors
 /// No suite has one (verdict `unavailable`), or apt fails.
@@ -109,8 +109,8 @@ pub fn find(
     })
 }
 
-/// The package to take, and whatever `offers` gives for the suite that has it: the recorded
-/// version from the first suite that has it, else the line's newest with a note.
+/// Chooses a package: the recorded version from the first suite that has it, else the newest version of
+/// the line, with a note. Also returns the value of `offers` for that suite.
 ///
 /// # Errors
 /// Those of `offers`; `unavailable` where no suite has the line.
@@ -141,8 +141,7 @@ fn choose<Suite>(
     Ok((suite, package, vec![note]))
 }
 
-/// The package of the same build that holds another part of a kernel: `linux-modules-X` of
-/// `linux-binary-X`.
+/// The package with another part of the same build: `linux-modules-X` for `linux-binary-X`.
 fn companion(apt: &Apt, package: &Package, prefix: &str) -> Result<Package> {
     let name = companion_name(&package.name, prefix);
     let packages = apt.packages(&regex::escape(&name))?;
@@ -158,14 +157,14 @@ fn companion_name(name: &str, prefix: &str) -> String {
     format!("{prefix}{}", rest.unwrap_or(name))
 }
 
-/// What a package's files say of the kernel in it.
+/// Facts about the kernel, read from a package's files.
 struct Image {
     release: String,
     compiler: String,
     vmlinux_sha256: String,
 }
 
-/// Puts an unpacked package's files where an entry has them.
+/// Moves an unpacked package's files to their places in a cache entry.
 fn arrange(
     workspace: &Workspace,
     record: &Record,
@@ -196,7 +195,7 @@ fn arrange(
     Ok(Image { release: files.release, compiler, vmlinux_sha256: digest::sha256(&vmlinux) })
 }
 
-/// Where the packages of a kernel have its files.
+/// The paths of a kernel's files in its unpacked packages.
 #[derive(Debug, PartialEq, Eq)]
 struct Files {
     release: String,
@@ -206,7 +205,7 @@ struct Files {
 }
 
 /// Debian 11 to 13 have image and configuration in `boot`, and modules in `lib/modules` or
-/// `usr/lib/modules`; from 7.x on everything is beside the modules.
+/// `usr/lib/modules`; from 7.x on all files are in the modules folder.
 fn files(unpacked: &Path) -> Option<Files> {
     let modules = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
     let modules = modules.into_iter().find(|place| place.is_dir())?;

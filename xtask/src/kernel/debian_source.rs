@@ -1,4 +1,4 @@
-//! Debian's source packages: fetched with apt, and the tarball in them kept in the cache.
+//! Debian's source packages: fetched with apt; the cache keeps the tarball in them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,12 +13,12 @@ use crate::fetch::apt;
 use crate::fetch::download;
 use crate::matrix::Record;
 
-/// The kind of cache entry that a package's tarball is.
+/// The kind of the cache entries with tarballs.
 const KIND: &str = "sources";
-/// Raised when entries change in form.
+/// Raised when the form of entries changes.
 const FORMAT: &str = "1";
 const TARBALL: &str = "linux.tar.xz";
-/// Where the tarball came from, as text.
+/// The file of an entry that says where the tarball came from.
 const PROVENANCE: &str = "provenance";
 
 /// The tarball of a line's source package, from the cache if it is there.
@@ -27,7 +27,7 @@ const PROVENANCE: &str = "provenance";
 /// The package cannot be obtained (verdict `unavailable`), or holds no tarball.
 pub fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Given> {
     if let Some(entry) = workspace.host.cache.entry(KIND, &key(line.pattern, line.version)) {
-        // With a full cache no network is needed.
+        // If the cache has it, no network is needed.
         return given(&entry, Vec::new());
     }
     let (apt, package, notes) = debian::find(workspace, record, line)?;
@@ -64,7 +64,7 @@ fn given(entry: &Path, notes: Vec<String>) -> Result<Given> {
     Ok(Given { digest: download::digest(&path)?, path, provenance, local: false, notes })
 }
 
-/// The tarball that an unpacked package holds, beside patches that are not for us.
+/// The tarball in an unpacked package, which also has patches that we do not need.
 fn tarball(package: &str, unpacked: &Path) -> Result<PathBuf> {
     let folder = unpacked.join("usr/src");
     let name = format!("{package}.tar.xz");

@@ -1,4 +1,4 @@
-//! A kernel in the cache: the folder of its entry, and what the entry says of itself.
+//! A kernel in the cache: the folder of its entry, and the entry's manifest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::cache;
 use crate::base::error::{Context, Result};
 
-/// The kind of cache entry that a kernel is.
+/// The kind of the cache entries with kernels.
 pub const KIND: &str = "kernels";
 const MANIFEST: &str = "kernel.json";
 
@@ -37,11 +37,11 @@ pub struct Kernel {
     pub vmlinux_sha256: String,
     /// Where it came from, in one sentence.
     pub provenance: String,
-    /// What the user should know about it, a line each.
+    /// Notes for the user, one line each.
     pub notes: Vec<String>,
 }
 
-/// What an entry says of itself; paths are the entry's own file names.
+/// The manifest of an entry; paths are file names in the entry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Manifest {
     pub release: String,
@@ -50,10 +50,10 @@ pub struct Manifest {
     pub vmlinux_sha256: String,
     pub provenance: String,
     pub notes: Vec<String>,
-    /// [`record_digest`] of the record that it was made for.
+    /// The [`record_digest`] of the record that it was made for.
     pub record: String,
-    /// The tree or tarball that it was built from, if a user gave one: built from again when the
-    /// fragments change. It belongs to the name ([`names`]); entries of the first harness have it, too.
+    /// The user's tree or tarball that it was built from, if any; a rebuild after a change of the fragments
+    /// uses it again. [`names`] stores this now; only entries of the first harness have it here.
     #[serde(default, skip_serializing)]
     pub source: Option<PathBuf>,
     /// How many files the build made.
@@ -61,7 +61,7 @@ pub struct Manifest {
 }
 
 impl Kernel {
-    /// Of the cache entry in `dir`, under a name.
+    /// The kernel of the cache entry in `dir`, under a name.
     pub fn new(name: &str, dir: PathBuf, manifest: Manifest) -> Kernel {
         Kernel {
             name: name.to_owned(),
@@ -89,7 +89,7 @@ pub fn read_manifest(dir: &Path) -> Result<Manifest> {
         .map_err(|error| error.help("remove it with `cargo xtask kernel --clean`"))
 }
 
-/// Writes an entry's manifest, once everything else is in it.
+/// Writes an entry's manifest, as its last file.
 pub fn write_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
     let path = dir.join(MANIFEST);
     let text = serde_json::to_vec_pretty(manifest).context(|| format!("cannot write {}", path.display()))?;

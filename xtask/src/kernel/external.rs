@@ -1,4 +1,4 @@
-//! Modules from outside of a kernel's tree, built for a kernel of the cache.
+//! Out-of-tree modules, built for a kernel in the cache.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use crate::fetch::host_packages;
 use crate::kernel::{compiler, make};
 use crate::matrix::{Record, Source};
 
-/// The kind of cache entry that a built module is.
+/// The kind of the cache entries with built modules.
 const KIND: &str = "modules";
-/// Raised when entries change in form or making.
+/// Raised when the form of entries or the way they are made changes.
 const FORMAT: u32 = 1;
 
-/// Builds the module whose sources are in `folder` (`<name>.c` and a `Makefile` of kbuild's) for a
-/// kernel; from the cache if it is there.
+/// Builds a module for a kernel, or takes it from the cache. The sources in `folder` are `<name>.c` and a
+/// `Makefile` for kbuild.
 ///
 /// # Errors
-/// What modules are built against cannot be obtained (verdict `unavailable`), or it does not build.
+/// The headers or sources for the build cannot be obtained (verdict `unavailable`), or the build fails.
 pub fn module(
     workspace: &Workspace,
     record: &Record,
@@ -56,7 +56,7 @@ pub fn module(
             let path = sources.join(file);
             fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))?;
         }
-        // Not beside the sources: those go when the build fails.
+        // Not in the folder of the build, which is removed when the build fails.
         let log = workspace.host.cache.folder("logs")?.join(format!("module-{name}-{}.log", kernel.name));
         cache::remove(&log)?;
         match &record.source {
@@ -73,8 +73,8 @@ pub fn module(
     Ok(entry.join(file))
 }
 
-/// Against the packages that Debian builds for this: headers, those that all flavours share, and
-/// kbuild's programs, all of the kernel's own version.
+/// Builds against Debian's packages of the kernel's version: the headers, the headers shared by all
+/// flavours, and kbuild's programs.
 fn by_headers(
     workspace: &Workspace,
     record: &Record,
@@ -96,7 +96,7 @@ fn by_headers(
     }
     drop(apt);
     let headers = unpacked.join("usr/src").join(&names[0]);
-    // It includes the shared headers' Makefile by the place where a host would have it.
+    // It includes the Makefile of the shared headers by its path on an ordinary host.
     let makefile = headers.join("Makefile");
     let text = fs::read_to_string(&makefile).context(|| format!("cannot read {}", makefile.display()))?;
     let text = text.replace("/usr/src/", &format!("{}/usr/src/", unpacked.display()));
@@ -105,8 +105,8 @@ fn by_headers(
     modules(&arguments, sources, log)
 }
 
-/// Whether this host can use what Debian builds modules with: the headers ask for options of the
-/// kernel's own compiler, and objtool and modpost for the C library of the same release.
+/// Checks that this host can use Debian's packages for modules: the headers need options of the kernel's
+/// compiler, and objtool and modpost need the C library of the same Debian release.
 fn check_host(kernel: &Kernel, compiler: &str) -> Result<()> {
     match (build::gcc_major(&kernel.compiler), build::gcc_major(compiler)) {
         (Some(needed), Some(had)) if had < needed => {
@@ -119,7 +119,7 @@ fn check_host(kernel: &Kernel, compiler: &str) -> Result<()> {
     }
 }
 
-/// What the packages are called that modules for a release of Debian's are built against.
+/// The names of the packages that modules for a Debian kernel release are built against.
 fn header_packages(release: &str) -> Result<[String; 3]> {
     let flavour = "-cloud-amd64";
     let abi = release.strip_suffix(flavour).ok_or_else(|| {
@@ -127,7 +127,7 @@ fn header_packages(release: &str) -> Result<[String; 3]> {
             .because(format!("its release does not end in {flavour}"))
             .verdict(Verdict::Unavailable)
     })?;
-    // Up to 6.1 kbuild's programs are shared by a line's builds; later each build has its own.
+    // Up to 6.1 all builds of a line share a package of kbuild's programs; later each build has its own.
     let kbuild = match abi.split_once('+') {
         Some(_) => abi.to_owned(),
         None => abi.splitn(3, '.').take(2).collect::<Vec<_>>().join("."),
@@ -139,7 +139,7 @@ fn header_packages(release: &str) -> Result<[String; 3]> {
     ])
 }
 
-/// The packages of the kernel's own version, and apt on the suite that has them.
+/// The packages of the kernel's version, and apt for the suite that has them.
 fn headers_of(
     workspace: &Workspace,
     kernel: &Kernel,
@@ -174,8 +174,8 @@ fn of_version<'a>(packages: &'a [Package], version: &str) -> Option<&'a Package>
     packages.iter().find(|package| package.version == version)
 }
 
-/// Against an object tree that is prepared anew from the kernel's source and configuration: the
-/// cache keeps no object trees, which are fifty times a kernel's size.
+/// Builds against an object tree that is prepared again from the kernel's source and configuration. The cache
+/// keeps no object trees, since they are fifty times the size of a kernel.
 fn by_tree(
     workspace: &Workspace,
     record: &Record,
@@ -197,8 +197,8 @@ fn by_tree(
             .verdict(Verdict::Unavailable));
     }
     let mut arguments = objects.arguments();
-    // Without a whole build there is no list of the kernel's symbols; the guest's kernel checks
-    // each when it loads the module.
+    // Without a full build there is no list of the kernel's symbols; the guest's kernel checks them when it
+    // loads the module.
     arguments.push("KBUILD_MODPOST_WARN=1".to_owned());
     objects.prepared()?;
     modules(&arguments, sources, log)

@@ -1,7 +1,7 @@
 //! The lines of a build's log that say why it failed.
 //!
-//! make says last that something failed, and where, but not why; what it ran said that before. With
-//! several jobs their lines are mixed, so the first line that tells of a failure counts.
+//! make's last lines say that a command failed and where, but not why; the command said why before. The output
+//! of parallel jobs is mixed, so the first line that reports a failure counts.
 
 use std::sync::LazyLock;
 
@@ -9,13 +9,13 @@ use regex::Regex;
 
 use crate::base::ui::printable;
 
-/// The most lines that are shown; the log has them all.
+/// The most lines that are shown; the log has all of them.
 const SHOWN: usize = 6;
 /// The longest line that is shown, in characters.
 const WIDTH: usize = 400;
 
-/// What nothing says but a failure: compilers, linkers, Kconfig, modpost, scripts, the shell, the
-/// system, and make itself, where it could not go on.
+/// Lines that appear only after a failure: of compilers, linkers, Kconfig, modpost, scripts, the shell, the
+/// system, and of make itself.
 static CAUSE: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r#"(?x)
@@ -47,7 +47,7 @@ static CAUSE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// What may tell of a failure, and is common where nothing failed.
+/// Lines that may report a failure, but are also common without one.
 static HINT: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?xi)
@@ -57,10 +57,10 @@ static HINT: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// A line of make's own, what it says behind its name.
+/// A line of make itself; `rest` is the text after its name.
 static MAKE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(\S*/)?g?make(\[\d+\])?: (\*\*\* )?(?<rest>.*)$"));
 
-/// Messages of make itself, which do not tell why a build failed: its folder, and that a command failed.
+/// Messages of make that do not say why a build failed: its folder, and that a command failed.
 static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?x) ^(Entering|Leaving)\ directory | ^Nothing\ to\ be\ done | is\ up\ to\ date
@@ -69,10 +69,10 @@ static CHATTER: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
-/// A process that was ended as one is where memory ran out, by the status that a shell gives it.
+/// A process that was killed, as happens when memory runs out, by its exit status in a shell.
 static ENDED: LazyLock<Regex> = LazyLock::new(|| regex(r"^\[.*\] Error 1(37|39|34)\b"));
 
-/// What a compiler adds to what it said: warnings, notes, the source, and where it was included.
+/// Lines of a compiler that are no errors: warnings, notes, source lines, and chains of includes.
 static BESIDE: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"(?x) (?i: \bwarning\b[:(] ) | \ deprecated\ syntax$ | :\ note:\  | ^\s*\d*\s*\|  | ^In\ file\ included\ from
@@ -86,18 +86,18 @@ fn regex(text: &str) -> Regex {
     Regex::new(text).expect("a regular expression")
 }
 
-/// What a line of a build's log is.
+/// The kind of a line in a build's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LineKind {
     /// It says why something failed.
     Cause,
-    /// make says that something failed.
+    /// A line of make that a command failed.
     Complaint,
-    /// Nobody needs it.
+    /// A line without information.
     Chatter,
-    /// A compiler's, on something that is no failure.
+    /// A line of a compiler that is no error.
     Beside,
-    /// It is of what was run.
+    /// Any other output of a command.
     Other,
 }
 
@@ -120,13 +120,13 @@ fn kind(line: &str) -> LineKind {
     if CAUSE.is_match(line) { LineKind::Cause } else { LineKind::Other }
 }
 
-/// The lines that say why a build failed, the first one first; none where nothing was said.
+/// The lines that say why a build failed, in their order; empty if there are none.
 pub fn causes(log: &str) -> Vec<String> {
     let lines: Vec<(&str, LineKind)> = log.lines().map(|line| (line, kind(line))).collect();
     let of = |wanted: LineKind| lines.iter().filter(move |(_, kind)| *kind == wanted).map(|(line, _)| *line);
     let mut shown: Vec<&str> = of(LineKind::Cause).take(SHOWN).collect();
     if shown.is_empty() {
-        // What the first command that failed said last.
+        // The last lines of the first command that failed.
         let failed = lines.iter().position(|(_, kind)| *kind == LineKind::Complaint).unwrap_or(lines.len());
         let said = lines[..failed].iter().rev().filter(|(_, kind)| *kind != LineKind::Chatter);
         shown = said
@@ -151,7 +151,7 @@ pub fn is_disk_full(causes: &[String]) -> bool {
     causes.iter().any(|line| line.contains("No space left on device") || line.contains("uota exceeded"))
 }
 
-/// What to do about a cause, where that is known.
+/// Advice on a cause, if there is any.
 pub fn help(causes: &[String]) -> Option<String> {
     let says = |words: &[&str]| causes.iter().any(|line| words.iter().any(|word| line.contains(word)));
     if is_disk_full(causes) {
@@ -186,8 +186,8 @@ pub fn help(causes: &[String]) -> Option<String> {
     is_program.then(|| format!("install {program}"))
 }
 
-/// Whether a line of kbuild's says that a file is made: `  CC      kernel/fork.o`, also with
-/// `[M]` between.
+/// Whether a line of kbuild reports that it makes a file: `  CC      kernel/fork.o`, or with `[M]` in
+/// between.
 pub fn is_step(line: &[u8]) -> bool {
     let Some(rest) = line.strip_prefix(b"  ") else { return false };
     let length = rest.iter().take_while(|byte| byte.is_ascii_uppercase() || b"_-".contains(byte)).count();
@@ -198,7 +198,7 @@ pub fn is_step(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// What stands around each cause: steps of kbuild's and warnings before it, make's own lines behind.
+    /// A log around a cause: steps of kbuild and warnings before it, make's lines after it.
     fn log(said: &str) -> String {
         format!(
             "make: Entering directory '/src'\nmake[1]: Entering directory '/objects'\n  GEN     Makefile\n\
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn the_first_line_that_says_why_is_shown_first() {
         let cases = [
-            // (what was said, the line of it that is the cause)
+            // The output, and the index of the line that is the cause.
             ("init/Kconfig:244: can't open file \"drivers/none/Kconfig\"", 0),
             ("drivers/x/Kconfig:12: syntax error\ndrivers/x/Kconfig:11: invalid option", 0),
             ("drivers/x/Kconfig:3:error: recursive dependency detected!", 0),

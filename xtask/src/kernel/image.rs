@@ -1,9 +1,9 @@
 //! The vmlinux inside a bzImage, unpacked on the host.
 //!
-//! A bzImage is a real-mode part, whose setup header says where in the protected-mode part
-//! the compressed kernel lies (boot protocol 2.08 and later; the kernel's own
-//! `Documentation/x86/boot`). All multi-byte fields are little endian. After every
-//! compression but gzip the build appends the uncompressed size as four bytes.
+//! A bzImage has a real-mode and a protected-mode part. The setup header in the first says where in the
+//! second the compressed kernel lies (boot protocol 2.08 and later, see the kernel's
+//! `Documentation/x86/boot`). All multi-byte fields are little endian. Except with gzip, the build
+//! appends the uncompressed size as four bytes.
 
 use std::io::Read;
 
@@ -15,10 +15,10 @@ const PROTOCOL: usize = 0x206;
 const PAYLOAD_OFFSET: usize = 0x248;
 const PAYLOAD_LENGTH: usize = 0x24c;
 
-/// What lz4's legacy frame cuts its input into, at most.
+/// The largest block of lz4's legacy frame format.
 const LZ4_BLOCK: usize = 8 << 20;
 
-/// No kernel is as large; a size beyond is damage.
+/// The largest accepted size; no kernel is larger, so the image is damaged.
 const MAX_SIZE: u64 = 1 << 30;
 
 /// Unpacks the vmlinux of a bzImage (Debian calls it vmlinuz).
@@ -76,7 +76,7 @@ fn decompress(payload: &[u8]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Splits off the uncompressed size at the end.
+/// Splits the uncompressed size off the end.
 fn sized(payload: &[u8]) -> Result<(&[u8], u64), String> {
     let end = payload.len().checked_sub(4).ok_or("its payload is cut short")?;
     let size = u64::from(u32::from_le_bytes(array(payload, end)?));
@@ -129,7 +129,7 @@ fn array<const N: usize>(data: &[u8], offset: usize) -> Result<[u8; N], String> 
     bytes(data, offset, N)?.try_into().map_err(|_| "its header is cut short".to_owned())
 }
 
-/// Unpacks a module by its file's ending: `.ko`, `.ko.gz`, `.ko.xz` or `.ko.zst`.
+/// Unpacks a module according to the ending of its name: `.ko`, `.ko.gz`, `.ko.xz` or `.ko.zst`.
 ///
 /// # Errors
 /// The file is damaged, or has another ending.

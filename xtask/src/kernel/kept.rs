@@ -1,7 +1,7 @@
-//! One commit after another, built in an object tree that is kept: only what changed is compiled.
+//! Builds one commit after another in the same object tree, so that only changed files are compiled.
 //!
-//! make goes by dates, so the sources have to stay in one place, and a file that the object tree
-//! has an object of has to be older than that. Which commit the objects are of is noted.
+//! make compares paths and dates, so the sources have to stay in one folder, and a source file has to be
+//! older than its object. A note says which commit the objects were built from.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::base::error::{Context, Result};
 use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
-/// What all objects are of. There is no such note while they are built, nor after a failure.
+/// The note on the objects. It does not exist during a build, nor after a failed one.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Built {
     commit: String,
@@ -33,7 +33,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Opens the folder, which need not exist yet; `cc` is the compiler, `gcc` when `None`.
+    /// Opens the folder, which may not exist yet; `cc` is the compiler, `gcc` when `None`.
     ///
     /// # Errors
     /// When something is missing that a build needs.
@@ -42,7 +42,7 @@ impl Kept {
         Ok(Kept { folder: folder.to_owned(), record: record.clone(), tools })
     }
 
-    /// The commit that all objects are of, if that is known and they are this compiler's.
+    /// The commit that all objects were built from, if known and built by this compiler.
     pub fn commit(&self) -> Option<String> {
         // Ignore a note that cannot be parsed.
         let built: Built = serde_json::from_slice(&fs::read(self.note()).ok()?).ok()?;
@@ -66,7 +66,7 @@ impl Kept {
     pub fn build(&self, workspace: &Workspace, source: &Path, commit: &str) -> Result<Kernel> {
         let given = Given {
             path: source.to_owned(),
-            // The checkout of a commit holds what the commit does: nothing has to be read.
+            // The commit identifies the contents of its checkout, so no file has to be read.
             digest: commit.to_owned(),
             provenance: format!("commit {commit}"),
             local: false,
@@ -75,7 +75,7 @@ impl Kept {
         let (scratch, log) = (self.scratch(), self.folder.join("build.log"));
         let (record, tools) = (&self.record, &self.tools);
         let job = Job { record, given: &given, tools, scratch: &scratch, log: &log };
-        // How much of a kept tree is made again nobody knows.
+        // In a kept tree, the number of files to rebuild is unknown.
         let all = record.source.building().filter(|_| !scratch.is_dir());
         let expected = all.map(|building| Expected { files: building.steps, estimated: true });
         cache::remove(&self.note())?;

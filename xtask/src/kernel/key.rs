@@ -6,11 +6,11 @@ use crate::base::error::{Context, Result};
 use crate::base::workspace::Workspace;
 use crate::matrix::{Record, Source};
 
-/// Part of every key: raised when entries change in form or making.
+/// Part of every key: raised when the form of entries or the way they are made changes.
 pub const FORMAT: u32 = 1;
 
-/// The digest of what the repository says about how a kernel is made: the source, the
-/// fragments' bytes, the modules and our own format.
+/// The digest of everything in the repository that determines a kernel: the source, the fragments, the
+/// modules and our format.
 pub fn record_digest(workspace: &Workspace, record: &Record) -> Result<String> {
     let mut digest = Keyed::new();
     digest.add("format", FORMAT.to_string());

@@ -1,4 +1,4 @@
-//! The list of the matrix with what is cached of it; emptying the cache.
+//! Lists the matrix with its cached kernels; empties the cache.
 
 use serde::Serialize;
 
@@ -9,14 +9,14 @@ use crate::base::ui::{out, outln};
 use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
-/// A line of the list.
+/// One kernel of the list.
 #[derive(Debug, Serialize)]
 struct ListRow<'a> {
     name: &'a str,
     about: &'a str,
     /// Whether it comes as a package, without a build.
     ready_made: bool,
-    /// Whether it belongs to all kernels, or is taken by name only.
+    /// Whether it is used only if named.
     by_name_only: bool,
     cached: bool,
     release: Option<String>,
@@ -28,7 +28,7 @@ struct ListRow<'a> {
     notes: Vec<String>,
 }
 
-/// Prints the matrix with what is cached of it to standard output: a table, or one JSON array.
+/// Prints the matrix with its cached kernels to standard output: a table, or one JSON array.
 ///
 /// # Errors
 /// The matrix or an entry of the cache cannot be read.
@@ -95,10 +95,10 @@ fn size(folder: &std::path::Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Empties the cache, or removes only what the given names stand for.
+/// Empties the cache, or removes only the named kernels.
 ///
 /// # Errors
-/// A name is unknown, another command works in the cache, or a file cannot be removed.
+/// A name is unknown, another command uses the cache, or a file cannot be removed.
 pub fn clean(workspace: &Workspace, names: &[String]) -> Result<()> {
     if names.is_empty() {
         return workspace.host.cache.clean();

@@ -1,4 +1,4 @@
-//! make, with all it says in a log.
+//! Runs make, with all its output in a log.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -13,13 +13,13 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::ui::{Bar, printable};
 use crate::base::verdict::Verdict;
 
-/// What make, or the shell that it runs for each file, reads as something else than itself.
+/// Characters in paths that make, or the shell that it starts for each file, does not take literally.
 const NOT_IN_PATHS: &str = ":#$%\\'\"`;&|<>()[]*?";
 
-/// Checks that make and the shell take a path as it is.
+/// Checks that make and the shell take a path literally.
 ///
 /// # Errors
-/// They do not; which character is to blame is said.
+/// They do not; the error names the character.
 pub fn takes(path: &Path) -> Result<()> {
     let real = path.ancestors().find_map(|part| fs::canonicalize(part).ok());
     for path in [Some(path), real.as_deref()].into_iter().flatten() {
@@ -44,7 +44,7 @@ pub fn takes(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs make with its output added to the log; returns the files it said it makes.
+/// Runs make and appends its output to the log; returns the number of files that it reported to make.
 ///
 /// # Errors
 /// `build-failed`, with the first errors of the log; `what` names what does not build.
@@ -61,11 +61,11 @@ pub fn run(what: &str, arguments: &[String], targets: &[&str], log: &Path, bar: 
         .stderr_to_stdout()
         .stdin_null()
         .unchecked();
-    // A build sees nothing of the environment but what it needs to run at all.
+    // A build gets only the environment variables that it cannot run without.
     let kept = ["PATH", "HOME", "TMPDIR"].map(|name| (name.to_owned(), std::env::var(name).ok()));
     let kept = kept.into_iter().filter_map(|(name, value)| Some((name, value?)));
     let command = command.full_env(kept.chain([("LC_ALL".to_owned(), "C".to_owned())]));
-    // Ended by SIGTERM, make ends the compilers first.
+    // On SIGTERM, make ends the compilers first.
     let command = child::mortal(command, Signal::TERM, Own::Group);
     let (reader, _group) = child::in_group(|| command.reader(), |reader| reader.pids()).context(failed)?;
     let mut steps = 0;

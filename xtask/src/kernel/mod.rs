@@ -1,7 +1,7 @@
-//! Kernels: obtained, verified, configured, built and kept in the cache.
+//! Obtains, verifies, configures and builds kernels, and keeps them in the cache.
 //!
 //! A kernel is an entry `kernels/<key>` of the cache, the key being a digest of everything
-//! that made it; `names/<name>` says which entry a name stands for.
+//! that made it; `names/<name>` says which entry a name means.
 //!
 //! Architecture invariant: nothing here knows of virtual machines.
 

@@ -1,4 +1,4 @@
-//! Modules: their dependencies, and the flat folder that a guest gets them from.
+//! Modules: their dependencies, and the flat folder of modules for guests.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::matrix::Record;
 
-/// The modules below a folder: name (with underscores, as `lsmod` has it) to file.
+/// The modules below a folder, by name (with underscores, as in `lsmod`).
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -32,7 +32,7 @@ pub fn index(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
 /// Copies the modules of a record, with those they depend on, to `into` as `<name>.ko`.
 ///
 /// # Errors
-/// A module is missing or damaged, or the record lists one before what it depends on.
+/// A module is missing or damaged, or the record lists one before its dependencies.
 pub fn collect(record: &Record, available: &BTreeMap<String, PathBuf>, into: &Path) -> Result<()> {
     fs::create_dir_all(into).map_err(|e| cache::denied("cannot create", into, &e))?;
     let mut listed: Vec<&str> = Vec::new();
@@ -53,8 +53,8 @@ pub fn collect(record: &Record, available: &BTreeMap<String, PathBuf>, into: &Pa
     Ok(())
 }
 
-/// Checks that a cached kernel has the modules that its record names: an entry from before the record named
-/// one lacks it.
+/// Checks that a cached kernel has the modules that its record names. An entry made before a module was added
+/// to the record lacks it.
 ///
 /// # Errors
 /// One is missing: `config-unmet`, with the command that gets the kernel again.
@@ -81,9 +81,9 @@ fn missing(record: &Record, module: &str, place: &str) -> Error {
         .verdict(Verdict::ConfigUnmet)
 }
 
-/// The modules that a module names in its `.modinfo` section as those it depends on.
+/// The dependencies of a module, from its `.modinfo` section.
 ///
-/// `.modinfo` is a list of NUL-terminated `key=value`; the file is 64-bit little-endian ELF.
+/// `.modinfo` is a list of NUL-terminated `key=value` strings; the file is 64-bit little-endian ELF.
 fn depends(module: &[u8]) -> Result<Vec<String>, String> {
     let Some(modinfo) = section(module, ".modinfo")? else {
         return Err("it has no .modinfo section".to_owned());

@@ -1,7 +1,7 @@
-//! Names of kernels: the cache entry that each stands for, and the source it was built from.
+//! Names of kernels: the cache entry that each means, and the source it was built from.
 //!
-//! `names/<name>` has the entry's key in its first line. Where the kernel was built here, a second one
-//! says from what: two trees of equal contents share an entry, and each name remembers its own.
+//! The first line of `names/<name>` is the entry's key. For a kernel that was built here, a second line names the
+//! source: trees with equal contents share an entry, but each name remembers its own tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,17 @@ use crate::base::error::{Context, Result};
 use crate::base::workspace::Workspace;
 use crate::matrix::Record;
 
-/// What a name was given to build from.
+/// The source that a name was built from.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Origin {
-    /// The user's tree or tarball; none for the record's own source.
+    /// The user's tree or tarball; `None` for the record's own source.
     source: Option<PathBuf>,
     /// Where it came from, as text.
     provenance: String,
 }
 
 impl Origin {
-    /// Of a kernel that was built from `given`.
+    /// The origin of a kernel that was built from `given`.
     pub fn of(given: &Given) -> Origin {
         let source = given.local.then(|| given.path.clone());
         Origin { source, provenance: given.provenance.clone() }
@@ -37,7 +37,7 @@ fn file(name: &str) -> String {
     format!("names/{name}")
 }
 
-/// The entry that a name stands for: its key, and what the name was given.
+/// The key of the entry that a name means, and the name's source.
 fn load(workspace: &Workspace, name: &str) -> Result<Option<(String, Option<Origin>)>> {
     let Some(text) = workspace.host.cache.load(&file(name))? else { return Ok(None) };
     let key = key_of(&text).to_owned();
@@ -47,8 +47,8 @@ fn load(workspace: &Workspace, name: &str) -> Result<Option<(String, Option<Orig
     Ok(Some((key, origin.map_err(|error| error.help("remove it with `cargo xtask kernel --clean`"))?)))
 }
 
-/// The entry that a name stands for. What its manifest says of the source is what the name was given,
-/// and a note says if that is gone.
+/// The entry that a name means. The source in the manifest is replaced by the name's own; a note says if that
+/// no longer exists.
 pub fn bound(workspace: &Workspace, name: &str) -> Result<Option<(PathBuf, Manifest)>> {
     let Some((key, origin)) = load(workspace, name)? else { return Ok(None) };
     let Some(dir) = workspace.host.cache.entry(KIND, &key) else { return Ok(None) };
@@ -63,7 +63,7 @@ pub fn bound(workspace: &Workspace, name: &str) -> Result<Option<(PathBuf, Manif
     Ok(Some((dir, manifest)))
 }
 
-/// Makes a name stand for an entry, and returns the kernel.
+/// Binds a name to an entry, and returns the kernel.
 pub fn bind(
     workspace: &Workspace,
     name: &str,
@@ -78,14 +78,14 @@ pub fn bind(
         text += &(line.context(|| format!("cannot note what {name} was built from"))? + "\n");
         manifest.provenance.clone_from(&origin.provenance);
     }
-    // A full cache is usable without being writable.
+    // Write only on a change: a cache with all entries may be read-only.
     if workspace.host.cache.load(&file(name))?.is_none_or(|bound| bound != text) {
         workspace.host.cache.store(&file(name), &text)?;
     }
     Ok(Kernel::new(name, dir, manifest))
 }
 
-/// Makes a name stand for nothing; its entry goes if no other name stands for it.
+/// Removes a name, and its entry if no other name means it.
 pub fn forget(workspace: &Workspace, name: &str) -> Result<()> {
     let Some(text) = workspace.host.cache.load(&file(name))? else { return Ok(()) };
     workspace.host.cache.forget(&file(name))?;
@@ -106,8 +106,7 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).context(|| format!("cannot read {}", path.display()))
 }
 
-/// The kernel that a record's name stands for in the cache, if there is one. Uses no network
-/// and writes nothing.
+/// The cached kernel of a record, if there is one. Uses no network and writes nothing.
 ///
 /// # Errors
 /// The cache entry is damaged, or the config fragments cannot be read.

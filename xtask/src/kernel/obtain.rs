@@ -1,4 +1,4 @@
-//! Kernels by the records of the matrix: obtained, looked up in the cache, and their sources.
+//! Obtains the kernel of a record, and its source.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::base::workspace::Workspace;
 use crate::kernel::{debian, source};
 use crate::matrix::{Record, Source};
 
-/// Gets the kernel of a record, from the cache if it is there.
+/// Obtains the kernel of a record: from the cache if it is there.
 ///
 /// # Errors
 /// The kernel cannot be obtained (verdict `unavailable`), has another digest than the pinned one,
@@ -33,13 +33,13 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
     }
 }
 
-/// Builds a local tree or tarball as the kernel of the matrix that fits its version. Names of the
-/// matrix go on standing for what they stood for; this kernel is named after its source.
+/// Builds a local tree or tarball with the record of the matrix that fits its version. The kernel is named
+/// after its source; names of the matrix keep their meaning.
 ///
-/// Returns the record that it was built as, too.
+/// Also returns that record.
 ///
 /// # Errors
-/// It is no kernel tree, or of no line that is built here, or does not build.
+/// It is no kernel tree, its release line is not built here, or the build fails.
 pub fn of_source(workspace: &Workspace, path: &Path) -> Result<(Record, Kernel)> {
     let version = source::version_of(workspace, path)?;
     let record = workspace.matrix()?.for_source(&version)?.clone();

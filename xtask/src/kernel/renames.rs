@@ -1,21 +1,21 @@
-//! Functions that later kernels call otherwise or lack: old name, new name, since which version, and
-//! why; pure.
+//! Functions that were renamed or removed in later kernels: old name, new name, first version, and reason;
+//! pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::base::error::{Error, Result};
 
-/// A function that got another name, or is gone.
+/// A function that was renamed or removed.
 #[derive(Clone, Copy, Debug)]
 struct Rename {
-    /// The name before.
+    /// The old name.
     old: &'static str,
-    /// The name from then on; `None` where there is no such function any more.
+    /// The new name; `None` if the function was removed.
     new: Option<&'static str>,
-    /// The first version that it holds for.
+    /// The first version with the change.
     since: (u32, u32),
-    /// Why, as the end of a sentence.
+    /// The reason, as the end of a sentence.
     why: &'static str,
 }
 
@@ -30,7 +30,7 @@ const fn gone(old: &'static str, since: (u32, u32), why: &'static str) -> Rename
 /// Why functions of the allocators end with `_noprof` from 6.10 on.
 const NOPROF: &str = "the old name is a macro that accounts for each place that allocates";
 
-/// What is known. The new name of one may be the old name of another.
+/// The known renames. The new name of one may be the old name of another.
 const RENAMES: [Rename; 10] = [
     renamed("_do_fork", "kernel_clone", (5, 10), "it is named as other helpers behind system calls are"),
     renamed(
@@ -54,10 +54,10 @@ const RENAMES: [Rename; 10] = [
     renamed("do_filp_open", "do_file_open", (7, 0), "it is named as its sibling do_file_open_root is"),
 ];
 
-/// What a case writes around the old name of a function that has another one on some kernels.
+/// Opens a placeholder in a case: the old name of a function that some kernels renamed.
 const OPEN: &str = "{fn:";
 
-/// What a kernel of a version such as `6.12.117-1` calls the function with an old name.
+/// The name of a function on a kernel version such as `6.12.117-1`, given its old name.
 pub fn name_on<'a>(name: &'a str, version: &str) -> &'a str {
     let version = major_and_minor(version);
     let mut name = name;
@@ -71,17 +71,17 @@ pub fn name_on<'a>(name: &'a str, version: &str) -> &'a str {
     name
 }
 
-/// Whether a kernel of a version is known to lack a function that earlier ones have.
+/// Whether a function is known to be removed in a kernel version.
 pub fn is_gone(name: &str, version: &str) -> bool {
     let version = major_and_minor(version);
     RENAMES.iter().any(|rename| rename.old == name && rename.new.is_none() && rename.since <= version)
 }
 
-/// A text of a case in which each `{fn:NAME}` is the function's name on a kernel of a version.
+/// Replaces each `{fn:NAME}` in a text of a case by the function's name on a kernel version.
 ///
 /// # Errors
-/// A word is not closed, or no other name is known of its function: then the plain name would do,
-/// or it is a typing error.
+/// A placeholder is not closed, or its function has no known rename: then the plain name is enough, or the
+/// name is misspelled.
 pub fn resolved(text: &str, version: &str) -> Result<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -102,7 +102,7 @@ pub fn resolved(text: &str, version: &str) -> Result<String> {
     Ok(out)
 }
 
-/// A sentence for each rename that explains what is in one text and not in the other.
+/// A sentence for each rename that explains a name which only one of the texts has.
 pub fn explained(old: &str, new: &str) -> Vec<String> {
     let (old, new) = (names(old), names(new));
     let is_gone = |name: &str| old.contains(name) && !new.contains(name);
@@ -114,8 +114,7 @@ pub fn explained(old: &str, new: &str) -> Vec<String> {
     RENAMES.iter().filter(explains).map(sentence).collect()
 }
 
-/// A sentence for each function named in a message of the tracer that a kernel of a version calls
-/// otherwise or lacks.
+/// A sentence for each function in a message of the tracer that was renamed or removed by a kernel version.
 pub fn explained_on(message: &str, version: &str) -> Vec<String> {
     let (said, version) = (names(message), major_and_minor(version));
     let misses = |rename: &&Rename| match rename.since <= version {
@@ -125,7 +124,7 @@ pub fn explained_on(message: &str, version: &str) -> Vec<String> {
     RENAMES.iter().filter(misses).map(sentence).collect()
 }
 
-/// Since when and why a function has another name: `since 6.10: …`.
+/// Since when and why a function was renamed: `since 6.10: …`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownRename {
     since: (u32, u32),
@@ -139,12 +138,12 @@ impl fmt::Display for KnownRename {
     }
 }
 
-/// Why one name is known to have become the other, in whichever direction kernels are compared.
+/// The known rename between two names, in either direction.
 pub fn known(old: &str, new: &str) -> Option<KnownRename> {
     other_names(old).into_iter().find(|(name, _)| *name == new).map(|(_, known)| known)
 }
 
-/// The names that a function is known to have had or got, the nearest first.
+/// The earlier and later names of a function, the nearest first.
 pub fn other_names(name: &str) -> Vec<(&'static str, KnownRename)> {
     let mut found: Vec<(&'static str, KnownRename)> = Vec::new();
     let mut at = 0;
@@ -268,7 +267,7 @@ mod tests {
     #[test]
     fn no_rename_leads_back() {
         for rename in RENAMES {
-            // Ends for the newest kernel there can be, and at a name that nobody renamed again.
+            // Following the renames ends, even for the newest version, at a name without a further rename.
             let last = name_on(rename.old, "999.0");
             assert!(!RENAMES.iter().any(|other| other.old == last && other.new.is_some()), "{last}");
         }

@@ -1,4 +1,4 @@
-//! Source trees: tarballs, be they kernel.org's, Debian's or local, and local trees of `--source`.
+//! Kernel sources: tarballs of kernel.org, Debian or the user, and the user's trees (`--source`).
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
@@ -12,21 +12,21 @@ use crate::fetch::download;
 use crate::kernel::{contents, make};
 use crate::matrix::Record;
 
-/// The most that is read of a Makefile for the version at its head, in bytes.
+/// The most bytes of a Makefile that are read to find the version at its head.
 const MAKEFILE_LIMIT: u64 = 64 << 10;
 
-/// A source to build from, with the digest of all that is in it.
+/// A source to build from, with the digest of its contents.
 #[derive(Clone, Debug)]
 pub struct Given {
     /// A folder or a tarball.
     pub path: PathBuf,
-    /// What its contents amount to, for the key.
+    /// The digest of its contents, for the key.
     pub digest: String,
     /// Where it came from, as text.
     pub provenance: String,
-    /// Whether the user gave it, so that the name goes on standing for it.
+    /// Whether the user gave it; the kernel's name then remembers it.
     pub local: bool,
-    /// What the user should know about it, a line each.
+    /// Notes for the user, one line each.
     pub notes: Vec<String>,
 }
 
@@ -40,8 +40,8 @@ pub struct Tree {
 }
 
 impl Given {
-    /// Compares the contents of what the user gave with the digest that was made of them: what is kept
-    /// under it must not be of others.
+    /// Checks that the user's source still has the digest that was computed before the build. A kernel built
+    /// from changed files must not be stored under that digest.
     ///
     /// # Errors
     /// They differ (verdict `build-failed`), or cannot be read.
@@ -63,7 +63,7 @@ fn contents_of(path: &Path) -> Result<String> {
 /// Takes a local tree or tarball as a source.
 ///
 /// # Errors
-/// There is no such thing, it cannot be read, or it is no kernel tree of the record's line.
+/// It does not exist, cannot be read, or is no kernel tree of the record's line.
 pub fn local(workspace: &Workspace, record: &Record, path: &Path) -> Result<Given> {
     let cannot_open = || format!("cannot open the source {}", path.display());
     let takes = "--source takes a kernel tree or a tarball of one";
@@ -77,7 +77,7 @@ pub fn local(workspace: &Workspace, record: &Record, path: &Path) -> Result<Give
             format!("Linux {version} from the tree {}, digest {}", path.display(), &digest[..12]);
         Ok(Given { path, digest, provenance, local: true, notes: Vec::new() })
     } else if !path.is_file() {
-        // A pipe can be read only once, a device for ever.
+        // A pipe can be read only once; a device may have no end.
         Err(Error::new(cannot_open()).because("it is neither a folder nor a regular file").help(takes))
     } else {
         let digest = contents_of(&path)?;
@@ -86,7 +86,7 @@ pub fn local(workspace: &Workspace, record: &Record, path: &Path) -> Result<Give
     }
 }
 
-/// The version of a local tree or tarball. Of a tarball no more is read than up to its Makefile.
+/// The version of a local tree or tarball. A tarball is read only up to its Makefile.
 ///
 /// # Errors
 /// It cannot be read, or is no kernel tree.
@@ -95,7 +95,7 @@ pub fn version_of(workspace: &Workspace, path: &Path) -> Result<String> {
     let mut makefile = Vec::new();
     if path.is_dir() {
         let file = path.join("Makefile");
-        // What is no file may be read for ever.
+        // Reading something else than a file may never end.
         if file.is_file() {
             makefile = fs::read(file).context(failed)?;
         }
@@ -108,7 +108,7 @@ pub fn version_of(workspace: &Workspace, path: &Path) -> Result<String> {
         let mut archive = tar::Archive::new(decoder(path, Counted { file, bar: &bar, done: 0 })?);
         for entry in archive.entries().context(failed)? {
             let entry = entry.context(failed)?;
-            // At the top, or in the one folder that is there.
+            // At the top, or in the tarball's top folder.
             let name = entry.path().context(failed)?.into_owned();
             if name.file_name().is_some_and(|name| name == "Makefile") && name.components().count() <= 2 {
                 entry.take(MAKEFILE_LIMIT).read_to_end(&mut makefile).context(failed)?;
@@ -138,7 +138,7 @@ pub fn tree(workspace: &Workspace, record: &Record, given: &Given, scratch: &Pat
     archive.set_preserve_mtime(true);
     archive.unpack(scratch).map_err(|e| {
         let error = cache::denied("cannot unpack", &given.path, &e);
-        // What the system said stands at the end of a chain of what was attempted.
+        // The system's error is at the end of the chain of causes.
         let mut cause: &dyn std::error::Error = &e;
         while let Some(next) = cause.source() {
             cause = next;
@@ -153,7 +153,7 @@ pub fn tree(workspace: &Workspace, record: &Record, given: &Given, scratch: &Pat
     }
 }
 
-/// A file that moves a progress bar while it is read.
+/// A file that advances a progress bar while it is read.
 struct Counted<'a> {
     file: File,
     bar: &'a crate::base::ui::Bar,
@@ -169,7 +169,7 @@ impl Read for Counted<'_> {
     }
 }
 
-/// A decoder by what a tarball begins with.
+/// The decoder for a tarball, chosen by its first bytes.
 fn decoder<'a>(path: &Path, file: Counted<'a>) -> Result<Box<dyn Read + 'a>> {
     let failed = || format!("cannot unpack {}", path.display());
     let mut file = BufReader::with_capacity(256 << 10, file);
