@@ -1,9 +1,9 @@
-//! Which accelerator a guest gets. What judges, measures or shows a trace has TCG on every machine;
-//! other work has KVM, where a boot proved that it works.
+//! Chooses a guest's accelerator. Guests that judge, measure or show a trace run under TCG on every machine;
+//! others run under KVM, if a boot proved that it works.
 //!
-//! `/dev/kvm` may open, create a machine and a processor, and still run no ordinary kernel. Only a
-//! guest that reaches init within a deadline proves KVM; the answer is remembered: for good where it
-//! works, for a day where it does not.
+//! `/dev/kvm` may open, and create a machine and a processor, but still run no ordinary kernel. Only a guest
+//! that reaches init within a deadline proves KVM. The result is stored: without limit if KVM works, for a
+//! day if it does not.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -22,54 +22,54 @@ use crate::base::error::{Error, Result};
 use crate::base::qemu::Qemu;
 use crate::base::ui::Ui;
 
-/// The file of the cache that holds the answers, one `key accelerator seconds` line each: the
-/// accelerator that works, and when that was found out, in seconds since 1970.
+/// The file of the cache with the results, lines of `key accelerator seconds`: the accelerator that works, and
+/// the time of the test in seconds since 1970.
 pub const MEMORY: &str = "accelerators";
-/// What QEMU opens for KVM.
+/// The device that QEMU opens for KVM.
 const DEVICE: &str = "/dev/kvm";
 /// How long a guest under KVM may take to reach init; it takes well under a second.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long it holds that KVM does not work: somebody may mend the machine.
+/// How long a failure of KVM is remembered: the machine may be repaired.
 const HOLDS: Duration = Duration::from_secs(24 * 60 * 60);
-/// From when on a run under TCG took so long that people want to know of KVM.
+/// A run under TCG that takes longer ends with advice on KVM.
 const LONG: Duration = Duration::from_secs(60);
 
-/// What a guest is booted for.
+/// The purpose of a guest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Purpose {
-    /// To judge, to measure or to show a trace: that has to be the same on every machine.
+    /// To judge, to measure or to show a trace; the result has to be the same on every machine.
     #[default]
     Judgement,
-    /// Somebody's own command or shell.
+    /// The user's own command or shell.
     Work,
 }
 
-/// What may execute a guest's instructions.
+/// The accelerators that a guest may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     /// TCG, even where this machine has KVM.
     Tcg,
-    /// KVM, or nothing: it was asked for.
+    /// Only KVM, which the user demanded.
     Kvm,
-    /// KVM where it works, else TCG.
+    /// KVM if it works, else TCG.
     KvmWhereItWorks,
 }
 
-/// What is known of KVM on this machine.
+/// The state of KVM on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kvm {
     /// A guest booted under it.
     Works,
-    /// The device opens, and no guest booted under it.
+    /// The device opens, but no guest boots under KVM.
     Fails,
-    /// The device opens, and nobody tried, or not for a day.
+    /// The device opens, but KVM was not tried, or the last failure is older than a day.
     Untried,
     /// The device does not open, for this reason.
     Closed(String),
 }
 
 impl Choice {
-    /// What a guest may run under, by its purpose and by what was asked for.
+    /// The accelerators for a guest, by its purpose and by the user's options.
     pub fn of(asked: Option<Accel>, purpose: Purpose, exact: Exactness, gdb: bool) -> Choice {
         match asked {
             Some(Accel::Tcg) => Choice::Tcg,
@@ -81,11 +81,10 @@ impl Choice {
         }
     }
 
-    /// The accelerator itself. `kvm`, which may boot a guest to find out, is asked only where the
-    /// answer counts.
+    /// Decides on the accelerator. `kvm` may boot a guest, so it is called only if its result matters.
     ///
     /// # Errors
-    /// KVM was asked for and does not work, or `kvm` failed.
+    /// KVM was demanded and does not work, or `kvm` failed.
     pub fn settle(self, kvm: impl FnOnce() -> Result<Kvm>) -> Result<Accel> {
         if self == Choice::Tcg {
             return Ok(Accel::Tcg);
@@ -108,7 +107,7 @@ impl Choice {
     }
 }
 
-/// Whether KVM works, as far as that is known without a boot.
+/// The state of KVM, as far as it is known without a boot.
 ///
 /// # Errors
 /// The cache cannot be read.
@@ -124,7 +123,7 @@ pub fn known(qemu: &Qemu, cache: &Cache) -> Result<Kvm> {
     })
 }
 
-/// Whether KVM works: what is remembered of it, else what a boot shows.
+/// The state of KVM: the stored result, else that of a boot.
 ///
 /// `machine` is a bootable description whose accelerator is replaced.
 ///
@@ -143,7 +142,7 @@ pub fn proved(machine: &Machine, qemu: &Qemu, cache: &Cache, ui: &Ui) -> Result<
     }
 }
 
-/// Boots a guest under KVM, even if an answer is stored, and stores the new one. Gives the reason, too.
+/// Boots a guest under KVM even if a result is stored, and stores the new result. Also returns the reason.
 ///
 /// # Errors
 /// QEMU cannot be started at all, or the cache cannot be read.
@@ -160,30 +159,30 @@ pub fn prove(machine: &Machine, qemu: &Qemu, cache: &Cache, ui: &Ui) -> Result<(
     };
     let remembered = cache.load(MEMORY)?.unwrap_or_default();
     if let Err(error) = cache.store(MEMORY, &with_answer(&remembered, &key(qemu), accel, now())) {
-        // A cache that cannot be written costs this proof again, not the run.
+        // If the cache cannot be written, the next run has to test again; this run goes on.
         ui.say(error.to_string());
     }
     Ok((kvm, why))
 }
 
-/// What to say after a run under TCG that took long, where KVM would have been faster.
+/// The advice after a long run under TCG, if KVM would have been faster.
 pub fn advice(took: Duration, kvm: &Kvm) -> Option<String> {
     let seconds = took.as_secs();
     let why = match kvm {
         _ if took < LONG => return None,
         Kvm::Works => "KVM works here: `--accel kvm` is faster, but not exact".to_owned(),
         Kvm::Untried => format!("{DEVICE} opens here: `--accel kvm` may be faster, but is not exact"),
-        // Where there is no device, or only root may open it, there is nothing to do about it.
+        // Without a device, or with one that only root may open, the user can do nothing.
         Kvm::Closed(why) if why.contains("join the group") => format!("KVM may be faster, but {why}"),
         Kvm::Closed(_) | Kvm::Fails => return None,
     };
     Some(format!("{seconds} s under TCG; {why}"))
 }
 
-/// Whether the device of KVM opens.
+/// Checks that the device of KVM opens.
 ///
 /// # Errors
-/// It does not: why, and what to do about it.
+/// It does not open: the reason, and what to do about it.
 pub fn device() -> std::result::Result<(), String> {
     opens(Path::new(DEVICE))
 }
@@ -196,7 +195,7 @@ fn opens(path: &Path) -> std::result::Result<(), String> {
     Err(refusal(path, &error, Some((&group, about.mode()))))
 }
 
-/// Why a device does not open, which belongs to a group and has a mode.
+/// Why a device does not open; `group` is the name of its group, and its mode.
 fn refusal(path: &Path, error: &io::Error, group: Option<(&str, u32)>) -> String {
     let path = path.display();
     match (Errno::from_io_error(error), group) {
@@ -214,7 +213,7 @@ fn refusal(path: &Path, error: &io::Error, group: Option<(&str, u32)>) -> String
     }
 }
 
-/// The name of a group, of the lines of `/etc/group`.
+/// The name of a group in the text of `/etc/group`.
 fn name_of_group(groups: &str, gid: u32) -> Option<String> {
     groups.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -223,7 +222,7 @@ fn name_of_group(groups: &str, gid: u32) -> Option<String> {
     })
 }
 
-/// What the answer depends on: machine, processor, host kernel, QEMU.
+/// The key of a result; it depends on machine, processor, host kernel and QEMU.
 pub fn key(qemu: &Qemu) -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = cpuinfo
@@ -249,7 +248,7 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The answer for a key, while it holds. One without a date is of an older harness.
+/// The stored result for a key, while it is valid. Results of an older harness have no date.
 fn recall(remembered: &str, key: &str, now: u64) -> Option<Accel> {
     let lines = remembered.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
     lines.filter_map(|answer| holding(answer, now)).next_back()
@@ -259,14 +258,14 @@ fn holding(answer: &str, now: u64) -> Option<Accel> {
     let mut words = answer.split_whitespace();
     let accel = words.next()?.parse().ok()?;
     if accel == Accel::Tcg {
-        // A date to come is of a clock that was wrong.
+        // A date in the future comes from a wrong clock.
         let age = now.checked_sub(words.next()?.parse().ok()?)?;
         return (age < HOLDS.as_secs()).then_some(accel);
     }
     Some(accel)
 }
 
-/// The answers with one in the place of those that its key had.
+/// The text of the results, with one result added or replaced.
 fn with_answer(remembered: &str, key: &str, accel: Accel, now: u64) -> String {
     let others = remembered.lines().filter(|line| line.split_whitespace().next() != Some(key));
     let others: String = others.map(|line| format!("{line}\n")).collect();
@@ -314,14 +313,14 @@ mod tests {
         assert_eq!(recall(&again, "aa", 3001), Some(Accel::Tcg));
     }
 
-    /// Who gets what: by purpose and options, where KVM works, fails, was not tried or is closed.
+    /// The accelerator by purpose and options, if KVM works, fails, was not tried or is closed.
     #[test]
     fn only_work_that_need_not_be_exact_gets_kvm() {
         use Exactness::{Demanded, Off, WherePossible};
         use Purpose::{Judgement, Work};
         const KVM: Option<Accel> = Some(Accel::Kvm);
         const TCG: Option<Accel> = Some(Accel::Tcg);
-        // What was asked for, purpose, exactness, gdb; where KVM works, and where it does not.
+        // Accelerator asked for, purpose, exactness, gdb; the result if KVM works, and if it does not.
         let table = [
             (None, Work, WherePossible, false, KVM, TCG),
             (None, Work, Off, false, KVM, TCG),
@@ -332,7 +331,7 @@ mod tests {
             (None, Judgement, Demanded, false, TCG, TCG),
             (TCG, Work, WherePossible, false, TCG, TCG),
             (TCG, Judgement, Off, false, TCG, TCG),
-            // What is asked for is had, or refused.
+            // A demanded accelerator is used, or refused.
             (KVM, Work, WherePossible, false, KVM, None),
             (KVM, Work, WherePossible, true, KVM, None),
             (KVM, Judgement, WherePossible, false, KVM, None),
@@ -344,7 +343,7 @@ mod tests {
             for kvm in [Kvm::Fails, Kvm::Closed("why".into())] {
                 assert_eq!(on(kvm.clone()), fails, "{row}: {kvm:?}");
             }
-            // A boot that proves nothing to anybody is not made.
+            // No boot if its result does not matter.
             let asks = Choice::of(asked, purpose, exact, gdb) != Choice::Tcg;
             let result = Choice::of(asked, purpose, exact, gdb).settle(|| Err(Error::new("asked")));
             assert_eq!(result.is_err(), asks, "{row}");
@@ -371,7 +370,7 @@ mod tests {
         let refused_to_all = refused(Errno::ACCESS, Some(("root", 0o20600)));
         assert!(refused_to_all.contains("nor for its group root: only for its owner"), "{refused_to_all}");
         assert_eq!(refused(Errno::NOENT, None), "there is no /dev/kvm");
-        // A container that keeps the device away does so from every group.
+        // If a container denies the device, no group helps.
         assert!(!refused(Errno::PERM, Some(("kvm", 0o20660))).contains("join"));
         let groups = "root:x:0:\nkvm:x:104:libvirt\nbroken\n";
         assert_eq!(name_of_group(groups, 104).as_deref(), Some("kvm"));

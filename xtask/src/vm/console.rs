@@ -1,4 +1,4 @@
-//! The guest's console: what the kernel said there, and what it means.
+//! The guest's console: finds the kernel's messages on it, and their verdicts.
 
 use crate::base::ui::printable;
 use crate::base::verdict::Verdict;
@@ -6,17 +6,17 @@ use crate::base::verdict::Verdict;
 /// The first sign of trouble on a console.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sign {
-    /// What it amounts to.
+    /// The verdict that it means.
     pub verdict: Verdict,
-    /// The line it stands in.
+    /// The line that has it.
     pub line: String,
 }
 
-/// What kernels from 5.4 on print, and the verdict of each. Within one line the first match
-/// counts; between lines the first line does: an oops or a lock-up ends as a panic here
-/// (`oops=panic softlockup_panic=1`), and the panic is not the cause.
+/// Messages of kernels from 5.4 on, with their verdicts. Within a line the first entry that matches counts.
+/// Of several lines the first one counts: an oops or a lock-up ends in a panic here (`oops=panic
+/// softlockup_panic=1`), and the panic is not the cause.
 const SIGNS: [(&str, Verdict); 23] = [
-    // It is whole: where it cannot be unpacked, memory has no room for it, or it lay over the kernel.
+    // The initramfs is never damaged: unpacking fails for lack of memory, or because it overlaps the kernel.
     ("Initramfs unpacking failed", Verdict::OutOfMemory),
     ("Attempted to kill init!", Verdict::InitDied),
     ("Kernel panic - not syncing: Out of memory", Verdict::OutOfMemory),
@@ -42,7 +42,7 @@ const SIGNS: [(&str, Verdict); 23] = [
     ("divide error: ", Verdict::Oops),
 ];
 
-/// The first line that tells of trouble.
+/// The first line with a sign of trouble.
 pub fn first_sign(console: &[u8]) -> Option<Sign> {
     console.split(|&byte| byte == b'\n').find_map(|line| {
         let line = String::from_utf8_lossy(line);
@@ -51,20 +51,19 @@ pub fn first_sign(console: &[u8]) -> Option<Sign> {
     })
 }
 
-/// Whether a line holds the words as a message of the kernel's own: a fault of a user
-/// process (`traps: cat[97] general protection fault`) is the process' affair.
+/// Whether a line has the words as a message about the kernel itself. A fault of a user process (`traps:
+/// cat[97] general protection fault`) does not count.
 fn is_said_by_the_kernel(line: &str, words: &str) -> bool {
     line.contains(words) && !line.contains("traps: ")
 }
 
-/// Whether the kernel said that it powers off, the last thing it does when init ends in order.
+/// Whether the kernel reported that it powers off, as it does when init ends in order.
 pub fn powered_off(console: &[u8]) -> bool {
     let words = b"reboot: Power down";
     console.windows(words.len()).any(|window| window == words)
 }
 
-/// The last lines, at most `count`, with everything unprintable neutralised: a guest must
-/// not be able to drive the terminal it is shown on.
+/// The last lines, at most `count`, made safe for a terminal: a guest must not be able to control it.
 pub fn last_lines(console: &[u8], count: usize) -> Vec<String> {
     let text = String::from_utf8_lossy(console);
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
@@ -76,15 +75,15 @@ pub fn neutralise(line: &str) -> String {
     printable(line).replace('\n', "?")
 }
 
-/// Output of a guest made safe for a terminal as it comes: parts may end within a character.
+/// Makes output of a guest safe for a terminal, part by part; a part may end within a character.
 #[derive(Debug, Default)]
 pub struct Neutraliser {
-    /// The beginning of a character whose rest has not come.
+    /// The first bytes of an incomplete character.
     begun: Vec<u8>,
 }
 
 impl Neutraliser {
-    /// The next part; lines, tabs and carriage returns before a newline stay what they are.
+    /// Converts the next part; newlines and tabs are kept, and `\r\n` becomes a newline.
     pub fn pass(&mut self, part: &[u8]) -> String {
         let mut bytes = std::mem::take(&mut self.begun);
         bytes.extend_from_slice(part);
@@ -101,7 +100,7 @@ impl Neutraliser {
     }
 }
 
-/// Where bytes begin a character that they do not end.
+/// The index at which an incomplete last character begins.
 fn ends_within(bytes: &[u8]) -> Option<usize> {
     let chunk = bytes.utf8_chunks().last()?;
     let invalid = chunk.invalid();
@@ -162,7 +161,7 @@ mod tests {
         for size in 1..sent.len() {
             let mut neutraliser = Neutraliser::default();
             let shown: String = sent.chunks(size).map(|part| neutraliser.pass(part)).collect();
-            // A carriage return that comes apart from its newline counts as any other.
+            // A carriage return at the end of a part is replaced like any other.
             assert_eq!(shown.replace("m?\n", "m\n"), "a?[2J\tü?1m\n?é→\n", "parts of {size}");
         }
         assert_eq!(Neutraliser::default().pass(b"\xff\xfeok\n"), "\u{fffd}\u{fffd}ok\n");

@@ -1,4 +1,4 @@
-//! What this process reads, passed on to a guest; and the sockets that QEMU talks to.
+//! Passes this process's input on to a guest; and makes the sockets that QEMU connects to.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -14,8 +14,8 @@ use rustix::stdio::stdin;
 use super::machine::Machine;
 use crate::base::error::{Context, Result};
 
-/// A machine whose sockets have short names: a socket's address holds 108 bytes, which a folder's path
-/// may exceed. The descriptor has to live as long as QEMU connects.
+/// A machine whose sockets have short paths: a socket's address holds 108 bytes, and the folder's path may be
+/// longer. The descriptor has to stay open until QEMU has connected.
 pub fn with_short_names(machine: &Machine) -> Result<(Machine, OwnedFd)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(&machine.dir, flags, Mode::empty())
@@ -29,8 +29,8 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
     UnixListener::bind(path).context(|| format!("cannot listen on {}", path.display()))
 }
 
-/// Passes standard input on to a guest's port for it, as fast as the guest reads it. Nothing waits for
-/// it: a guest ends when it wants to.
+/// Passes standard input on to the guest's input port, as fast as the guest reads it, in a thread that nobody
+/// joins: a guest may end before the input does.
 pub fn feed(machine: &Machine) -> Result<()> {
     let listener = listen(&machine.input_socket())?;
     thread::spawn(move || -> io::Result<()> {
@@ -44,8 +44,8 @@ pub fn feed(machine: &Machine) -> Result<()> {
                 Err(error) => return Err(error.into()),
             }
         }
-        // QEMU passes the end on behind all that it has not read yet. It would drop that if the socket
-        // were closed both ways, so it is left to QEMU to do so.
+        // Shut down only our sending side: QEMU then passes on the rest and the end of input. If the socket
+        // were closed both ways, QEMU would drop what it has not read yet.
         guest.shutdown(Shutdown::Write)?;
         io::copy(&mut guest, &mut io::sink()).map(drop)
     });

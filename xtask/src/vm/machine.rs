@@ -1,4 +1,4 @@
-//! A machine described in plain terms, and the command line of QEMU that it becomes.
+//! A machine as plain data, and the QEMU command line for it.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -39,31 +39,31 @@ impl FromStr for Accel {
     }
 }
 
-/// Whether a guest runs by the instruction-count clock, so that equal inputs give equal runs.
+/// Whether a guest uses the instruction-count clock, so that equal inputs give equal runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Exactness {
     /// Wherever that is possible.
     #[default]
     WherePossible,
-    /// Or not at all.
+    /// Required; otherwise the run fails.
     Demanded,
-    /// By the host's clock.
+    /// The guest uses the host's clock.
     Off,
 }
 
-/// Whether a boot leaves out what only takes time.
+/// Whether a boot skips work that only takes time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Boot {
-    /// It does.
+    /// Skip it.
     #[default]
     Fast,
-    /// It does not: machines with several CPUs, and what the benchmark compares with.
+    /// Do not skip it: for machines with several CPUs, and for comparison in the benchmark.
     Untuned,
 }
 
 impl Boot {
-    /// The machine's type. Under `pc` the kernel has ACPI compute the routing of all interrupts
-    /// before it opens the first device, 75 million instructions; `q35` has a table ready.
+    /// The machine type. Under `pc`, before it opens the first device, the kernel lets ACPI compute the routing
+    /// of all interrupts (75 million instructions); `q35` provides a table.
     fn machine(self) -> &'static str {
         match self {
             Boot::Fast => "q35",
@@ -76,7 +76,7 @@ impl Boot {
 pub const CONSOLE: &str = "console.log";
 /// The file of a boot with the guest's frames.
 pub const RESULTS: &str = "results.bin";
-/// The file of a boot with what QEMU wrote.
+/// The file of a boot with QEMU's own output.
 pub const QEMU_LOG: &str = "qemu.log";
 
 /// One boot, described.
@@ -95,7 +95,7 @@ pub struct Machine {
     pub icount_shift: Option<u8>,
     /// Number of CPUs.
     pub cpus: u32,
-    /// Number of slots for CPUs, those that are empty included; as many as CPUs when `None`.
+    /// Number of CPU slots, empty ones included; as many as CPUs when `None`.
     pub max_cpus: Option<u32>,
     /// Memory in MiB. It has to hold the unpacked initramfs.
     pub memory: u32,
@@ -103,28 +103,28 @@ pub struct Machine {
     pub gdb: bool,
     /// Connect the console to this terminal.
     pub interactive: bool,
-    /// Give the guest a port on which what this process reads arrives.
+    /// Give the guest a port that receives this process's standard input.
     pub input: bool,
-    /// Whether it leaves out what only takes time.
+    /// Whether it skips work that only takes time.
     pub boot: Boot,
-    /// A source of noise let in on purpose.
+    /// A source of noise enabled on purpose.
     pub noise: Option<Noise>,
-    /// Where the channels are kept: `console.log`, `results.bin`, `qemu.log`.
+    /// The folder of the channels: `console.log`, `results.bin`, `qemu.log`.
     pub dir: PathBuf,
-    /// The same folder under a name that is short enough for sockets.
+    /// The same folder under a path that is short enough for sockets.
     pub sockets: PathBuf,
 }
 
-/// The most CPUs, and slots for them, that a guest may have: kernels that are built here know of no more.
+/// The most CPUs and CPU slots of a guest: kernels built here support no more.
 pub const MOST_CPUS: u32 = 64;
 
-/// The words every guest gets, and why.
+/// Kernel command-line words of every guest, with reasons.
 const APPEND: [&str; 8] = [
-    // The first channel.
+    // The console is the first channel.
     "console=ttyS0",
-    // Warnings and worse only: everything else would take time in the emulated UART.
+    // Only warnings and worse: other messages would take time in the emulated UART.
     "quiet",
-    // An oops or a lock-up ends as a panic, a panic as a reset, and a reset ends QEMU.
+    // An oops or a lock-up causes a panic, a panic a reset, and a reset ends QEMU.
     "panic=-1",
     "oops=panic",
     "softlockup_panic=1",
@@ -132,16 +132,16 @@ const APPEND: [&str; 8] = [
     "nokaslr",
     // TCG is too slow for the timer check of old kernels: "IO-APIC + timer doesn't work".
     "no_timer_check",
-    // What was traced last is on the console after an oops.
+    // After an oops, print the latest trace entries to the console.
     "ftrace_dump_on_oops",
 ];
 
-/// Words that only save time at boot, and why. Those of single kernels stand in kernels.toml.
+/// Words that only save time at boot, with reasons. Those of single kernels are in kernels.toml.
 const APPEND_FAST: [&str; 2] = [
-    // The timer of the local APIC is calibrated for 100 ms at the host's pace; the HPET ticks as
-    // well, and needs fewer exits from translated code.
+    // Calibrating the local APIC's timer takes 100 ms of the host's time; the HPET works as well, and needs
+    // fewer exits from translated code.
     "noapictimer",
-    // What kind of mouse there is takes half a second to find out, and powering off waits for it.
+    // Detecting the kind of mouse takes half a second, and powering off waits for it.
     "i8042.noaux",
 ];
 
@@ -156,22 +156,22 @@ pub fn command_line(boot: Boot, of_kernel: &[String], of_user: &[String]) -> Str
     words.join(" ")
 }
 
-/// The longest command line that a kernel for x86 takes, in bytes: COMMAND_LINE_SIZE is 2048 and holds the
-/// zero at the end, too. One that is longer never gets to its console.
+/// The longest command line of an x86 kernel, in bytes: COMMAND_LINE_SIZE is 2048, including the final zero.
+/// With a longer one, a kernel does not even reach its console.
 pub const COMMAND_LINE_LIMIT: usize = 2047;
 
-/// Checks that a command line is not too long for the kernel, which puts what it was built with (`built_in`)
+/// Checks that a command line is not too long for the kernel, which puts its built-in words (`built_in`)
 /// before it.
 ///
 /// # Errors
-/// It is; which parts are how long is said.
+/// It is too long; the error gives the length of each part.
 pub fn check_command_line(
     boot: Boot,
     built_in: &str,
     of_kernel: &[String],
     of_user: &[String],
 ) -> Result<()> {
-    // Words are parted by spaces.
+    // A space separates the parts.
     let with_space = |length: usize| if length == 0 { 0 } else { length + 1 };
     let length = with_space(built_in.len()) + command_line(boot, of_kernel, of_user).len();
     if length <= COMMAND_LINE_LIMIT {
@@ -199,7 +199,7 @@ pub fn check_command_line(
 }
 
 impl Machine {
-    /// QEMU's arguments. Nothing in them but the files' places depends on the host.
+    /// QEMU's arguments. Only the paths of files in them depend on the host.
     pub fn arguments(&self, qemu: &Qemu) -> Vec<OsString> {
         let mut arguments = Arguments(Vec::new());
         for folder in &qemu.firmware {
@@ -208,7 +208,7 @@ impl Machine {
         arguments.pair("-machine", self.boot.machine()).pair("-accel", self.accelerator());
         self.processor(&mut arguments);
         arguments.pair("-m", format!("{}M", self.memory));
-        // Nothing that was not asked for: no display, network, floppy, or second serial line.
+        // No default devices: no display, network, floppy, or second serial line.
         arguments.one("-no-user-config").one("-nodefaults").one("-no-reboot");
         arguments.pair("-display", "none").pair("-vga", "none");
         arguments.pair("-kernel", &self.image).pair("-initrd", &self.initrd).pair("-append", &self.append);
@@ -219,8 +219,8 @@ impl Machine {
         arguments.0
     }
 
-    /// QEMU's options in one line, the same on every host: without the kernel command line, and
-    /// with plain names for the files.
+    /// QEMU's options on one line, the same on every host: without the kernel command line, and with plain
+    /// names instead of paths.
     pub fn options(&self, qemu: &Qemu) -> String {
         let plain = Machine {
             image: "kernel".into(),
@@ -239,7 +239,7 @@ impl Machine {
     /// Whether the instruction-count clock can drive a guest.
     ///
     /// # Errors
-    /// The reason why not, and what to do about it.
+    /// It cannot: the reason, and what to do about it.
     pub fn can_be_exact(accel: Accel, cpus: u32, gdb: bool, interactive: bool) -> Result<()> {
         let refused =
             |why: &str, help: &str| Err(Error::new("cannot run bit-exactly").because(why).help(help).usage());
@@ -284,8 +284,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Several CPUs under TCG take turns in one thread. With a thread each, a busy host lets one of
-    /// them wait while the other runs on, and the guest's kernel takes that for a lock-up.
+    /// The accelerator option. Under TCG, several CPUs take turns in one thread. With a thread each, a busy host
+    /// may delay one while another runs on, and the guest's kernel would take that for a lock-up.
     fn accelerator(&self) -> &'static str {
         match self.accel {
             Accel::Tcg if self.cpus > 1 => "tcg,thread=single",
@@ -294,15 +294,15 @@ impl Machine {
     }
 
     fn processor(&self, arguments: &mut Arguments) {
-        // `-cpu host` and `max` bring in RDRAND and with it randomness; qemu64 has neither
-        // that nor anything a host could lack.
+        // `-cpu host` and `max` have RDRAND, and so randomness. qemu64 does not have it, nor any feature that
+        // a host could lack.
         let cpu = match self.accel {
             Accel::Kvm => "host",
             Accel::Tcg if self.noise == Some(Noise::Rdrand) => "qemu64,+rdrand",
             Accel::Tcg => "qemu64",
         };
-        // Newer kernels (6.12 is one) count an empty slot only under a hypervisor that they know. TCG is
-        // none to them; there `maxcpus=1` on the kernel command line leaves out a CPU that is there.
+        // Newer kernels, such as 6.12, count an empty slot only under a hypervisor that they know, and TCG is
+        // not one. There `maxcpus=1` on the kernel command line leaves out an existing CPU.
         let slots = self.max_cpus.map_or(String::new(), |slots| format!(",maxcpus={slots}"));
         arguments.pair("-cpu", cpu).pair("-smp", format!("{}{slots}", self.cpus));
         if let Some(shift) = self.icount_shift {
@@ -311,8 +311,8 @@ impl Machine {
         }
     }
 
-    /// Console, results, and nothing else. A chardev other than a file, or ioeventfd, would
-    /// make runs differ: both let the host's timing into the guest.
+    /// Adds the console and the results port, and nothing else. A chardev that is not a file, or ioeventfd,
+    /// would make runs differ: both let the host's timing into the guest.
     fn channels(&self, arguments: &mut Arguments) {
         if self.interactive {
             arguments.pair("-chardev", chardev("socket,id=console", &self.console_socket()));
@@ -341,38 +341,38 @@ impl Machine {
         }
     }
 
-    /// Where the console is kept.
+    /// The file with the console's output.
     pub fn console(&self) -> PathBuf {
         self.dir.join(CONSOLE)
     }
 
-    /// Where the guest's frames are kept.
+    /// The file with the guest's frames.
     pub fn results(&self) -> PathBuf {
         self.dir.join(RESULTS)
     }
 
-    /// Where the guest's frames pass through a socket, when noise is asked for.
+    /// The socket for the guest's frames, used when noise is asked for.
     pub fn socket(&self) -> PathBuf {
         self.dir.join("results.socket")
     }
 
-    /// Where the console passes through, of a machine with this terminal.
+    /// The socket for the console of a machine that uses this terminal.
     pub fn console_socket(&self) -> PathBuf {
         self.sockets.join("console.socket")
     }
 
-    /// Where what this process reads passes through.
+    /// The socket for this process's standard input.
     pub fn input_socket(&self) -> PathBuf {
         self.sockets.join("input.socket")
     }
 
-    /// Where QEMU's own words are kept.
+    /// The file with QEMU's own output.
     pub fn qemu_log(&self) -> PathBuf {
         self.dir.join(QEMU_LOG)
     }
 }
 
-/// A chardev with a path; QEMU reads a doubled comma as one that belongs to the path.
+/// A chardev option with a path; QEMU reads a doubled comma as a comma in the path.
 fn chardev(backend: &str, path: &Path) -> OsString {
     let mut option = OsString::from(format!("{backend},path="));
     option.push(path.to_string_lossy().replace(',', ",,"));
@@ -394,12 +394,12 @@ impl Arguments {
     }
 }
 
-/// How long a guest may take, on the host's clock. Time in which the host gave QEMU no processor does
-/// not count, up to four times as much: a busy host makes a guest late, not wrong. Time in which QEMU or
-/// the harness was stopped does not count at all, however long.
+/// How long a guest may take, on the host's clock. Time in which QEMU waited for a processor does not count, so
+/// that a busy host causes no timeout; but a guest may take at most four times its deadline. Time in which QEMU
+/// or the harness was stopped never counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// From QEMU's start until init says hello.
+    /// From QEMU's start until init sends its hello.
     pub boot: Duration,
     /// From there until the end marker; `None` for no limit.
     pub job: Option<Duration>,

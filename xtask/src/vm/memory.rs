@@ -1,7 +1,7 @@
-//! How much memory a guest needs at the least, from its kernel image and its initramfs.
+//! The least memory that a guest needs, computed from its kernel image and its initramfs.
 //!
-//! What is asked for here no kernel can do without, so no size that works is refused. A guest may need
-//! more, which only its boot shows.
+//! This is a lower bound for any kernel, so a size that works is never refused. A guest may need more, which only
+//! a boot can show.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,35 +10,36 @@ use std::path::Path;
 /// A MiB in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// What of an image a kernel gives back early, the rest of its early heap: at most some hundred KiB.
+/// An allowance for the part of an image that the kernel frees early, the rest of its early heap: at most some
+/// hundred KiB.
 const GIVEN_BACK: u64 = 2 * MIB;
 
 /// What has to fit into a guest's memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryDemand {
-    /// Where the kernel ends in physical memory, and how much of that it fills.
+    /// The end of the kernel in physical memory, and its size.
     pub kernel: Segments,
-    /// The initramfs as QEMU puts it there.
+    /// The size of the initramfs, as loaded by QEMU.
     pub initrd: u64,
-    /// The same once the kernel has unpacked it, beside the first.
+    /// The size of its unpacked files, which are in memory at the same time.
     pub unpacked: u64,
-    /// Whether it is unpacked into a tmpfs, which takes half of the free memory at most.
+    /// Whether it is unpacked into a tmpfs, which can use at most half of the free memory.
     pub tmpfs: bool,
 }
 
 /// The parts of an ELF image that are loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// The physical address of the last one's end.
+    /// The physical address where the last one ends.
     pub end: u64,
-    /// Bytes of all.
+    /// The size of all of them, in bytes.
     pub size: u64,
 }
 
 impl MemoryDemand {
     /// The least memory, in bytes.
     pub fn needed(&self) -> u64 {
-        // QEMU puts the initramfs at the top, and looks at nothing that it might lie over.
+        // QEMU puts the initramfs at the top of memory without checking whether it overlaps the kernel.
         let side_by_side = self.kernel.end.saturating_add(self.initrd);
         let unpacked = if self.tmpfs { self.unpacked.saturating_mul(2) } else { self.unpacked };
         let at_once = self.kernel.size.saturating_add(self.initrd).saturating_add(unpacked);
@@ -46,7 +47,7 @@ impl MemoryDemand {
     }
 }
 
-/// The loaded parts of a kernel's ELF image; `None` where it is none, so that nothing is known.
+/// The loaded parts of a kernel's ELF image; `None` if the file is not one.
 pub fn segments(image: &Path) -> Option<Segments> {
     let file = File::open(image).ok()?;
     let mut header = [0; 64];
@@ -65,7 +66,7 @@ pub fn segments(image: &Path) -> Option<Segments> {
         let field = |at: usize| Some(u64::from_le_bytes(part.get(at..at + 8)?.try_into().ok()?));
         let is_loaded = part[..4] == 1_u32.to_le_bytes();
         let (address, bytes) = (field(24)?, field(40)?);
-        // The variables of each CPU have no place of their own in old images: address 0.
+        // In old images the per-CPU segment has address 0 and no place of its own.
         if is_loaded && bytes > 0 {
             found.end = found.end.max(address.checked_add(bytes)?);
             found.size = found.size.checked_add(bytes)?;

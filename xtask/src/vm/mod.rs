@@ -1,7 +1,7 @@
-//! The virtual machine: from a plain description to a QEMU process, and back to frames.
+//! The virtual machine: turns a plain description into a QEMU process, and its output into frames.
 //!
-//! Architecture invariant: this room builds nothing and knows no kernel by name. It is given
-//! an image, an initramfs and words for the command line.
+//! Architecture invariant: this room builds nothing and knows no kernel by name. It gets an image, an
+//! initramfs and words for the command line.
 
 pub mod accel;
 pub mod console;

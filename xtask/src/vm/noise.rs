@@ -1,20 +1,20 @@
-//! Noise: what of the host can reach a guest, so that equal inputs give unequal runs. Known sources, by
-//! the options of QEMU that let them in.
+//! Noise: influences of the host on a guest that make runs with equal inputs differ. Lists the known sources, by
+//! the QEMU options that enable them.
 
-/// A source of noise let in on purpose: the tests of repeated runs demand that it is found.
+/// A source of noise that tests of repeated runs enable on purpose; the harness has to find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noise {
     /// The host's time on the kernel command line.
     HostTime,
     /// A processor with RDRAND.
     Rdrand,
-    /// virtio-serial whose notifications another thread of QEMU handles.
+    /// virtio-serial with notifications handled by another thread of QEMU.
     Ioeventfd,
-    /// A socket as the far end of the results port.
+    /// A socket instead of a file behind the results port.
     Socket,
 }
 
-/// The options that are known to let the host in, each with the reason, in QEMU's order.
+/// The options that are known to let noise in, each with the reason, in QEMU's order.
 ///
 /// `options` are those of [`crate::vm::Machine::options`].
 pub fn suspects(options: &str) -> Vec<String> {

@@ -1,5 +1,5 @@
-//! A guest with its console on this terminal. QEMU does not own the terminal: it talks to a socket,
-//! and this process passes the data on.
+//! Connects a guest's console to this terminal. QEMU does not use the terminal itself: it uses a socket, and this
+//! process passes the data on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -26,10 +26,10 @@ use crate::base::qemu::Qemu;
 use crate::base::terminal::Raw;
 use crate::base::verdict::Verdict;
 
-/// How often QEMU's end is looked for.
+/// How often to check whether QEMU has ended.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
-/// Ctrl-A, with which the escape begins.
+/// Ctrl-A, the first key of an escape sequence.
 const ESCAPE: u8 = 1;
 
 /// How a guest on a terminal ended.
@@ -41,8 +41,8 @@ pub enum TerminalEnd {
     Escaped,
 }
 
-/// Boots a machine whose console is this terminal, and waits until it has ended; `take` has its frames
-/// then. The terminal is as before afterwards.
+/// Boots a machine whose console is this terminal, and waits until it has ended; then passes its frames to
+/// `take`. The terminal is restored afterwards.
 ///
 /// # Errors
 /// When QEMU cannot be started, or the terminal is gone.
@@ -73,7 +73,7 @@ pub fn boot_interactive(
             raw.again()?;
         }
         if relay.console.is_none() {
-            // It is there soon; until then only QEMU's end is waited for.
+            // QEMU connects soon; until then only its end is checked.
             relay.console = listener.accept().ok().map(|(console, _)| console);
         }
         let wants = relay.pass_on().context(|| "cannot pass on what the guest's console says".into())?;
@@ -100,37 +100,37 @@ pub fn boot_interactive(
     let mut ended = watch.ended();
     ended.qemu_status = status;
     ended.qemu_said = console::last_lines(&own_words, 1).pop();
-    // What people do may show a kernel's message on the console; it counts where the guest did not end
-    // in order.
+    // A user's commands may print a kernel message to the console; it counts only if the guest did not end in
+    // order.
     ended.sign = console::first_sign(&said).filter(|_| !ended.whole);
     ended.powered_off = console::powered_off(&said);
     ended.took = started.elapsed();
     Ok(TerminalEnd::Ended(Box::new(ended)))
 }
 
-/// What somebody at the terminal wants.
+/// What the user at the terminal wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wants {
-    /// To go on.
+    /// To continue.
     More,
     /// To end QEMU at once.
     End,
-    /// Nothing any more: the terminal is gone.
+    /// Nothing: the terminal is closed.
     Nothing,
 }
 
-/// A console on its way to the terminal, and keys on their way back.
+/// Passes console output to the terminal, and keys to the guest.
 struct Relay {
     console: Option<UnixStream>,
     log: File,
     logged: u64,
     escape: Escape,
-    /// Keys that the guest has not taken yet; no more are read meanwhile.
+    /// Keys that the guest has not read yet; until it has, no more are read.
     unsent: Vec<u8>,
 }
 
 impl Relay {
-    /// Waits a moment for either side, and passes on what is there.
+    /// Waits a moment for data from either side, and passes it on.
     fn pass_on(&mut self) -> io::Result<Wants> {
         let (for_keys, for_console) = match self.unsent.is_empty() {
             true => (PollFlags::IN, PollFlags::IN),
@@ -159,7 +159,7 @@ impl Relay {
         if ready[0].is_empty() { Ok(Wants::More) } else { self.read_keys() }
     }
 
-    /// Shows a piece of what the console says; false at its end.
+    /// Shows the next part of the console's output; false at its end.
     fn show(&mut self) -> io::Result<bool> {
         let Some(console) = &mut self.console else { return Ok(false) };
         let mut buffer = [0; 16 << 10];
@@ -186,7 +186,7 @@ impl Relay {
         while self.show().is_ok_and(|more| more) {}
     }
 
-    /// Sends what the guest takes of the keys.
+    /// Sends as many keys as the guest accepts.
     fn send(&mut self) {
         let Some(console) = &self.console else { return };
         match rustix::net::send(console, &self.unsent, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
@@ -207,7 +207,7 @@ impl Relay {
             Err(error) => return Err(error.into()),
         };
         let Some(keys) = self.escape.pass(&buffer[..count]) else { return Ok(Wants::End) };
-        // What is typed before QEMU is there, or when it is about to end, reaches nobody.
+        // Keys typed before QEMU has connected, or when it is about to end, are dropped.
         if self.console.is_some() {
             self.unsent = keys;
             self.send();
@@ -216,7 +216,7 @@ impl Relay {
     }
 }
 
-/// Writes to standard output, whose reader may have stopped: the guest goes on all the same.
+/// Writes to standard output; if its reader has stopped, the guest continues.
 fn write_all(mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match rustix::io::write(stdout(), bytes) {
@@ -230,15 +230,15 @@ fn write_all(mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Keys, in which Ctrl-A begins a word to this program and not to the guest.
+/// Finds escape sequences in keys: Ctrl-A begins a command to this program.
 #[derive(Debug, Default)]
 struct Escape {
     begun: bool,
 }
 
 impl Escape {
-    /// The keys for the guest: `Ctrl-A Ctrl-A` is one Ctrl-A, and what means nothing here goes to it
-    /// whole. `None` for `Ctrl-A X`.
+    /// The keys for the guest: `Ctrl-A Ctrl-A` becomes one Ctrl-A, and unknown sequences are passed on
+    /// unchanged. `None` for `Ctrl-A X`.
     fn pass(&mut self, keys: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(keys.len());
         for &key in keys {

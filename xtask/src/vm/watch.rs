@@ -1,4 +1,4 @@
-//! A running guest: QEMU as a child process, its channels read as they grow, its deadlines kept.
+//! Runs a guest: starts QEMU as a child process, reads its channels as they grow, and keeps its deadlines.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -22,85 +22,85 @@ use crate::base::qemu::Qemu;
 use crate::base::ui::Ui;
 use crate::base::verdict::Verdict;
 
-/// How often the channels are looked at.
+/// How often the channels are read.
 const TICK: Duration = Duration::from_millis(10);
 
-/// The most that a guest's console may say, in bytes.
+/// The most bytes that a guest may write to its console.
 pub(super) const CONSOLE_LIMIT: u64 = 64 << 20;
-/// The most that a guest may send, in bytes.
+/// The most bytes that a guest may send as results.
 const RESULTS_LIMIT: u64 = 4 << 30;
 
-/// How much of the results a reader of a socket holds the guest up for, in bytes: more than a
-/// socket takes at once, and less than a step in between can say.
-const HELD_UP: usize = 1 << 20;
+/// How many bytes of the results are read slowly from a socket, so that the guest has to wait. It is more
+/// than a socket buffers, and less than one step can print.
+const SLOW_BYTES: usize = 1 << 20;
 
 /// How long QEMU alone may be stopped before a message says so.
-const TOLD_AFTER: Duration = Duration::from_secs(30);
+const REPORTED_AFTER: Duration = Duration::from_secs(30);
 
-/// From when on a guest by the host's clock can take a stop for a lock-up.
+/// The stop after which a guest that follows the host's clock may report a lock-up.
 const LOCKS_UP: Duration = Duration::from_secs(10);
 
-/// How many times its deadline a guest may take on a host that gives it no processor.
-const STARVED: u32 = 4;
+/// The most multiples of its deadline that a guest may take while the host gives QEMU no processor.
+const MOST_DEADLINES: u32 = 4;
 
 /// Why the host ended a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// init did not say hello in time.
+    /// init did not send its hello in time.
     Boot,
     /// The job did not end in time.
     Job,
     /// The guest sent more than it may.
     Flood,
-    /// The guest's console said more than it may.
+    /// The guest wrote more to its console than it may.
     Babble,
-    /// The disk has no room for what it sends.
+    /// The disk has no room for the guest's output.
     FullDisk,
 }
 
-/// Whether the receiver of frames wants more.
+/// Whether the receiver of frames accepts more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     /// Go on.
     More,
-    /// What was sent exceeds the bounds: end the guest.
+    /// The guest has sent too much: end it.
     TooMuch,
 }
 
-/// What is known of a guest that has ended.
+/// The facts about a guest that has ended.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Whether init said hello.
+    /// Whether init sent its hello.
     pub greeted: bool,
-    /// Whether the end marker came, behind an undamaged stream.
+    /// Whether the end marker arrived, after an undamaged stream.
     pub whole: bool,
     /// The first damage of the stream.
     pub damage: Option<String>,
-    /// What init could not do.
+    /// The fatal error that init reported.
     pub fatal: Option<String>,
     /// Why the host ended it, if it did.
     pub cut: Option<Cut>,
     /// QEMU's exit status, `None` when a signal ended it.
     pub qemu_status: Option<i32>,
-    /// The last of QEMU's own words, made safe for a terminal.
+    /// The last line that QEMU itself printed, made safe for a terminal.
     pub qemu_said: Option<String>,
     /// The first sign of trouble on the console.
     pub sign: Option<Sign>,
-    /// Whether the kernel said it powers off.
+    /// Whether the kernel reported that it powers off.
     pub powered_off: bool,
-    /// Whether the kernel said nothing at all.
+    /// Whether the console stayed empty.
     pub silent: bool,
-    /// The time it took, without that in which it or this process was stopped.
+    /// The time it took, without the time in which QEMU or this process was stopped.
     pub took: Duration,
-    /// How long that was.
+    /// The time in which QEMU or this process was stopped.
     pub stopped: Duration,
-    /// How much of it QEMU was ready to run and the host let it wait, if the host ended it.
+    /// The part of `took` in which QEMU waited for a processor; measured only if the host ended the guest.
     pub waited: Duration,
 }
 
 impl Ended {
-    /// The verdict on the boot as such: `Ok` when the stream is whole and nothing else is
-    /// amiss, else what happened and one sentence on it. What the steps did is not judged here.
+    /// The verdict on the boot itself: `Ok` if the stream is whole and nothing went wrong, else the verdict
+    /// and one sentence. The results of the steps are not judged here.
     pub fn judge(&self) -> std::result::Result<(), (Verdict, String)> {
         // The console comes first: its message is the cause of everything else that failed.
         if let Some(sign) = &self.sign {
@@ -159,7 +159,7 @@ impl Ended {
         }
     }
 
-    /// What was late, and, where that explains it, what the host had to do with it.
+    /// The text of a timeout; adds how long QEMU waited for a processor, if that was a large part.
     fn late(&self, what: &str) -> String {
         if self.waited < self.took / 4 {
             return what.into();
@@ -187,8 +187,8 @@ pub fn boot(
     for path in [machine.console(), machine.results()] {
         fs::write(&path, []).map_err(|e| cache::denied("cannot write", &path, &e))?;
     }
-    let mut carrier = match machine.noise {
-        Some(Noise::Socket) => Some(carry_over(machine)?),
+    let mut copier = match machine.noise {
+        Some(Noise::Socket) => Some(copy_slowly(machine)?),
         _ => None,
     };
     let short = machine.input.then(|| input::with_short_names(machine)).transpose()?;
@@ -207,27 +207,27 @@ pub fn boot(
     let results = machine.results();
     let mut stream = File::open(&results).context(|| format!("cannot read {}", results.display()))?;
     let mut watch = Watch::default();
-    let mut halt = Halt::default();
+    let mut stop = QemuStop::default();
     let (mut cut, mut waited) = (None, Duration::ZERO);
     let output = loop {
         let (part, pids) = (clock.look(TICK), child.pids());
         match pids.iter().find(|&&pid| is_stopped(pid)) {
             None => {
-                halt = Halt::default();
+                stop = QemuStop::default();
                 watch.ran += part;
             }
-            Some(pid) if halt.is_to_be_told(part) => ui.say(format!(
+            Some(pid) if stop.must_report(part) => ui.say(format!(
                 "QEMU (pid {pid}) is stopped; no deadline counts meanwhile; continue it with kill -CONT {pid}"
             )),
             Some(_) => {}
         }
         let output = child.try_wait().context(|| "cannot wait for QEMU".into())?.map(|output| output.status);
-        if let Some(carrier) = carrier.take_if(|_| output.is_some()) {
-            // Had QEMU never connected, the carrier would wait for ever.
+        if let Some(copier) = copier.take_if(|_| output.is_some()) {
+            // If QEMU never connected, the copier would wait for ever.
             drop(UnixStream::connect(machine.socket()));
-            carrier.join().ok();
+            copier.join().ok();
         }
-        // Read after the exit was seen, so that nothing written before it is missed.
+        // Read after checking for the exit, so that everything written before it is read.
         let taken = watch.read(&mut stream, take).context(|| format!("cannot read {}", results.display()))?;
         if let Some(status) = output {
             break status;
@@ -264,25 +264,25 @@ pub fn boot(
         waited,
     };
     if ended.cut == Some(Cut::FullDisk) || ended.judge().is_err() && is_full(&machine.dir) {
-        // Anything may be missing because of that, so the guest cannot be judged.
+        // Any part of the output may be missing, so the guest cannot be judged.
         return Err(cache::denied("cannot keep what the guest sends in", &machine.dir, &full()));
     }
     Ok(ended)
 }
 
-/// How long QEMU has been stopped, while this process was not.
+/// A time in which QEMU, but not this process, is stopped.
 #[derive(Default)]
-struct Halt {
+struct QemuStop {
     time: Duration,
-    told: bool,
+    reported: bool,
 }
 
-impl Halt {
-    /// Adds to it; whether it is now to be told, which is once.
-    fn is_to_be_told(&mut self, part: Duration) -> bool {
+impl QemuStop {
+    /// Adds time; returns whether to report the stop now, which happens once.
+    fn must_report(&mut self, part: Duration) -> bool {
         self.time += part;
-        !self.told && self.time >= TOLD_AFTER && {
-            self.told = true;
+        !self.reported && self.time >= REPORTED_AFTER && {
+            self.reported = true;
             true
         }
     }
@@ -293,14 +293,13 @@ fn is_stopped(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat_is_stopped(&stat))
 }
 
-/// The state follows the name, which may hold anything.
+/// The state follows the process name, which may contain any character.
 fn stat_is_stopped(stat: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
 }
 
-/// How long a guest's processes were ready to run and the host let them wait: that of the thread that
-/// waited longest, which is the one that runs the guest. Counted from their start; zero where the host's
-/// kernel does not tell.
+/// How long a guest's processes waited for a processor since their start: the time of the thread that waited
+/// longest, which is the one that runs the guest. Zero if the host's kernel does not provide it.
 fn waited(pids: &[u32]) -> Duration {
     let threads = |pid: &u32| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let thread =
@@ -314,9 +313,9 @@ fn in_schedstat(line: &str) -> Option<Duration> {
     line.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
 }
 
-/// Whether a guest that has taken so long is overdue. `waited` is asked only past the deadline.
+/// Whether a guest is overdue after `elapsed`. `waited` is called only past the deadline.
 fn is_past(deadline: Duration, elapsed: Duration, waited: impl FnOnce() -> Duration) -> bool {
-    elapsed > deadline && (elapsed > deadline * STARVED || elapsed > deadline + waited())
+    elapsed > deadline && (elapsed > deadline * MOST_DEADLINES || elapsed > deadline + waited())
 }
 
 /// Whether the disk of a folder has no room left for this user.
@@ -330,10 +329,9 @@ fn full() -> io::Error {
     io::ErrorKind::StorageFull.into()
 }
 
-/// Copies what comes through the socket to the file of the results, the first of it slowly enough
-/// to hold the guest up. The rest is read at once: what a guest has written and QEMU has not yet
-/// passed on is lost when the guest powers off.
-fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
+/// Copies the results from the socket to their file, the first bytes so slowly that the guest has to wait.
+/// The rest is copied quickly: bytes that QEMU has not passed on when the guest powers off are lost.
+fn copy_slowly(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
     let path = machine.socket();
     let listener = UnixListener::bind(&path).context(|| format!("cannot listen on {}", path.display()))?;
     let results = machine.results();
@@ -342,15 +340,15 @@ fn carry_over(machine: &Machine) -> Result<JoinHandle<io::Result<()>>> {
     Ok(thread::spawn(move || {
         let (mut from, _) = listener.accept()?;
         let mut buffer = [0; 4096];
-        let mut held_up = 0;
+        let mut slow_bytes = 0;
         loop {
             let count = from.read(&mut buffer)?;
             if count == 0 {
                 return Ok(());
             }
             file.write_all(&buffer[..count])?;
-            held_up += count;
-            if held_up < HELD_UP {
+            slow_bytes += count;
+            if slow_bytes < SLOW_BYTES {
                 thread::sleep(Duration::from_millis(1));
             }
         }
@@ -378,16 +376,16 @@ pub(super) fn cannot_start(qemu: &Qemu, error: io::Error) -> Error {
 pub(super) struct Watch {
     receiver: Receiver,
     bytes: u64,
-    /// How long the guest could run so far.
+    /// The time in which the guest was not stopped so far.
     ran: Duration,
-    /// When it said hello.
+    /// When init sent its hello.
     greeted: Option<Duration>,
     damage: Option<String>,
     fatal: Option<String>,
 }
 
 impl Watch {
-    /// What the results alone show of a guest that has ended.
+    /// The facts about an ended guest, from its results alone.
     pub(super) fn ended(self) -> Ended {
         Ended {
             greeted: self.greeted.is_some(),
@@ -511,7 +509,7 @@ mod tests {
         assert!(is_past(seconds(120), seconds(121), || Duration::ZERO));
         assert!(!is_past(seconds(120), seconds(150), || seconds(100)));
         assert!(is_past(seconds(120), seconds(221), || seconds(100)));
-        // A run ends in any case, however the host behaves.
+        // A run ends even if the host never gives QEMU a processor.
         assert!(is_past(seconds(120), seconds(481), || seconds(470)));
     }
 
@@ -535,7 +533,7 @@ mod tests {
         assert_eq!(in_schedstat("1 x 1"), None);
     }
 
-    /// A guest that a script stands in for: it stops QEMU, which is itself, and then sends all there is.
+    /// A script in place of QEMU: it stops itself, and after that sends a whole stream.
     fn stand_in(folder: &Path) -> (Machine, Qemu) {
         let machine = Machine {
             image: "vmlinux".into(),
@@ -566,7 +564,7 @@ mod tests {
             all = all.display(),
             results = machine.results().display()
         );
-        // A program that this process had open itself could be busy in a child of another test.
+        // A program that this process held open for writing could be busy (ETXTBSY) in another test's child.
         fs::write(&text, script).unwrap();
         duct::cmd!("install", "-m", "755", text, &program).run().unwrap();
         let qemu = Qemu { program, library_path: None, firmware: Vec::new(), version: "7.2".into() };
@@ -599,9 +597,9 @@ mod tests {
 
     #[test]
     fn a_stopped_qemu_is_told_once_and_not_at_once() {
-        let mut halt = Halt::default();
-        let told: Vec<u64> = (1..100).filter(|_| halt.is_to_be_told(Duration::from_secs(1))).collect();
-        assert_eq!(told, [30]);
+        let mut stop = QemuStop::default();
+        let reported: Vec<u64> = (1..100).filter(|_| stop.must_report(Duration::from_secs(1))).collect();
+        assert_eq!(reported, [30]);
     }
 
     #[test]
