@@ -1,4 +1,4 @@
-//! The result of a run as data: kernels, cases and verdicts, its shard, and its table.
+//! The result of a run as data: kernels, cases, verdicts, shard and table.
 
 pub mod shard;
 pub mod summary;

@@ -1,4 +1,4 @@
-//! A part of a run, `I/N`: kernels × cases split over machines.
+//! A shard `I/N` of a run: the pairs of kernel and case, split between machines.
 
 use std::fmt;
 use std::ops::Range;
@@ -28,13 +28,13 @@ impl Shard {
         self.of
     }
 
-    /// The same run's other parts, and this one.
+    /// All parts of the run, this one included.
     pub fn all(self) -> impl Iterator<Item = Shard> {
         (1..=self.of).map(move |index| Shard { index, of: self.of })
     }
 
-    /// Which of `count` things are this part's. A part is one piece, so that it needs as few
-    /// kernels as can be, and no part has two things more than another.
+    /// The range of `count` items that belongs to this part. It is contiguous, so that a part needs few kernels,
+    /// and the sizes of parts differ by at most one.
     pub fn share(self, count: usize) -> Range<usize> {
         let until = |parts: u32| parts as usize * count / self.of as usize;
         until(self.index - 1)..until(self.index)

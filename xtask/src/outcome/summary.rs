@@ -1,7 +1,7 @@
 //! The result of a run as plain data: kernels, cases, verdicts and seconds.
 //!
-//! `target/vm/<run>/run.json` holds it, first with what is to be run and then with what became
-//! of it. Table, JUnit, KTAP, exit code and `merge-results` need nothing else.
+//! It is stored in `target/vm/<run>/run.json`, before the run without results and after it with them. Table,
+//! JUnit, KTAP, exit code and `merge-results` need nothing else.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,7 +23,7 @@ pub const FILE: &str = "run.json";
 /// A run: all of it, or one part of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// SHA-256 of what all parts of a run have to share: cases, snapshots, records, programs.
+    /// SHA-256 of the inputs that all parts of a run must share: cases, snapshots, records, programs.
     pub tree: String,
     /// Which part of the run it is.
     pub shard: Shard,
@@ -40,9 +40,9 @@ pub struct Column {
     pub kernel: String,
     /// Whether it was asked for by name, and so has to be available.
     pub asked: bool,
-    /// What it was run as; `None` where it could not be obtained or is another part's.
+    /// The machine it ran on; `None` if it could not be obtained or belongs to another part.
     pub machine: Option<Machine>,
-    /// One cell for each case that is for it.
+    /// One cell for each case that is for this kernel.
     pub cells: Vec<CaseCell>,
 }
 
@@ -64,7 +64,7 @@ pub struct Machine {
 pub struct CaseCell {
     /// The case's name.
     pub case: String,
-    /// The result; `None` when it is another part's, or not yet known.
+    /// The result; `None` if it belongs to another part, or is not known yet.
     pub outcome: Option<Outcome>,
 }
 
@@ -77,9 +77,9 @@ pub struct Outcome {
     pub why: String,
     /// What a person needs to see of a failure: the diff, or the console's last lines.
     pub detail: String,
-    /// Whether it is a drift that was allowed, and so no failure.
+    /// Whether it is an allowed drift, which is no failure.
     pub allowed: bool,
-    /// What the boots said; `None` when the kernel could not be obtained.
+    /// Facts about the boots; `None` if the kernel could not be obtained.
     pub ran: Option<Ran>,
 }
 
@@ -101,26 +101,25 @@ impl Ran {
     }
 }
 
-/// How many cases ended how.
+/// The number of cases by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CaseCounts {
     /// Cases that passed, allowed drift included.
     pub passed: usize,
-    /// Cases that did not.
+    /// Cases that failed.
     pub failed: usize,
     /// Kernels that could not be obtained.
     pub unavailable: usize,
 }
 
 impl Outcome {
-    /// The result of each case of a kernel that could not be obtained.
+    /// The result for each case of a kernel that could not be obtained.
     pub fn without_kernel(error: &Error) -> Outcome {
         let verdict = error.verdict_given().unwrap_or(Verdict::Unavailable);
         Outcome { verdict, why: error.to_string(), detail: String::new(), allowed: false, ran: None }
     }
 
-    /// Whether it makes the run fail. A kernel that cannot be obtained does so only where it was
-    /// asked for by name.
+    /// Whether it makes the run fail. An unavailable kernel does so only if it was given by name (`asked`).
     pub fn fails(&self, asked: bool) -> bool {
         match self.verdict {
             Verdict::Pass => false,
@@ -131,24 +130,24 @@ impl Outcome {
 }
 
 impl Column {
-    /// The result of a case, where that is known.
+    /// The result of a case, if it is known.
     pub fn outcome(&self, case: &str) -> Option<&Outcome> {
         self.cells.iter().find(|cell| cell.case == case)?.outcome.as_ref()
     }
 
-    /// What is known of its cases.
+    /// The known results, by case.
     pub fn outcomes(&self) -> impl Iterator<Item = (&str, &Outcome)> {
         self.cells.iter().filter_map(|cell| Some((cell.case.as_str(), cell.outcome.as_ref()?)))
     }
 
-    /// Why it could not be obtained, if it could not.
+    /// The result that says why the kernel could not be obtained, if it could not.
     pub fn missing(&self) -> Option<&Outcome> {
         self.outcomes().map(|(_, outcome)| outcome).find(|outcome| outcome.ran.is_none())
     }
 }
 
 impl Summary {
-    /// What a run is to do. A kernel that none of the cases is for has no part in it.
+    /// The run before it starts, without results. Kernels that none of the cases is for are left out.
     ///
     /// # Errors
     /// When no case is for any of the kernels: such a run would prove nothing.
@@ -174,14 +173,14 @@ impl Summary {
         Ok(Summary { tree: String::new(), shard, cases, kernels })
     }
 
-    /// The pairs of kernel and case that are a part's, this one's or another's, as places.
+    /// The pairs of kernel and case that belong to a part, as indices.
     pub fn pairs(&self, shard: Shard) -> Vec<(usize, usize)> {
         let places = |(at, column): (usize, &Column)| (0..column.cells.len()).map(move |cell| (at, cell));
         let all: Vec<(usize, usize)> = self.kernels.iter().enumerate().flat_map(places).collect();
         all[shard.share(all.len())].to_vec()
     }
 
-    /// The same pairs by their names.
+    /// The names of such pairs.
     pub fn named(&self, pairs: &[(usize, usize)]) -> Vec<(String, String)> {
         let name = |(at, cell): &(usize, usize)| {
             let column = &self.kernels[*at];
@@ -190,14 +189,14 @@ impl Summary {
         pairs.iter().map(name).collect()
     }
 
-    /// Notes what a kernel was run as.
+    /// Stores the machine that a kernel ran on.
     pub fn is_ready(&mut self, kernel: &str, machine: Machine) {
         if let Some(column) = self.kernels.iter_mut().find(|column| column.kernel == kernel) {
             column.machine = Some(machine);
         }
     }
 
-    /// Notes the result of a case; one that is not of this run is not noted.
+    /// Stores the result of a case; one that is not part of this run is ignored.
     pub fn note(&mut self, kernel: &str, case: &str, outcome: Outcome) {
         let column = self.kernels.iter_mut().find(|column| column.kernel == kernel);
         let cell = column.and_then(|column| column.cells.iter_mut().find(|cell| cell.case == case));
@@ -206,7 +205,7 @@ impl Summary {
         }
     }
 
-    /// The same with some cases only, all of them when none is named.
+    /// The run with only the named cases; all cases if none is named.
     #[must_use]
     pub fn only(&self, cases: &[String]) -> Summary {
         let mut some = self.clone();
@@ -218,8 +217,8 @@ impl Summary {
         some
     }
 
-    /// The worst verdict that makes the run fail. A whole run that ran nothing is no pass; of a
-    /// part that is not known, since another may have run something.
+    /// The worst verdict that makes the run fail. A complete run that ran nothing is no pass. A part that ran
+    /// nothing can pass, since another part may have run something.
     pub fn verdict(&self) -> Verdict {
         let of = |column: &Column| {
             let failures = column.outcomes().filter(|(_, outcome)| outcome.fails(column.asked));
@@ -282,8 +281,8 @@ impl std::fmt::Display for CaseCounts {
 pub(crate) mod tests {
     use super::*;
 
-    /// A run of three kernels and three cases, the last of them for the first kernel only. The
-    /// second kernel differs in one case, the third cannot be obtained.
+    /// A run of three kernels and three cases; the last case is for the first kernel only. The second kernel
+    /// differs in one case, the third one cannot be obtained.
     pub fn sample() -> Summary {
         let machine = |kernel: &str| Machine {
             release: format!("{kernel}.1"),

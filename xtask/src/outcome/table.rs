@@ -1,13 +1,12 @@
-//! The table of a run: cases down, kernels across; pure.
+//! The table of a run: a line for each case, a column for each kernel; pure.
 
 use super::summary::{Column, Outcome, Summary};
 
 /// The mark of a case that is not for a kernel.
 const NOT_MEANT: &str = "-";
 
-/// The table as text, a line per case. A case that is not for a kernel has a `-`, one that
-/// another part of the run has is blank. Seconds have columns of a fixed width, so that they
-/// alone change nothing else.
+/// The table as text, one line per case. The cell of a case that is not for a kernel is `-`; the cell of one that
+/// belongs to another part is blank. Seconds have a fixed width, so that they do not change the layout.
 pub fn table(run: &Summary) -> String {
     let mut lines: Vec<Vec<String>> = vec![heads(run)];
     for case in &run.cases {

@@ -1,4 +1,4 @@
-//! The output of cases, compared with their snapshots: passed, accepted or left to be reviewed.
+//! Compares the output of cases with their snapshots; differences fail, are accepted, or wait for a review.
 
 use std::collections::BTreeSet;
 
@@ -12,26 +12,26 @@ use crate::base::error::Result;
 use crate::base::verdict::Verdict;
 use crate::kernel::renames;
 
-/// What is done about a difference.
+/// What to do about a difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// It is a failure.
     #[default]
     Check,
-    /// It is kept as the new snapshot of that kernel.
+    /// It is accepted as the new snapshot of that kernel.
     Update,
-    /// It is left pending, and a failure until it is accepted.
+    /// It is left pending, and is a failure until it is accepted.
     Review,
 }
 
-/// What a case said on a kernel.
+/// The output of a case on a kernel.
 #[derive(Clone, Debug)]
 pub struct CaseOutput<'a> {
     /// The case.
     pub case: &'a str,
     /// The kernel.
     pub kernel: &'a str,
-    /// What a reviewer has to have seen for a difference to be a mismatch.
+    /// The kernel's identity; a difference is a mismatch only if a reviewer has seen this identity.
     pub identity: &'a str,
     /// All its commands and what they printed.
     pub transcript: String,
@@ -42,35 +42,35 @@ pub struct CaseOutput<'a> {
 }
 
 impl CaseOutput<'_> {
-    /// The snapshot of this kernel alone. It is the only one that is written: another would speak for
-    /// kernels that were not run.
+    /// The snapshot of this kernel alone. Only this one is written: a shared snapshot would also change the
+    /// expectation for kernels that were not run.
     pub fn own(&self) -> Name {
         Name::own(self.case, self.kernel)
     }
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compared {
     /// `pass`, `drift` or `mismatch`.
     pub verdict: Verdict,
     /// One sentence on it, empty for a pass.
     pub why: String,
-    /// What the case said, without what must vary.
+    /// The redacted transcript.
     pub text: String,
-    /// The snapshot that holds for the kernel.
+    /// The snapshot that applies to the kernel.
     pub held: Option<Name>,
-    /// How the text differs from it, also where that was accepted.
+    /// The difference from that snapshot, even if it was accepted.
     pub difference: Option<Difference>,
 }
 
 impl Compared {
-    /// The difference as a diff, not yet made safe for a terminal; empty where there is none.
+    /// The difference as a diff, not yet made safe for a terminal; empty if there is none.
     pub fn diff(&self) -> String {
         self.difference.as_ref().map(Difference::diff).unwrap_or_default()
     }
 
-    /// What a terminal shows of the difference; empty where there is none.
+    /// The difference as shown on a terminal; empty if there is none.
     pub fn shown(&self) -> String {
         self.difference.as_ref().map(Difference::shown).unwrap_or_default()
     }
@@ -81,10 +81,10 @@ impl Compared {
     }
 }
 
-/// Compares what cases said, and does with each difference what the mode says.
+/// Compares the output of cases, and handles each difference as the mode says.
 ///
 /// # Errors
-/// When snapshots, or the list of what was reviewed, cannot be read or written.
+/// When the snapshots or the list of reviews cannot be read or written.
 pub fn compare(store: &Store, said: &[CaseOutput<'_>], mode: Mode) -> Result<Vec<Compared>> {
     let reviewed = Reviewed::load(store.folder())?;
     let mut all = Vec::new();
@@ -114,7 +114,7 @@ pub fn compare(store: &Store, said: &[CaseOutput<'_>], mode: Mode) -> Result<Vec
     Ok(all)
 }
 
-/// Compares again what was left pending. What was accepted meanwhile counts as reviewed.
+/// Compares pending differences again after a review. Those that were accepted count as reviewed.
 ///
 /// # Errors
 /// As for [`compare`].
@@ -159,10 +159,9 @@ pub fn check(store: &Store, reviewed: &Reviewed, said: &CaseOutput<'_>) -> Resul
     Ok(Compared { verdict, why, text, held, difference: Some(difference) })
 }
 
-/// A difference is drift on a kernel that nobody reviewed, while what must hold anywhere holds.
+/// The verdict on a difference: drift on a kernel that nobody reviewed, if all invariants hold, else a mismatch.
 ///
-/// A kernel of which other cases were reviewed is not such a one: there a case without a snapshot
-/// is a case that was forgotten.
+/// If other cases of the kernel were reviewed, a case without a snapshot was forgotten, which is a mismatch.
 fn judge(reviewed: &Reviewed, said: &CaseOutput<'_>, what: &str) -> (Verdict, String) {
     let about = match reviewed.identity(said.case, said.kernel) {
         Some(known) if known == said.identity => return (Verdict::Mismatch, what.into()),
@@ -177,7 +176,7 @@ fn judge(reviewed: &Reviewed, said: &CaseOutput<'_>, what: &str) -> (Verdict, St
     }
 }
 
-/// After an update: what was updated counts as reviewed, and kernels that agree share a snapshot.
+/// Completes an update: marks the cases as reviewed, and lets kernels with equal output share a snapshot.
 fn settle(store: &Store, mut reviewed: Reviewed, updated: &[&CaseOutput<'_>]) -> Result<()> {
     if updated.is_empty() {
         return Ok(());

@@ -1,18 +1,18 @@
-//! A difference between a snapshot and what a case says, as text for people; pure.
+//! A difference between a snapshot and the output of a case, as text for people; pure.
 
 use super::names::Name;
 use crate::base::ui::printable;
 
-/// What a case says on a kernel, beside the snapshot that it should be like.
+/// The output of a case on a kernel, and the snapshot that it is compared with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Difference {
-    /// The snapshot: the one that holds for the kernel, else another kernel's that is most like the text.
+    /// The snapshot: the one that applies to the kernel, else the most similar one of another kernel.
     pub like: Option<Name>,
-    /// Its text; empty without a snapshot.
+    /// The snapshot's text; empty without a snapshot.
     pub old: String,
     /// The kernel.
     pub kernel: String,
-    /// What the case says.
+    /// The output of the case.
     pub new: String,
 }
 
@@ -24,7 +24,7 @@ impl Difference {
         similar::TextDiff::from_lines(&*self.old, &new).unified_diff().header(&name, &self.kernel).to_string()
     }
 
-    /// What a terminal shows of it: the diff, or the whole text where there is nothing to compare it with.
+    /// The text for a terminal: the diff, or the whole output if there is no snapshot.
     pub fn shown(&self) -> String {
         if self.like.is_some() {
             return printable(&self.diff());
@@ -35,7 +35,7 @@ impl Difference {
     }
 }
 
-/// What to type about differences of a case, given further options of the command line.
+/// The commands that accept or review differences of a case, with the further options that the user gave.
 pub fn what_to_type(case: &str, options: &str) -> String {
     let again = format!("cargo xtask test-vm --stored{options}");
     format!("  accept: {again} --update {case}\n  review: {again} --review {case}\n")

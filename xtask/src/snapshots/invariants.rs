@@ -1,4 +1,4 @@
-//! What a trace or a report must fulfil on any kernel, reviewed or not; pure.
+//! Invariants of traces and reports, which hold on any kernel, reviewed or not; pure.
 
 use regex::Regex;
 
@@ -9,11 +9,10 @@ pub fn is_trace(output: &str) -> bool {
     output.starts_with("# tracer: function") || output.starts_with("cpus=")
 }
 
-/// What a trace or a report must fulfil on any kernel, reviewed or not: every line is of a known
-/// form, every traced function within the filter, every call of a graph returned from, every
-/// stack one of a traced function.
+/// Checks a trace or a report: every line has a known form, every traced function matches the filter, every call
+/// of a graph returns, and every stack belongs to a traced function.
 ///
-/// `filters` are the globs of `-l` or `-g`; the result names each violation.
+/// `filters` are the globs of `-l` or `-g`. Returns a text for each violation.
 pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
     let filter = Filter::new(filters);
     if trace.starts_with("cpus=") {
@@ -47,15 +46,15 @@ pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
 struct Open(Vec<OpenCall>);
 
 struct OpenCall {
-    /// Who calls.
+    /// The task that calls.
     task: String,
-    /// How far the line is indented.
+    /// The indentation of the line.
     indent: usize,
     function: String,
 }
 
 impl Open {
-    /// What a line's call or return violates.
+    /// The violation by a call or return, if any.
     fn violated(&mut self, task: &str, text: &str, filter: &Filter, line: &str) -> Option<String> {
         let call = text.trim_start();
         let indent = text.len() - call.len();
@@ -70,21 +69,21 @@ impl Open {
         if rest.ends_with('{') {
             self.0.push(OpenCall { task: task.into(), indent, function: function.into() });
         }
-        // What is not called by another one was asked for.
+        // A function at the outermost level has to match the filter.
         let astray = indent == 2 && !filter.takes(function);
         astray.then(|| format!("{function} is not within the filter"))
     }
 
-    /// What is violated by what never returned.
+    /// The violation by calls that never returned, if any.
     fn left(&self) -> Option<String> {
         let functions: Vec<&str> = self.0.iter().map(|open| open.function.as_str()).collect();
         (!functions.is_empty()).then(|| format!("calls without a return: {}", functions.join(" ")))
     }
 }
 
-/// The globs of a filter, in which `*` stands for any text and `?` for one character, as in the kernel.
+/// The globs of a filter; as in the kernel, `*` matches any text and `?` one character.
 struct Filter {
-    /// Nothing was asked for in particular.
+    /// There is no filter, so every function matches.
     takes_all: bool,
     globs: Vec<Regex>,
 }
@@ -92,7 +91,7 @@ struct Filter {
 impl Filter {
     fn new(filters: &[String]) -> Filter {
         let pattern = |glob| format!("^{}$", regex::escape(glob).replace(r"\*", ".*").replace(r"\?", "."));
-        // A glob that is too long for a pattern matches nothing, so each function is reported.
+        // A glob that is too long for a regular expression matches nothing, so each function is a violation.
         let globs = filters.iter().filter_map(|glob| Regex::new(&pattern(glob)).ok()).collect();
         Filter { takes_all: filters.is_empty(), globs }
     }
@@ -102,8 +101,8 @@ impl Filter {
     }
 }
 
-/// The same of a report's lines. A stack belongs to the function above it, which is its first
-/// frame with a name.
+/// The violations of a report's lines. A stack belongs to the function in the line above it, which is also the
+/// first frame with a name.
 fn violations_of_report(report: &str, filter: &Filter) -> Vec<String> {
     let mut found = Vec::new();
     let mut traced = "";
@@ -208,7 +207,7 @@ mod tests {
         let cut: Vec<&str> = GRAPH_REPORT.lines().filter(|line| !line.contains("|  vfs_read")).collect();
         let found = violations(&cut.join("\n"), &filters);
         assert!(found.len() == 1 && found[0].starts_with("a return without a call: "), "{found:?}");
-        // Tasks that take turns each have calls of their own.
+        // Calls of interleaved tasks are matched by task.
         let other =
             GRAPH_REPORT.replace("cpus=1\n", "").replace("sh-97 ", "sh-98 ").replace("[000]", "[001]");
         let mixed: Vec<String> =

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Compiles a regular expression that is written down in this room: a broken one fails every test here.
+/// Compiles a regular expression of this room; a broken one fails every test here.
 pub fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}"))
 }
@@ -30,13 +30,12 @@ pub static REPORTED: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 /// `              sh-97    [000]  1025.700985: funcgraph_entry:        2.168 us   |    kmalloc_slab();`, a
-/// line of a report of a graph: its duration stands in a column of its own, after a mark where it is long.
+/// line in the report of a graph: the duration has its own column, with a mark before it if it is long.
 pub static REPORTED_GRAPH: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"^(?<task> *\S.*?-)(?<pid>\d+)(?<gap> +)(?<cpu>\[\d{3}\](?: \S{4,6})?|\d{1,3}[^\s\d]\S{3,5}) +(?<time>\d+\.\d{6}(?<ns>\d{3})?): (?<event>\w*graph\w*:) +(?<duration>[-+!#*@$ ]*\d[\d.]* us)? *\|(?<call>  .*)$",
     )
 });
-/// `=> __kmalloc (ffffffff849d7445)`, or the address alone where no function has it: a frame of
-/// a report.
+/// `=> __kmalloc (ffffffff849d7445)`, or only the address if it is in no function: a frame in a report.
 pub static FRAME: LazyLock<Regex> =
     LazyLock::new(|| regex(r"^=> (?:(?<function>\S+) \([0-9a-f]+\)|[0-9a-f]+)$"));

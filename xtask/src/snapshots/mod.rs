@@ -1,4 +1,4 @@
-//! Snapshots: the expected output of cases, and what is done about a difference.
+//! Snapshots: the expected output of cases, and the handling of differences.
 
 pub mod compare;
 pub mod difference;

@@ -1,7 +1,7 @@
-//! Which snapshot holds for which kernels, by the names of the files; pure.
+//! File names of snapshots, which say which kernels a snapshot applies to; pure.
 //!
-//! `CASE.snap` holds for all kernels of a case: they agree. Where they do not, each group that does
-//! has a snapshot that names its kernels: `CASE@KERNEL.snap`, or `CASE@KERNEL+KERNEL.snap`.
+//! `CASE.snap` applies to all kernels of a case. If their outputs differ, each group of kernels with equal output
+//! has a snapshot that names them: `CASE@KERNEL.snap` or `CASE@KERNEL+KERNEL.snap`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const ENDING: &str = ".snap";
 pub struct Name {
     /// The case.
     pub case: String,
-    /// The kernels it holds for; all of them when empty.
+    /// The kernels it applies to; all if empty.
     pub kernels: Vec<String>,
 }
 
@@ -23,7 +23,7 @@ impl Name {
         Name { case: case.into(), kernels: vec![kernel.into()] }
     }
 
-    /// What a file's name says; `None` for a file that is no snapshot.
+    /// Parses a file's name; `None` if the file is no snapshot.
     pub fn of_file(file: &str) -> Option<Name> {
         let stem = file.strip_suffix(ENDING)?;
         let (case, kernels) = match stem.split_once('@') {
@@ -47,16 +47,17 @@ impl Name {
     }
 }
 
-/// The snapshot that holds for a case on a kernel, of those there are: the one that names the
-/// kernel, with the fewest others beside it, else the one that holds for all.
+/// The snapshot that applies to a case on a kernel: of those that name the kernel, the one with the fewest
+/// kernels, else the one for all kernels.
 pub fn holding<'a>(names: &'a [Name], case: &str, kernel: &str) -> Option<&'a Name> {
     let of_case = names.iter().filter(|name| name.case == case);
     let holds = of_case.filter(|name| name.kernels.is_empty() || name.kernels.iter().any(|k| k == kernel));
     holds.min_by_key(|name| if name.kernels.is_empty() { usize::MAX } else { name.kernels.len() })
 }
 
-/// The snapshots of a case, given what it says on each kernel: one for all where they agree, else
-/// one for each group that does. A kernel alone is named: it does not speak for others.
+/// The snapshots of a case, given its output on each kernel: one for all kernels if the outputs are equal, else one
+/// for each group with equal output. If there is only one kernel, its snapshot names it, since it says nothing
+/// about other kernels.
 pub fn grouped(case: &str, texts: &BTreeMap<String, String>) -> BTreeMap<Name, String> {
     let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (kernel, text) in texts {

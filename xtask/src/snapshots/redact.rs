@@ -1,9 +1,9 @@
-//! Redaction: what must vary between runs is hidden in a transcript, and nothing else; pure.
+//! Redaction: hides the parts of a transcript that must vary between runs, and nothing else; pure.
 //!
-//! Hidden are timestamps, durations of traces and reports of graphs with their overhead marks,
-//! process ids (numbered by first appearance), addresses of code, and where and how well compressed
-//! a recording's data lies in its file. Columns stay where they are. An empty `f() { }` of a graph
-//! is the leaf `f();`: a timer tick, whose functions are not traced, makes the one of the other.
+//! Hidden are timestamps, durations of graphs with their overhead marks, process ids (numbered by first
+//! appearance), code addresses, and the position and compressed size of data in a recording. Columns keep their
+//! positions. An empty `f() { }` of a graph becomes the leaf `f();`: a timer tick, whose functions are not
+//! traced, turns one form into the other.
 
 use std::sync::LazyLock;
 
@@ -13,13 +13,13 @@ use super::lines::{EVENT, FRAME, GRAPH, REPORTED, REPORTED_GRAPH, SWITCH, regex}
 
 /// ` => 0xffffffffc0191061`, a caller without a name.
 static TRAMPOLINE: LazyLock<Regex> = LazyLock::new(|| regex(r"^ => 0x[0-9a-f]+$"));
-/// A line of a report of a graph whose time and process are hidden already.
+/// A line in the report of a graph, with time and process already hidden.
 static HIDDEN_GRAPH: LazyLock<Regex> = LazyLock::new(|| {
     regex(
         r"^(?<head>.*? \*\.\*{6,9}: )(?<event>\w*graph\w*:) +(?<duration>  \*\.\*{3} us)? *\|(?<call>  .*)$",
     )
 });
-/// `calltime=0x1ef000`, of a graph's raw fields.
+/// `calltime=0x1ef000`, a raw field of a graph.
 static CLOCK_FIELD: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\b(?<name>calltime|rettime)=(?:0x)?[0-9a-f]+"));
 /// `CPU0 data recorded at offset=0x1ef000`
@@ -35,10 +35,10 @@ static LOGGED: LazyLock<Regex> = LazyLock::new(|| regex(r"^(?<indent> *\[) *\d+\
 const TIME: &str = "    *.******";
 /// The replacement of a duration.
 const DURATION: &str = "  *.*** us";
-/// The column of durations in a report; a very long one is wider, which must not show.
+/// The width of the duration column in a report. A very long duration is wider, which must not show.
 const REPORTED_WIDTH: usize = 13;
 
-/// A transcript without what must vary.
+/// Redacts a transcript.
 pub fn redacted(transcript: &str) -> String {
     let mut pids = Pids::default();
     let lines: Vec<String> = transcript.lines().map(|line| line_of(line, &mut pids)).collect();
@@ -60,7 +60,7 @@ fn line_of(line: &str, pids: &mut Pids) -> String {
     } else if let Some(event) = EVENT.captures(line) {
         let width = event["pid"].len() + event["gap"].len();
         let pid = pids.name(&event["pid"]);
-        // Another tracer's `trace` shows what is left of a graph behind its own columns.
+        // After a change of the tracer, `trace` shows remaining lines of a graph after its own columns.
         let rest = graph_line(&event["rest"]).unwrap_or_else(|| event["rest"].to_owned());
         format!("{}{pid:<width$}{} {TIME}: {rest}", &event["task"], &event["cpu"])
     } else if let Some(graph) = graph_line(line) {
@@ -104,7 +104,7 @@ fn graph_line(line: &str) -> Option<String> {
     Some(format!("{}{duration:<width$}|{}", &graph["cpu"], &graph["call"]))
 }
 
-/// A line of a report's graph; only whether it has a duration is told.
+/// A redacted line in the report of a graph; it shows only whether there is a duration.
 fn reported_graph(head: &str, event: &str, has_duration: bool, call: &str) -> String {
     let duration = if has_duration { DURATION } else { "" };
     format!("{head}{event:21} {duration:<REPORTED_WIDTH$}|{call}")
@@ -114,14 +114,14 @@ fn task(switch: &Captures<'_>, comm: &str, pid: &str, pids: &mut Pids) -> String
     format!("{}-{}", &switch[comm], pids.name(&switch[pid]))
 }
 
-/// A task as a switch banner has it: in the middle of 14 columns, the odd one to the right.
+/// A task as in a switch banner: centred in 14 columns, with an odd space on the right.
 fn centred(task: &str) -> String {
     let spaces = 14_usize.saturating_sub(task.len());
     let before = spaces / 2;
     format!("{:before$}{task}{:after$}", "", "", after = spaces - before)
 }
 
-/// Process ids in the order of their first appearance: P1, P2, …
+/// Replaces process ids by P1, P2, … in the order of their first appearance.
 #[derive(Default)]
 struct Pids(Vec<String>);
 
@@ -139,7 +139,7 @@ impl Pids {
     }
 }
 
-/// Joins `f() {` with a `}` right behind it to `f();`, again and again as this empties more.
+/// Joins `f() {` and a `}` directly after it to `f();`, repeatedly, since this can empty other calls.
 fn collapse(lines: Vec<String>) -> Vec<String> {
     let mut out: Vec<String> = Vec::with_capacity(lines.len());
     for line in lines {
@@ -169,7 +169,7 @@ fn join(opening: &str, closing: &str) -> Option<String> {
     Some(reported_graph(&opening["head"], &opening["event"], has_duration, &call))
 }
 
-/// The leaf that a call without calls amounts to.
+/// The leaf for a call without callees.
 fn joined(opening: &str, closing: &str) -> Option<String> {
     let call = opening.strip_suffix("() {")?;
     let indent = call.len() - call.trim_start().len();
@@ -297,22 +297,22 @@ mod tests {
         let raw = "  sh-97 [000]  1.700985: funcgraph_exit:       func=0xffffffff81 calltime=0x1ef0 rettime=8123 depth=1\n";
         let hidden = "  sh-P1 [000]     *.******: funcgraph_exit:       func=0xffffffff81 calltime=<time> rettime=<time> depth=1\n";
         assert_eq!(redacted(raw), hidden);
-        // Styles of trace-cmd have flags before the time.
+        // trace-cmd's styles print flags before the time.
         let flags =
             "  sh-97    [000] d..1.  1025.700985: funcgraph_entry:      + 17.527 us  |  vfs_read();\n";
         let hidden =
             "  sh-P1    [000] d..1.     *.******: funcgraph_entry:        *.*** us   |  vfs_read();\n";
         assert_eq!(redacted(flags), hidden);
-        // So has `report -l`, behind the number of the CPU.
+        // `report -l` prints them after the number of the CPU.
         let latency =
             "     cat-81      0...1.    18.998996: funcgraph_entry:      + 10.560 us  |  mntget();\n";
         let hidden =
             "     cat-P1      0...1.     *.******: funcgraph_entry:        *.*** us   |  mntget();\n";
         assert_eq!(redacted(latency), hidden);
-        // Left of a graph, shown by another tracer.
+        // A remaining line of a graph, shown by another tracer.
         let left = "  sh-97    [000] ....  1025.700985:  0) + 25.518 us   |  }\n";
         assert_eq!(redacted(left), "  sh-P1    [000] ....     *.******:  0)   *.*** us    |  }\n");
-        // Of other events nothing but time and process is hidden.
+        // In other events only time and process are hidden.
         let event = "  sh-97    [000]  1.700985: print:                latency 2.168 us | calltime=12\n";
         assert!(redacted(event).ends_with(": print:                latency 2.168 us | calltime=12\n"));
     }

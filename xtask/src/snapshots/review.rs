@@ -1,4 +1,4 @@
-//! Asks about what is pending, by insta's own reviewer.
+//! Reviews pending snapshots with insta's own program.
 
 use std::env;
 use std::path::{self, Path, PathBuf};
@@ -6,11 +6,11 @@ use std::process::Command;
 
 use crate::base::error::{Error, Result};
 
-/// Asks about each pending snapshot in a folder; needs the terminal. What is accepted becomes a snapshot,
-/// what is rejected is removed, and what is skipped stays pending.
+/// Lets the user review each pending snapshot in a folder, on the terminal. An accepted one becomes a snapshot, a
+/// rejected one is removed, and a skipped one stays pending.
 ///
 /// # Errors
-/// When the reviewer is not installed or does not end well.
+/// When the program is not installed or fails.
 pub fn review(folder: &Path, otherwise: &str) -> Result<()> {
     let failed = |cause: String| {
         Error::new(format!("cannot review the pending snapshots in {}", folder.display()))
@@ -29,13 +29,13 @@ pub fn review(folder: &Path, otherwise: &str) -> Result<()> {
     if status.success() { Ok(()) } else { Err(failed(format!("cargo-insta ended with {status}"))) }
 }
 
-/// The innermost folder around this one in which cargo works.
+/// The innermost cargo package or workspace that contains a folder.
 fn workspace(folder: &Path) -> Option<PathBuf> {
     let folder = path::absolute(folder).ok()?;
     folder.ancestors().find(|folder| folder.join("Cargo.toml").is_file()).map(Path::to_path_buf)
 }
 
-/// The program behind `cargo insta`, where cargo would look for it.
+/// The program `cargo-insta`, where cargo would find it.
 fn reviewer() -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));

@@ -9,8 +9,8 @@ use crate::base::error::{Context, Result};
 /// The list's first line.
 const HEAD: &str = "# What each snapshot was reviewed on; written by `cargo xtask test-vm --update`.\n";
 
-/// Case, kernel, and the identity that the kernel had at the review. Without a list every kernel counts as
-/// reviewed, so that no difference passes for want of it.
+/// For each case and kernel, the kernel's identity at the review. Without a list every kernel counts as reviewed, so
+/// that a missing list lets no difference pass.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reviewed {
     cases: BTreeMap<String, BTreeMap<String, String>>,
@@ -21,7 +21,7 @@ impl Reviewed {
     /// Reads the list of a folder of snapshots.
     ///
     /// # Errors
-    /// When it is there and cannot be read or understood.
+    /// When it exists and cannot be read or parsed.
     pub fn load(folder: &Path) -> Result<Reviewed> {
         let path = Reviewed::path(folder);
         let text = match fs::read_to_string(&path) {
@@ -47,12 +47,12 @@ impl Reviewed {
         folder.join("reviewed.toml")
     }
 
-    /// The identity that a kernel had when somebody reviewed what a case says on it.
+    /// The kernel's identity when the output of a case on it was reviewed.
     pub fn identity(&self, case: &str, kernel: &str) -> Option<&String> {
         self.cases.get(case)?.get(kernel)
     }
 
-    /// Whether somebody reviewed what any case says on a kernel.
+    /// Whether any case was reviewed on a kernel.
     pub fn knows(&self, kernel: &str) -> bool {
         !self.is_there || self.cases.values().any(|kernels| kernels.contains_key(kernel))
     }
@@ -62,7 +62,7 @@ impl Reviewed {
         self.cases.get(case).into_iter().flat_map(BTreeMap::keys)
     }
 
-    /// Notes that what a case says was reviewed on a kernel.
+    /// Marks a case as reviewed on a kernel.
     pub fn set(&mut self, case: &str, kernel: &str, identity: &str) {
         self.cases.entry(case.into()).or_default().insert(kernel.into(), identity.into());
     }

@@ -1,8 +1,8 @@
-//! The folder of snapshots, in insta's format: what is kept in it, and what is pending.
+//! The folder of snapshots, in insta's format: accepted and pending ones.
 //!
-//! A snapshot is two lines of `---` around one that names its test, then the text without empty lines at
-//! its end. Beside it `NAME.snap.new` is pending: `cargo insta review` and `cargo insta accept` take it
-//! as insta's own.
+//! A snapshot begins with a line that names its test, between two lines of `---`. The text follows, without empty
+//! lines at its end. `NAME.snap.new` is pending; `cargo insta review` and `cargo insta accept` handle it like
+//! one of insta's own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::base::error::{Context, Error, Result};
 /// The head of each snapshot, as insta writes it for an assertion in `xtask/tests/all/vm.rs`.
 const HEAD: &str = "---\nsource: xtask/tests/all/vm.rs\n---\n";
 
-/// What a pending snapshot's name ends with, after that of the snapshot.
+/// The ending of a pending snapshot, after the snapshot's name.
 const PENDING: &str = ".new";
 
 /// A folder of snapshots.
@@ -24,7 +24,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// The snapshots in a folder; one that does not exist yet has none.
+    /// The snapshots in a folder, which need not exist yet.
     pub fn new(folder: PathBuf) -> Store {
         Store { folder }
     }
@@ -34,12 +34,12 @@ impl Store {
         &self.folder
     }
 
-    /// Where a snapshot is kept.
+    /// The file of a snapshot.
     pub fn path(&self, name: &Name) -> PathBuf {
         self.folder.join(name.file())
     }
 
-    /// The snapshots there are, in the order of their names.
+    /// All snapshots, in the order of their names.
     ///
     /// # Errors
     /// When the folder cannot be listed.
@@ -57,7 +57,7 @@ impl Store {
         Ok(names)
     }
 
-    /// A snapshot's text, with one newline at its end. A file without a head has none.
+    /// A snapshot's text, with one newline at its end. A file without a head has no text.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -67,7 +67,7 @@ impl Store {
         Ok(ended(body(&file)))
     }
 
-    /// The snapshot of a case that is most like a text: what a kernel without one is shown beside.
+    /// The snapshot of a case that is most similar to a text; a kernel without a snapshot is compared with it.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -82,7 +82,7 @@ impl Store {
         Ok(nearest.map(|(_, name)| name))
     }
 
-    /// Keeps a text as a snapshot. What was pending for it is settled by that.
+    /// Stores a text as a snapshot, and removes a pending one.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -92,7 +92,7 @@ impl Store {
         Ok(())
     }
 
-    /// Leaves a text to be reviewed.
+    /// Stores a text as pending, for a review.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -100,19 +100,19 @@ impl Store {
         self.write(&self.pending(name), text)
     }
 
-    /// Removes what is pending for a snapshot, if anything is. In a folder that may not be written to it
-    /// stays: comparing alone asks for no change there.
+    /// Removes the pending version of a snapshot, if any. In a read-only folder it stays, since a comparison alone
+    /// must work there.
     pub fn withdraw(&self, name: &Name) {
         let _ = fs::remove_file(self.pending(name));
     }
 
-    /// Where a text waits to become a snapshot.
+    /// The file of a pending snapshot.
     pub fn pending(&self, name: &Name) -> PathBuf {
         self.folder.join(name.file() + PENDING)
     }
 
-    /// Keeps the snapshots of a case anew, one for each group of these kernels that agree. What is
-    /// pending stays so: it is of one kernel each.
+    /// Rewrites the snapshots of a case: one for each group of these kernels with equal output. Pending ones stay,
+    /// since each is for one kernel.
     ///
     /// # Errors
     /// When they cannot be read or written.
@@ -152,7 +152,7 @@ fn ended(text: &str) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// What follows the head of a snapshot.
+/// The text after the head of a snapshot.
 fn body(file: &str) -> &str {
     let is_rule = |line: &str| line.trim_end() == "---";
     let mut rest = file;
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    /// What `cargo insta accept` does: insta reads a pending snapshot and saves it in the other's place.
+    /// Does what `cargo insta accept` does: insta reads a pending snapshot and saves it as the snapshot.
     fn accept(store: &Store, name: &Name) {
         insta::Snapshot::from_file(&store.pending(name)).unwrap().save(&store.path(name)).unwrap();
         fs::remove_file(store.pending(name)).unwrap();
@@ -300,7 +300,7 @@ mod tests {
         let expected = [("c@5.4.snap", "a\n"), ("c@6.1+7.snap", "b\n"), ("other@7.snap", "b\n")];
         assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
         assert!(store.pending(&own("7")).exists(), "nobody has decided about it");
-        // An update of one of them, and they part again.
+        // After an update of one kernel they no longer share a snapshot.
         store.keep(&own("7"), "c").unwrap();
         store.regroup("c", kernels.iter()).unwrap();
         let files: Vec<String> = store.names().unwrap().iter().map(Name::file).collect();
