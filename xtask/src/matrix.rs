@@ -23,18 +23,18 @@ pub struct Record {
     pub name: String,
     /// One line for people.
     pub about: String,
-    /// The line of releases that the name may stand for, such as `5.4`.
+    /// Its release line, such as `5.4`.
     pub line: String,
     /// Where it comes from.
     pub source: Source,
-    /// Config fragments in `kernel-configs/`: what a build is configured with, and what is
-    /// proved of every kernel, built or ready-made.
+    /// Config fragments in `kernel-configs/`. A build is configured with them, and every kernel, built or
+    /// ready-made, is checked against them.
     pub fragments: Vec<String>,
-    /// Whether it is one of those on which tests are run that take long on each kernel, and the
-    /// first to be taken where one is enough.
+    /// Whether it is a reference: slow tests run only on references, and commands that need any kernel try them
+    /// first.
     #[serde(default)]
     pub reference: bool,
-    /// An instruction counts 2^this nanoseconds in bit-exact runs.
+    /// An instruction takes 2^`icount_shift` nanoseconds in bit-exact runs.
     pub icount_shift: u8,
     /// Words added to the kernel command line.
     #[serde(default)]
@@ -42,7 +42,7 @@ pub struct Record {
     /// Modules that init loads before anything else, in load order.
     #[serde(default)]
     pub boot_modules: Vec<String>,
-    /// Modules that cases may load, each after those it depends on.
+    /// Modules that cases may load, each after its dependencies.
     #[serde(default)]
     pub case_modules: Vec<String>,
 }
@@ -61,13 +61,12 @@ pub enum Source {
         file: String,
         /// Base addresses, tried in turn.
         mirrors: Vec<String>,
-        /// Commands that this line needs besides make, compiler and linker, each with the
-        /// package that brings it.
+        /// Commands that a build needs besides make, compiler and linker, each with its package.
         #[serde(default)]
         tools: BTreeMap<String, String>,
         /// The newest gcc that builds this line.
         gcc_max: Option<u32>,
-        /// About how many files a build makes, for the progress of a first one.
+        /// The approximate number of files of a build, for the progress of the first one.
         build_steps: u64,
     },
     /// A ready-made package of Debian.
@@ -77,10 +76,10 @@ pub enum Source {
         /// Where the recorded version is looked for once that suite has moved on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         then: Option<String>,
-        /// A regular expression that the whole name of the package with the image matches.
+        /// A regular expression that matches the whole name of the image package.
         package: String,
-        /// The packages that hold the rest of a kernel: what stands in their names in place of
-        /// `linux-image` or `linux-binary`.
+        /// The packages with the rest of a kernel: the words that their names have instead of `linux-image` or
+        /// `linux-binary`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         with: Vec<String>,
         /// The package version to take while the archive has it, else the line's newest.
@@ -93,7 +92,7 @@ pub enum Source {
         /// Where the recorded version is looked for once that suite has moved on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         then: Option<String>,
-        /// A regular expression that the package's whole name matches.
+        /// A regular expression that matches the whole name of the package.
         package: String,
         /// The package version to take while the archive has it, else the line's newest.
         version: String,
@@ -107,14 +106,14 @@ pub enum Source {
     },
 }
 
-/// What building a source takes.
+/// The requirements of a build.
 #[derive(Clone, Copy, Debug)]
 pub struct Building<'a> {
-    /// Commands besides make, compiler and linker, each with the package that brings it.
+    /// Commands besides make, compiler and linker, each with its package.
     pub tools: &'a BTreeMap<String, String>,
     /// The newest gcc that builds the line.
     pub gcc_max: Option<u32>,
-    /// About how many files a build makes.
+    /// The approximate number of files of a build.
     pub steps: u64,
 }
 
@@ -129,7 +128,7 @@ impl Source {
         }
     }
 
-    /// What building it takes, `None` for what comes without a build.
+    /// The requirements of its build; `None` for a ready-made kernel.
     pub fn building(&self) -> Option<Building<'_>> {
         match self {
             Source::KernelOrg { tools, gcc_max, build_steps, .. }
@@ -147,14 +146,13 @@ impl Record {
         self.source.building().is_none()
     }
 
-    /// Whether a version of Linux, such as `5.4.286`, is of its line.
+    /// Whether a Linux version, such as `5.4.286`, belongs to its line.
     pub fn has_version(&self, version: &str) -> bool {
         let rest = version.strip_prefix(&self.line);
         rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// Whether commands leave it alone unless it is named: it is there to be compared with, and
-    /// takes minutes to build.
+    /// Whether commands use it only if it is named. Such kernels are for comparison, and take minutes to build.
     pub fn is_by_name_only(&self) -> bool {
         matches!(self.source, Source::DebianSource { .. })
     }
@@ -198,18 +196,17 @@ impl Matrix {
         &self.kernel
     }
 
-    /// The records that commands work on where no kernel is named.
+    /// The records that commands use if no kernel is named.
     pub fn usual(&self) -> impl Iterator<Item = &Record> {
         self.kernel.iter().filter(|record| !record.is_by_name_only())
     }
 
-    /// The records on which tests are run that take long on each kernel: the references, or all
-    /// usual ones.
+    /// The records for slow tests: the references, or all usual ones.
     pub fn at_length(&self, all: bool) -> impl Iterator<Item = &Record> {
         self.usual().filter(move |record| all || record.reference)
     }
 
-    /// The records of some names, in that order and each once; the usual ones when there are none.
+    /// The named records, in that order and each once; without names, the usual ones.
     ///
     /// # Errors
     /// A name is unknown.
@@ -217,7 +214,7 @@ impl Matrix {
         self.named_or(names, || self.usual().collect())
     }
 
-    /// The records of some names likewise; those of [`Matrix::at_length`] when there are none.
+    /// The named records likewise; without names, those of [`Matrix::at_length`].
     ///
     /// # Errors
     /// A name is unknown.
@@ -254,10 +251,10 @@ impl Matrix {
         Err(Error::unknown("kernel", name, &known))
     }
 
-    /// The record that a source of some version is built as.
+    /// The record with which a source of a version is built.
     ///
     /// # Errors
-    /// No record that is built here is of its line.
+    /// No record that is built here has its line.
     pub fn for_source(&self, version: &str) -> Result<&Record> {
         let built = || self.kernel.iter().filter(|record| !record.is_ready_made());
         built().find(|record| record.has_version(version)).ok_or_else(|| {

@@ -20,21 +20,21 @@ pub struct Case {
     pub name: String,
     /// The tutorial's section, by which `tour` orders.
     pub section: String,
-    /// One line on what is shown.
+    /// One line on what it shows.
     pub title: String,
-    /// A module that it loads: it is for the kernels that have it among their `case_modules`, and
-    /// for every kernel when left out.
+    /// A module that the case loads. The case is then only for kernels whose `case_modules` list the module;
+    /// without it, for every kernel.
     pub module: Option<String>,
-    /// CPUs of its machine; with more than one it is not bit-exact, and what it says must not depend
-    /// on which of them does what.
+    /// CPUs of its machine. With more than one it is not bit-exact, so its output must not depend on which CPU
+    /// does what.
     pub cpus: Option<u32>,
-    /// Slots for CPUs, the empty ones included.
+    /// CPU slots, empty ones included.
     pub max_cpus: Option<u32>,
     /// Seconds it may take on real hardware; scaled to the accelerator.
     #[serde(default = "default_deadline")]
     pub deadline: u64,
-    /// A command that starts a graph trace of what the case shows, often enough to tell what each
-    /// function costs; `cargo xtask cost` runs it.
+    /// A command that traces a graph of what the case shows, often enough to measure each function; `cargo xtask
+    /// cost` runs it.
     pub cost: Option<String>,
     /// The commands.
     #[serde(rename = "step")]
@@ -59,18 +59,18 @@ fn default_deadline() -> u64 {
 }
 
 impl Case {
-    /// Whether the case is meant for a kernel.
+    /// Whether the case is for a kernel.
     pub fn is_for(&self, kernel: &Record) -> bool {
         self.module.as_ref().is_none_or(|module| kernel.case_modules.contains(module))
     }
 
-    /// The case as it is run on a kernel of a version: with the names that functions have there.
+    /// The case for a kernel version: with the function names of that version.
     ///
-    /// They come from a table by the kernel's version. What a kernel really has it tells only once
-    /// it runs, when the job is packed, and a package's list of symbols is in another package.
+    /// The names come from a table. The real symbol list is known only after boot, when the job is already packed;
+    /// Debian has the list in a separate package.
     ///
     /// # Errors
-    /// When a word such as `{fn:__kmalloc}` is not understood.
+    /// When a placeholder such as `{fn:__kmalloc}` is not valid.
     pub fn on(&self, version: &str) -> Result<Case> {
         let mut case = self.clone();
         let named = || format!("the case {} is not understood", self.name);
@@ -80,7 +80,7 @@ impl Case {
         Ok(case)
     }
 
-    /// The job that carries the case out.
+    /// The job that runs the case.
     ///
     /// # Errors
     /// When a command line has an open quote.
@@ -94,7 +94,7 @@ impl Case {
         Ok(Job { boot_modules: boot_modules.to_vec(), steps, ..Job::default() })
     }
 
-    /// The globs that the case gives to `-l` and `-g`: what its traces may show.
+    /// The globs that the case passes to `-l` and `-g`: the functions that its traces may show.
     pub fn filters(&self) -> Vec<String> {
         let mut filters = Vec::new();
         for step in &self.steps {
@@ -112,7 +112,7 @@ impl Case {
 /// All cases, in the order of the tutorial.
 ///
 /// # Errors
-/// When the folder or a file cannot be read, or a file is no case; it is named.
+/// When the folder or a file cannot be read, or a file is no case; the error names it.
 pub fn load(root: &Path) -> Result<Vec<Case>> {
     let folder = root.join("tests/cases");
     let mut cases = Vec::new();
@@ -137,7 +137,7 @@ pub fn load(root: &Path) -> Result<Vec<Case>> {
 /// The cases with the given names, all of them when none is given.
 ///
 /// # Errors
-/// For a name that no case has: the known ones, and the nearest.
+/// A name is unknown; the error lists the known ones and suggests the nearest.
 pub fn select(cases: Vec<Case>, names: &[String]) -> Result<Vec<Case>> {
     for name in names {
         if !cases.iter().any(|case| case.name == *name) {

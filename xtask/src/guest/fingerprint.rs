@@ -1,10 +1,10 @@
-//! What a run depended on, and in what two runs differ; pure.
+//! The inputs of a run, and how those of two runs differ; pure.
 
 use serde::{Deserialize, Serialize};
 
 /// The inputs of a run. Equal ones give equal raw traces on an exact machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-// What an older harness stored lacks what it did not know, and so has other inputs.
+// Results of an older harness lack newer fields, and so count as having other inputs.
 #[serde(default)]
 pub struct Fingerprint {
     /// SHA-256 of the kernel image.
@@ -17,27 +17,27 @@ pub struct Fingerprint {
     pub qemu: String,
     /// QEMU's options, with plain names for the files.
     pub options: String,
-    /// SHA-256 of our own programs in the initramfs: the part that is not the kernel's modules.
+    /// SHA-256 of our own programs in the initramfs, without the kernel's modules.
     pub programs: String,
-    /// SHA-256 of what was passed as standard input, empty where nothing was.
+    /// SHA-256 of the standard input, empty if there was none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stdin: String,
 }
 
 impl Fingerprint {
-    /// The first input that differs, in a word for people.
+    /// A word for the first input that differs.
     pub fn difference(&self, other: &Fingerprint) -> Option<&'static str> {
         self.differing(other).map(|(name, ..)| name)
     }
 
-    /// The first input that differs, and in what.
+    /// The first input that differs, with the difference.
     pub fn explain(&self, other: &Fingerprint) -> Option<String> {
         let (name, one, another) = self.differing(other)?;
         let lacks = |text: &str, word: &str| !text.split_whitespace().any(|known| known == word);
         let only = |text: &str, other: &str| {
             let words: Vec<&str> = text.split_whitespace().filter(|word| lacks(other, word)).collect();
             let shown = words.join(" ");
-            // Digests tell apart by their beginnings.
+            // The first characters are enough to distinguish digests.
             if words.len() == 1 && shown.len() == 64 { shown[..12].to_string() } else { shown }
         };
         let (one, another) = (only(one, another), only(another, one));
@@ -54,14 +54,13 @@ impl Fingerprint {
         self.options.split_whitespace().any(|word| word == "-icount")
     }
 
-    /// Whether the host's processor executed the guest, and the host's clock was the guest's.
+    /// Whether the guest ran under KVM, and so by the host's clock.
     pub fn is_under_kvm(&self) -> bool {
         let mut words = self.options.split_whitespace().skip_while(|word| *word != "-accel");
         words.nth(1).is_some_and(|accel| accel.split(',').next() == Some("kvm"))
     }
 
-    /// The instruction-count clock's shift, where it drove the run: an instruction counts
-    /// 2^shift nanoseconds.
+    /// The shift of the instruction-count clock, if the run used it: an instruction takes 2^shift nanoseconds.
     pub fn shift(&self) -> Option<u8> {
         let words = self.options.split_whitespace();
         let clock = words.skip_while(|word| *word != "-icount").nth(1)?;

@@ -1,4 +1,4 @@
-//! The folders of guests under `target/vm`: one for each boot and each run, of which the newest are kept.
+//! The folders under `target/vm`, one for each boot or run; only the newest are kept.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -28,7 +28,7 @@ pub fn make(root: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A folder for the channels of one boot; it goes with this process unless it is kept.
+/// Makes a folder for the channels of one boot; it is removed when this process ends, unless kept.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -47,7 +47,7 @@ pub fn prune(folder: &Path) -> Result<()> {
     let mut found: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(folder).context(failed)? {
         let entry = entry.context(failed)?;
-        // Another command may remove what it no longer needs at the same time.
+        // Another command may be removing its folders at the same time.
         let Ok(about) = entry.metadata() else { continue };
         if about.is_dir() && !Scratch::is_in_use(&entry.path()) {
             found.push((about.modified().context(failed)?, entry.path()));

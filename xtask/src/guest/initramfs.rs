@@ -1,8 +1,8 @@
-//! The guest's file system: our programs built static, packed so that equal inputs give equal bytes.
+//! The guest's file system: our static programs, packed so that equal inputs give equal bytes.
 //!
-//! Two archives are handed to the kernel one behind the other. The base holds the programs
-//! and modules and is the same for every case; the job is small and differs per boot. Both
-//! are uncompressed: inside an emulator unpacking costs more than copying.
+//! The kernel gets two archives, one after the other. The base holds programs and modules and is the same for every
+//! case; the job is small and differs per boot. Both are uncompressed: inside an emulator, unpacking takes longer
+//! than copying.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use crate::base::cargo::{cargo, target_dir};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 
-/// The static programs of the guest, as built on the host.
+/// The guest's static programs, built on the host.
 #[derive(Clone, Debug)]
 pub struct Programs {
     /// PID 1.
@@ -29,14 +29,14 @@ pub struct Programs {
     pub workload: PathBuf,
     /// The tracer.
     pub snaptrace: PathBuf,
-    /// The faults of the fault suite, packed only there.
+    /// The program of the fault tests, packed only for them.
     pub fault: PathBuf,
 }
 
 const GNU: &str = "x86_64-unknown-linux-gnu";
 const MUSL: &str = "x86_64-unknown-linux-musl";
 
-/// The users and groups that programs look for: `nobody`'s group has two names in the world.
+/// The users and groups that programs look up; `nobody`'s group has two usual names.
 const ACCOUNTS: [(&str, &str); 2] = [
     ("etc/passwd", "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
     ("etc/group", "root:x:0:\nnogroup:x:65534:\nnobody:x:65534:\n"),
@@ -45,7 +45,7 @@ const ACCOUNTS: [(&str, &str); 2] = [
 /// Builds the guest's programs: with musl where that target is installed, else with static glibc.
 ///
 /// # Errors
-/// When the compiler is missing or the build fails; cargo's own words stand above it.
+/// When the compiler is missing or the build fails; cargo has printed the reason.
 pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
     let sysroot = cmd!(sh, "rustc --print sysroot")
         .quiet()
@@ -54,7 +54,7 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
     let musl = Path::new(&sysroot).join("lib/rustlib").join(MUSL).is_dir();
     let target = if musl { MUSL } else { GNU };
     let target_dir = target_dir(root).join("guest");
-    // The paths of this machine must not reach the guest, nor anything else that varies.
+    // Programs must not contain paths of this machine, nor anything else that varies.
     let home = std::env::var("CARGO_HOME")
         .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
         .unwrap_or_default();
@@ -65,11 +65,11 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         format!("--remap-path-prefix={home}=/cargo"),
     ];
     if !target_dir.starts_with(root) {
-        // What is generated lies there, and has to be called the same everywhere.
+        // Generated sources are there, and their paths must be the same everywhere.
         flags.push(format!("--remap-path-prefix={}=/snaptrace/target/guest", target_dir.display()));
     }
     let folder = target_dir.join(target).join("guest");
-    // A first build takes a minute and shows cargo's progress; later ones are a matter of course.
+    // The first build takes a minute and shows cargo's progress; later ones are quick and silent.
     let quiet = folder.join("snaptrace").exists().then_some("--quiet");
     let _inside = sh.push_dir(root);
     let built = cargo(sh)
@@ -97,7 +97,7 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
 }
 
 impl Programs {
-    /// The programs that lie in a folder.
+    /// The programs in a folder.
     pub fn in_folder(folder: &Path) -> Programs {
         Programs {
             init: folder.join("init"),
@@ -113,7 +113,7 @@ impl Programs {
     }
 }
 
-/// What an archive holds at one path.
+/// An entry of an archive.
 enum Node {
     Directory,
     File { bytes: Vec<u8>, executable: bool },
@@ -121,7 +121,7 @@ enum Node {
     Device { major: u32, minor: u32 },
 }
 
-/// A tree of files, written as a newc archive: sorted, owned by root, without times.
+/// A tree of files, packed as a newc archive: sorted, owned by root, without times.
 #[derive(Default)]
 pub struct Archive {
     nodes: BTreeMap<String, Node>,
@@ -137,7 +137,7 @@ impl Archive {
         for directory in ["dev", "proc", "sys", "tmp", "bin", "lib"] {
             archive.insert(directory, Node::Directory);
         }
-        // The kernel opens the console for PID 1 before devtmpfs is there.
+        // The kernel opens the console for PID 1 before devtmpfs is mounted.
         archive.insert("dev/console", Node::Device { major: 5, minor: 1 });
         archive.insert("dev/null", Node::Device { major: 1, minor: 3 });
         for (path, text) in ACCOUNTS {
@@ -157,7 +157,7 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The job, and its standard input, if it has one, as a file beside it.
+    /// The job, with its standard input, if any, as a second file.
     ///
     /// # Errors
     /// When the job cannot be written as JSON.
@@ -189,7 +189,7 @@ impl Archive {
     /// Adds a user's file to `/extra`, under its own name.
     ///
     /// # Errors
-    /// It is no file, has more than `limit` bytes or no end, or another one has its name.
+    /// It is no file, is endless or larger than `limit` bytes, or another file has the same name.
     pub fn add_extra(&mut self, file: &Path, limit: u64) -> Result<()> {
         let failed = || format!("cannot put {} into the guest's /extra", file.display());
         let refused = |why: String| Error::new(failed()).because(why).usage();
@@ -214,7 +214,7 @@ impl Archive {
         Ok(())
     }
 
-    /// What its files take once the kernel has unpacked them, in bytes: whole pages.
+    /// The memory that its unpacked files take, in bytes; each takes whole pages.
     pub fn unpacked(&self) -> u64 {
         let size = |node: &Node| match node {
             Node::File { bytes, .. } => (bytes.len() as u64).next_multiple_of(4096),
@@ -232,7 +232,7 @@ impl Archive {
     }
 
     fn insert(&mut self, path: &str, node: Node) {
-        // Every folder on the way has to come before what lies in it, which sorting provides.
+        // A folder has to come before its contents; sorting ensures that.
         for (at, _) in path.match_indices('/') {
             self.nodes.entry(path[..at].to_string()).or_insert(Node::Directory);
         }
@@ -245,7 +245,7 @@ impl Archive {
     /// When a file is larger than the format can say (4 GiB).
     pub fn pack(&self) -> Result<Vec<u8>> {
         let mut out = Vec::new();
-        // The inode number has to be unique, since the kernel would take equal ones for links.
+        // Inode numbers have to be unique, since the kernel takes equal ones for hard links.
         for (ino, (path, node)) in (1..).zip(&self.nodes) {
             let entry = NewcBuilder::new(path).ino(ino).nlink(1).uid(0).gid(0).mtime(0);
             let (entry, bytes): (_, &[u8]) = match node {
@@ -277,9 +277,9 @@ impl Archive {
 /// Why a file of the host cannot be put into a guest.
 enum Unfit {
     Unread(io::Error),
-    /// What it is instead.
+    /// It is no regular file; says what it is.
     NoFile(&'static str),
-    /// How many bytes it has.
+    /// It is too large; says how large.
     TooLarge(String),
 }
 
@@ -289,9 +289,9 @@ impl From<io::Error> for Unfit {
     }
 }
 
-/// What is in a file of at most `limit` bytes.
+/// The contents of a file of at most `limit` bytes.
 fn contents(file: &Path, limit: u64) -> Result<Vec<u8>, Unfit> {
-    // Of what is no file, and of some of the kernel's own, to open or to read is to wait for ever.
+    // Opening or reading something else than a file, or some files of the kernel, can block for ever.
     let flags = OFlags::NONBLOCK | OFlags::RDONLY | OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::open(file, flags, Mode::empty()).map_err(io::Error::from)?);
     let about = file.metadata()?;
@@ -395,7 +395,7 @@ mod tests {
             (folder.path().join("socket"), "cannot put"),
             (folder.path().join("none"), "No such file"),
             (at("large", &"x".repeat(4097)), "it has 4097 bytes, and the guest has 4096"),
-            // Of a file of the kernel's own nobody knows the size before.
+            // The size of a file in /proc is not known before reading it.
             ("/proc/self/smaps".into(), "it has more than 4096 bytes"),
             ("/".into(), "its name is none"),
         ];

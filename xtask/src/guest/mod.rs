@@ -1,4 +1,4 @@
-//! The contents of a guest: its programs, its kernel, and the cases that it runs.
+//! The contents of a guest: programs, kernel, and the cases that it runs.
 
 pub mod cases;
 pub mod fingerprint;

@@ -1,5 +1,4 @@
-//! A kernel made ready to boot: image, accelerator, initramfs. Only here kernel, initramfs
-//! and VM come together.
+//! Prepares a kernel to boot: image, accelerator, initramfs. Only this file joins kernel, initramfs and VM.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,14 +37,14 @@ pub const INITRD: &str = "initrd";
 /// The largest `/proc/config.gz` that is read, unpacked.
 const CONFIG_LIMIT: u64 = 4 << 20;
 
-/// What a guest needs besides kernel and initramfs to do anything, in MiB; for the advice only.
+/// Memory that a guest needs beyond kernel and initramfs, in MiB; used only for advice.
 const SPARE: u64 = 24;
 
-/// The variable that names another program to put into guests as `snaptrace` than the one built here:
-/// an older one, or one that is broken on purpose.
+/// The variable that names a program to put into guests as `snaptrace`, instead of the one built here: an older one,
+/// or one that is broken on purpose.
 pub const TRACER_VAR: &str = "SNAPTRACE_TRACER";
 
-/// What is the same for every kernel: QEMU and the guest's programs.
+/// The tools for all kernels: QEMU and the guest's programs.
 pub struct Tools {
     /// QEMU.
     pub qemu: Qemu,
@@ -69,7 +68,7 @@ impl Tools {
     }
 }
 
-/// How a guest is to differ from the usual one.
+/// How a guest differs from the usual one.
 #[derive(Clone, Debug)]
 pub struct GuestOptions {
     /// Words added to the kernel command line.
@@ -78,9 +77,9 @@ pub struct GuestOptions {
     pub extra: Vec<PathBuf>,
     /// Put a busybox into the guest.
     pub busybox: bool,
-    /// CPUs; more than one ends bit-exactness.
+    /// CPUs; with more than one, runs are not bit-exact.
     pub cpus: u32,
-    /// Slots for CPUs, the empty ones included; none is empty when `None`.
+    /// CPU slots, empty ones included; when `None`, no slot is empty.
     pub max_cpus: Option<u32>,
     /// MiB of memory.
     pub memory: u32,
@@ -88,19 +87,19 @@ pub struct GuestOptions {
     pub gdb: bool,
     /// Connect the console to the terminal.
     pub interactive: bool,
-    /// Give the guest a port on which what this process reads arrives.
+    /// Give the guest a port that receives this process's standard input.
     pub input: bool,
-    /// Boot the bzImage where the vmlinux would do.
+    /// Boot the bzImage instead of the vmlinux.
     pub bzimage: bool,
-    /// What it is booted for, which decides on the accelerator where nobody asked for one.
+    /// Its purpose, which decides on the accelerator if none was asked for.
     pub purpose: Purpose,
-    /// What executes the instructions, if somebody asked for it.
+    /// The accelerator, if one was asked for.
     pub accel: Option<Accel>,
     /// Whether the run is to be bit-exact.
     pub exact: Exactness,
-    /// Whether the boot leaves out what only takes time.
+    /// Whether the boot skips work that only takes time.
     pub boot: Boot,
-    /// A source of noise let in on purpose, for tests.
+    /// A source of noise enabled on purpose, for tests.
     pub noise: Option<Noise>,
     /// Seconds until init has to have started; what the accelerator usually takes when `None`.
     pub boot_timeout: Option<u64>,
@@ -129,12 +128,12 @@ impl Default for GuestOptions {
     }
 }
 
-/// One kernel, ready to boot as often as wished.
+/// A kernel that is ready to boot, any number of times.
 #[derive(Clone)]
 pub struct Guest {
     /// The kernel.
     pub kernel: Kernel,
-    /// What executes its instructions.
+    /// The accelerator.
     pub accel: Accel,
     record: Record,
     qemu: Qemu,
@@ -158,7 +157,7 @@ fn digest_of(files: &[PathBuf], archive: &Archive) -> Result<String> {
     Ok(digest.finish())
 }
 
-/// What makes one processor boot faster was seen to stall a second one.
+/// How to boot. The options that make one CPU boot faster can stall a second one.
 fn boot_of(guest_options: &GuestOptions) -> Boot {
     if guest_options.cpus == 1 { guest_options.boot } else { Boot::Untuned }
 }
@@ -190,7 +189,7 @@ fn check_memory(
 }
 
 impl Guest {
-    /// Packs the initramfs, checks the configuration and proves the accelerator.
+    /// Packs the initramfs, checks the configuration and tests the accelerator.
     ///
     /// # Errors
     /// `config-unmet` for a kernel that lacks a requested symbol or module; errors of files and of QEMU.
@@ -203,7 +202,7 @@ impl Guest {
     ) -> Result<Guest> {
         Machine::check_cpus(guest_options.cpus, guest_options.max_cpus)?;
         if guest_options.exact == Exactness::Demanded {
-            // What is wrong in any case is said before anything is done.
+            // Report errors that do not depend on the accelerator before doing anything.
             let accel = guest_options.accel.unwrap_or(Accel::Tcg);
             Machine::can_be_exact(accel, guest_options.cpus, guest_options.gdb, guest_options.interactive)?;
         }
@@ -262,7 +261,7 @@ impl Guest {
         })
     }
 
-    /// Boots this guest under KVM, even if an answer is stored, and gives the result.
+    /// Boots this guest under KVM even if a result is stored, and returns the new result.
     ///
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.
@@ -271,7 +270,7 @@ impl Guest {
         accel::prove(&self.usual(folder.path())?, &self.qemu, &workspace.host.cache, &workspace.host.ui)
     }
 
-    /// The machine as it would be without most wishes: what is proved by it holds for others, too.
+    /// The machine without most of the user's options, so that a test with it is valid for other guests.
     fn usual(&self, folder: &Path) -> Result<Machine> {
         let (machine, _) = self.ready(&self.job(), folder)?;
         let usual = GuestOptions::default();
@@ -280,7 +279,7 @@ impl Guest {
             cpus: usual.cpus,
             memory: usual.memory.max(self.guest_options.memory),
             gdb: usual.gdb,
-            // Nobody is at this guest.
+            // No user works in this guest.
             interactive: false,
             input: false,
             boot: usual.boot,
@@ -289,12 +288,12 @@ impl Guest {
         })
     }
 
-    /// What to say after a run that took long, where another accelerator would have been faster.
+    /// The advice after a long run, if another accelerator would have been faster.
     ///
     /// # Errors
     /// The cache cannot be read.
     pub fn advice(&self, workspace: &Workspace, took: Duration) -> Result<Option<String>> {
-        // Who waits for a debugger, or asked for TCG, knows why it takes long.
+        // A user who waits for a debugger, or asked for TCG, needs no advice.
         if self.accel == Accel::Kvm || self.guest_options.accel.is_some() || self.guest_options.gdb {
             return Ok(None);
         }
@@ -310,7 +309,7 @@ impl Guest {
         )
     }
 
-    /// The shift of the instruction-count clock, where the guest has one.
+    /// The shift of the instruction-count clock, if the guest uses it.
     pub fn icount_shift(&self) -> Option<u8> {
         let exact = self.guest_options.exact != Exactness::Off && self.can_be_exact().is_ok();
         exact.then_some(self.record.icount_shift)
@@ -319,7 +318,7 @@ impl Guest {
     /// The guest with the CPUs that a case asks for.
     ///
     /// # Errors
-    /// A bit-exact run is demanded, and the case's machine cannot have one.
+    /// A bit-exact run is demanded, but not possible on the case's machine.
     pub fn for_case(&self, case: &Case) -> Result<Guest> {
         let mut guest = self.clone();
         guest.guest_options.cpus = case.cpus.unwrap_or(self.guest_options.cpus);
@@ -340,19 +339,19 @@ impl Guest {
         Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() }
     }
 
-    /// How long it may take to boot, and then for a job that takes `job` on real hardware.
+    /// The deadlines for the boot, and for a job that takes `job` on real hardware.
     pub fn deadlines(&self, job: Option<Duration>) -> Deadlines {
         let usual = Deadlines::of(self.accel, job);
         Deadlines { boot: self.guest_options.boot_timeout.map_or(usual.boot, Duration::from_secs), ..usual }
     }
 
-    /// The options of `run` and `test-vm` that make this guest.
+    /// The command-line options of `run` and `test-vm` for this guest.
     pub fn options(&self) -> Vec<String> {
         let usual = GuestOptions::default();
         let mut words = vec!["--kernel".to_owned(), self.kernel.name.clone()];
         let mut pair = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
         for word in &self.guest_options.append {
-            // A word may begin with a dash of its own.
+            // A word may begin with a dash.
             pair("--append", word.clone());
         }
         for file in &self.guest_options.extra {
@@ -381,7 +380,7 @@ impl Guest {
         words
     }
 
-    /// What a reviewer of snapshots has to have seen: version, compiler's major, configuration.
+    /// The kernel's identity for reviews of snapshots: version, compiler's major version, configuration.
     ///
     /// # Errors
     /// When the configuration cannot be read.
@@ -392,7 +391,7 @@ impl Guest {
         Ok(format!("{}, {compiler}, config {}", self.kernel.version, &sha256(&bytes)[..12]))
     }
 
-    /// The inputs of a boot with a job, without booting.
+    /// The inputs of a boot with a job; does not boot.
     ///
     /// # Errors
     /// When the job cannot be packed.
@@ -444,7 +443,7 @@ impl Guest {
         }
     }
 
-    /// A machine for a job, its initramfs written, and the inputs it will run with.
+    /// Writes the initramfs for a job; returns the machine and the inputs of its run.
     fn ready(&self, job: &Job, folder: &Path) -> Result<(Machine, Fingerprint)> {
         let machine = self.machine(folder);
         let initrd = self.initrd(job)?;
@@ -454,8 +453,8 @@ impl Guest {
         Ok((machine, fingerprint))
     }
 
-    /// Boots with a job; the channels are kept in `folder`, QEMU's command line beside them.
-    /// Returns how it ended, and the inputs it ran with.
+    /// Boots with a job. Channels and QEMU's command line are stored in `folder`. Returns how the guest ended, and the
+    /// inputs of the run.
     ///
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.
@@ -475,8 +474,8 @@ impl Guest {
         Ok((ended, fingerprint))
     }
 
-    /// Compares the image with the digest that it had when it came into the cache. It costs too
-    /// much before each boot, but no guest is blamed for an image that is not its own.
+    /// Compares the image with the digest it had when it was cached. This takes too long before each boot, so it is
+    /// done only if init did not start: a damaged image must not count as a failure of the guest.
     fn check_image(&self, machine: &Machine) -> Result<()> {
         let found = download::digest(&machine.image)?;
         if found == self.image_digest {
@@ -491,7 +490,7 @@ impl Guest {
             .verdict(Verdict::ChecksumMismatch))
     }
 
-    /// Boots with the console on the terminal; `take` has the frames at the end.
+    /// Boots with the console on the terminal; passes the frames to `take` at the end.
     ///
     /// # Errors
     /// When files cannot be written, QEMU cannot be started, or the terminal is gone.
@@ -505,7 +504,7 @@ impl Guest {
         vm::boot_interactive(&machine, &self.qemu, take)
     }
 
-    /// QEMU as a plain command for a job, without anything watching it.
+    /// A plain QEMU command for a job, which nothing watches.
     ///
     /// # Errors
     /// When files cannot be written.
@@ -533,7 +532,7 @@ impl Guest {
         fs::write(&path, words.join(" ") + "\n").map_err(|e| cache::denied("cannot write", &path, &e))
     }
 
-    /// The proof repeated in the guest: the configuration it runs with, and its tracers.
+    /// Repeats the configuration check in the guest: with its own configuration, and its tracers.
     ///
     /// `config` is `/proc/config.gz`, empty for a kernel that has none.
     ///
