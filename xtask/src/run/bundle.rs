@@ -1,8 +1,7 @@
-//! GuestFailure bundles: what a guest that failed leaves behind under `target/vm/`, for people.
+//! Failure bundles: the files of a failed guest under `target/vm/`, for people.
 //!
-//! `<run>/<kernel>/<case>/` holds QEMU's command line, the console, QEMU's own words, the frames
-//! as they came and in words, the initramfs, and a page that says what failed on what, and which
-//! command repeats it.
+//! `<run>/<kernel>/<case>/` holds QEMU's command line, the console, QEMU's own output, the frames as received and
+//! as text, the initramfs, and a page that says what failed, on which kernel, and how to repeat it.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -21,29 +20,29 @@ use crate::vm::{self, console};
 
 /// The page for people.
 pub const PAGE: &str = "failure.txt";
-/// What the guest sent, as text.
+/// The guest's frames, as text.
 pub const SENT: &str = "sent.txt";
-/// What was passed as standard input.
+/// The guest's standard input.
 pub const STDIN: &str = "stdin";
 
-/// Lines of console, and of QEMU's own words, that are shown.
+/// The most lines shown of the console, and of QEMU's own output.
 const SHOWN_LINES: usize = 8;
-/// The largest part of a frame that is written out in words, in bytes.
+/// The most bytes of a frame that are written as text.
 const WORDS: usize = 16 << 10;
-/// The most of what was sent that is looked at, in bytes.
+/// The most bytes of the frames that are read.
 const READ: u64 = 64 << 20;
-/// The most that is written out in words altogether, in bytes.
+/// The most bytes of text for all frames together.
 const ALL_WORDS: usize = 8 << 20;
 
-/// A failure of a guest.
+/// The failure of a guest.
 pub struct GuestFailure<'a> {
     /// What failed: a case, or `run`.
     pub case: &'a str,
     /// The guest.
     pub guest: &'a Guest,
-    /// What it ran with.
+    /// The inputs of the run.
     pub inputs: &'a Fingerprint,
-    /// What happened.
+    /// The verdict.
     pub verdict: Verdict,
     /// One sentence on it.
     pub why: &'a str,
@@ -52,7 +51,7 @@ pub struct GuestFailure<'a> {
 }
 
 impl GuestFailure<'_> {
-    /// Completes the bundle in `folder`, where the channels are.
+    /// Completes the bundle in `folder`, which already has the channels.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -87,7 +86,7 @@ impl GuestFailure<'_> {
             qemu = self.inputs.qemu,
             again = self.again,
         );
-        // It may have words of the guest in it.
+        // It may contain output of the guest.
         write(folder, PAGE, &printable(&page))?;
         let results = folder.join(vm::RESULTS);
         let mut bytes = Vec::new();
@@ -96,8 +95,8 @@ impl GuestFailure<'_> {
         write(folder, SENT, &in_words(&bytes))
     }
 
-    /// The lines to show: the last of the console, what QEMU said, where the rest is and how to
-    /// repeat it.
+    /// The lines to show: the end of the console and of QEMU's output, the folder of the bundle, and the command
+    /// that repeats the run.
     pub fn shown(&self, workspace: &Workspace, folder: &Path) -> Vec<String> {
         shown(workspace, folder, self.again)
     }
@@ -108,7 +107,7 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     fs::write(&path, text).map_err(|e| cache::denied("cannot write", &path, &e))
 }
 
-/// A command's words as a shell would take them.
+/// A command's words, quoted for a shell.
 pub fn quoted(words: &[String]) -> String {
     let quoted =
         words.iter().map(|word| shlex::try_quote(word).map_or(word.clone(), |word| word.into_owned()));
@@ -119,7 +118,7 @@ pub fn quoted(words: &[String]) -> String {
 pub fn shown(workspace: &Workspace, folder: &Path, again: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, file) in [("console", vm::CONSOLE), ("QEMU", vm::QEMU_LOG)] {
-        // A file that is not there has nothing to show.
+        // A missing file shows nothing.
         let said = fs::read(folder.join(file)).unwrap_or_default();
         lines.extend(console::last_lines(&said, SHOWN_LINES).iter().map(|line| format!("  {name}: {line}")));
     }
@@ -129,7 +128,7 @@ pub fn shown(workspace: &Workspace, folder: &Path, again: &str) -> Vec<String> {
     lines
 }
 
-/// The frames of a channel, one after another; what is damaged is said at the end.
+/// The frames of a channel as text, one after another; damage is reported at the end.
 fn in_words(bytes: &[u8]) -> String {
     let mut receiver = Receiver::new();
     receiver.push(bytes);

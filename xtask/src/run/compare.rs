@@ -1,4 +1,4 @@
-//! A run's stored results, compared with the snapshots.
+//! Compares a run's stored results with the snapshots.
 
 use std::path::PathBuf;
 
@@ -13,11 +13,11 @@ use crate::snapshots::names::Name;
 use crate::snapshots::review::review;
 use crate::snapshots::store::Store;
 
-/// Compares results, and leaves a comparison beside each. One that ended badly has its verdict already and
-/// is not compared. `otherwise` is what to type where there is no reviewer.
+/// Compares results, and stores a comparison beside each. A result that did not pass already has its verdict and is
+/// not compared. `otherwise` is the command to suggest if the review program is missing.
 ///
 /// # Errors
-/// When snapshots or comparisons cannot be read or written, or the reviewer is not installed.
+/// When snapshots or comparisons cannot be read or written, or the review program is not installed.
 pub fn run(
     store: &Store,
     results: &[(PathBuf, Stored)],
@@ -46,7 +46,7 @@ pub fn run(
     Ok(all)
 }
 
-/// Shows all differences: the reviewer has one with its snapshot only where that is of one kernel alone.
+/// Shows all differences. The review program can show one only if its snapshot is for that kernel alone.
 fn show(said: &[CaseOutput<'_>], compared: &[Compared]) {
     for (said, compared) in said.iter().zip(compared) {
         if compared.difference.is_some() {
@@ -56,7 +56,7 @@ fn show(said: &[CaseOutput<'_>], compared: &[Compared]) {
     }
 }
 
-/// The snapshots without a case, or of a kernel that their case is not for.
+/// Snapshots without a case, or that name a kernel which their case is not for.
 ///
 /// # Errors
 /// When the folder of snapshots cannot be listed.
@@ -65,7 +65,7 @@ pub fn orphans(store: &Store, cases: &[Case], matrix: &Matrix) -> Result<Vec<Pat
     Ok(names.iter().filter(|name| !belongs(name, cases, matrix)).map(|name| store.path(name)).collect())
 }
 
-/// Whether a snapshot has a case, and that is for each kernel which the snapshot names.
+/// Whether a snapshot has a case that is for all kernels which the snapshot names.
 fn belongs(name: &Name, cases: &[Case], matrix: &Matrix) -> bool {
     let case = cases.iter().find(|known| known.name == name.case);
     let is_for = |case: &Case, kernel: &str| matrix.find(kernel).is_ok_and(|record| case.is_for(record));

@@ -1,4 +1,4 @@
-//! The kernels of a run of `test-vm`: which, and how they are obtained.
+//! Chooses and obtains the kernels of a `test-vm` run.
 
 use std::sync::Mutex;
 
@@ -9,8 +9,8 @@ use crate::base::workspace::Workspace;
 use crate::kernel::{self, Kernel, Request};
 use crate::matrix::Record;
 
-/// The kernels to test, each with whether it was asked for by name. Without a name these are
-/// all but those that are taken by name only.
+/// The kernels to test, each with whether it was named. Without names: all except those that are used only if
+/// named.
 ///
 /// # Errors
 /// When the matrix cannot be read, or has no kernel of a name.
@@ -20,13 +20,13 @@ pub fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<(Record, bo
     Ok(records.map(|record| (record.clone(), !names.is_empty())).collect())
 }
 
-/// The kernels, or why each cannot be obtained, in the order given: what is cached, Debian's
-/// packages, and builds of those that were asked for, or of all.
+/// Obtains kernels, in the order given; each is a kernel or the reason why it is unavailable. Cached kernels and
+/// Debian's packages are always used; others are built if named, or if `all` is set.
 ///
-/// Packages are fetched side by side. Builds take every core: they come one after another.
+/// Packages are fetched in parallel. Builds run one after another, since each uses all cores.
 ///
 /// # Errors
-/// None for a kernel that cannot be obtained: its place tells.
+/// An unavailable kernel is no error: its place in the list has the reason.
 pub fn obtain(workspace: &Workspace, wanted: &[(Record, bool)], all: bool) -> Result<Vec<Result<Kernel>>> {
     let places = 0..wanted.len();
     let (ready_made, built): (Vec<usize>, Vec<usize>) = places.partition(|at| wanted[*at].0.is_ready_made());

@@ -1,4 +1,4 @@
-//! Cases and single commands run in guests, judged, stored and summed up.
+//! Runs cases and single commands in guests; judges, stores and sums up the results.
 
 pub mod bundle;
 pub mod compare;

@@ -1,8 +1,7 @@
-//! The same run twice: proved to be the same byte for byte, or the first difference with its
-//! likely source.
+//! Compares runs with equal inputs byte for byte, and finds the first difference and its likely source.
 //!
-//! What a guest sent, what its console said and what its commands printed are compared. Only
-//! runs with equal inputs can be; others are compared by their snapshots.
+//! Compared are the guest's frames, its console and the output of its commands. Runs with other inputs are compared
+//! only by their snapshots.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -26,7 +25,7 @@ const REPORT: &str = "difference.txt";
 pub struct ComparedRun<'a> {
     /// What to call it: `run 3`.
     pub name: &'a str,
-    /// Where its channels are.
+    /// The folder of its channels.
     pub folder: &'a Path,
     /// Its result.
     pub stored: &'a Stored,
@@ -35,9 +34,9 @@ pub struct ComparedRun<'a> {
 /// The first difference of two runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDifference {
-    /// One sentence on it.
+    /// A sentence that says which runs differ, and where.
     pub what: String,
-    /// The lines around it and what it likely comes from, for people.
+    /// The lines around it, and its likely source, for people.
     pub report: String,
 }
 
@@ -69,7 +68,7 @@ impl RunDifference {
     }
 }
 
-/// Where a difference likely comes from: an input, else the options of QEMU.
+/// The likely sources of a difference: an input, else options of QEMU.
 fn likely(input: Option<String>, options: &str, only_time: bool) -> Vec<String> {
     if let Some(input) = input {
         return vec![format!("the inputs are not the same: {input}")];
@@ -88,7 +87,7 @@ fn likely(input: Option<String>, options: &str, only_time: bool) -> Vec<String> 
     )]
 }
 
-/// The first line in which two texts differ, its number from 1, and both with their context.
+/// The number (from 1) of the first line in which two texts differ, and both lines with their context.
 fn first_line(one: &str, other: &str, name: &str, others_name: &str) -> Option<(usize, String)> {
     if one == other {
         return None;
@@ -109,7 +108,7 @@ fn first_line(one: &str, other: &str, name: &str, others_name: &str) -> Option<(
     Some((at + 1, shown))
 }
 
-/// The first difference of a channel's bytes.
+/// The first difference between the bytes of a channel.
 fn channel(one: ComparedRun<'_>, other: ComparedRun<'_>, file: &str) -> Result<Option<(String, String)>> {
     let read = |side: ComparedRun<'_>| {
         let path = side.folder.join(file);
@@ -128,8 +127,8 @@ fn channel(one: ComparedRun<'_>, other: ComparedRun<'_>, file: &str) -> Result<O
     Ok(Some((format!("byte {at} of {file}"), shown.map(|(_, shown)| shown).unwrap_or_default())))
 }
 
-/// Repeats a case that has passed once until it ran `times` times, and notes in its result what
-/// came of it. `again` runs it in the folder it is given.
+/// Repeats a case that has passed until it has run `times` times, and stores the outcome in its result. `again` runs
+/// it in the given folder.
 ///
 /// # Errors
 /// Those of `again`, and those of files.
@@ -171,18 +170,18 @@ pub fn report(folder: &Path) -> String {
     fs::read_to_string(folder.join(REPORT)).unwrap_or_default()
 }
 
-/// What a result was compared with besides its snapshot.
+/// The comparison of a result with an earlier run's, besides that with its snapshot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RawComparison {
     /// An earlier run with the same inputs gave the same bytes.
     Same,
-    /// An earlier run with the same inputs gave others.
+    /// An earlier run with the same inputs gave other bytes.
     Differs(RunDifference),
-    /// Nothing: why not.
+    /// No comparison; the reason.
     NotCompared(String),
 }
 
-/// Compares a result byte for byte with the newest earlier one that had the same inputs.
+/// Compares a result byte for byte with the newest earlier result with the same inputs.
 ///
 /// # Errors
 /// When the folder of results or a channel cannot be read.
@@ -215,7 +214,7 @@ fn earlier(run: &Path, stored: &Stored) -> Result<Vec<(PathBuf, Stored)>> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(all).context(failed)? {
         let path = entry.context(failed)?.path();
-        // Folders of whole runs are named by their time; the others belong to single commands.
+        // Folders of complete runs are named by their time; the others belong to single commands.
         let is_run = path
             .file_name()
             .is_some_and(|name| !name.to_string_lossy().contains(|c: char| c.is_alphabetic()));
@@ -227,7 +226,7 @@ fn earlier(run: &Path, stored: &Stored) -> Result<Vec<(PathBuf, Stored)>> {
     let mut found = Vec::new();
     for run in runs.into_iter().rev() {
         let folder = run.join(&stored.kernel).join(&stored.case);
-        // One that is not there, was pruned meanwhile or comes from another version does not count.
+        // Ignore a result that is missing, was removed meanwhile or comes from another version.
         if let Ok(result) = results::load_one(&folder)
             && result.verdict == Verdict::Pass
         {
@@ -237,11 +236,11 @@ fn earlier(run: &Path, stored: &Stored) -> Result<Vec<(PathBuf, Stored)>> {
     Ok(found)
 }
 
-/// Busy loops on every core, as long as this lives.
+/// Runs busy loops on every core until it is dropped.
 pub struct BusyCores(Arc<AtomicBool>);
 
 impl BusyCores {
-    /// Starts them.
+    /// Starts the busy loops.
     pub fn start() -> BusyCores {
         let over = Arc::new(AtomicBool::new(false));
         for _ in 0..thread::available_parallelism().map_or(1, |count| count.get()) {

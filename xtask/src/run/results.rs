@@ -1,8 +1,7 @@
-//! Stored results: what a run left behind under `target/vm/`, for comparison and review.
+//! Stored results of runs under `target/vm/`, for comparison and review.
 //!
-//! `target/vm/<run>/<kernel>/<case>/result.json`, beside the console, QEMU's words and its
-//! command line; `target/vm/latest` names the last run. Comparison needs nothing else, so
-//! review and acceptance work without a VM.
+//! A result is `target/vm/<run>/<kernel>/<case>/result.json`, beside the console, QEMU's output and its command line;
+//! `target/vm/latest` names the last run. Comparing needs nothing else, so review and acceptance work without a VM.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,18 +27,18 @@ pub struct Stored {
     pub case: String,
     /// The kernel's name in the matrix.
     pub kernel: String,
-    /// What a reviewer has to have seen for a difference to be a mismatch: the kernel's
-    /// version, its compiler's major version and its configuration's digest.
+    /// The kernel's identity: version, the compiler's major version, and the digest of the configuration. A
+    /// difference is a mismatch only if a reviewer has seen this identity.
     pub identity: String,
     /// How it ended, before any comparison.
     pub verdict: Verdict,
     /// One sentence on it, empty for a pass.
     pub why: String,
-    /// What was run and what it said.
+    /// The commands and their output.
     pub steps: Vec<StoredStep>,
-    /// The globs that its traces may show.
+    /// The globs of functions that its traces may show.
     pub filters: Vec<String>,
-    /// What the run depended on.
+    /// The inputs of the run.
     pub fingerprint: Fingerprint,
     /// Wall time in ms. Not a part of anything that is compared.
     pub took_ms: u64,
@@ -59,7 +58,7 @@ pub struct StoredStep {
     pub command: String,
     /// Its standard output, then its standard error.
     pub output: String,
-    /// How it ended, `None` when it did not.
+    /// Its exit status; `None` if it did not end.
     pub status: Option<i32>,
 }
 
@@ -81,7 +80,7 @@ impl Stored {
         out
     }
 
-    /// What is compared with a snapshot.
+    /// The output that is compared with a snapshot.
     pub fn said(&self) -> CaseOutput<'_> {
         CaseOutput {
             case: &self.case,
@@ -109,7 +108,7 @@ impl Stored {
     }
 }
 
-/// A folder for a new run, named after the time; the oldest ones go.
+/// Makes a folder for a new run, named after the time; removes the oldest ones.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -123,7 +122,7 @@ pub fn new_run(root: &Path) -> Result<PathBuf> {
     Ok(run)
 }
 
-/// The folder of a case in a run, made if need be. Neither name can lead out of the run.
+/// The folder of a case in a run, created if missing. Neither name can lead out of the run's folder.
 ///
 /// # Errors
 /// When it cannot be made.
@@ -138,7 +137,7 @@ pub fn of_case(run: &Path, kernel: &str, case: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// Results of a run, by kernel and case; the folder of each comes with it.
+/// The results of a run with their folders, by kernel and case.
 ///
 /// # Errors
 /// When a result cannot be read. A run that does not exist has no results.
@@ -173,7 +172,7 @@ pub struct Comparison {
     pub verdict: Verdict,
     /// One sentence on it, empty for a pass.
     pub why: String,
-    /// What is gone from the snapshot and what is new, empty for a pass.
+    /// The lines that are gone from the snapshot and those that are new; empty for a pass.
     #[serde(default)]
     pub diff: String,
 }

@@ -1,4 +1,4 @@
-//! Work on several threads, bounded by the cores and the memory of this machine.
+//! Runs work on several threads, limited by the cores and the memory of this machine.
 
 use std::fs;
 use std::path::Path;
@@ -11,8 +11,8 @@ use crate::base::error::{Error, Result};
 /// What QEMU needs besides the guest's memory, mostly for translated code, in MiB.
 const QEMU_MEMORY: u64 = 256;
 
-/// Calls `work` for each item, on at most `at_once` threads, in the items' order. The first
-/// error ends it; what has begun is waited for.
+/// Calls `work` for each item, in order, on at most `at_once` threads. After the first error no more work is started,
+/// and running work is waited for.
 ///
 /// # Errors
 /// The first one of `work`.
@@ -43,7 +43,7 @@ pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, |count| count.get())
 }
 
-/// How many guests of `memory` MiB fit: one for each core, while there is memory for them.
+/// How many guests of `memory` MiB can run at once: one for each core, as far as memory allows.
 pub fn guests_at_once(memory: u32) -> usize {
     let room = available_memory(Path::new("/proc/meminfo"), Path::new("/sys/fs/cgroup"));
     fitting(cores(), room, memory)
@@ -51,12 +51,11 @@ pub fn guests_at_once(memory: u32) -> usize {
 
 fn fitting(cores: usize, room: Option<u64>, memory: u32) -> usize {
     let by_memory = room.map_or(usize::MAX, |room| (room / (u64::from(memory) + QEMU_MEMORY)) as usize);
-    // One is tried in any case: the kernel counts memory as used that it would give back.
+    // Always try one: the kernel counts memory as used that it could free.
     cores.min(by_memory).max(1)
 }
 
-/// The memory that is still available, in MiB: the machine's, or that of the control group
-/// where it is less. `None` where neither is known.
+/// The available memory in MiB: the machine's, or the control group's if that is less. `None` if neither is known.
 fn available_memory(meminfo: &Path, cgroup: &Path) -> Option<u64> {
     let machine = fs::read_to_string(meminfo).ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

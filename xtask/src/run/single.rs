@@ -26,12 +26,12 @@ use crate::matrix::Record;
 use crate::vm::accel::Purpose;
 use crate::vm::{Accel, Deadlines, Exactness, Machine, Taken, TerminalEnd, console};
 
-/// A file to bring out of the guest.
+/// A file to copy out of the guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Get {
     /// Its path in the guest.
     pub guest: String,
-    /// Where it goes on the host.
+    /// Its path on the host.
     pub host: PathBuf,
 }
 
@@ -44,7 +44,7 @@ impl Get {
         }
     }
 
-    /// Finds out before a run whether the file can be written after it.
+    /// Checks, before a run, that the file can be written after it.
     fn check(&self) -> Result<()> {
         let failed = |error: io::Error| {
             Error::new(format!("cannot write {} for `--get`", self.host.display()))
@@ -76,7 +76,7 @@ impl std::str::FromStr for Get {
     }
 }
 
-/// What a command in a guest reads.
+/// The standard input of a command in a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Our own standard input.
@@ -86,9 +86,9 @@ pub enum Input {
 }
 
 impl Input {
-    /// The most that is passed on, in bytes: it lies in the guest's memory.
+    /// The most bytes that are passed on: they are in the guest's memory.
     const LIMIT: u64 = 64 << 20;
-    /// How long its end is waited for in silence.
+    /// How long to wait for its end before a message says so.
     const SILENCE: Duration = Duration::from_secs(2);
 
     fn name(&self) -> String {
@@ -98,12 +98,12 @@ impl Input {
         }
     }
 
-    /// Reads it to its end; what that waits for is said when it takes long.
+    /// Reads it to its end; if that takes long, a message says what it waits for.
     fn read(&self, say: &dyn Fn(String)) -> Result<Vec<u8>> {
         let name = self.name();
         let (sender, receiver) = mpsc::channel();
         let this = self.clone();
-        // In a thread: opening a named pipe waits as reading does.
+        // In a thread: opening a named pipe can block, as reading can.
         thread::spawn(move || {
             let read = |from: &mut dyn Read| {
                 let mut bytes = Vec::new();
@@ -113,7 +113,7 @@ impl Input {
                 Input::Standard => read(&mut io::stdin()),
                 Input::File(path) => File::open(path).and_then(|mut file| read(&mut file)),
             };
-            // Nobody waits any more where this process is about to end.
+            // The receiver is gone if this process is about to end.
             let _ = sender.send(bytes);
         });
         let gone = || Error::new(format!("cannot read {name}"));
@@ -136,7 +136,7 @@ impl Input {
     }
 }
 
-/// Whether our standard input has something that nobody is going to read.
+/// Whether our standard input has data, which nobody will read.
 fn input_waits() -> bool {
     let stdin = rustix::stdio::stdin();
     let Ok(about) = fstat(stdin) else { return false };
@@ -157,9 +157,9 @@ pub struct Options {
     pub kernel: Option<String>,
     /// Program and arguments.
     pub argv: Vec<String>,
-    /// Files to bring out afterwards.
+    /// Files to copy out afterwards.
     pub get: Vec<Get>,
-    /// What the command reads; nothing when `None`.
+    /// The command's standard input; empty when `None`.
     pub stdin: Option<Input>,
     /// How the guest differs from the usual one.
     pub guest_options: GuestOptions,
@@ -167,13 +167,12 @@ pub struct Options {
     pub timeout: Option<u64>,
 }
 
-/// Runs a command in a guest; its output goes to ours as it comes.
+/// Runs a command in a guest, and passes its output on as it arrives.
 ///
-/// Returns the exit status: the command's own, or that of the verdict on a guest that did
-/// not survive it.
+/// Returns the command's exit status, or, if the guest failed, the exit code of the verdict.
 ///
 /// # Errors
-/// When the guest cannot be prepared, or a file cannot be brought out.
+/// When the guest cannot be prepared, or a file cannot be copied out.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
     Machine::check_cpus(options.guest_options.cpus, options.guest_options.max_cpus)?;
     for get in &options.get {
@@ -204,7 +203,7 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
     let mut unread = Unread { told: options.stdin.is_some() };
     unread.tell(workspace);
     let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
-    // The writer may have been slower than we were.
+    // Data may have arrived after the first check.
     unread.tell(workspace);
     let advice = guest.advice(workspace, ended.took)?;
     if let Err((verdict, why)) = ended.judge() {
@@ -229,10 +228,10 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
     output.finish(workspace, &options.argv[0])
 }
 
-/// What is said while a guest waits for a debugger.
+/// The message while a guest waits for a debugger.
 const WAITING: &str = "waiting for a debugger: gdb -ex 'target remote 127.0.0.1:1234'";
 
-/// Whether it was said that standard input is not passed on.
+/// Remembers whether a message said that standard input is not passed on.
 struct Unread {
     told: bool,
 }
@@ -246,7 +245,7 @@ impl Unread {
     }
 }
 
-/// The command line that does it again.
+/// The command line that repeats the run.
 fn again(guest: &Guest, options: &Options, stdin: &Path) -> String {
     let mut flags = bundle::quoted(&guest.options());
     if options.stdin.is_some() {
@@ -265,9 +264,8 @@ fn again(guest: &Guest, options: &Options, stdin: &Path) -> String {
     format!("cargo xtask run {flags} {}", bundle::quoted(&words))
 }
 
-/// Opens a shell in a guest: on this terminal, or, where standard input is none, one that carries out
-/// what it reads there. Returns its exit status, or that of the verdict on a guest that did not survive
-/// it.
+/// Opens a shell in a guest: on this terminal, or, if standard input is no terminal, one that runs the commands it
+/// reads there. Returns the shell's exit status, or, if the guest failed, the exit code of the verdict.
 ///
 /// # Errors
 /// When the guest cannot be prepared, or the terminal is gone.
@@ -276,7 +274,7 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
     let terminal = io::stdin().is_terminal();
     let tools = Tools::get(workspace)?;
     let (record, kernel) = pick(workspace, kernel)?;
-    // What people and pipes say comes when it comes: neither guest is bit-exact.
+    // Input from people and pipes arrives at any time, so the guest is not bit-exact.
     let exact = Exactness::Off;
     let purpose = Purpose::Work;
     let guest_options = GuestOptions {
@@ -327,11 +325,11 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
     output.finish(workspace, SHELL)
 }
 
-/// The program that reads commands from standard input.
+/// The program that runs commands from standard input.
 const SHELL: &str = "sh";
 
-/// The kernel asked for, else the first of the matrix that is cached, else the first that can be obtained;
-/// references come first.
+/// The named kernel, else the first cached one of the matrix, else the first that can be obtained. References are
+/// tried first.
 ///
 /// # Errors
 /// When the name is unknown, or no kernel is available.
@@ -348,7 +346,7 @@ pub fn pick(workspace: &Workspace, name: Option<&str>) -> Result<(Record, kernel
             return Ok(((*record).clone(), kernel));
         }
     }
-    // Ready-made packages first: they take a minute, a build takes ten.
+    // Ready-made packages first: they take a minute, builds take ten.
     records.sort_by_key(|record| !record.is_ready_made());
     let mut said = Vec::new();
     for record in records {
@@ -360,7 +358,7 @@ pub fn pick(workspace: &Workspace, name: Option<&str>) -> Result<(Record, kernel
     Err(Error::new("no kernel is available").because(said.join("\n")).verdict(Verdict::Unavailable))
 }
 
-/// Where the frames of a single command go.
+/// Handles the frames of a single command.
 struct Output<'a> {
     stdout: Channel,
     stderr: Channel,
@@ -375,8 +373,8 @@ impl<'a> Output<'a> {
         Output { stdout, stderr, status: None, files: Files::new(get), failure: None }
     }
 
-    /// The command's own status. What could not be brought out is told, and is the status of a command
-    /// that succeeded.
+    /// The command's own exit status. Files that could not be copied out are reported; if the command succeeded, they
+    /// make the run fail.
     fn finish(self, workspace: &Workspace, program: &str) -> Result<u8> {
         let Some(status) = self.status else {
             return Err(Error::new("the guest powered off without the command's exit status")
@@ -418,7 +416,7 @@ impl<'a> Output<'a> {
     }
 }
 
-/// A channel of the command on its way to ours: as it is, but neutralised on a terminal.
+/// Passes a channel of the command on to ours: unchanged, or made safe on a terminal.
 struct Channel(Option<console::Neutraliser>);
 
 impl Channel {
@@ -434,7 +432,7 @@ impl Channel {
     }
 }
 
-/// The reader of our output may stop reading; the command still goes on.
+/// Writes output. If its reader has stopped, the command still continues.
 fn write_out(to: &mut dyn Write, part: &[u8]) -> Result<()> {
     match to.write_all(part).and_then(|()| to.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -444,7 +442,7 @@ fn write_out(to: &mut dyn Write, part: &[u8]) -> Result<()> {
     }
 }
 
-/// Files on their way out of the guest: written aside, renamed when whole.
+/// Writes files from the guest under a temporary name, and renames them when complete.
 struct Files<'a> {
     wanted: &'a [Get],
     started: usize,
@@ -457,7 +455,7 @@ impl<'a> Files<'a> {
         Files { wanted, started: 0, current: None, failed: Vec::new() }
     }
 
-    /// The guest sends the files in the order they were asked for; it cannot choose a place.
+    /// Begins a file. The guest sends the files in the requested order, and cannot choose their paths.
     fn start(&mut self, name: &str) -> Result<()> {
         self.settle()?;
         let Some(get) = self.wanted.get(self.started).filter(|get| get.guest == name) else {
@@ -465,7 +463,7 @@ impl<'a> Files<'a> {
         };
         self.started += 1;
         let folder = get.folder();
-        // As any new file of the user's: the umask takes away from these permissions.
+        // The permissions of an ordinary new file; the umask reduces them.
         let usual = Permissions::from_mode(0o666);
         let file = tempfile::Builder::new().permissions(usual).tempfile_in(folder);
         self.current = Some(file.context(|| format!("cannot write into {}", folder.display()))?);
@@ -543,7 +541,7 @@ mod tests {
         assert_eq!(read().unwrap().len() as u64, Input::LIMIT);
         File::create(&path).unwrap().set_len(Input::LIMIT + 1).unwrap();
         assert!(read().unwrap_err().to_string().contains("larger than 64 MiB"));
-        // A file without an end has no length that could tell.
+        // An endless file shows no length.
         let endless = Input::File("/dev/zero".into()).read(&quiet);
         assert!(endless.unwrap_err().to_string().contains("larger than 64 MiB"));
     }

@@ -1,7 +1,7 @@
-//! `cargo xtask test-vm`: every case on every kernel, one boot each, compared with snapshots.
+//! `cargo xtask test-vm`: runs every case on every kernel, with one boot each, and compares the output with snapshots.
 //!
-//! One boot per case costs a second or two and buys that a case which kills the kernel costs
-//! only itself, and that choosing cases does not change what a case sees.
+//! A boot per case takes a second or two. In return, a case that kills the kernel does not affect other cases, and the
+//! choice of cases does not change what a case sees.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -37,11 +37,11 @@ use crate::snapshots::difference::what_to_type;
 use crate::snapshots::store::Store;
 use crate::vm::{Accel, Ended, Exactness, Taken, console};
 
-/// The most that a case's commands may print, in bytes.
+/// The most bytes that a case's commands may print.
 const OUTPUT_LIMIT: usize = 64 << 20;
-/// What each frame counts towards it, beside what it holds.
+/// The bytes that each frame counts in addition to its contents.
 const FRAME_COST: usize = 64;
-/// The most that a summary keeps of a failure's details, in bytes.
+/// The most bytes of a failure's details that a summary keeps.
 const DETAIL_LIMIT: usize = 64 << 10;
 
 /// What to test, and how.
@@ -49,15 +49,15 @@ const DETAIL_LIMIT: usize = 64 << 10;
 pub struct Options {
     /// Cases by name; all when empty.
     pub cases: Vec<String>,
-    /// Kernels by name; those that are cached, and Debian's, when empty.
+    /// Kernels by name; when empty, the cached ones and Debian's.
     pub kernels: Vec<String>,
-    /// Build the kernels that are not cached, too.
+    /// Also build kernels that are not cached.
     pub all: bool,
-    /// The part of the run that is this machine's.
+    /// The part of the run for this machine.
     pub shard: Shard,
     /// A JUnit file to write.
     pub junit: Option<PathBuf>,
-    /// Whom standard output is for.
+    /// The format of standard output.
     pub format: Format,
     /// Words added to the kernel command line.
     pub append: Vec<String>,
@@ -65,9 +65,9 @@ pub struct Options {
     pub extra: Vec<PathBuf>,
     /// The folder of snapshots; `tests/snapshots` when `None`.
     pub snapshots: Option<PathBuf>,
-    /// What is done about a difference.
+    /// What to do about a difference.
     pub mode: Mode,
-    /// Let differences pass on kernels nobody reviewed, while the invariants hold.
+    /// Let differences pass on kernels that nobody reviewed, if the invariants hold.
     pub allow_drift: bool,
     /// Print the digest of each case's raw transcript.
     pub digests: bool,
@@ -75,9 +75,9 @@ pub struct Options {
     pub accel: Option<Accel>,
     /// Whether runs are to be bit-exact.
     pub exact: Exactness,
-    /// Runs of each case that have to be the same byte for byte; one run when `None`.
+    /// How often to run each case; all runs have to give the same bytes. One run when `None`.
     pub repeat: Option<u32>,
-    /// Keep every core of the host busy meanwhile.
+    /// Keep every core of the host busy during the runs.
     pub load: bool,
     /// Seconds until init has to have started; what the accelerator usually takes when `None`.
     pub boot_timeout: Option<u64>,
@@ -85,7 +85,7 @@ pub struct Options {
 
 impl Options {
     fn guest_options(&self) -> GuestOptions {
-        // A repetition proves nothing unless it can succeed.
+        // Repetitions can give equal bytes only in exact runs.
         let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
         let (append, extra) = (self.append.clone(), self.extra.clone());
         GuestOptions {
@@ -102,7 +102,7 @@ impl Options {
         Store::new(self.snapshots.clone().unwrap_or_else(|| workspace.root.join("tests/snapshots")))
     }
 
-    /// The options by which a later command finds the same snapshots.
+    /// The options with which a later command uses the same snapshots.
     fn words(&self) -> String {
         let folder = self.snapshots.as_ref().map(|folder| folder.display().to_string());
         folder
@@ -110,26 +110,25 @@ impl Options {
             .unwrap_or_default()
     }
 
-    /// The command that accepts all differences of the cases asked for.
+    /// The command that accepts all differences of the selected cases.
     fn accepting(&self) -> String {
         let words = [vec!["--update".to_owned()], self.cases.clone()].concat();
         format!("cargo xtask test-vm --stored{} {}", self.words(), bundle::quoted(&words))
     }
 
-    /// Whether the results could be accepted: they are those of the tree and of no other inputs.
+    /// Whether the results may be accepted: no option changes the inputs of the cases.
     fn can_accept(&self) -> bool {
         self.accel != Some(Accel::Kvm) && self.append.is_empty() && self.extra.is_empty()
     }
 
-    /// Whether a stored result is one of those asked for.
+    /// Whether a stored result belongs to the selected cases.
     fn includes(&self, stored: &Stored) -> bool {
         self.cases.is_empty() || self.cases.contains(&stored.case)
     }
 }
 
-/// Runs what is asked for and gives the worst verdict and the counts.
-///
-/// Returns the worst verdict; a kernel that is unavailable counts only when asked for by name.
+/// Runs the selected cases. Returns the worst verdict and the counts; an unavailable kernel affects the verdict only
+/// if it was named.
 ///
 /// # Errors
 /// When QEMU, the guest's programs or the cases cannot be obtained, or there is nothing to run.
@@ -176,13 +175,13 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, CaseCou
     report(workspace, &run, &summary, junit, &messages)
 }
 
-/// What is made under KVM is made by the host's clock, and is no measure for others.
+/// The error for results made under KVM: they depend on the host's clock, so they cannot become snapshots.
 fn not_under_kvm(what: &str) -> Error {
     Error::new(format!("cannot accept {what} as snapshots"))
         .because("under KVM time depends on the host, so another run may print something else")
 }
 
-/// What all parts of a run have to share.
+/// The digest of the inputs that all parts of a run must share.
 fn digest_of_tree(workspace: &Workspace, tools: &Tools, options: &Options) -> Result<String> {
     let programs = [&tools.programs.init, &tools.programs.workload, &tools.programs.snaptrace];
     let mut paths = vec![
@@ -197,7 +196,7 @@ fn digest_of_tree(workspace: &Workspace, tools: &Tools, options: &Options) -> Re
     same_tree::digest(&paths, &[words, accel])
 }
 
-/// A guest's kernel as a summary has it.
+/// The entry of a guest's kernel in a summary.
 fn machine(guest: &Guest) -> Result<Machine> {
     Ok(Machine {
         release: guest.kernel.release.clone(),
@@ -231,7 +230,7 @@ pub fn compare_again(workspace: &Workspace, options: &Options) -> Result<(Verdic
     report(workspace, &run, &summary, junit, &messages)
 }
 
-/// Says what a run came to: what could not be obtained, the table, the sum, and the files.
+/// Reports the result of a run: unavailable kernels, the table, the counts, and the files.
 fn report(
     workspace: &Workspace,
     run: &Path,
@@ -255,8 +254,7 @@ fn report(
     Ok((summary.verdict(), summary.counts()))
 }
 
-/// Refuses to accept results that this tree would not make: somebody may have changed the
-/// tracer, a case or a kernel since.
+/// Refuses to accept results of another tree: the tracer, a case or a kernel may have changed since the run.
 fn refuse_others(workspace: &Workspace, run: &Path, options: &Options) -> Result<()> {
     let tools = Tools::get(workspace)?;
     let cases = cases::load(&workspace.root)?;
@@ -292,19 +290,18 @@ fn refuse_others(workspace: &Workspace, run: &Path, options: &Options) -> Result
     Ok(())
 }
 
-/// A folder for a new run, which `latest` points to.
+/// Makes a folder for a new run, and lets `latest` point to it.
 fn new_run(root: &Path) -> Result<PathBuf> {
     let run = results::new_run(root)?;
     let failed = || format!("cannot make {} the latest run", run.display());
-    // A link made aside and renamed is never missing, even with two commands at once.
+    // Make the link under another name and rename it, so that it never misses, even with two commands at once.
     let aside = run.join(".latest");
     symlink(run.file_name().unwrap_or_default(), &aside).context(failed)?;
     fs::rename(&aside, folders::folder(root).join(folders::LATEST)).context(failed)?;
     Ok(run)
 }
 
-/// What is to be run: guest, by its place, and case, the guests in turns, so that all of them get
-/// on at the same time.
+/// The work list: pairs of a guest (by index) and a case. The guests alternate, so that all of them make progress.
 fn work<'a>(guests: &[Guest], cases: &'a [Case], pairs: &[(String, String)]) -> Vec<(usize, &'a Case)> {
     let mut work = Vec::new();
     for case in cases {
@@ -358,7 +355,7 @@ fn run_all(
     })
 }
 
-/// What a guest sent while a case ran.
+/// The frames that a guest sent while a case ran.
 #[derive(Default)]
 struct Collected {
     hello: Hello,
@@ -369,7 +366,7 @@ struct Collected {
 
 impl Collected {
     fn take(&mut self, frame: Frame) -> Taken {
-        // Even an empty frame takes some room here.
+        // Even an empty frame takes some memory.
         self.bytes += FRAME_COST;
         match (frame, self.steps.last_mut()) {
             (Frame::Hello(hello), _) => self.hello = hello,
@@ -393,8 +390,8 @@ impl Collected {
     }
 }
 
-/// Runs a case `times` times; the result of the first run is stored in `folder`, with what came
-/// of the others.
+/// Runs a case `times` times. The result of the first run is stored in `folder`, with the outcome of the
+/// repetitions.
 ///
 /// # Errors
 /// When files cannot be read or written, or QEMU cannot be started.
@@ -413,7 +410,7 @@ pub fn run_case(workspace: &Workspace, guest: &Guest, case: &Case, folder: &Path
             .write(folder)?;
     }
     if stored.verdict == Verdict::Pass {
-        // A bundle is for failures; the initramfs is the only large part of it.
+        // Only a failure needs the whole bundle; the initramfs is its only large file.
         let initrd = folder.join(INITRD);
         fs::remove_file(&initrd).context(|| format!("cannot remove {}", initrd.display()))?;
     }
@@ -483,7 +480,7 @@ fn judge(
     (Verdict::Pass, String::new())
 }
 
-/// Compares a run with the snapshots, prints a line per case and notes the result of each.
+/// Compares a run with the snapshots, prints a line per case and stores the result of each in the summary.
 fn finish(workspace: &Workspace, run: &Path, options: &Options, summary: &mut Summary) -> Result<()> {
     let store = options.store(workspace);
     let mut results = results::load(run)?;
@@ -510,7 +507,7 @@ fn finish(workspace: &Workspace, run: &Path, options: &Options, summary: &mut Su
     Ok(())
 }
 
-/// What a result came to, which is printed.
+/// The outcome of a result, which is also printed.
 fn outcome(
     workspace: &Workspace,
     run: &Path,
@@ -523,7 +520,7 @@ fn outcome(
         Some(compared) => (compared.verdict, &compared.why),
         None => (stored.verdict, &stored.why),
     };
-    // It may have words of the guest in it.
+    // It may contain output of the guest.
     let (mut verdict, mut why) = (verdict, printable(why));
     let mut report = repeat::report(folder);
     let mut raw = "raw output too".to_string();
@@ -564,7 +561,7 @@ fn outcome(
     Ok(Outcome { verdict, why, detail: bounded(detail), allowed, ran: Some(ran) })
 }
 
-/// A text cut to what a summary keeps.
+/// Cuts a text to the size that a summary keeps.
 fn bounded(mut text: String) -> String {
     if text.len() > DETAIL_LIMIT {
         let end = (0..=DETAIL_LIMIT).rev().find(|at| text.is_char_boundary(*at));
