@@ -1,9 +1,9 @@
 //! The cache: kernels, tools, downloads and logs in the user's cache folder.
 //!
-//! An entry is a folder `<kind>/<key>` that is complete or absent: it is filled under another
-//! name beside it, flushed to the disk and renamed. Who fills holds the advisory lock of the
-//! key, so that a second command waits and then uses what the first made. Readers take no
-//! lock and write nothing: a full cache works on a read-only file system.
+//! An entry is a folder `<kind>/<key>`. It is complete or absent: it is filled under another name, flushed to
+//! the disk and renamed. The process that fills it holds the advisory lock of the key, so that a second
+//! command waits and then uses the entry. Readers take no lock and write nothing, so a cache that has all
+//! entries works on a read-only file system.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -14,12 +14,12 @@ use super::error::{Context, Error, Result};
 use super::scratch::Doomed;
 use super::ui::Ui;
 
-/// The file that marks a folder as a cache, by the cache directory tagging convention;
-/// without it nothing is ever deleted.
+/// The file that marks a folder as a cache, by the cache directory tagging convention. Nothing is deleted in a
+/// folder without it.
 const TAG: &str = "CACHEDIR.TAG";
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by snaptrace; `cargo xtask kernel --clean` empties it.\n";
 
-/// Prefix of what is being filled.
+/// Prefix of entries that are being filled.
 const PARTIAL: &str = ".partial-";
 
 /// The cache folder.
@@ -39,7 +39,7 @@ impl Drop for Lock {
     }
 }
 
-/// The folder for caches by the XDG base directory specification, which ignores relative paths.
+/// The folder for caches by the XDG base directory specification; relative paths are ignored.
 fn user_cache(xdg: Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let usable = |path: &PathBuf| path.is_absolute();
     let xdg = xdg.map(PathBuf::from).filter(usable);
@@ -81,10 +81,10 @@ impl Cache {
         Some(self.path.join(kind).join(key)).filter(|path| path.is_dir())
     }
 
-    /// The entry `<kind>/<key>`, made by `fill` in the folder it is given if it is not there.
+    /// The entry `<kind>/<key>`; if missing, `fill` makes it in the folder that it is given.
     ///
     /// # Errors
-    /// Those of `fill`, and those of a cache that cannot be written; either leaves no entry.
+    /// `fill` fails, or the cache cannot be written; then there is no entry.
     pub fn fill(
         &self,
         ui: &Ui,
@@ -101,12 +101,12 @@ impl Cache {
         }
         let folder = self.folder(kind)?;
         let partial = folder.join(format!("{PARTIAL}{key}"));
-        // Left over by a command that was killed: nobody else holds the lock now.
+        // A killed command left it: this process holds the lock, so nobody is filling it.
         remove(&partial)?;
         let _doomed = Doomed::new(&partial);
         fs::create_dir(&partial).map_err(|e| denied("cannot create", &partial, &e))?;
         if let Err(error) = fill(&partial).and_then(|()| flush(&partial)) {
-            // The error to report is the first one.
+            // Report the first error, not that of the removal.
             let _ = remove(&partial);
             return Err(error);
         }
@@ -142,7 +142,7 @@ impl Cache {
     /// The folder `name` of the cache, created with the cache itself if need be.
     ///
     /// # Errors
-    /// The cache cannot be written, or its folder holds something else than a cache.
+    /// The cache cannot be written, or the folder has other files and is no cache.
     pub fn folder(&self, name: &str) -> Result<PathBuf> {
         self.create()?;
         let path = self.path.join(name);
@@ -153,7 +153,7 @@ impl Cache {
     /// Reads the small file `name` of the cache, if it is there.
     ///
     /// # Errors
-    /// It is there and cannot be read.
+    /// It exists and cannot be read.
     pub fn load(&self, name: &str) -> Result<Option<String>> {
         let path = self.path.join(name);
         match fs::read_to_string(&path) {
@@ -192,7 +192,7 @@ impl Cache {
     /// Empties the cache.
     ///
     /// # Errors
-    /// Another command works in it, or the folder is not a cache of ours.
+    /// Another command is using it, or the folder is not a cache of ours.
     pub fn clean(&self) -> Result<()> {
         if !self.path.exists() {
             return Ok(());
@@ -209,7 +209,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Takes every lock there is, without waiting.
+    /// Takes all locks, without waiting.
     ///
     /// # Errors
     /// One is held by another command, which is named.
@@ -269,7 +269,7 @@ pub fn denied(operation: &str, path: &Path, cause: &io::Error) -> Error {
     }
 }
 
-/// The same error once more: number, kind and text.
+/// A copy of an error: number, kind and text.
 fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(number) => io::Error::from_raw_os_error(number),
@@ -287,7 +287,7 @@ pub fn read_dir(folder: &Path) -> Result<Vec<PathBuf>> {
     list().map_err(|e| denied("cannot read", folder, &e))
 }
 
-/// Removes a file or a folder with all in it; none there is no error.
+/// Removes a file, or a folder with its contents; a missing one is no error.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
@@ -300,7 +300,7 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Writes everything in a folder to the disk, so that a rename cannot overtake it.
+/// Flushes everything in a folder to the disk, so that it is there before a rename.
 fn flush(folder: &Path) -> Result<()> {
     for item in walkdir::WalkDir::new(folder) {
         let item = item.context(|| format!("cannot read {}", folder.display()))?;

@@ -1,8 +1,8 @@
-//! Cargo, called from a program that cargo itself runs.
+//! Runs cargo, from a program that cargo itself started.
 //!
-//! By `xshell`: its `Shell` has the folder that commands run in, so that the process' own stays as it is, and
-//! its errors and `to_string` show a command as a person would type it. What is watched or ended while it
-//! runs is started by `duct`: see `child.rs`.
+//! It uses `xshell`: a `Shell` has its own current folder, so that the folder of this process does not change,
+//! and its errors and `to_string` show a command as a person would type it. Processes that are watched or
+//! ended while they run are started with `duct`; see `child.rs`.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,17 +17,17 @@ pub fn cargo(sh: &Shell) -> Cmd<'_> {
         command = command.env_remove(name);
     }
     if let (Some(given), Some(folder)) = (in_environment(), chosen()) {
-        // One that is relative would be another folder where this cargo is run.
+        // A relative path would mean another folder for a cargo that runs elsewhere.
         command = command.env(given, folder);
     }
     command
 }
 
-/// The variables that name the folder of cargo's products, the stronger one first.
+/// The variables that name cargo's target folder; the first one takes precedence.
 const TARGET_DIR: [&str; 2] = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"];
 
-/// The folder of all that is made from the workspace at `root`: where cargo puts its products, so that a
-/// checkout need not be writable.
+/// The folder for everything made from the workspace at `root`: cargo's target folder, so that the checkout
+/// may be read-only.
 pub fn target_dir(root: &Path) -> PathBuf {
     chosen().unwrap_or_else(|| root.join("target"))
 }
@@ -36,19 +36,19 @@ fn in_environment() -> Option<&'static str> {
     TARGET_DIR.into_iter().find(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// What the environment names, else the folder that this program was built into, whatever chose that.
+/// The target folder that the environment names, else the one that this program was built into.
 fn chosen() -> Option<PathBuf> {
     let given = in_environment().and_then(env::var_os).map(PathBuf::from);
     if let Some(given) = given.as_ref().filter(|given| given.is_absolute()) {
         return Some(given.clone());
     }
-    // A relative name is of where cargo was called, which a test no longer knows.
+    // A relative path refers to the folder where cargo was started, which a test does not know.
     let built = env::current_exe().ok();
     let built = built.and_then(|program| of_program(&program).map(Path::to_path_buf));
     built.or_else(|| std::path::absolute(given?).ok())
 }
 
-/// The folder of cargo's products that a program lies in.
+/// The target folder that contains a program.
 fn of_program(program: &Path) -> Option<&Path> {
     program.ancestors().skip(1).find(|folder| folder.join(".rustc_info.json").is_file())
 }
@@ -58,9 +58,9 @@ pub fn program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// The variables by which cargo tells this program about its own package. Build scripts may
-/// depend on them; passed on, they would be run again, and what depends on them built again,
-/// at each change between a cargo called by hand and one called from here.
+/// The variables that cargo sets for this program about its package. Build scripts may depend on them. If they
+/// were passed on, cargo would rebuild those packages each time a cargo started here follows one started by
+/// hand, or the reverse.
 pub fn of_this_run() -> Vec<OsString> {
     let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
     env::vars_os()

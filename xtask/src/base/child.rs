@@ -1,13 +1,13 @@
 //! Child processes that do not outlive this one.
 //!
-//! Who starts a process by what, in the whole harness:
+//! What the harness starts processes with:
 //!
-//! - `xshell` runs cargo and rustc, and asks compilers for their version: commands one after another that a
-//!   person may repeat by hand, whose failure ends ours. The head of `cargo.rs` says how.
-//! - `duct` runs what is watched while it goes on, with deadlines, channels captured or ended by us: QEMU,
-//!   make, apt, git in a bisection. Such a child is [`mortal`].
-//! - `std::process::Command` is for the rest: a short question (`dpkg --compare-versions`), a terminal that is
-//!   lent (`make menuconfig`, cargo-insta), a child that is measured, or has a session ([`make_mortal`]).
+//! - `xshell` for cargo, rustc and the versions of compilers: commands that run one after another, that a person
+//!   may repeat by hand, and whose failure ends ours. See `cargo.rs`.
+//! - `duct` for processes that are watched while they run, with deadlines or captured channels, or that we end:
+//!   QEMU, make, apt, git in a bisection. Such a child is [`mortal`].
+//! - `std::process::Command` for the rest: short queries (`dpkg --compare-versions`), programs that use the
+//!   terminal (`make menuconfig`, cargo-insta), children that are measured or have a session ([`make_mortal`]).
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -23,21 +23,21 @@ fn groups() -> MutexGuard<'static, Vec<Pid>> {
     GROUPS.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// What a child has to itself.
+/// What a child does not share with this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
-    /// Nothing: a terminal's signals reach it as they reach this process.
+    /// Nothing: signals of the terminal reach the child and this process.
     Nothing,
-    /// A process group, which all that it starts belongs to.
+    /// A process group, which its own children belong to.
     Group,
-    /// A session, by which all that it starts can be found again.
+    /// A session, by which its own children can be found.
     Session,
 }
 
 /// Lets the kernel send a signal to a child when this process dies, however it dies.
 ///
-/// SIGKILL is for a child without children of its own; SIGTERM lets it end these first. The
-/// thread that starts the child has to live as long as the child may.
+/// Use SIGKILL for a child without children, and SIGTERM for one that has to end its own children first. The
+/// thread that starts the child has to live as long as the child.
 pub fn mortal(command: duct::Expression, signal: Signal, own: Own) -> duct::Expression {
     command.before_spawn(move |command| {
         make_mortal(command, signal, own);
@@ -45,7 +45,7 @@ pub fn mortal(command: duct::Expression, signal: Signal, own: Own) -> duct::Expr
     })
 }
 
-/// The same for a command of the standard library.
+/// Like [`mortal`], for a command of the standard library.
 pub fn make_mortal(command: &mut Command, signal: Signal, own: Own) {
     // SAFETY: the closure makes system calls on values of its own and allocates nothing,
     // so it may run in a forked child of a process with other threads.
@@ -65,8 +65,8 @@ pub fn make_mortal(command: &mut Command, signal: Signal, own: Own) {
 #[derive(Debug)]
 pub struct Group(Option<Pid>);
 
-/// Starts a child that has a group of its own; a signal to this process then ends the group as
-/// a whole, which a child that starts others all the time cannot do itself.
+/// Starts a child in its own process group. A signal to this process then ends the whole group; a child that
+/// keeps starting processes could not do so itself.
 ///
 /// # Errors
 /// Those of `start`.
@@ -74,7 +74,7 @@ pub fn in_group<T>(
     start: impl FnOnce() -> io::Result<T>,
     pids: impl FnOnce(&T) -> Vec<u32>,
 ) -> io::Result<(T, Group)> {
-    // A signal in between waits for the group to be known.
+    // Holding the lock delays a signal's handler until the group is registered.
     let mut groups = groups();
     let started = start()?;
     let leader = pids(&started).first().and_then(|&pid| Pid::from_raw(i32::try_from(pid).ok()?));
@@ -92,7 +92,7 @@ impl Drop for Group {
 pub fn end_groups() {
     let groups = groups();
     for &group in groups.iter() {
-        // It may have ended meanwhile.
+        // The group may have ended meanwhile.
         let _ = kill_process_group(group, Signal::TERM);
     }
     std::mem::forget(groups);

@@ -1,9 +1,9 @@
 //! The time that counts towards a deadline: only while this process could run.
 //!
-//! A process can be stopped: by Ctrl-Z or SIGSTOP, with the container it is in, or with the whole
-//! machine. Nothing got on meanwhile, and no deadline may come of it. Who waits sleeps for short whiles and
-//! looks at the clock after each: where much more time has passed than was slept, the process was
-//! stopped. That it waited for a processor is told apart by the kernel's statistics and counts.
+//! A process can be stopped: by Ctrl-Z or SIGSTOP, with its container, or with the whole machine. Such time must
+//! not count towards a deadline. A thread that waits sleeps for short times and reads the clock after each:
+//! if much more time has passed than it slept, the process was stopped. Time in which it waited for a
+//! processor is known from the kernel's statistics, and does count.
 
 use std::fs;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How much longer than asked for a sleep may take, beside waits for a processor.
+/// How much longer than requested a sleep may take, besides waits for a processor.
 const SLACK: Duration = Duration::from_millis(10);
-/// How often stops are looked for while something else blocks.
+/// How often to check for stops while another thread blocks.
 const TICK: Duration = Duration::from_millis(100);
 /// The shortest stop that may end a connection.
 const STOP: Duration = Duration::from_secs(1);
 
-/// The time since a start, without that in which this process was stopped. It belongs to a thread.
+/// Measures the time since a start, without the time in which this process was stopped. For one thread only.
 #[derive(Debug)]
 pub struct Running {
     last: Instant,
@@ -32,8 +32,8 @@ impl Running {
         Running { last: Instant::now(), busy: busy(), counted: Duration::ZERO }
     }
 
-    /// Looks at the clock. Since the last look the thread slept for up to `slept`, besides what it
-    /// computed; how much of the time in between counts is returned.
+    /// Reads the clock. Since the last call, the thread slept for up to `slept`, and otherwise computed. Returns how
+    /// much of the time in between counts.
     pub fn look(&mut self, slept: Duration) -> Duration {
         let (now, busy) = (Instant::now(), busy());
         let part = counting(now - self.last, slept, busy.saturating_sub(self.busy));
@@ -42,25 +42,25 @@ impl Running {
         part
     }
 
-    /// The time that counted up to the last look.
+    /// The time that counted up to the last call of [`Running::look`].
     pub fn counted(&self) -> Duration {
         self.counted
     }
 }
 
-/// How much of the time that passed counts, for a thread that slept and was busy meanwhile.
+/// How much of the time `passed` counts, for a thread that slept for `slept` and was busy for `busy`.
 fn counting(passed: Duration, slept: Duration, busy: Duration) -> Duration {
     passed.min(slept + SLACK + busy)
 }
 
-/// How long this thread ran or waited for a processor, ever; zero where the kernel does not tell.
+/// How long this thread has run or waited for a processor in total; zero if the kernel does not provide it.
 fn busy() -> Duration {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let numbers = text.split_whitespace().take(2).map(|number| number.parse().unwrap_or(0));
     Duration::from_nanos(numbers.sum())
 }
 
-/// Notices that this process was stopped while one of its threads blocks.
+/// Detects stops of this process while one of its threads blocks.
 #[derive(Debug)]
 pub struct Stops {
     seen: Arc<AtomicU32>,
@@ -68,7 +68,7 @@ pub struct Stops {
 }
 
 impl Stops {
-    /// Begins to look.
+    /// Starts to watch for stops.
     pub fn watch() -> Stops {
         let stops = Stops { seen: Arc::default(), over: Arc::default() };
         let (seen, over) = (stops.seen.clone(), stops.over.clone());
@@ -86,7 +86,7 @@ impl Stops {
         stops
     }
 
-    /// How many stops were seen so far. Waits until one that is just over would have been.
+    /// How many stops were seen so far. First waits long enough to detect one that has just ended.
     pub fn seen(&self) -> u32 {
         thread::sleep(TICK * 2);
         self.seen.load(Ordering::Relaxed)
@@ -126,7 +126,7 @@ mod tests {
     fn a_wait_for_a_processor_counts() {
         let ms = Duration::from_millis;
         assert_eq!(sum(&[(ms(3010), ms(3000))]), ms(3010));
-        // A stop beside it does not.
+        // A stop in addition does not count.
         assert_eq!(sum(&[(ms(60_000), ms(3000))]), ms(3020));
     }
 

@@ -1,12 +1,12 @@
-//! Digests: SHA-256 of bytes, and of parts that cannot run into each other; pure.
+//! Digests: SHA-256 of bytes, and of named parts; pure.
 
 use sha2::{Digest, Sha256};
 
-/// A digest over named parts; a length before each keeps them apart.
+/// A digest over named parts. Each is preceded by its length, so that different parts never give the same bytes.
 pub struct Keyed(Sha256);
 
 impl Keyed {
-    /// Of nothing yet.
+    /// A digest without parts.
     #[expect(clippy::new_without_default, reason = "a key of nothing is none")]
     pub fn new() -> Keyed {
         Keyed(Sha256::new())

@@ -8,9 +8,8 @@ use super::verdict::Verdict;
 
 /// A failure with everything a person needs to act on it.
 ///
-/// The message names operation and object (`cannot read /a/b`), the cause is what the
-/// system or a tool said, the help is one or more lines on what to do. A verdict, where
-/// there is one, decides the exit code of the command.
+/// The message names operation and object (`cannot read /a/b`), the cause comes from the system or a tool, and the
+/// help is one or more lines on what to do. A verdict, if there is one, decides the exit code of the command.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 
@@ -57,7 +56,7 @@ impl Error {
         error.help(format!("known: {}", known.join(", ")))
     }
 
-    /// Adds what the system or a tool said, which [`source()`](StdError::source) then returns.
+    /// Adds the cause, from the system or a tool; [`source()`](StdError::source) returns it.
     #[must_use]
     pub fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         self.0.cause = Some(cause.into());
@@ -75,21 +74,21 @@ impl Error {
         self
     }
 
-    /// Sets the verdict that this failure amounts to.
+    /// Sets the verdict of this failure.
     #[must_use]
     pub fn verdict(mut self, verdict: Verdict) -> Error {
         self.0.verdict = Some(verdict);
         self
     }
 
-    /// Makes it an error of usage: the request itself is wrong, and the exit code is 2.
+    /// Makes it a usage error: the request itself is wrong, and the exit code is 2.
     #[must_use]
     pub fn usage(mut self) -> Error {
         self.0.usage = true;
         self
     }
 
-    /// Marks it as caused by a full disk, where a tool has said so and no system call of ours failed.
+    /// Marks it as caused by a full disk, for a failure that a tool reported and not a system call of ours.
     #[must_use]
     pub fn disk_full(mut self) -> Error {
         self.0.disk_full = true;
@@ -108,12 +107,12 @@ impl Error {
         self.0.disk_full || causes.into_iter().any(is_full)
     }
 
-    /// Whether it is an error of usage.
+    /// Whether it is a usage error.
     pub fn is_usage(&self) -> bool {
         self.0.usage
     }
 
-    /// The verdict, where the failure amounts to one.
+    /// The verdict, if one was set.
     pub fn verdict_given(&self) -> Option<Verdict> {
         self.0.verdict
     }

@@ -3,10 +3,10 @@
 use super::cache::Cache;
 use super::ui::Ui;
 
-/// Where things are kept, whether packages may be installed, and how to talk to the user.
+/// The cache, the user's consent to installing packages, and messages to the user.
 #[derive(Debug)]
 pub struct Host {
-    /// Where kernels, tools and downloads are kept.
+    /// Holds kernels, tools and downloads.
     pub cache: Cache,
     /// Missing host packages may be installed without asking.
     pub yes: bool,
@@ -15,7 +15,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// The host with a cache of one's choice.
+    /// The host with the given cache.
     pub fn new(cache: Cache, yes: bool) -> Host {
         Host { cache, yes, ui: Ui::new() }
     }

@@ -1,4 +1,4 @@
-//! What every other room stands on: errors, files, processes, what is printed.
+//! The base of all other rooms: errors, files, processes, output.
 
 pub mod cache;
 pub mod cargo;

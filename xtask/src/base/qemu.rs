@@ -7,9 +7,9 @@ use std::path::PathBuf;
 pub struct Qemu {
     /// The program.
     pub program: PathBuf,
-    /// `LD_LIBRARY_PATH` for it, where it was unpacked privately.
+    /// Its `LD_LIBRARY_PATH`, if it was unpacked into the cache.
     pub library_path: Option<String>,
-    /// Folders for `-L`, where it was unpacked privately.
+    /// Its folders for `-L`, if it was unpacked into the cache.
     pub firmware: Vec<PathBuf>,
     /// Its version, such as `7.2.22`.
     pub version: String,

@@ -1,5 +1,5 @@
-//! Folders and files that go with this process: at its end, at a signal that ends it, and after
-//! a SIGKILL with the next command that makes such a folder in the same place.
+//! Temporary folders and files. They are removed when this process ends, also by a signal. After SIGKILL, the next
+//! command that makes such a folder in the same place removes them.
 //!
 //! Scratch folders are private: nobody else may read them, and their names cannot be guessed.
 
@@ -17,17 +17,17 @@ use tempfile::TempDir;
 use super::error::{Context, Result};
 use crate::base::{child, terminal};
 
-/// The file that its maker holds a lock on for as long as a folder is in use.
+/// The file in a folder that its process keeps locked while the folder is in use.
 const ALIVE: &str = ".snaptrace-alive";
 
-/// What a signal removes.
+/// The paths that a signal's handler removes.
 static DOOMED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 fn doomed() -> MutexGuard<'static, Vec<PathBuf>> {
     DOOMED.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Lets signals that end this process remove its scratch first. Called once, by `main`.
+/// Makes signals that end this process remove its temporary files first. Called once, by `main`.
 ///
 /// # Errors
 /// When the signals cannot be waited for.
@@ -37,9 +37,9 @@ pub fn go_with_signals() -> Result<()> {
     thread::spawn(move || {
         for signal in signals.forever() {
             terminal::restore();
-            // Nobody is to write any more.
+            // Children must not write any more.
             child::end_groups();
-            // Held to the end, so that no other thread makes new scratch meanwhile.
+            // Held to the end, so that no other thread makes new temporary files.
             let doomed = doomed();
             for path in doomed.iter() {
                 // It may fail once if a process still writes there.
@@ -49,7 +49,7 @@ pub fn go_with_signals() -> Result<()> {
                     }
                 }
             }
-            // Whoever waits for this process is told that a signal ended it.
+            // End by the signal, so that the parent process sees it.
             let _ = emulate_default_handler(signal);
         }
     });
@@ -61,7 +61,7 @@ fn remove(path: &Path) -> bool {
     done.is_ok() || !path.exists()
 }
 
-/// A path that a signal removes, for as long as this is held.
+/// A path that signals remove while this value exists.
 #[derive(Debug)]
 pub struct Doomed(PathBuf);
 
@@ -79,7 +79,7 @@ impl Drop for Doomed {
     }
 }
 
-/// A private folder that goes with this process unless it is kept.
+/// A private folder that is removed with this process unless it is kept.
 #[derive(Debug)]
 pub struct Scratch {
     dir: TempDir,
@@ -88,14 +88,14 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a folder `<prefix>…` in `within`, once those are gone that killed processes left.
+    /// Makes a folder `<prefix>…` in `within`; first removes those that killed processes left.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn new(within: &Path, prefix: &str) -> Result<Scratch> {
         let failed = || format!("cannot create a folder in {}", within.display());
         fs::create_dir_all(within).context(failed)?;
-        // One at a time: a folder that is not locked yet must not be taken for an abandoned one.
+        // One process at a time: a folder that is not locked yet must not count as abandoned.
         let turn = File::open(within).context(failed)?;
         turn.lock().context(failed)?;
         sweep(within).context(failed)?;
@@ -108,7 +108,7 @@ impl Scratch {
         Ok(Scratch { dir, _doomed: doomed, _alive: alive })
     }
 
-    /// Whether a folder is some process' scratch.
+    /// Whether a folder is in use by a process.
     pub fn is_in_use(folder: &Path) -> bool {
         folder.join(ALIVE).exists()
     }
@@ -122,13 +122,13 @@ impl Scratch {
     pub fn keep(self) -> PathBuf {
         let Scratch { dir, .. } = self;
         let path = dir.keep();
-        // Without it nobody takes the folder for an abandoned one.
+        // Without this file the folder never counts as abandoned.
         let _ = fs::remove_file(path.join(ALIVE));
         path
     }
 }
 
-/// Removes the folders whose makers are gone.
+/// Removes the folders of processes that have ended.
 fn sweep(within: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(within)? {
         let path = entry?.path();

@@ -1,7 +1,7 @@
 //! The terminal of this process, given to a guest and restored however that ends.
 //!
-//! Three put it back: [`Raw`] when it is dropped, [`restore`] before a signal ends this process,
-//! and, where neither can, a second process that waits for the end of this one.
+//! Three things restore it: [`Raw`] when it is dropped, [`restore`] before a signal ends this process, and, after
+//! SIGKILL, a second process that waits for the end of this one.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,10 +13,10 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use super::error::{Context, Error, Result};
 
-/// The hidden command of this program that [`keep`] answers.
+/// The hidden command of this program that runs [`keep`].
 pub const KEEPER: &str = "keep-terminal";
 
-/// What the keeper says once it knows the settings.
+/// What the keeper prints once it has read the settings.
 const READY: &[u8] = b"ready\n";
 
 /// The settings to restore, while they are changed.
@@ -26,18 +26,17 @@ fn before() -> MutexGuard<'static, Option<Termios>> {
     BEFORE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Standard input's terminal without a line discipline of its own: each key comes as it is. As it
-/// was again when this is dropped.
+/// Standard input's terminal in raw mode: each key is passed on unchanged. Dropping this restores the terminal.
 #[derive(Debug)]
 pub struct Raw {
     raw: Termios,
     keeper: Child,
-    /// The keeper acts when this end of the pipe is gone.
+    /// The keeper restores the terminal when this end of the pipe is closed.
     alive: Option<ChildStdin>,
 }
 
 impl Raw {
-    /// Takes the terminal.
+    /// Makes the terminal raw.
     ///
     /// # Errors
     /// Standard input is not a terminal, or the process that restores it cannot be started.
@@ -52,7 +51,7 @@ impl Raw {
         Ok(taken)
     }
 
-    /// Makes it raw again after this process was stopped and another one used the terminal.
+    /// Makes it raw again, after this process was stopped and another process used the terminal.
     ///
     /// # Errors
     /// The terminal refuses.
@@ -67,20 +66,20 @@ impl Drop for Raw {
         restore();
         *before() = None;
         drop(self.alive.take());
-        // It sets what is set already; nothing of it is to come later.
+        // The keeper sets the same settings again; wait, so that this does not happen later.
         let _ = self.keeper.wait();
     }
 }
 
-/// Puts the terminal back where it is changed: what a signal does before it ends this process.
+/// Restores the terminal if it was changed; called before a signal ends this process.
 pub fn restore() {
     if let Some(settings) = &*before() {
-        // A terminal that is gone needs nothing.
+        // A closed terminal needs no restore.
         let _ = tcsetattr(stdin(), OptionalActions::Now, settings);
     }
 }
 
-/// Rows and columns of standard input's terminal, where it has a size.
+/// Rows and columns of standard input's terminal, if it has a size.
 pub fn size() -> Option<(u16, u16)> {
     let size = tcgetwinsize(stdin()).ok()?;
     (size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
@@ -108,14 +107,13 @@ fn start_keeper() -> Result<(Child, ChildStdin)> {
     Ok((keeper, alive))
 }
 
-/// What the second process does: notes the settings of the terminal that is its standard error, waits
-/// until its standard input ends, and puts them back.
+/// The work of the second process: reads the settings of the terminal on its standard error, waits until its
+/// standard input ends, and restores them.
 ///
 /// # Errors
 /// There is no such terminal.
 pub fn keep() -> io::Result<()> {
-    // What is sent to the terminal's processes is not for this one, and a process of another session may
-    // change a terminal without being stopped for it.
+    // In its own session it does not get the terminal's signals, and may change the terminal without being stopped.
     let _ = setsid();
     let terminal = rustix::stdio::stderr();
     let settings = tcgetattr(terminal)?;

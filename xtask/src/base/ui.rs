@@ -1,9 +1,9 @@
-//! What is printed: results on standard output, messages and progress on standard error, as bars
-//! on a terminal and plain lines elsewhere.
+//! Output: results on standard output, messages and progress on standard error. Progress is shown as bars on a
+//! terminal, and as plain lines elsewhere.
 //!
-//! Whoever reads either may stop at any time (`… | head -1`, `2>&-`); a command goes on all the same and
-//! its exit code stays what it is. So nothing else prints: the lints `print_stdout` and `print_stderr`
-//! deny what panics.
+//! A reader of either may stop at any time (`… | head -1`, `2>&-`). A command then continues, and its exit code
+//! does not change. So all output goes through this file: `println!` and the like would panic, and the lints
+//! `print_stdout` and `print_stderr` forbid them.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -12,18 +12,18 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-/// Why standard output took no more, where that was not for want of a reader.
+/// The first error of standard output, other than a missing reader.
 static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Prints to standard output; `outln!` is short for it within this crate.
 pub fn print(text: fmt::Arguments<'_>) {
-    // In one piece, so that other threads' lines do not come in between.
+    // In one write, so that lines of other threads do not come in between.
     if let Err(error) = io::stdout().write_all(text.to_string().as_bytes()) {
         note(error);
     }
 }
 
-/// Prints to standard error, as far as somebody reads it.
+/// Prints to standard error; errors are ignored.
 pub fn print_error(text: fmt::Arguments<'_>) {
     let _ = io::stderr().write_all(text.to_string().as_bytes());
 }
@@ -34,8 +34,8 @@ fn note(error: io::Error) {
     }
 }
 
-/// Writes out what is left of standard output, and tells why something of it is lost (a full disk). A
-/// reader that stopped is no reason.
+/// Flushes standard output, and returns the error if output was lost (a full disk). A reader that stopped is no
+/// error.
 pub fn lost_output() -> Option<io::Error> {
     if let Err(error) = io::stdout().flush() {
         note(error);
@@ -43,29 +43,29 @@ pub fn lost_output() -> Option<io::Error> {
     FAILED.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take()
 }
 
-/// As `print!`, without a panic where nobody reads.
+/// Like `print!`, but does not panic if nobody reads.
 macro_rules! out {
     ($($words:tt)*) => { $crate::base::ui::print(format_args!($($words)*)) };
 }
 
-/// As `println!`, without a panic where nobody reads.
+/// Like `println!`, but does not panic if nobody reads.
 macro_rules! outln {
     ($($words:tt)*) => { $crate::base::ui::print(format_args!("{}\n", format_args!($($words)*))) };
 }
 
-/// As `eprint!`, without a panic where nobody reads.
+/// Like `eprint!`, but does not panic if nobody reads.
 macro_rules! err {
     ($($words:tt)*) => { $crate::base::ui::print_error(format_args!($($words)*)) };
 }
 
-/// As `eprintln!`, without a panic where nobody reads.
+/// Like `eprintln!`, but does not panic if nobody reads.
 macro_rules! errln {
     ($($words:tt)*) => { $crate::base::ui::print_error(format_args!("{}\n", format_args!($($words)*))) };
 }
 
 pub(crate) use {err, out, outln};
 
-/// Without a terminal, a job that moves is told of this often.
+/// How often progress is printed without a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
 /// Standard error, shared by messages and progress bars.
@@ -102,12 +102,12 @@ impl Default for Ui {
 }
 
 impl Ui {
-    /// Draws bars if standard error is a terminal.
+    /// Shows bars if standard error is a terminal.
     pub fn new() -> Ui {
         Ui { bars: MultiProgress::new(), terminal: io::stderr().is_terminal() }
     }
 
-    /// Writes a line, above the bars if there are any; what could drive a terminal is neutralised.
+    /// Writes a line, above any bars, and made safe for a terminal.
     pub fn say(&self, line: impl AsRef<str>) {
         let line = printable(line.as_ref());
         // Nothing can be done about a standard error that is closed.
@@ -116,7 +116,7 @@ impl Ui {
         }
     }
 
-    /// Starts the progress of a job of `total` steps, where known.
+    /// Starts the progress of a job with `total` steps, if known.
     pub fn bar(&self, what: &str, total: Option<u64>) -> Bar {
         let style = match total {
             Some(_) => "{msg} [{wide_bar}] {pos}/{len} {eta}",
@@ -125,7 +125,7 @@ impl Ui {
         self.start(what, total, style, false)
     }
 
-    /// Starts the progress of a job of `total` bytes, where known.
+    /// Starts the progress of a job with `total` bytes, if known.
     pub fn bytes(&self, what: &str, total: Option<u64>) -> Bar {
         let style = match total {
             Some(_) => "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
@@ -137,11 +137,11 @@ impl Ui {
     fn start(&self, what: &str, total: Option<u64>, style: &str, bytes: bool) -> Bar {
         if !self.terminal {
             let told = Instant::now();
-            // Spaces that align bars align nothing here.
+            // Plain lines need no spaces for alignment.
             let lines = Lines { what: what.trim_end().to_owned(), bytes, done: 0, total, told };
             return Bar(Kind::Lines(Mutex::new(lines)));
         }
-        // Added before it draws anything: what it drew alone would never be cleared.
+        // Add it before it draws: a bar that draws before it is added is never cleared.
         let bar = self.bars.add(match total {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::new_spinner(),
@@ -154,8 +154,8 @@ impl Ui {
     }
 }
 
-/// A text made safe for a terminal: control characters other than newlines and tabs become `?`.
-/// Guests, mirrors and tools have their words in messages; none of them may drive a terminal.
+/// Makes a text safe for a terminal: control characters other than newlines and tabs become `?`. Messages may
+/// contain text of guests, mirrors and tools, which must not control the terminal.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '?' } else { c }).collect()
 }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Makes the enum, the list of all, their names and exit codes from one table, so that none is forgotten.
+/// Makes the enum, the list of all verdicts, their names and exit codes from one table, so that none is missing.
 macro_rules! verdicts {
     ($($(#[$doc:meta])* $verdict:ident = $name:literal, $code:literal;)*) => {
         /// How a case, a boot or the obtaining of a kernel ended.
         ///
-        /// The order is the order of badness: the worst verdict decides a run of several.
+        /// They are ordered from mildest to worst; the worst verdict decides the result of a run.
         /// Exit codes lie above those a shell gives to signals (128 + 64), so that
         /// `cargo xtask run` can pass on the exit status of its command unchanged.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

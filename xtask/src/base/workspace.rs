@@ -1,4 +1,4 @@
-//! The workspace: the folder of the kernels' configurations, cases and snapshots, in which results go.
+//! The workspace: the folder with kernel configurations, cases and snapshots, and for results.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,19 @@ use super::cargo;
 use super::error::Result;
 use super::host::Host;
 
-/// The variable that names another workspace than the sources: a folder with `kernel-configs/`,
-/// `tests/cases/` and `tests/snapshots/`, in which results go to `target/vm/`.
+/// The variable that names another workspace than the source tree: a folder with `kernel-configs/`, `tests/cases/` and
+/// `tests/snapshots/`. Results are stored in its `target/vm/`.
 pub const WORKSPACE_VAR: &str = "SNAPTRACE_WORKSPACE";
 
-/// The variable that, set to `1`, makes tests with guests run on all usual kernels, and not only on the
-/// references.
+/// If this variable is `1`, tests with guests run on all usual kernels, not only on the references.
 pub const ALL_KERNELS_VAR: &str = "SNAPTRACE_ALL_KERNELS";
 
 /// A workspace, and the host it is on.
 #[derive(Debug)]
 pub struct Workspace {
-    /// The workspace: the kernels' configurations, cases and snapshots, and where results go.
+    /// The folder with kernel configurations, cases and snapshots, and for results.
     pub root: PathBuf,
-    /// The sources that this program was built from, and the guest's programs are.
+    /// The source tree that this program was built from; the guest's programs are built from it, too.
     pub sources: PathBuf,
     /// The cache, and messages.
     pub host: Host,
@@ -33,7 +32,7 @@ impl Workspace {
         Workspace { root, sources: Workspace::sources(), host: Host::new(cache, yes) }
     }
 
-    /// The workspace at [`WORKSPACE_VAR`], else the sources.
+    /// The workspace at [`WORKSPACE_VAR`], else the source tree.
     ///
     /// # Errors
     /// No place for the cache is known.
@@ -52,8 +51,8 @@ impl Workspace {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
     }
 
-    /// The folder of what is made in the workspace at `root`: where cargo's products are, or, of another
-    /// workspace than the sources, `target` in it.
+    /// The folder for results of the workspace at `root`: cargo's target folder for the source tree, else `target` in
+    /// the workspace.
     pub fn target_of(root: &Path) -> PathBuf {
         let sources = Workspace::sources();
         let same = root == sources

@@ -1,5 +1,5 @@
-//! What `test-vm` and `merge-results` say on standard output to programs: JSON lines while
-//! things happen, or KTAP at the end.
+//! Output of `test-vm` and `merge-results` for programs, on standard output: JSON lines during the run, or KTAP at
+//! its end.
 //!
 //! docs/ci.md describes both, field by field.
 
@@ -17,10 +17,10 @@ use crate::base::verdict::Verdict;
 use crate::outcome::shard::Shard;
 use crate::outcome::summary::{Machine, Outcome, Summary};
 
-/// Raised when a field changes its meaning or goes; new events and fields may come without.
+/// Raised when a field changes its meaning or is removed, but not for new events and fields.
 const FORMAT: u32 = 1;
 
-/// Whom standard output is for.
+/// The format of standard output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// Text for people
@@ -36,9 +36,9 @@ pub enum Format {
 #[derive(Debug, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event<'a> {
-    /// What is to be run is known.
+    /// The run begins; its kernels and cases are known.
     RunStarted {
-        /// Raised when a field changes its meaning or goes.
+        /// Raised when a field changes its meaning or is removed.
         format: u32,
         /// Which part of the run it is.
         shard: Shard,
@@ -51,17 +51,17 @@ pub enum Event<'a> {
     KernelReady {
         /// Its name in the matrix.
         kernel: &'a str,
-        /// What it is run as.
+        /// The machine that it runs on.
         #[serde(flatten)]
         machine: About<'a>,
     },
-    /// A kernel cannot be obtained, or is not what it has to be.
+    /// A kernel is unavailable or wrong.
     KernelUnavailable {
         /// Its name in the matrix.
         kernel: &'a str,
         /// `unavailable`, `config-unmet`, `build-failed` or `checksum-mismatch`.
         verdict: Verdict,
-        /// In words.
+        /// The reason, in words.
         why: &'a str,
     },
     /// A guest is about to be booted for a case.
@@ -71,13 +71,13 @@ pub enum Event<'a> {
         /// The case.
         case: &'a str,
     },
-    /// The guests of a case have ended; nothing was compared yet.
+    /// The guests of a case have ended; nothing is compared yet.
     CaseRan {
         /// The kernel.
         kernel: &'a str,
         /// The case.
         case: &'a str,
-        /// How it ended: `pass` when there is something to compare.
+        /// How it ended: `pass` if there is output to compare.
         ended: Verdict,
         /// Wall time of its first boot.
         seconds: f64,
@@ -103,7 +103,7 @@ pub enum Event<'a> {
         /// How many runs were proved equal; null when it was not run.
         runs: Option<u32>,
     },
-    /// Everything was judged.
+    /// All cases have been judged.
     RunFinished {
         /// The worst verdict.
         verdict: Verdict,
@@ -120,7 +120,7 @@ pub enum Event<'a> {
     },
 }
 
-/// What is said of a kernel that is ready.
+/// The facts about a kernel that is ready.
 #[derive(Debug, Serialize)]
 pub struct About<'a> {
     release: &'a str,
@@ -136,16 +136,16 @@ impl<'a> From<&'a Machine> for About<'a> {
     }
 }
 
-/// Standard output, kept for one format.
+/// Standard output, reserved for one format.
 pub struct Messages {
     format: Format,
-    /// Where messages go; nowhere when standard output is for people.
+    /// The file for messages; `None` if standard output is for people.
     out: Option<Mutex<File>>,
 }
 
 impl Messages {
-    /// Takes standard output for messages. What this program and those it starts would have
-    /// said there goes to standard error from then on, so that no line comes between two messages.
+    /// Reserves standard output for messages. All other output of this program and its children then goes to standard
+    /// error, so that nothing comes between two messages.
     ///
     /// # Errors
     /// When standard output is closed.
@@ -160,7 +160,7 @@ impl Messages {
         Ok(Messages { format, out: Some(Mutex::new(File::from(own))) })
     }
 
-    /// Tells of something that happened.
+    /// Writes an event.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -172,7 +172,7 @@ impl Messages {
         self.write(&format!("{json}\n"))
     }
 
-    /// Tells which kernels and how many cases are to be run.
+    /// Writes the event for the start of the run.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -183,7 +183,7 @@ impl Messages {
         self.tell(&Event::RunStarted { format: FORMAT, shard, kernels, cases: pairs.len() })
     }
 
-    /// Tells of each kernel that it is ready, or why it is not.
+    /// Writes an event for each kernel: ready, or unavailable with the reason.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -200,7 +200,7 @@ impl Messages {
         Ok(())
     }
 
-    /// Tells the result of each case and of the run.
+    /// Writes the results of each case and of the run.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -238,9 +238,9 @@ impl Messages {
     fn write(&self, text: &str) -> Result<()> {
         let Some(out) = &self.out else { return Ok(()) };
         let mut out = out.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        // In one piece: a reader that sees a line sees all of it.
+        // In one write: a reader never sees a part of a line.
         match out.write_all(text.as_bytes()) {
-            // A reader that stopped misses the rest; the run goes on, and its exit code stays.
+            // The reader has stopped; the run continues, and its exit code does not change.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             written => written.context(|| "cannot write to standard output".into()),
         }
@@ -254,7 +254,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::outcome::summary::tests::sample;
 
-    /// What a format says of a run, in lines.
+    /// The output of a run in a format, as lines.
     pub fn said(format: Format) -> Vec<String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         let messages = Messages { format, out: Some(Mutex::new(file.reopen().unwrap())) };

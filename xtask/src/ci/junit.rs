@@ -12,15 +12,15 @@ use crate::base::error::{Context, Result};
 use crate::base::verdict::Verdict;
 use crate::outcome::summary::{Column, Outcome, Summary};
 
-/// A JUnit file that is to be written.
+/// A JUnit file that will be written.
 pub struct Junit {
     path: PathBuf,
     file: File,
 }
 
 impl Junit {
-    /// Creates the file, empty: one that cannot be written is reported before anything is run, and
-    /// one of an earlier run is not taken for this one's.
+    /// Creates an empty file. So a file that cannot be written is reported before the run, and the file of an earlier
+    /// run does not remain.
     ///
     /// # Errors
     /// When it cannot be created.
@@ -42,7 +42,7 @@ impl Junit {
 /// The run as text. Kernels without a case in this shard are left out.
 ///
 /// # Errors
-/// Never, as far as is known: the XML is written into memory.
+/// Not expected, since the XML is written into memory.
 pub fn xml(run: &Summary) -> Result<String> {
     let mut report = Report::new("snaptrace");
     let mut total = Duration::ZERO;
@@ -78,7 +78,7 @@ fn test_case(column: &Column, case: &str, outcome: &Outcome) -> TestCase {
     let mut status = match (outcome.fails(column.asked), outcome.verdict) {
         (false, Verdict::Unavailable) => TestCaseStatus::skipped(),
         (false, _) => TestCaseStatus::success(),
-        // The case itself was judged; everything else kept it from being judged.
+        // Here the case itself was judged; other verdicts mean that it could not be judged.
         (true, Verdict::Drift | Verdict::Mismatch | Verdict::NotRepeatable | Verdict::GuestFailed) => {
             TestCaseStatus::non_success(NonSuccessKind::Failure)
         }
@@ -86,7 +86,7 @@ fn test_case(column: &Column, case: &str, outcome: &Outcome) -> TestCase {
     };
     let shown = outcome.allowed || outcome.verdict != Verdict::Pass;
     if shown {
-        // An attribute has no lines; what has some stands below it in whole.
+        // An attribute holds one line; a longer text is in the element's body, in full.
         let mut lines = outcome.why.lines();
         status.set_type(outcome.verdict.name()).set_message(lines.next().unwrap_or_default());
         let more: String = lines.chain(outcome.detail.lines()).map(|line| format!("{line}\n")).collect();
@@ -97,7 +97,7 @@ fn test_case(column: &Column, case: &str, outcome: &Outcome) -> TestCase {
     let mut test = TestCase::new(case, status);
     test.set_classname(column.kernel.as_str()).set_time(time(outcome));
     if outcome.allowed {
-        // A success has no message: the drift would be passed over in silence.
+        // A success has no message, so report the allowed drift here.
         test.set_system_out(format!("drift, allowed: {}\n{}", outcome.why, outcome.detail));
     }
     test

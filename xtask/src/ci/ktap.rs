@@ -43,7 +43,7 @@ fn kernel(text: &mut String, number: usize, column: &Column) {
     let _ = writeln!(text, "{} {number} {name}", if failed { "not ok" } else { "ok" });
 }
 
-/// A result line, with the directive that says most.
+/// A result line, with the directive that fits best.
 fn result(number: usize, name: &str, outcome: &Outcome, asked: bool) -> String {
     let first = printable(outcome.why.lines().next().unwrap_or_default());
     let said = format!("{}: {first}", outcome.verdict);
@@ -55,7 +55,7 @@ fn result(number: usize, name: &str, outcome: &Outcome, asked: bool) -> String {
         },
         Verdict::Unavailable if !asked => format!("{head} # SKIP {said}"),
         Verdict::Timeout | Verdict::BootTimeout => format!("{head} # TIMEOUT {said}"),
-        // The case itself was judged; everything else kept it from being judged.
+        // Here the case itself was judged; other verdicts mean that it could not be judged.
         Verdict::Drift | Verdict::Mismatch | Verdict::NotRepeatable | Verdict::GuestFailed => {
             format!("{head} # {said}")
         }
@@ -63,14 +63,14 @@ fn result(number: usize, name: &str, outcome: &Outcome, asked: bool) -> String {
     }
 }
 
-/// Lines for people; a reader of KTAP passes them over.
+/// Diagnostic lines for people; readers of KTAP ignore them.
 fn diagnose(text: &mut String, indent: &str, words: &str) {
     for line in words.lines() {
         let _ = writeln!(text, "{}", format!("{indent}# {}", printable(line)).trim_end());
     }
 }
 
-/// A name as a description, in which there is no `#`.
+/// A name as a description, which must not contain `#`.
 fn described(name: &str) -> String {
     printable(name).replace('#', "_")
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask merge-results`: the parts of a run put together.
+//! `cargo xtask merge-results`: merges the parts of a run.
 
 use std::path::PathBuf;
 
@@ -11,21 +11,21 @@ use crate::outcome::shard::Shard;
 use crate::outcome::summary::{Column, Summary};
 use crate::outcome::table::table;
 
-/// What to put together, and what to say of it.
+/// What to merge, and the formats of output.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The folders of the parts.
     pub folders: Vec<PathBuf>,
     /// A JUnit file to write.
     pub junit: Option<PathBuf>,
-    /// Whom standard output is for.
+    /// The format of standard output.
     pub format: Format,
 }
 
-/// Puts the parts together and says what one run would have said. Returns its verdict.
+/// Merges the parts, and prints what a single run would have printed. Returns the verdict.
 ///
 /// # Errors
-/// When a part is missing, unfinished, there twice or of another tree, or cannot be read.
+/// When a part is missing, unfinished, given twice, from another tree, or cannot be read.
 pub fn run(options: &Options) -> Result<Verdict> {
     let messages = Messages::open(options.format)?;
     let junit = options.junit.as_deref().map(Junit::create).transpose()?;
@@ -61,11 +61,11 @@ fn complaints(column: &Column) -> String {
             text += &outcome.detail;
         }
     }
-    // It comes from files, and has words of guests in it.
+    // It comes from files and contains output of guests.
     printable(&text)
 }
 
-/// The run whose parts these are, each with what to call it.
+/// Merges parts, each given with its name, into the whole run.
 ///
 /// # Errors
 /// When they are not all the parts of one run.
@@ -103,7 +103,7 @@ pub fn merge(parts: Vec<(String, Summary)>) -> Result<Summary> {
     Ok(whole)
 }
 
-/// Whether two parts set out to do the same, each its part of it.
+/// Checks that two parts belong to the same run.
 fn same_run(one: (&str, &Summary), other: (&str, &Summary)) -> std::result::Result<(), String> {
     let ((name, one), (others_name, other)) = (one, other);
     let differ = |what: &str| Err(format!("{name} and {others_name} are of {what}"));
@@ -123,7 +123,7 @@ fn same_run(one: (&str, &Summary), other: (&str, &Summary)) -> std::result::Resu
     Ok(())
 }
 
-/// Whether a part has all that is its own, and nothing else.
+/// Checks that a part has all of its own results, and no others.
 fn is_whole(name: &str, part: &Summary) -> std::result::Result<(), String> {
     let own = part.pairs(part.shard);
     for (at, column) in part.kernels.iter().enumerate() {
@@ -139,7 +139,7 @@ fn is_whole(name: &str, part: &Summary) -> std::result::Result<(), String> {
     Ok(())
 }
 
-/// Whether a kernel was the same in two parts, where both have it.
+/// Checks that a kernel is the same in two parts, if both ran it.
 fn same_machine(one: &Column, other: &Column) -> std::result::Result<(), String> {
     let (Some(machine), Some(others)) = (&one.machine, &other.machine) else { return Ok(()) };
     match machine.inputs.explain(&others.inputs) {
@@ -157,7 +157,7 @@ mod tests {
     use crate::ci::ktap::ktap;
     use crate::outcome::summary::tests::sample;
 
-    /// The run as one of its parts would have stored it.
+    /// One part of a run, as its machine would have stored it.
     fn part(run: &Summary, shard: Shard) -> Summary {
         let mut part = Summary { shard, ..run.clone() };
         let own = run.pairs(shard);

@@ -1,4 +1,4 @@
-//! A digest of what all parts of a run have to share, whichever kernels each of them has.
+//! A digest of the inputs that all parts of a run must share, whichever kernels each part has.
 
 use std::fs;
 use std::path::PathBuf;
@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Result};
 
-/// SHA-256 over the named files and all files in the named folders, by their bytes and their names
-/// there; where they lie does not count. `words` are what else does.
+/// SHA-256 over the named files and all files in the named folders: their contents, and their names within the folder.
+/// The location of the folders does not matter. `words` are further inputs.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -17,7 +17,7 @@ pub fn digest(paths: &[PathBuf], words: &[String]) -> Result<String> {
         for entry in walkdir::WalkDir::new(path).sort_by_file_name() {
             let entry = entry.context(|| format!("cannot list {}", path.display()))?;
             let file = entry.path();
-            // What waits for a review is compared with nothing yet.
+            // Pending snapshots are not used for comparison.
             let pending = file.extension().is_some_and(|ending| ending == "new");
             if pending || !entry.file_type().is_file() {
                 continue;

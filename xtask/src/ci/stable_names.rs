@@ -1,4 +1,4 @@
-//! The names that programs elsewhere read, held against the committed list `docs/stable-names.txt`.
+//! Checks the names that other programs rely on against the committed list `docs/stable-names.txt`.
 
 #[cfg(test)]
 mod tests {
@@ -19,7 +19,7 @@ mod tests {
     use crate::run::results::{self, Comparison, Stored, StoredStep};
     use crate::vm;
 
-    /// The fields of a value, those of nested objects as `outer.inner`; what is in a list counts as its owner's.
+    /// The fields of a value; a field of a nested object is `outer.inner`, and elements of a list count as their owner.
     fn fields(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
         match value {
             Value::Array(values) => values.iter().for_each(|value| fields(value, prefix, found)),
@@ -40,7 +40,7 @@ mod tests {
         found
     }
 
-    /// A run in which each verdict occurs, as a failure, as allowed and of a kernel asked for by name.
+    /// Runs in which each verdict occurs: as a failure, as allowed, and for a kernel given by name.
     fn runs() -> Vec<summary::Summary> {
         let mut runs = Vec::new();
         for verdict in Verdict::ALL {
@@ -103,7 +103,7 @@ mod tests {
         }
     }
 
-    /// The list as the code has it.
+    /// The list made from the code.
     fn list() -> String {
         let mut text = String::from(
             "The names that programs elsewhere may rely on. A test holds this list against the code.\n",
