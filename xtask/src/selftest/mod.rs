@@ -1,4 +1,4 @@
-//! The harness and the tracer tried on themselves: faults, ways to end, benchmarks.
+//! Tests of the harness and the tracer themselves: faults, `restore`, benchmarks.
 
 pub mod bench;
 pub mod faults;

@@ -1,4 +1,4 @@
-//! `cargo xtask bench boot`: what exactness and the harness add to a boot, and what tuning saves.
+//! `cargo xtask bench boot`: the time that exactness and the harness add to a boot, and that tuning saves.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use crate::kernel;
 use crate::matrix::Record;
 use crate::vm::{Boot, Exactness};
 
-/// Runs of each side; the median counts.
+/// Runs of each variant; the median counts.
 const RUNS: usize = 7;
 
-/// Boots: what bit-exactness costs, what leaving out waits and probes saves, what the harness adds
-/// to a bare boot, and what the vmlinux saves over the bzImage.
+/// Measures what bit-exactness costs, what skipping waits and probes saves, what the harness adds to a bare boot, and
+/// what the vmlinux saves compared with the bzImage.
 ///
 /// # Errors
 /// When no kernel is cached, or a boot fails.
@@ -51,7 +51,7 @@ fn boot_of(workspace: &Workspace, tools: &Tools, record: &Record, kernel: kernel
         |guest_options: GuestOptions| Guest::prepare(workspace, tools, record, kernel.clone(), guest_options);
     let guests = [prepare(exact)?, prepare(plain)?, prepare(untuned)?, prepare(packed)?, prepare(as_run)?];
     let mut took: [Vec<Took>; 6] = Default::default();
-    // In turn, so that other work on the host affects all of them alike.
+    // Alternate the variants, so that other work on the host affects all of them equally.
     for _ in 0..RUNS {
         for (guest, took) in guests.iter().zip(&mut took) {
             let command: &[&str] = if guest.has_busybox() { &["true"] } else { &[] };
@@ -77,11 +77,11 @@ fn boot_of(workspace: &Workspace, tools: &Tools, record: &Record, kernel: kernel
     Ok(())
 }
 
-/// What one run took.
+/// The time of one run.
 struct Took {
-    /// By the host's clock, so other work on the host counts too.
+    /// Wall time, which includes delays by other work on the host.
     wall: Duration,
-    /// Of the processors, in user and system mode.
+    /// CPU time, in user and system mode.
     processor: Duration,
 }
 
@@ -97,7 +97,7 @@ fn timed(mut command: Command, what: &str) -> Result<Took> {
     Ok(Took { wall, processor: processor_time_of_children()? - before })
 }
 
-/// User and system time of all children that have ended, from /proc/self/stat.
+/// User and system time of all ended children, from /proc/self/stat.
 fn processor_time_of_children() -> Result<Duration> {
     let stat = fs::read_to_string("/proc/self/stat").context(|| "cannot read /proc/self/stat".into())?;
     let ticks = children_ticks(&stat).context(|| "cannot understand /proc/self/stat".into())?;
@@ -116,8 +116,8 @@ fn compare(what: &str, took: Duration, other: &str, others: Duration) {
     outln!("  {what:28} {:5.2} s: {ratio:.2} of {other} {:.2} s", took.as_secs_f64(), others.as_secs_f64());
 }
 
-/// QEMU with the same kernel, init and options, and no harness around it: the job is packed
-/// beforehand, and nothing watches the channels.
+/// Runs QEMU with the same kernel, init and options, but without the harness: the job is packed before, and nothing
+/// watches the channels.
 fn bare_boot(workspace: &Workspace, guest: &Guest, command: &[&str]) -> Result<Took> {
     let folder = folders::scratch(&workspace.root)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();
@@ -126,7 +126,7 @@ fn bare_boot(workspace: &Workspace, guest: &Guest, command: &[&str]) -> Result<T
     timed(guest.bare_command(&job, folder.path())?, "a bare boot")
 }
 
-/// The whole of `cargo xtask run -- true`, as a process of its own.
+/// Runs the whole `cargo xtask run -- true` as a process.
 fn run_true(kernel: &str) -> Result<Took> {
     let program = env::current_exe().context(|| "cannot find this program".into())?;
     let mut command = Command::new(program);

@@ -1,4 +1,4 @@
-//! Long recordings made of a short one: its sub-buffers again and again, each time later.
+//! Makes long recordings from a short one by repeating its sub-buffers with later times.
 
 use std::io::Write;
 
@@ -6,8 +6,8 @@ use crate::base::error::{Context, Error, Result};
 
 /// Writes a recording of version 6 with the sub-buffers of each CPU repeated `times` times.
 ///
-/// Times move on from one repetition to the next, by the same for all CPUs, so that each CPU's
-/// stay in order. A CPU's last sub-buffer is left out: when it ends is not told, when it starts is.
+/// Each repetition adds the same time on all CPUs, so that the times of each CPU stay in order. The last sub-buffer of
+/// a CPU is left out: its start time is known, but not its end.
 ///
 /// # Errors
 /// The bytes are no such recording, or one with a single sub-buffer; or it cannot be written.
@@ -21,7 +21,7 @@ pub fn repeat(file: &[u8], times: usize, out: &mut impl Write) -> Result<()> {
         .map(|at| at + tag.len())
         .filter(|_| file.starts_with(b"\x17\x08\x44tracing6\0\0\x08") && page > 0)
         .ok_or_else(|| odd("the file is not of version 6, little-endian and 64-bit"))?;
-    // The table goes on to the first CPU's data or before; CPUs without data have a size of 0.
+    // The table ends at or before the data of the first CPU; CPUs without data have size 0.
     let mut cpus: Vec<Vec<&[u8]>> = Vec::new();
     let mut start = file.len();
     while table + (cpus.len() + 1) * 16 <= start {
@@ -70,7 +70,7 @@ pub fn repeat(file: &[u8], times: usize, out: &mut impl Write) -> Result<()> {
     out.flush().context(failed)
 }
 
-/// All but the last.
+/// All pages except the last one.
 fn kept<'a, 'b>(pages: &'b [&'a [u8]]) -> &'b [&'a [u8]] {
     &pages[..pages.len().saturating_sub(1)]
 }

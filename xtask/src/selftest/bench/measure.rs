@@ -1,4 +1,4 @@
-//! A process measured: wall time, CPU time, and the most memory it had.
+//! Measures a process: wall time, CPU time, and peak memory.
 
 use std::io;
 use std::process::{Child, Command};
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use crate::base::error::{Context, Error, Result};
 
-/// What a process took.
+/// The resources that a process used.
 #[derive(Clone, Copy, Debug)]
 pub struct Usage {
-    /// From start to end.
+    /// Wall time.
     pub wall: Duration,
-    /// The peak of its resident memory, in KiB; not less than this process had when starting it.
+    /// Its peak resident memory, in KiB; at least that of this process when it started the child.
     pub memory: u64,
 }
 
-/// Runs a command to its end, which has to be a success.
+/// Runs a command to its end; it has to succeed.
 ///
 /// # Errors
 /// It cannot be started or fails.
@@ -32,7 +32,7 @@ pub fn run(command: &mut Command) -> Result<Usage> {
     Ok(Usage { wall, memory })
 }
 
-/// Waits for a child by itself: only `wait4` tells what this one process took.
+/// Waits for one child: only `wait4` returns the resources of a single process.
 fn wait(child: &Child) -> io::Result<(i32, u64)> {
     let mut status = 0;
     // SAFETY: all-zero bytes are a valid `rusage`, which consists of numbers.
@@ -57,7 +57,7 @@ pub fn median<T: Ord + Copy>(mut values: Vec<T>) -> T {
     values[values.len() / 2]
 }
 
-/// How many cores the measurements have.
+/// The number of cores for the measurements.
 pub fn cores() -> usize {
     thread::available_parallelism().map_or(1, |count| count.get())
 }

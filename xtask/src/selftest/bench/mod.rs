@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: figures as ratios, measured side by side in one run.
+//! `cargo xtask bench`: ratios, measured alternately within one run.
 
 mod boot;
 mod long;

@@ -1,4 +1,4 @@
-//! What is measured: the tracer built for this host, and scripts in guests.
+//! The measured programs: the tracer built for this host, and scripts in guests.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,7 +12,7 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd::TraceCmd;
 
-/// The tracer as people build it: optimised, for this host.
+/// The tracer as users build it: optimised, for this host.
 pub fn release_build(workspace: &Workspace) -> Result<PathBuf> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&workspace.sources);
@@ -25,8 +25,8 @@ pub fn release_build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target.join("release/snaptrace"))
 }
 
-/// Runs a shell script in a guest and brings files of its `/tmp` to `folder`. The script finds
-/// trace-cmd as `$trace_cmd`.
+/// Runs a shell script in a guest and copies files from its `/tmp` to `folder`. `$trace_cmd` is the path of trace-cmd
+/// there.
 pub fn in_guest(
     workspace: &Workspace,
     kernel: &str,

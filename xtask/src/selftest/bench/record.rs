@@ -11,15 +11,15 @@ use crate::fetch::trace_cmd;
 use crate::guest::folders;
 use crate::run::single;
 
-/// Recordings by each side; the median counts.
+/// Recordings by each program; the median counts.
 const RUNS: usize = 9;
 const CPUS: u32 = 2;
 /// Size of each CPU's buffer in KiB: small enough that a slow reader loses events.
 const BUFFER: u32 = 64;
-/// What is recorded, by both.
+/// The events that both record.
 const OPTIONS: &str = "-p function -l 'vfs_*' -l '*alloc*' -l '*page*'";
 
-/// Records the same load in turn by both, with the same buffers.
+/// Records the same load with both programs alternately, with equal buffers.
 ///
 /// # Errors
 /// Guest or trace-cmd cannot be obtained, or a recording fails.
@@ -75,7 +75,7 @@ pub fn record(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// What the log of a recording says.
+/// The figures in the log of a recording.
 #[derive(Debug, PartialEq, Eq)]
 struct LoggedResult {
     lost: u64,
@@ -84,9 +84,8 @@ struct LoggedResult {
 }
 
 impl LoggedResult {
-    /// `cpu 0.10 0.52`, the statistics that the recording has of each CPU's buffer, and the number
-    /// of lines of its report. What a recorder says itself is not taken: trace-cmd is silent about
-    /// losses when it is to be quiet.
+    /// Reads a log: `cpu 0.10 0.52`, the buffer statistics of each CPU from the recording, and the number of lines of its
+    /// report. The recorder's own messages are not used, since a quiet trace-cmd does not report losses.
     fn read(log: &str) -> Option<LoggedResult> {
         let lost_as = ["overrun: ", "commit overrun: ", "dropped events: "];
         let mut lost = Vec::new();

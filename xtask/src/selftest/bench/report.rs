@@ -18,14 +18,14 @@ use crate::fetch::trace_cmd::{self, TraceCmd};
 use crate::guest::folders;
 use crate::run::single;
 
-/// Runs of each side; the median counts.
+/// Runs of each program; the median counts.
 const RUNS: usize = 9;
-/// Runs for starting on a small file, which takes milliseconds.
+/// Runs on a small file, which measure the start and take milliseconds.
 const SMALL_RUNS: usize = 41;
 /// Memory that `report` may take even if trace-cmd takes less, in MiB.
 const MEMORY: u64 = 256;
 
-/// A long recording: what it is made from, and of how many records.
+/// A long recording: how it is made, and its number of records.
 struct LongRecording {
     name: &'static str,
     cpus: u32,
@@ -65,7 +65,7 @@ END
 chmod 755 /tmp/all
 ";
 
-/// Compares first, then measures.
+/// First compares the output of both programs, then measures.
 ///
 /// # Errors
 /// Guest, trace-cmd or compiler cannot be obtained, or the two print different bytes.
@@ -99,7 +99,7 @@ pub fn report(workspace: &Workspace) -> Result<()> {
     bench.compare_start()
 }
 
-/// The two programs, and where files go.
+/// The two programs, and a folder for files.
 struct ReportBench {
     snaptrace: PathBuf,
     reference: TraceCmd,
@@ -131,7 +131,7 @@ impl ReportBench {
         let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
         let file = self.folder.join("long.dat");
         let write = |times: usize| repeat(&bytes, times, &mut create(&file)?);
-        // One repetition tells how many records there are in each; with raw fields a line is one.
+        // A file with one repetition shows the number of records in each; with raw fields, a line is a record.
         write(1)?;
         let mut raw = self.ours(&file);
         raw.arg("-R");
@@ -169,7 +169,7 @@ impl ReportBench {
         Ok(())
     }
 
-    /// How long a report takes that has next to nothing to print.
+    /// Measures a report that prints almost nothing.
     fn compare_start(&self) -> Result<()> {
         let file = self.folder.join("functions.dat");
         let small = self.folder.join("small.dat");
@@ -177,7 +177,7 @@ impl ReportBench {
         repeat(&bytes, 1, &mut create(&small)?)?;
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..SMALL_RUNS {
-            // A process that nobody has: no line is printed, all else is done.
+            // Filter by a process that does not exist: no line is printed, all other work is done.
             let mut command = self.ours(&small);
             command.args(["--cpu", "63"]);
             ours.push(self.measured(command, "ours.txt")?.wall);
@@ -198,8 +198,7 @@ fn create(path: &Path) -> Result<BufWriter<File>> {
     File::create(path).map(BufWriter::new).context(|| format!("cannot create {}", path.display()))
 }
 
-/// Gives the pieces of a file one after the other; whole it would count as memory of every
-/// process that is started.
+/// Reads a file in pieces. The whole file in memory would count as peak memory of every process that is started.
 fn pieces(path: &Path, mut take: impl FnMut(&[u8])) -> Result<()> {
     let failed = || format!("cannot read {}", path.display());
     let mut file = File::open(path).context(failed)?;
@@ -227,7 +226,7 @@ fn equal(one: &Path, other: &Path) -> Result<bool> {
     Ok(digest(one)? == digest(other)?)
 }
 
-/// Does something on one core: processes that are started have the cores of who starts them.
+/// Runs work on one core; started processes inherit the cores of this thread.
 fn on_one_core<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let failed = || "cannot choose the cores to measure on".into();
     let all = sched_getaffinity(None).context(failed)?;

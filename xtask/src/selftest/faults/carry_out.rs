@@ -20,16 +20,17 @@ use crate::base::verdict::Verdict;
 use crate::guest::prepared::COMMAND;
 use crate::run::bundle;
 
-/// How often a running command is looked at.
+/// How often a running command is checked.
 const TICK: Duration = Duration::from_millis(20);
-/// How long after its deadline a command is ended by force.
+/// How long after its deadline a command is killed.
 const FORCE: Duration = Duration::from_secs(10);
-/// How long a killed command may take to reach the place where it is killed.
+/// How long a command may take to reach the point where it is killed.
 const KILLED_BY: Duration = Duration::from_secs(60);
-/// Lines of a command that are shown when it did not do as it should.
+/// The most lines of a command's output that are shown when it did not end as expected.
 const SHOWN: usize = 12;
 
-/// What a mount namespace does before the command: kind, place, size, then the command.
+/// The script that mounts a file system in a mount namespace and then runs the command. Arguments: kind, mount point,
+/// size, command.
 const IN_NAMESPACE: &str = r#"
 case $1 in
 small) mount -t tmpfs -o "size=$3k,mode=755" none "$2" ;;
@@ -41,17 +42,17 @@ exec "$@"
 
 /// The result of a fault.
 pub struct FaultResult {
-    /// The verdict given, in a word.
+    /// The verdict of the command, as a word.
     pub given: String,
     /// The exit code, as a shell gives it.
     pub code: i32,
     /// How long it took.
     pub seconds: f64,
-    /// What is not as it should be; empty when all is.
+    /// What was not as expected; empty if everything was.
     pub complaints: Vec<String>,
 }
 
-/// Carries a setup out.
+/// Runs a setup.
 ///
 /// # Errors
 /// The fault could not be caused.
@@ -94,7 +95,7 @@ pub fn carry_out(fixture: Fixture<'_>, setup: Setup, fault: &Fault) -> Result<Fa
     Ok(met)
 }
 
-/// What is not as it should be, beside the exit code, the time and leftovers.
+/// What was not as expected, apart from the exit code, the time and leftovers.
 fn amiss(fixture: &Fixture<'_>, setup: &Setup, fault: &Fault, said: &str) -> Vec<String> {
     let mut amiss = Vec::new();
     for words in setup.says.iter().filter(|words| !said.contains(words.as_str())) {
@@ -156,7 +157,7 @@ fn bundle_lacks(fixture: &Fixture<'_>, fault: &Fault, case: &str, said: &str) ->
     lacks
 }
 
-/// A command of the harness, in a session of its own.
+/// A command of the harness in its own session.
 struct Running {
     child: Child,
     name: &'static str,
@@ -228,15 +229,15 @@ impl Running {
     }
 }
 
-/// This program, also after cargo has replaced its file meanwhile.
+/// This program, even if cargo has replaced its file.
 fn this_program() -> Result<std::path::PathBuf> {
     let path = std::env::current_exe().context(|| "cannot find this program".into())?;
     let text = path.to_string_lossy();
     Ok(text.strip_suffix(" (deleted)").map_or(path.clone(), std::path::PathBuf::from))
 }
 
-/// Waits until all commands have ended, and disturbs the first when it is time; whether it was, and how
-/// long all took.
+/// Waits until all commands have ended, and acts on the first one when it is time. Returns whether it did, and how
+/// long all commands took.
 fn watch(
     fixture: &Fixture<'_>,
     setup: &Setup,
@@ -280,7 +281,7 @@ fn act(command: &Running, act: Act) -> Result<()> {
     done.context(|| format!("cannot do {act:?} to the command"))
 }
 
-/// Starts a command and kills it when it is time; returns its session.
+/// Starts a command, kills it when it is time, and returns its session.
 fn kill_midway(fixture: &Fixture<'_>, setup: &Setup, arguments: &[String], when: &When) -> Result<i32> {
     let mut command = Running::start(fixture, setup, arguments, "killed")?;
     let mut clock = clock::Running::start();
@@ -302,7 +303,7 @@ fn code(status: ExitStatus) -> i32 {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1)
 }
 
-/// The verdict that a command gave, in a word: what it said, or the signal that ended it.
+/// The result of a command as a word: the verdict that it printed, or the signal that ended it.
 fn given(status: ExitStatus, said: &str) -> String {
     if let Some(signal) = status.signal() {
         let known = [Expected::Signal("SIGINT", 2), Expected::Signal("SIGTERM", 15)];
@@ -334,7 +335,7 @@ mod tests {
         assert_eq!(given(failed, "cases: 1 of 1\ndebian-6.1 panic: panic: Kernel panic: oops: x\n"), "panic");
         assert_eq!(given(failed, "error: unavailable: no kernel\n"), "unavailable");
         assert_eq!(given(failed, "error: cannot write a\n"), "error");
-        // A word of the guest further back in the line counts for nothing.
+        // A verdict's name later in the line comes from the guest, and does not count.
         assert_eq!(given(failed, "a: b: c: panic: d\n"), "error");
         assert_eq!(given(ExitStatus::from_raw(0), "panic: x\n"), "pass");
         assert_eq!(given(ExitStatus::from_raw(15), ""), "SIGTERM");

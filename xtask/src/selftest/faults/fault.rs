@@ -1,4 +1,4 @@
-//! Faults as records: what happens, what is expected, and how each is caused.
+//! Faults as records: what happens, what is expected, and how to cause each.
 
 use super::fixture::Fixture;
 use super::setup::Setup;
@@ -15,7 +15,7 @@ pub enum Expected {
     Verdict(Verdict),
     /// A plain error: exit code 1.
     Error,
-    /// The end by a signal, as a shell gives it: 128 and its number.
+    /// The end by a signal, with the exit code that a shell gives: 128 plus its number.
     Signal(&'static str, i32),
 }
 
@@ -29,7 +29,7 @@ impl Expected {
         }
     }
 
-    /// The exit code, as a shell gives it.
+    /// The exit code, as in a shell.
     pub fn code(self) -> i32 {
         match self {
             Expected::Verdict(verdict) => i32::from(verdict.exit_code()),
@@ -39,7 +39,7 @@ impl Expected {
     }
 }
 
-/// A fault, and what the harness has to make of it.
+/// A fault, and what the harness has to do about it.
 pub struct Fault {
     /// Its name.
     pub name: &'static str,
@@ -47,9 +47,9 @@ pub struct Fault {
     pub about: &'static str,
     /// What the command has to end with.
     pub expected: Expected,
-    /// Seconds within which it has to have ended.
+    /// Seconds within which the command has to end.
     pub deadline: u64,
-    /// Whether it is one of those that `cargo xtask test` causes.
+    /// Whether `cargo xtask test` causes it.
     pub quick: bool,
     /// Which kernels it is caused on.
     pub on: On,
@@ -79,8 +79,8 @@ pub enum Cause {
 /// Makes the setup of a fault in a fixture.
 pub type MakeSetup = fn(&Fixture<'_>) -> Result<Setup>;
 
-/// A maker of faults that are caused by a setup: of a name, a sentence, what is expected, a deadline,
-/// whether it is quick, and the setup.
+/// Returns a function that makes faults caused by a setup. Its arguments: name, sentence, expected result, deadline,
+/// whether it is quick, and the function that makes the setup.
 pub fn by_setup(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeSetup) -> Fault {
     move |name, about, expected, deadline, quick, make| Fault {
         name,
@@ -105,8 +105,8 @@ pub struct InGuest {
     pub since: Option<(u32, u32)>,
     /// Seconds that the case may take on real hardware.
     pub limit: u64,
-    /// What stands in QEMU's place, a shell script; QEMU itself when `None`.
+    /// A shell script that replaces QEMU; `None` for QEMU itself.
     pub qemu: Option<&'static str>,
-    /// What the command has to say.
+    /// Texts that the command has to print.
     pub says: &'static [&'static str],
 }

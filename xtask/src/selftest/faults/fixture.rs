@@ -1,4 +1,4 @@
-//! Where a fault takes place: a workspace, a cache, programs and temporary files of its own.
+//! The surroundings of a fault: its own workspace, cache, programs and temporary files.
 
 use std::ffi::OsString;
 use std::fs::{self, Permissions};
@@ -19,7 +19,7 @@ pub type Target = (Record, Kernel);
 
 /// A folder with everything a command of the harness reads and writes.
 pub struct Fixture<'a> {
-    /// The harness that causes the fault; its own cache is only read.
+    /// The workspace of the harness that causes the fault; its cache is only read.
     pub workspace: &'a Workspace,
     /// QEMU and the guest's programs.
     pub tools: &'a Tools,
@@ -77,7 +77,7 @@ impl<'a> Fixture<'a> {
         Cache::at(self.path("cache"))
     }
 
-    /// Where runs and bundles go.
+    /// The folder of runs and bundles.
     pub fn results(&self) -> PathBuf {
         folders::folder(&self.root())
     }
@@ -89,7 +89,7 @@ impl<'a> Fixture<'a> {
         results.any(|file| file.metadata().is_ok_and(|about| about.len() > 0))
     }
 
-    /// Lets the fixture have the kernels' real configurations.
+    /// Gives the fixture the real kernel configurations.
     ///
     /// # Errors
     /// When the link cannot be made.
@@ -97,7 +97,7 @@ impl<'a> Fixture<'a> {
         link(&self.workspace.configs(), &self.path("work/kernel-configs"))
     }
 
-    /// Lets the fixture have kernels of the real cache, and `parts` of what else is there.
+    /// Gives the fixture the kernels of the real cache, and the folders `parts` of it.
     ///
     /// # Errors
     /// When the cache cannot be filled.
@@ -111,14 +111,14 @@ impl<'a> Fixture<'a> {
                 link(&from, &self.path("cache").join(part))?;
             }
         }
-        // Written to, so a copy.
+        // A copy, since commands write to it.
         if let Some(remembered) = self.workspace.host.cache.load("accelerators")? {
             self.cache().store("accelerators", &remembered)?;
         }
         Ok(())
     }
 
-    /// Everything that a guest needs, as it is when nothing is wrong.
+    /// Gives the fixture everything that guests need.
     ///
     /// # Errors
     /// When the cache cannot be filled.
@@ -126,7 +126,7 @@ impl<'a> Fixture<'a> {
         self.with_cache(&["kernels", "names", "tools"])
     }
 
-    /// Puts a program, a shell script, before all others; it finds QEMU as `$FAULT_QEMU`.
+    /// Puts a shell script first in PATH, under a program's name; `$FAULT_QEMU` is the path of QEMU.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -152,7 +152,7 @@ impl<'a> Fixture<'a> {
         )
     }
 
-    /// The variables of every command.
+    /// The environment variables of every command.
     pub fn env(&self) -> Vec<(&'static str, OsString)> {
         let qemu = &self.tools.qemu;
         let usual = std::env::var_os("PATH").unwrap_or_default();
@@ -171,7 +171,7 @@ impl<'a> Fixture<'a> {
         ]
     }
 
-    /// Keeps the fixture, so that people can look at it.
+    /// Keeps the fixture for inspection.
     pub fn keep(self) -> PathBuf {
         self.folder.keep()
     }
@@ -181,7 +181,7 @@ fn link(from: &Path, to: &Path) -> Result<()> {
     symlink(from, to).context(|| format!("cannot link {} to {}", to.display(), from.display()))
 }
 
-/// What a condition amounts to: nothing, or an error that says what does not hold.
+/// Checks a condition; the error says what does not hold.
 ///
 /// # Errors
 /// The condition does not hold.

@@ -1,4 +1,4 @@
-//! What a command must not leave behind.
+//! Finds things that a command must not leave behind.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use super::fixture::Fixture;
 use crate::base::clock::Running;
 use crate::base::scratch::Scratch;
 
-/// How long processes may take to go once the command has ended.
+/// How long processes may take to end after the command.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often they are looked for meanwhile.
+/// How often to check for them.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A process of a session.
 pub struct Process {
     /// Its number.
     pub pid: i32,
-    /// What it is called, as far as the kernel keeps it.
+    /// Its name, as far as the kernel stores it.
     pub name: String,
 }
 
@@ -53,7 +53,7 @@ fn parse_stat(stat: &str) -> Option<(&str, char, i32)> {
     Some((name, state, fields.nth(2)?.parse().ok()?))
 }
 
-/// What the commands of the given sessions left on a fixture, as text.
+/// Leftovers of the commands of the given sessions, in a fixture, as text.
 pub fn found(fixture: &Fixture<'_>, sessions: &[i32]) -> Vec<String> {
     let mut found = Vec::new();
     for &sid in sessions {

@@ -1,9 +1,9 @@
-//! `cargo xtask faults`: faults are caused, and the harness has to report each as expected.
+//! `cargo xtask faults`: causes faults and checks that the harness reports each as expected.
 //!
-//! A fault is a record: what happens, the verdict and exit code that are expected, and how long the
-//! command may take. Each is really caused, by a command of the harness in a workspace, a cache
-//! and a folder for temporary files of its own. Afterwards the bundle has to be complete and
-//! nothing may be left: no process, no temporary file, no lock, no half-made entry.
+//! A fault is a record: what happens, the expected verdict and exit code, and how long the command may take. Each is
+//! really caused, by a command of the harness with its own workspace, cache and temporary folder. Afterwards the
+//! failure bundle has to be complete, and nothing may be left: no process, temporary file, lock or partial cache
+//! entry.
 
 mod carry_out;
 mod causes;

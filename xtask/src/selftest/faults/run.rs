@@ -1,4 +1,4 @@
-//! Faults caused one after another, and the table of their results.
+//! Causes faults one after another, and prints the table of results.
 
 use std::time::Instant;
 
@@ -32,7 +32,7 @@ pub fn all() -> Vec<Fault> {
     [in_guest::faults(), around_guest::faults(), before_guest::faults()].into_iter().flatten().collect()
 }
 
-/// Prints what is known and what each fault has to end with.
+/// Prints the list of faults, with the expected result of each.
 pub fn list() {
     for fault in all() {
         let quick = if fault.quick { "quick" } else { "" };
@@ -41,20 +41,20 @@ pub fn list() {
     }
 }
 
-/// How many faults were met how.
+/// The number of faults by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultCounts {
-    /// Those that ended as they have to.
+    /// Those that ended as expected.
     pub passed: usize,
-    /// Those that did not.
+    /// Those that did not end as expected.
     pub failed: usize,
     /// Those that could not be caused here.
     pub skipped: usize,
 }
 
 impl FaultCounts {
-    /// The exit code: 0 when all agree, 1 when one does not, that of `unavailable` when nothing
-    /// was caused, or something that was asked for by name was not.
+    /// The exit code: 0 if all ended as expected, 1 if one did not. That of `unavailable` if no fault was caused, or one that
+    /// was named was skipped.
     pub fn exit_code(self, by_name: bool) -> u8 {
         match self {
             FaultCounts { failed: 1.., .. } => 1,
@@ -65,7 +65,7 @@ impl FaultCounts {
     }
 }
 
-/// Causes the faults that are asked for, one after another, and prints the table.
+/// Causes the selected faults, one after another, and prints the table.
 ///
 /// # Errors
 /// A name is unknown, or QEMU or the guest's programs cannot be obtained.
@@ -108,7 +108,7 @@ fn chosen(names: &[String], quick: bool) -> Result<Vec<Fault>> {
     Ok(faults)
 }
 
-/// The kernels to cause faults on: those named, else those that are cached, ready-made ones first.
+/// The kernels to cause faults on: the named ones, else the cached ones, ready-made ones first.
 fn kernels(workspace: &Workspace, options: &Options) -> Result<Vec<Target>> {
     let matrix = workspace.matrix()?;
     let mut kernels = Vec::new();
@@ -129,7 +129,7 @@ fn kernels(workspace: &Workspace, options: &Options) -> Result<Vec<Target>> {
     Ok(kernels)
 }
 
-/// Makes ready what all faults need, so that none of them waits for it.
+/// Prepares what all faults need, so that it does not count towards the time of the first.
 fn ready(workspace: &Workspace, tools: &Tools, kernels: &[Target]) -> Result<()> {
     tools::busybox(&workspace.host)?;
     if let Some((record, kernel)) = kernels.first() {

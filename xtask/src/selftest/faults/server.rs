@@ -1,4 +1,4 @@
-//! A web server on the loopback device that does what mirrors do when something is wrong.
+//! A web server on the loopback device that misbehaves like faulty mirrors.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,12 +21,12 @@ pub struct Seen {
 #[derive(Clone, Debug)]
 pub struct Reply {
     bytes: Vec<u8>,
-    /// After these many bytes the rest is sent a byte at a time, with a pause before each.
+    /// After this many bytes, the rest is sent one byte at a time, with a pause before each.
     slow: Option<(usize, Duration)>,
 }
 
 impl Reply {
-    /// A reply with a status, headers and a body that need not be as long as is said.
+    /// A reply with a status, headers and a body; the body may be shorter than the announced `length`.
     pub fn new(status: &str, headers: &str, length: usize, body: &[u8]) -> Reply {
         let head =
             format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n");
@@ -43,18 +43,18 @@ impl Reply {
         Reply::new("200 OK", "", body.len(), &body[..at.min(body.len())])
     }
 
-    /// The rest of a body, from where a request asked.
+    /// The rest of a body, from the requested position.
     pub fn rest(body: &[u8], from: usize) -> Reply {
         let range = format!("Content-Range: bytes {from}-{}/{}\r\n", body.len() - 1, body.len());
         Reply::new("206 Partial Content", &range, body.len() - from, &body[from..])
     }
 
-    /// That there is no such file.
+    /// The reply that there is no such file.
     pub fn not_found() -> Reply {
         Reply::new("404 Not Found", "", 0, b"")
     }
 
-    /// The same, but after `at` bytes a byte at a time, with a pause before each.
+    /// The same reply, but after `at` bytes one byte at a time, with a pause before each.
     #[must_use]
     pub fn slowly(self, at: usize, pause: Duration) -> Reply {
         Reply { slow: Some((at, pause)), ..self }
@@ -93,7 +93,7 @@ impl Server {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (log, reply) = (Arc::clone(&log), Arc::clone(&reply));
-                // A slow reply holds no other up.
+                // A slow reply must not delay others.
                 thread::spawn(move || {
                     let Some(request) = read_request(&stream) else { return };
                     let number = {
@@ -101,7 +101,7 @@ impl Server {
                         log.push(request.clone());
                         log.len() - 1
                     };
-                    // A client that goes away early is its own affair.
+                    // Ignore a client that closes the connection early.
                     let _ = reply(number, &request).send(&stream);
                 });
             }

@@ -1,4 +1,4 @@
-//! The setup of a fault: the command, its environment, and what is done to it while it runs.
+//! The setup of a fault: the command, its environment, and an act while it runs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,25 +10,25 @@ use crate::base::error::Result;
 pub struct Setup {
     /// The arguments of the harness.
     pub arguments: Vec<String>,
-    /// Variables beside those that every setup has.
+    /// Further environment variables, in addition to those of every setup.
     pub env: Vec<(&'static str, OsString)>,
-    /// A file system of its own at a folder, while the command runs.
+    /// A file system that is mounted while the command runs.
     pub mount: Option<Mount>,
     /// What is done to the command while it runs.
     pub meanwhile: Option<Meanwhile>,
-    /// A command that is killed before, which this one has to cope with.
+    /// A command that is killed first; this one has to cope with its remains.
     pub killed: Option<Killed>,
     /// Whether the command is run twice at the same time; both have to end as expected.
     pub twice: bool,
-    /// Words that the command has to say.
+    /// Texts that the command has to print.
     pub says: Vec<String>,
     /// The case whose bundle is expected.
     pub bundle: Option<&'static str>,
-    /// What else has to hold afterwards.
+    /// A further check after the command.
     pub after: Option<After>,
 }
 
-/// Looks at a fixture after the command, with what the command said.
+/// Checks a fixture after the command; the text is the command's output.
 pub type After = Box<dyn Fn(&Fixture<'_>, &str) -> Result<()>>;
 
 /// Whether it is time to act.
@@ -63,14 +63,14 @@ pub enum Act {
 
 /// A file system that only the command sees.
 pub enum Mount {
-    /// A small one, empty at first.
+    /// A small, empty one.
     Small {
         /// Where it is mounted.
         at: PathBuf,
         /// Its size in KiB.
         kib: u64,
     },
-    /// What is there already, without writing.
+    /// The existing files, read-only.
     ReadOnly {
         /// Where it is mounted.
         at: PathBuf,
@@ -93,7 +93,7 @@ impl Setup {
         }
     }
 
-    /// Adds words that the command has to say.
+    /// Adds texts that the command has to print.
     #[must_use]
     pub fn saying<'a>(mut self, words: impl IntoIterator<Item = &'a str>) -> Setup {
         self.says.extend(words.into_iter().map(str::to_owned));
@@ -113,13 +113,13 @@ impl Setup {
         self
     }
 
-    /// Adds what is done meanwhile.
+    /// Adds an act while the command runs.
     #[must_use]
     pub fn with_act(self, act: Act, when: impl Fn(&Fixture<'_>) -> bool + 'static) -> Setup {
         Setup { meanwhile: Some(Meanwhile { when: Box::new(when), act }), ..self }
     }
 
-    /// Adds what has to hold afterwards.
+    /// Adds a check after the command.
     #[must_use]
     pub fn checked(self, after: impl Fn(&Fixture<'_>, &str) -> Result<()> + 'static) -> Setup {
         Setup { after: Some(Box::new(after)), ..self }

@@ -1,5 +1,5 @@
-//! A stand-in for Linux: a source tree that kbuild's targets build in no time, and a record that
-//! takes it as a tarball from mirrors.
+//! A stand-in for Linux: a tiny source tree with kbuild's targets that builds at once, and a record that takes it as a
+//! tarball from mirrors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub const VERSION: &str = "5.4.7";
 /// The tarball's path below a mirror's base address.
 pub const FILE: &str = "pub/linux.tar.xz";
 
-/// What a tree does other than build.
+/// What is wrong with a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flaw {
     /// Nothing.
@@ -25,7 +25,7 @@ pub enum Flaw {
     Error,
     /// The first build of a file takes a minute.
     Slow,
-    /// The image is a few MiB large.
+    /// The image has a few MiB.
     Large,
 }
 
@@ -56,7 +56,7 @@ impl Flaw {
     }
 }
 
-/// Writes a source tree to `folder` that notes each build, a line each, in the file `builds`.
+/// Writes a source tree to `folder`. Each build of it appends a line to the file `builds`.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -86,8 +86,8 @@ pub fn tree(folder: &Path, builds: &Path, flaw: Flaw) -> Result<()> {
     write("Makefile", &makefile)
 }
 
-/// A tree as a tarball with one folder at its top, with enough bytes to be cut in the middle;
-/// the same ones each time.
+/// A tree as a tarball with one top folder. It is large enough to be cut in the middle, and has the same bytes each
+/// time.
 ///
 /// # Errors
 /// When the tree cannot be read.
@@ -109,8 +109,7 @@ pub fn tarball(tree: &Path) -> Result<Vec<u8>> {
     tar.into_inner().and_then(XzEncoder::finish).context(failed)
 }
 
-/// Writes a matrix to `configs` with one record, `tiny`, that takes the tarball of a digest from
-/// mirrors.
+/// Writes a matrix to `configs` with one record, `tiny`, that takes the tarball with a digest from mirrors.
 ///
 /// # Errors
 /// When it cannot be written.

@@ -1,4 +1,4 @@
-//! Cells run in guests: those that leave everything as it was share one.
+//! Runs cells in guests; cells that change nothing share a guest.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -22,7 +22,7 @@ use crate::matrix::Record;
 use crate::vm::{Deadlines, Taken};
 
 const SCRIPT: &str = include_str!("guest.sh");
-/// A guest may take that long for a cell, and for the starting state.
+/// The time limit for each cell, and for the starting state.
 const SECONDS_PER_CELL: u64 = 60;
 /// The most output of one step: twice what the control files hold.
 const MOST: usize = 4 << 20;
@@ -32,21 +32,21 @@ const MOST: usize = 4 << 20;
 pub struct CellResult {
     /// The exit status.
     pub code: Option<i32>,
-    /// It did not end by itself in time.
+    /// It did not end in time.
     pub hung: bool,
-    /// The same command ran a second time meanwhile.
+    /// A second call of the same command was not refused.
     pub second_runs: bool,
-    /// Bytes of the recorded file.
+    /// The size of the recorded file in bytes.
     pub file: u64,
     /// The first lines of its standard error.
     pub said: Vec<String>,
-    /// The control files before and afterwards.
+    /// The control files before.
     pub before: Arc<State>,
-    /// The same one when nothing differs.
+    /// The control files afterwards; shares `before` if nothing differs.
     pub after: Arc<State>,
 }
 
-/// A kernel made ready, with the guest's script, and trace-cmd if there is one.
+/// Prepares a kernel, with the guest's script, and trace-cmd if available.
 ///
 /// # Errors
 /// The guest cannot be prepared.
@@ -75,12 +75,12 @@ pub fn prepare(
     )
 }
 
-/// Runs cells of one starting state by a program, those that it has, and hands each result to `take`.
+/// Runs the cells of one starting state that a program has, and passes each result to `take`.
 ///
-/// A cell that leaves a difference is the last one of its guest.
+/// A cell that leaves a difference is the last one in its guest.
 ///
 /// # Errors
-/// A guest does not survive, or shows control files that are not known here.
+/// A guest fails, or has control files that are not known here.
 pub fn run(
     workspace: &Workspace,
     guest: &Guest,
@@ -106,8 +106,8 @@ pub fn run(
     Ok(())
 }
 
-/// Boots a guest and gives the results of the first cells, at least one. Meanwhile `told` is told how
-/// many have ended.
+/// Boots a guest and returns the results of the first cells, at least one. Calls `told` with the number of cells that
+/// have ended.
 fn boot(
     workspace: &Workspace,
     guest: &Guest,
@@ -133,7 +133,7 @@ fn boot(
     let deadlines = Deadlines::of(guest.accel, Some(limit));
     let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| {
         let taken = shown.take(frame);
-        // The first step makes the starting state, the last one runs.
+        // The first step makes the starting state; the last one is still running.
         told(shown.steps.len().saturating_sub(2));
         taken
     })?;
@@ -164,7 +164,7 @@ fn boot(
     }
 }
 
-/// What the steps show, one after the other.
+/// The output of each step.
 struct Shown {
     steps: Vec<Vec<u8>>,
 }
@@ -183,7 +183,7 @@ impl Shown {
             }
             // The script's own complaints.
             Frame::Stderr(part) => {
-                // Without a standard error there is nobody to tell.
+                // Ignore a closed standard error.
                 let _ = std::io::stderr().write_all(&part);
             }
             _ => {}
@@ -192,7 +192,7 @@ impl Shown {
     }
 }
 
-/// Reads what the script says of a cell; `None` when it is not all there.
+/// Parses the script's output for a cell; `None` if it is incomplete.
 fn parse(text: &str, before: &Arc<State>) -> Option<CellResult> {
     let mut result = CellResult { before: before.clone(), after: before.clone(), ..CellResult::default() };
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! The table: ways to end, starting states, and what is promised of each cell; pure.
+//! The cells of the table: command, way to end, starting state, and the expected result; pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,12 +6,12 @@ use std::str::FromStr;
 use super::ends::End;
 use super::forms::{AllowedChange, FORMS, Form, Output};
 
-/// Who is put to the test.
+/// The program that a cell runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// snaptrace, which has to keep its promises.
+    /// snaptrace, which is judged.
     Snaptrace,
-    /// trace-cmd, whose results stand beside.
+    /// trace-cmd, whose results are shown for comparison.
     TraceCmd,
 }
 
@@ -43,7 +43,7 @@ impl FromStr for Program {
     }
 }
 
-/// What is set up before.
+/// The starting state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     /// As after a boot.
@@ -56,7 +56,7 @@ impl Start {
     /// Both.
     pub const ALL: [Start; 2] = [Start::Pristine, Start::InUse];
 
-    /// Its name, which the guest's script knows.
+    /// Its name, which the guest's script uses.
     pub fn name(self) -> &'static str {
         match self {
             Start::Pristine => "pristine",
@@ -72,7 +72,7 @@ pub struct Cell {
     pub form: &'static Form,
     /// How it ends.
     pub end: End,
-    /// What was set up before.
+    /// The starting state.
     pub start: Start,
 }
 
@@ -83,7 +83,7 @@ impl fmt::Display for Cell {
 }
 
 impl Cell {
-    /// Where standard output goes in the guest, then the command line; `None` where a program has none.
+    /// The file for standard output in the guest, then the command line; `None` if the program has no such command.
     pub fn words(&self, program: Program) -> Option<Vec<&'static str>> {
         let full = self.end == End::FullDisk;
         let shown = if full && self.form.output == Output::Shown { "/full/shown" } else { "/tmp/shown" };
@@ -101,7 +101,7 @@ impl Cell {
         if self.form.output == Output::File {
             words.extend(["-o", if full { "/full/a.dat" } else { "/out/a.dat" }]);
             if program == Program::Snaptrace {
-                // Packing is most of what a recording takes, and changes nothing here.
+                // Compression takes most of a recording's time, and makes no difference here.
                 words.extend(["--compression", "none"]);
             }
         }
@@ -111,10 +111,10 @@ impl Cell {
         Some(words)
     }
 
-    /// What is meant to differ afterwards.
+    /// The changes that the command is meant to leave.
     pub fn changes(&self) -> &'static [AllowedChange] {
         match self.end {
-            // What is checked first is refused before anything is changed.
+            // These are refused before anything is changed.
             End::OwnError | End::NoCommand => &[],
             End::Refused => self.form.changes_refused,
             _ => self.form.changes,
@@ -126,7 +126,7 @@ impl Cell {
         self.form.output == Output::File && self.end.leaves_file()
     }
 
-    /// The exit status that is promised.
+    /// The expected exit status.
     pub fn code(&self) -> i32 {
         self.end.code()
     }
@@ -141,8 +141,8 @@ pub fn all() -> Vec<Cell> {
     Start::ALL.into_iter().flat_map(cells).collect()
 }
 
-/// A few cells of each kind, for the ordinary tests. Each command is killed, after which the next one
-/// restores; other ends take the same way out in each command.
+/// A few cells of each kind, for the ordinary tests. Each command is killed, so that the next one has to restore; other
+/// ends use the same code in all commands.
 pub fn few() -> Vec<Cell> {
     let wanted = |cell: &Cell| {
         let (form, in_use) = (cell.form.name, cell.start == Start::InUse);

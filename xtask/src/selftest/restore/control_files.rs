@@ -1,9 +1,9 @@
-//! Which control files are compared, and which cannot be restored; pure.
+//! The control files that are compared, and those that cannot be restored; pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Every control file that is compared. `*` stands for one name; below `instances/*` all are meant
-/// once more. A kernel has those that it was configured for.
+/// The control files that are compared, also those below `instances/*`. `*` matches one name. A kernel has only those
+/// that it was configured for.
 pub const COMPARED: [&str; 39] = [
     "buffer_percent",
     "buffer_size_kb",
@@ -47,8 +47,8 @@ pub const COMPARED: [&str; 39] = [
     "kernel.*",
 ];
 
-/// Control files that are not compared, as extended regular expressions over their paths, and why.
-/// Of `snapshot` it is compared whether it is allocated.
+/// Control files that are not compared, as extended regular expressions for their paths, with reasons. Of `snapshot`,
+/// only whether it is allocated is compared.
 pub const EXEMPT: [(&str, &str); 6] = [
     ("(^|/)(trace|snapshot)$", "the content of buffers: whoever records in one empties it"),
     ("(^|/)(trace_marker|trace_marker_raw|free_buffer)$", "to be written only, nothing can be read"),
@@ -72,7 +72,7 @@ pub struct FileDifference {
     pub after: Vec<String>,
 }
 
-/// Reads a state as the guest shows it, `FILE:LINE` for each line.
+/// Parses a state from the guest's output, `FILE:LINE` for each line.
 pub fn parse(text: &str) -> State {
     let mut state = State::new();
     for line in text.lines() {
@@ -82,7 +82,7 @@ pub fn parse(text: &str) -> State {
     state
 }
 
-/// What differs. A file without a line is as good as none.
+/// The files that differ. A file without lines counts as missing.
 pub fn differences(before: &State, after: &State) -> Vec<FileDifference> {
     let files: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let lines = |state: &State, file: &String| state.get(file).cloned().unwrap_or_default();
@@ -102,7 +102,7 @@ pub fn unknown(state: &State) -> Vec<String> {
     state.keys().filter(|file| !COMPARED.iter().any(|known| is_of(known, file))).cloned().collect()
 }
 
-/// Whether a path is one of a pattern, in the top instance or in any other.
+/// Whether a path matches a pattern, in the top instance or any other.
 pub fn is_of(pattern: &str, file: &str) -> bool {
     let within = file.strip_prefix("instances/").and_then(|rest| rest.split_once('/'));
     let file = within.map_or(file, |(_, file)| file);

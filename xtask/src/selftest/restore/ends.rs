@@ -5,7 +5,7 @@
 pub enum End {
     /// It does what it is asked for.
     Success,
-    /// It finds a mistake in what it is asked for.
+    /// It finds a mistake in its arguments.
     OwnError,
     /// The kernel refuses a value half-way.
     Refused,
@@ -21,15 +21,15 @@ pub enum End {
     Hup,
     /// SIGQUIT.
     Quit,
-    /// SIGKILL while it traces; the next call belongs to the cell.
+    /// SIGKILL while it traces; the cell includes the next call, which restores.
     Kill,
     /// SIGTERM while it sets up.
     TermEarly,
-    /// SIGKILL while it sets up; the next call belongs to the cell.
+    /// SIGKILL while it sets up; the cell includes the next call, which restores.
     KillEarly,
-    /// There is no room for what it writes.
+    /// The disk has no room for its output.
     FullDisk,
-    /// The same command is given a second time meanwhile; then SIGTERM.
+    /// A second call of the same command while it runs; then SIGTERM.
     Twice,
 }
 
@@ -72,7 +72,7 @@ impl End {
         }
     }
 
-    /// What the guest's script calls it.
+    /// Its name in the guest's script.
     pub fn action(self) -> &'static str {
         match self {
             End::Success
@@ -85,7 +85,7 @@ impl End {
         }
     }
 
-    /// The command that is run meanwhile.
+    /// The command that the program runs.
     pub fn command(self) -> &'static str {
         match self {
             End::CommandFails => "/tmp/fails",
@@ -95,7 +95,7 @@ impl End {
         }
     }
 
-    /// The exit status that is promised.
+    /// The expected exit status.
     pub fn code(self) -> i32 {
         match self {
             End::Success | End::Int => 0,
@@ -110,7 +110,7 @@ impl End {
         }
     }
 
-    /// Whether a file that was recorded has to be there afterwards.
+    /// Whether the recorded file has to exist afterwards.
     pub fn leaves_file(self) -> bool {
         !matches!(
             self,

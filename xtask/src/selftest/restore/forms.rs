@@ -1,8 +1,8 @@
-//! The commands in their forms: what each is given, and what it may leave changed; pure.
+//! The tested command lines, and the changes that each may leave; pure.
 
 use super::ends::End;
 
-/// Where what was traced goes.
+/// The destination of the trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Nowhere.
@@ -18,36 +18,36 @@ pub enum Output {
 pub struct AllowedChange {
     /// Its path in the top instance, `*` for one name.
     pub file: &'static str,
-    /// A part of a line that it then has; empty for one without lines; anything when `None`. Of
-    /// several files each has it.
+    /// Text that some line of the file must contain; `""` for a file without lines, `None` for any contents. If several
+    /// files match, this applies to each.
     pub holds: Option<&'static str>,
 }
 
-/// A command in one of its forms.
+/// A tested command line.
 #[derive(Clone, Copy, Debug)]
 pub struct Form {
     /// Its name in the table.
     pub name: &'static str,
-    /// The words for snaptrace.
+    /// The arguments of snaptrace.
     pub snaptrace: &'static [&'static str],
-    /// The words for trace-cmd, where it has such a command.
+    /// The arguments of trace-cmd, if it has such a command.
     pub trace_cmd: Option<&'static [&'static str]>,
-    /// More words that make it fail by a mistake.
+    /// Additional arguments that are a mistake.
     pub mistake: &'static [&'static str],
-    /// Where what was traced goes.
+    /// The destination of the trace.
     pub output: Output,
-    /// Whether it runs a command meanwhile.
+    /// Whether it runs a command.
     pub runs_command: bool,
     /// The ways in which it ends.
     pub ends: &'static [End],
-    /// What is meant to be left changed; nothing for commands that restore.
+    /// The changes that it is meant to leave; none for commands that restore.
     pub changes: &'static [AllowedChange],
-    /// The same where the kernel refuses a value half-way.
+    /// The changes that remain if the kernel refuses a value half-way.
     pub changes_refused: &'static [AllowedChange],
 }
 
 impl Form {
-    /// Whether it is over before anybody could end it.
+    /// Whether it ends too quickly to be interrupted.
     pub fn ends_on_its_own(&self) -> bool {
         !self.ends.contains(&End::Kill)
     }
@@ -56,9 +56,9 @@ impl Form {
 const MISTAKE: &[&str] = &["-e", "nosuch:event"];
 const NO_INSTANCE: &[&str] = &["-B", "nosuch"];
 
-/// Of commands that trace and restore.
+/// Ends of commands that trace and restore.
 const ENDS: &[End] = &End::ALL;
-/// Of commands that take a moment, and of those that leave a change.
+/// Ends of commands that are quick or leave a change.
 const SHORT: &[End] = &[End::Success, End::OwnError];
 const LEAVING: &[End] =
     &[End::Success, End::OwnError, End::Refused, End::CommandFails, End::NoCommand, End::Term, End::Kill];
@@ -72,7 +72,7 @@ const fn is(file: &'static str, holds: &'static str) -> AllowedChange {
     AllowedChange { file, holds: Some(holds) }
 }
 
-/// A form that restores, with a file.
+/// A command that records to a file and restores.
 const fn recording(name: &'static str, snaptrace: &'static [&'static str]) -> Form {
     Form {
         name,
@@ -87,7 +87,7 @@ const fn recording(name: &'static str, snaptrace: &'static [&'static str]) -> Fo
     }
 }
 
-/// A form that is done in a moment.
+/// A command that is quick.
 const fn short(
     name: &'static str,
     snaptrace: &'static [&'static str],
@@ -103,7 +103,7 @@ const fn short(
     }
 }
 
-/// All of them, in the order of the table.
+/// All command lines, in the order of the table.
 pub static FORMS: [Form; 22] = [
     recording("record-function", &["record", "-p", "function", "-l", "__kmalloc*"]),
     Form {

@@ -1,4 +1,4 @@
-//! Compares the result of a cell with what the table promises; pure.
+//! Compares the result of a cell with the expected one; pure.
 
 use super::boots::CellResult;
 use super::cells::Cell;
@@ -12,12 +12,12 @@ pub fn unwanted(cell: &Cell, result: &CellResult) -> Vec<FileDifference> {
     found
 }
 
-/// Whether a change is about a file; all are about the top instance.
+/// Whether an allowed change applies to a file; all apply to the top instance.
 fn is_about(change: &AllowedChange, file: &str) -> bool {
     !file.starts_with("instances/") && is_of(change.file, file)
 }
 
-/// What a cell of snaptrace has to be reproached with.
+/// Complaints about a cell of snaptrace.
 pub fn complaints(cell: &Cell, result: &CellResult) -> Vec<String> {
     let mut complaints = Vec::new();
     if result.hung {
@@ -42,7 +42,7 @@ pub fn complaints(cell: &Cell, result: &CellResult) -> Vec<String> {
     complaints
 }
 
-/// A file that does not hold what the command was asked for.
+/// A complaint if a file does not have the requested contents.
 fn missing(change: &AllowedChange, holds: &str, result: &CellResult) -> Option<String> {
     let mut files = result.after.iter().filter(|(file, _)| is_about(change, file)).peekable();
     if holds.is_empty() {

@@ -1,8 +1,8 @@
-//! `cargo xtask restore`: is the kernel as it was, however a command ends?
+//! `cargo xtask restore`: checks that each command of the tracer restores the kernel, however it ends.
 //!
-//! Each cell of the table runs in a guest: a starting state is made, the control files are read,
-//! the command is run and ended, the control files are read again. What differs, and was not asked
-//! for, is a failure of the tracer. trace-cmd does the same, for comparison.
+//! Each cell of the table runs in a guest: make a starting state, read the control files, run and end the command, read
+//! the control files again. A difference that the command was not asked for is a failure of the tracer. trace-cmd runs
+//! the same cells, for comparison.
 
 pub use super::restore::cells::Program;
 
@@ -42,20 +42,20 @@ pub struct Options {
     pub only: Option<Program>,
 }
 
-/// A table: the cells of one starting state in guests of one kernel.
+/// A table: the cells of one starting state on one kernel.
 struct StateTable<'a> {
     guest: &'a Guest,
     start: Start,
     programs: &'a [Program],
-    /// The result of the cells of the programs that have come to their end.
+    /// The results by program, for programs that have finished.
     ended: Mutex<Vec<Vec<(Program, Cell, CellResult)>>>,
 }
 
-/// Runs the cells on the cached kernels, side by side, and prints the tables; `unavailable` when there
-/// is no kernel, or not one that was asked for.
+/// Runs the cells on the cached kernels in parallel, and prints the tables. The verdict is `unavailable` if there is no
+/// kernel, or a named one is missing.
 ///
-/// Most cells of trace-cmd leave something behind and cost a guest each: they are run on the
-/// references, and on kernels that are named.
+/// Most cells of trace-cmd leave changes behind, so each needs its own guest. They run only on the references and on
+/// named kernels.
 ///
 /// # Errors
 /// No kernel or no cell has such a name, a guest cannot be prepared or does not survive.
@@ -108,7 +108,7 @@ pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
             let mut ended = table.ended.lock().unwrap_or_else(PoisonError::into_inner);
             ended.push(results);
             if ended.len() == table.programs.len() {
-                // Ours first, which has more commands.
+                // snaptrace first, which has more commands.
                 ended.sort_by_key(|results| {
                     results.first().is_some_and(|(program, ..)| *program == Program::TraceCmd)
                 });
@@ -126,14 +126,14 @@ pub fn restore(workspace: &Workspace, options: &Options) -> Result<Verdict> {
     outln!("\n{}\n{passed} passed, {failed} failed", table::LEGEND);
     Ok(match (passed, failed) {
         (_, 1..) => Verdict::GuestFailed,
-        // Where nothing of ours was run nothing is proved, nor is it of a kernel that was asked for.
+        // Without a cell of snaptrace nothing is proved.
         (0, 0) => Verdict::Unavailable,
         _ if missing => Verdict::Unavailable,
         _ => Verdict::Pass,
     })
 }
 
-/// Only what is ours is reproached with anything.
+/// Complaints about a cell; only snaptrace is judged.
 fn complaints(program: Program, cell: &Cell, result: &CellResult) -> Vec<String> {
     match program {
         Program::Snaptrace => judge::complaints(cell, result),

@@ -9,7 +9,7 @@ use super::control_files::FileDifference;
 use super::ends::End;
 use super::judge::{complaints, unwanted};
 
-/// What the marks mean.
+/// The meaning of the marks.
 pub const LEGEND: &str = "\
 = all as before, or as asked for; N control files are not; hung: it did not end;
 wrong: all as before, but not what else is promised";
@@ -27,7 +27,7 @@ pub fn text(kernel: &str, start: Start, results: &[(Program, Cell, CellResult)])
     }
     let mut text = format!("\n{:27}", format!("{kernel}, {}", start.name()));
     for end in End::ALL {
-        // A string takes all that is written to it.
+        // Writing to a string cannot fail.
         let _ = write!(text, "{:>8}", end.name());
     }
     text.push('\n');
@@ -55,7 +55,7 @@ pub fn text(kernel: &str, start: Start, results: &[(Program, Cell, CellResult)])
 
 fn mark(program: Program, cell: &Cell, result: &CellResult) -> String {
     let unwanted = unwanted(cell, result);
-    // An instance that came or went counts once.
+    // An instance that was added or removed counts once.
     let files: BTreeSet<&str> = unwanted.iter().map(|of| instance(of).unwrap_or(&of.file)).collect();
     match files.len() {
         _ if result.hung => "hung".to_owned(),
@@ -65,7 +65,7 @@ fn mark(program: Program, cell: &Cell, result: &CellResult) -> String {
     }
 }
 
-/// The instance of a file that was not there before, or is not there afterwards.
+/// The instance of a file that did not exist before, or does not exist afterwards.
 fn instance(difference: &FileDifference) -> Option<&str> {
     let end = "instances/".len() + difference.file.strip_prefix("instances/")?.find('/')?;
     (difference.before.is_empty() || difference.after.is_empty()).then(|| &difference.file[..end])

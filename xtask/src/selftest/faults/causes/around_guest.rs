@@ -12,7 +12,7 @@ use crate::selftest::faults::fault::{Expected, Fault, On, by_setup};
 use crate::selftest::faults::fixture::{Fixture, demand};
 use crate::selftest::faults::setup::{Act, Killed, Mount, Setup};
 
-/// QEMU with an option that it does not know.
+/// A script that starts QEMU with an unknown option.
 const WITH_AN_UNKNOWN_OPTION: &str = r#"
 LD_LIBRARY_PATH=$FAULT_LIBRARIES
 export LD_LIBRARY_PATH
@@ -20,10 +20,10 @@ export LD_LIBRARY_PATH
 exec "$FAULT_QEMU" "$@" -no-such-option
 "#;
 
-/// A QEMU from before all that the harness asks of one.
+/// A QEMU that is too old for the harness.
 const OLD: &str = "echo 'QEMU emulator version 5.2.0 (stand-in)'";
 
-/// QEMU whose guests never get anywhere under KVM.
+/// A QEMU whose guests hang under KVM.
 const HANGS_UNDER_KVM: &str = r#"
 case " $* " in
 *" -accel kvm "*) exec sleep 600 ;;
@@ -158,12 +158,12 @@ pub fn faults() -> Vec<Fault> {
     ]
 }
 
-/// `run`, with the guest's program of faults, as it is on machines without KVM.
+/// `run` with the program of faults, under TCG as on machines without KVM.
 fn run(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setup> {
     run_where_it_may(fixture, &[&["--accel", "tcg"], options].concat(), command)
 }
 
-/// The same, under the accelerator that this machine has.
+/// The same, with the accelerator of this machine.
 fn run_where_it_may(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setup> {
     let kernel = fixture.kernel()?;
     let program = fixture.tools.programs.fault.display().to_string();
@@ -176,7 +176,7 @@ fn run_true(fixture: &Fixture<'_>) -> Result<Setup> {
     run(fixture, &[], &["/extra/fault", "nothing"])
 }
 
-/// A cache with kernels and without tools, on a machine that fetches nothing.
+/// A cache with kernels but without tools, on a machine that cannot fetch any.
 fn without_tools(fixture: &Fixture<'_>) -> Result<Setup> {
     fixture.with_cache(&["kernels", "names"])?;
     for name in ["apt-get", "apt-cache"] {
@@ -226,7 +226,7 @@ fn accelerator_hangs(fixture: &Fixture<'_>) -> Result<Setup> {
     fixture.with_guests()?;
     let setup = run_where_it_may(fixture, &[], &["/extra/fault", "nothing"])?
         .saying(["accelerator: tcg (tried KVM: boot-timeout"]);
-    // What was found out before must not be known.
+    // Forget earlier results.
     fixture.cache().forget("accelerators")?;
     Ok(setup)
 }
@@ -273,7 +273,7 @@ fn initramfs_too_large(fixture: &Fixture<'_>) -> Result<Setup> {
         .context(|| format!("cannot create {}", large.display()))?;
     let large = large.display().to_string();
     let options = ["--memory", "128M", "--extra-file", &large];
-    // It is said before anything boots.
+    // The error comes before anything boots.
     let setup = run(fixture, &options, &["/extra/fault", "nothing"])?.checked(nothing_is_left);
     Ok(setup.saying(["128M of memory are too little", "help: give it more: --memory "]))
 }
@@ -299,7 +299,7 @@ fn read_only_cache(fixture: &Fixture<'_>) -> Result<Setup> {
     Ok(setup.with_mount(Mount::ReadOnly { at: fixture.path("cache") }))
 }
 
-/// Nothing of a run that was ended is in the folder of results.
+/// Checks that an ended run left nothing in the folder of results.
 fn nothing_is_left(fixture: &Fixture<'_>, _: &str) -> Result<()> {
     let left = crate::base::cache::read_dir(&fixture.results())?;
     demand(left.is_empty(), format!("left in the folder of results: {left:?}"))

@@ -1,5 +1,5 @@
-//! Faults before there is a guest: downloads, apt, configuration, build, disk and cache, on a
-//! stand-in for Linux that a local server has.
+//! Faults before there is a guest: downloads, apt, configuration, build, disk and cache, with a stand-in for Linux on a
+//! local server.
 
 use std::fs;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use crate::selftest::faults::server::{Reply, Seen, Server};
 use crate::selftest::faults::setup::{Act, Killed, Mount, Setup};
 use crate::selftest::faults::stand_in::{self, Flaw};
 
-/// apt behind a proxy that nobody listens at.
+/// apt with a proxy that does not exist.
 const APT_WITHOUT_NETWORK: &str = r#"
 exec "$FAULT_APT" -o Acquire::http::Proxy=http://127.0.0.1:1 -o Acquire::https::Proxy=http://127.0.0.1:1 "$@"
 "#;
@@ -158,7 +158,7 @@ pub fn faults() -> Vec<Fault> {
     ]
 }
 
-/// `kernel tiny`, with a server that replies as it is told to; the tarball is given to it.
+/// `kernel tiny`, with a server whose replies a function makes from the tarball.
 fn tiny(
     fixture: &Fixture<'_>,
     flaw: Flaw,
@@ -181,7 +181,7 @@ fn tiny_with_server(
     Ok((Setup::of(["kernel", "tiny"]), Rc::new(server)))
 }
 
-/// `kernel tiny`, with a mirror that has everything.
+/// `kernel tiny`, with a mirror that works.
 fn tiny_from_server(fixture: &Fixture<'_>, flaw: Flaw) -> Result<Setup> {
     tiny(fixture, flaw, |_, _, tarball| Reply::whole(tarball))
 }
@@ -190,7 +190,7 @@ fn builds(fixture: &Fixture<'_>) -> usize {
     fs::read_to_string(fixture.path("builds")).map_or(0, |text| text.lines().count())
 }
 
-/// Nothing was taken for a download, and nothing was built.
+/// Checks that nothing counts as downloaded, and nothing was built.
 fn nothing_was_made(fixture: &Fixture<'_>, _: &str) -> Result<()> {
     demand(
         !fixture.path("cache/downloads/linux.tar.xz").exists(),

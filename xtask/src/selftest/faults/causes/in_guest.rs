@@ -1,4 +1,4 @@
-//! Faults in the guest, each a case of its own: on every kernel.
+//! Faults in the guest, caused on every kernel; each is its own case.
 
 use std::fs;
 
@@ -11,10 +11,10 @@ use crate::selftest::faults::setup::Setup;
 const USUAL: InGuest =
     InGuest { run: "", append: &[], module: false, since: None, limit: 30, qemu: None, says: &[] };
 
-/// Seconds within which init has to start, where it does not.
+/// The boot timeout in seconds for faults where init does not start.
 const BOOT_TIMEOUT: &str = "15";
 
-/// QEMU with the byte in the middle of the results replaced.
+/// A script that runs QEMU and replaces the byte in the middle of the results.
 const FLIPS_A_BYTE: &str = r#"
 LD_LIBRARY_PATH=$FAULT_LIBRARIES
 export LD_LIBRARY_PATH
@@ -108,7 +108,7 @@ pub fn faults() -> Vec<Fault> {
             Verdict::InitDied,
             30,
             true,
-            // 7.x lets nobody write to another process' code otherwise.
+            // Without it, 7.x allows no write to the code of another process.
             InGuest { append: &["proc_mem.force_override=always"], ..run("/extra/fault init") },
         ),
         fault(
@@ -123,7 +123,7 @@ pub fn faults() -> Vec<Fault> {
             "init-silent",
             "PID 1 never says anything.",
             Verdict::BootTimeout,
-            // Its own time, and that of a busy machine to prepare a guest.
+            // The time of the fault, and that to prepare a guest on a busy machine.
             25,
             false,
             InGuest { append: &["rdinit=/extra/fault", "fault=silent"], ..run("/extra/fault nothing") },
@@ -275,7 +275,7 @@ impl InGuest {
     }
 }
 
-/// Whether a line of releases, such as `5.4`, is that of a version or newer.
+/// Whether a release line, such as `5.4`, is at least a version.
 fn since(line: &str, version: (u32, u32)) -> bool {
     let mut numbers = line.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
