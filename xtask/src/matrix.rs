@@ -30,8 +30,8 @@ pub struct Record {
     /// Config fragments in `kernel-configs/`. A build is configured with them, and every kernel, built or
     /// ready-made, is checked against them.
     pub fragments: Vec<String>,
-    /// Whether it is a reference: slow tests run only on references, and commands that need any kernel try them
-    /// first.
+    /// Whether it is a reference: slow tests run only on references, and commands that need any kernel try
+    /// them first.
     #[serde(default)]
     pub reference: bool,
     /// An instruction takes 2^`icount_shift` nanoseconds in bit-exact runs.
@@ -78,8 +78,8 @@ pub enum Source {
         then: Option<String>,
         /// A regular expression that matches the whole name of the image package.
         package: String,
-        /// The packages with the rest of a kernel: the words that their names have instead of `linux-image` or
-        /// `linux-binary`.
+        /// The packages with the rest of a kernel: the words that their names have instead of `linux-image`
+        /// or `linux-binary`.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         with: Vec<String>,
         /// The package version to take while the archive has it, else the line's newest.
@@ -152,7 +152,8 @@ impl Record {
         rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     }
 
-    /// Whether commands use it only if it is named. Such kernels are for comparison, and take minutes to build.
+    /// Whether commands use it only if it is named. Such kernels are for comparison, and take minutes to
+    /// build.
     pub fn is_by_name_only(&self) -> bool {
         matches!(self.source, Source::DebianSource { .. })
     }

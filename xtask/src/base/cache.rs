@@ -14,8 +14,8 @@ use super::error::{Context, Error, Result};
 use super::scratch::Doomed;
 use super::ui::Ui;
 
-/// The file that marks a folder as a cache, by the cache directory tagging convention. Nothing is deleted in a
-/// folder without it.
+/// The file that marks a folder as a cache, by the cache directory tagging convention. Nothing is deleted in
+/// a folder without it.
 const TAG: &str = "CACHEDIR.TAG";
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# Made by snaptrace; `cargo xtask kernel --clean` empties it.\n";
 

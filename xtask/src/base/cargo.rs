@@ -1,8 +1,8 @@
 //! Runs cargo, from a program that cargo itself started.
 //!
-//! It uses `xshell`: a `Shell` has its own current folder, so that the folder of this process does not change,
-//! and its errors and `to_string` show a command as a person would type it. Processes that are watched or
-//! ended while they run are started with `duct`; see `child.rs`.
+//! It uses `xshell`: a `Shell` has its own current folder, so that the folder of this process does not
+//! change, and its errors and `to_string` show a command as a person would type it. Processes that are
+//! watched or ended while they run are started with `duct`; see `child.rs`.
 
 use std::env;
 use std::ffi::OsString;
@@ -58,9 +58,9 @@ pub fn program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// The variables that cargo sets for this program about its package. Build scripts may depend on them. If they
-/// were passed on, cargo would rebuild those packages each time a cargo started here follows one started by
-/// hand, or the reverse.
+/// The variables that cargo sets for this program about its package. Build scripts may depend on them. If
+/// they were passed on, cargo would rebuild those packages each time a cargo started here follows one started
+/// by hand, or the reverse.
 pub fn of_this_run() -> Vec<OsString> {
     let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
     env::vars_os()

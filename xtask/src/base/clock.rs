@@ -1,8 +1,8 @@
 //! The time that counts towards a deadline: only while this process could run.
 //!
-//! A process can be stopped: by Ctrl-Z or SIGSTOP, with its container, or with the whole machine. Such time must
-//! not count towards a deadline. A thread that waits sleeps for short times and reads the clock after each:
-//! if much more time has passed than it slept, the process was stopped. Time in which it waited for a
+//! A process can be stopped: by Ctrl-Z or SIGSTOP, with its container, or with the whole machine. Such time
+//! must not count towards a deadline. A thread that waits sleeps for short times and reads the clock after
+//! each: if much more time has passed than it slept, the process was stopped. Time in which it waited for a
 //! processor is known from the kernel's statistics, and does count.
 
 use std::fs;
@@ -32,8 +32,8 @@ impl Running {
         Running { last: Instant::now(), busy: busy(), counted: Duration::ZERO }
     }
 
-    /// Reads the clock. Since the last call, the thread slept for up to `slept`, and otherwise computed. Returns how
-    /// much of the time in between counts.
+    /// Reads the clock. Since the last call, the thread slept for up to `slept`, and otherwise computed.
+    /// Returns how much of the time in between counts.
     pub fn look(&mut self, slept: Duration) -> Duration {
         let (now, busy) = (Instant::now(), busy());
         let part = counting(now - self.last, slept, busy.saturating_sub(self.busy));

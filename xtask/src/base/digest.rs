@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-/// A digest over named parts. Each is preceded by its length, so that different parts never give the same bytes.
+/// A digest over named parts. Each is preceded by its length, so that different parts never give the same
+/// bytes.
 pub struct Keyed(Sha256);
 
 impl Keyed {

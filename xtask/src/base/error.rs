@@ -8,8 +8,9 @@ use super::verdict::Verdict;
 
 /// A failure with everything a person needs to act on it.
 ///
-/// The message names operation and object (`cannot read /a/b`), the cause comes from the system or a tool, and the
-/// help is one or more lines on what to do. A verdict, if there is one, decides the exit code of the command.
+/// The message names operation and object (`cannot read /a/b`), the cause comes from the system or a tool,
+/// and the help is one or more lines on what to do. A verdict, if there is one, decides the exit code of the
+/// command.
 #[derive(Debug)]
 pub struct Error(Box<Parts>);
 

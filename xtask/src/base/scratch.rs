@@ -1,5 +1,5 @@
-//! Temporary folders and files. They are removed when this process ends, also by a signal. After SIGKILL, the next
-//! command that makes such a folder in the same place removes them.
+//! Temporary folders and files. They are removed when this process ends, also by a signal. After SIGKILL, the
+//! next command that makes such a folder in the same place removes them.
 //!
 //! Scratch folders are private: nobody else may read them, and their names cannot be guessed.
 

@@ -1,7 +1,7 @@
 //! The terminal of this process, given to a guest and restored however that ends.
 //!
-//! Three things restore it: [`Raw`] when it is dropped, [`restore`] before a signal ends this process, and, after
-//! SIGKILL, a second process that waits for the end of this one.
+//! Three things restore it: [`Raw`] when it is dropped, [`restore`] before a signal ends this process, and,
+//! after SIGKILL, a second process that waits for the end of this one.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -26,7 +26,8 @@ fn before() -> MutexGuard<'static, Option<Termios>> {
     BEFORE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Standard input's terminal in raw mode: each key is passed on unchanged. Dropping this restores the terminal.
+/// Standard input's terminal in raw mode: each key is passed on unchanged. Dropping this restores the
+/// terminal.
 #[derive(Debug)]
 pub struct Raw {
     raw: Termios,
@@ -113,7 +114,8 @@ fn start_keeper() -> Result<(Child, ChildStdin)> {
 /// # Errors
 /// There is no such terminal.
 pub fn keep() -> io::Result<()> {
-    // In its own session it does not get the terminal's signals, and may change the terminal without being stopped.
+    // In its own session it does not get the terminal's signals, and may change the terminal without being
+    // stopped.
     let _ = setsid();
     let terminal = rustix::stdio::stderr();
     let settings = tcgetattr(terminal)?;

@@ -1,9 +1,9 @@
-//! Output: results on standard output, messages and progress on standard error. Progress is shown as bars on a
-//! terminal, and as plain lines elsewhere.
+//! Output: results on standard output, messages and progress on standard error. Progress is shown as bars on
+//! a terminal, and as plain lines elsewhere.
 //!
-//! A reader of either may stop at any time (`… | head -1`, `2>&-`). A command then continues, and its exit code
-//! does not change. So all output goes through this file: `println!` and the like would panic, and the lints
-//! `print_stdout` and `print_stderr` forbid them.
+//! A reader of either may stop at any time (`… | head -1`, `2>&-`). A command then continues, and its exit
+//! code does not change. So all output goes through this file: `println!` and the like would panic, and the
+//! lints `print_stdout` and `print_stderr` forbid them.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -34,8 +34,8 @@ fn note(error: io::Error) {
     }
 }
 
-/// Flushes standard output, and returns the error if output was lost (a full disk). A reader that stopped is no
-/// error.
+/// Flushes standard output, and returns the error if output was lost (a full disk). A reader that stopped is
+/// no error.
 pub fn lost_output() -> Option<io::Error> {
     if let Err(error) = io::stdout().flush() {
         note(error);

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Makes the enum, the list of all verdicts, their names and exit codes from one table, so that none is missing.
+/// Makes the enum, the list of all verdicts, their names and exit codes from one table, so that none is
+/// missing.
 macro_rules! verdicts {
     ($($(#[$doc:meta])* $verdict:ident = $name:literal, $code:literal;)*) => {
         /// How a case, a boot or the obtaining of a kernel ended.

@@ -8,8 +8,8 @@ use super::cargo;
 use super::error::Result;
 use super::host::Host;
 
-/// The variable that names another workspace than the source tree: a folder with `kernel-configs/`, `tests/cases/` and
-/// `tests/snapshots/`. Results are stored in its `target/vm/`.
+/// The variable that names another workspace than the source tree: a folder with `kernel-configs/`,
+/// `tests/cases/` and `tests/snapshots/`. Results are stored in its `target/vm/`.
 pub const WORKSPACE_VAR: &str = "SNAPTRACE_WORKSPACE";
 
 /// If this variable is `1`, tests with guests run on all usual kernels, not only on the references.
@@ -51,8 +51,8 @@ impl Workspace {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
     }
 
-    /// The folder for results of the workspace at `root`: cargo's target folder for the source tree, else `target` in
-    /// the workspace.
+    /// The folder for results of the workspace at `root`: cargo's target folder for the source tree, else
+    /// `target` in the workspace.
     pub fn target_of(root: &Path) -> PathBuf {
         let sources = Workspace::sources();
         let same = root == sources

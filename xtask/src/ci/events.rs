@@ -1,5 +1,5 @@
-//! Output of `test-vm` and `merge-results` for programs, on standard output: JSON lines during the run, or KTAP at
-//! its end.
+//! Output of `test-vm` and `merge-results` for programs, on standard output: JSON lines during the run, or
+//! KTAP at its end.
 //!
 //! docs/ci.md describes both, field by field.
 
@@ -144,8 +144,8 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Reserves standard output for messages. All other output of this program and its children then goes to standard
-    /// error, so that nothing comes between two messages.
+    /// Reserves standard output for messages. All other output of this program and its children then goes to
+    /// standard error, so that nothing comes between two messages.
     ///
     /// # Errors
     /// When standard output is closed.

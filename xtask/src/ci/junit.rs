@@ -19,8 +19,8 @@ pub struct Junit {
 }
 
 impl Junit {
-    /// Creates an empty file. So a file that cannot be written is reported before the run, and the file of an earlier
-    /// run does not remain.
+    /// Creates an empty file. So a file that cannot be written is reported before the run, and the file of an
+    /// earlier run does not remain.
     ///
     /// # Errors
     /// When it cannot be created.

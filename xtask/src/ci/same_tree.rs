@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Result};
 
-/// SHA-256 over the named files and all files in the named folders: their contents, and their names within the folder.
-/// The location of the folders does not matter. `words` are further inputs.
+/// SHA-256 over the named files and all files in the named folders: their contents, and their names within
+/// the folder. The location of the folders does not matter. `words` are further inputs.
 ///
 /// # Errors
 /// When a file cannot be read.

@@ -19,7 +19,8 @@ mod tests {
     use crate::run::results::{self, Comparison, Stored, StoredStep};
     use crate::vm;
 
-    /// The fields of a value; a field of a nested object is `outer.inner`, and elements of a list count as their owner.
+    /// The fields of a value; a field of a nested object is `outer.inner`, and elements of a list count as
+    /// their owner.
     fn fields(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
         match value {
             Value::Array(values) => values.iter().for_each(|value| fields(value, prefix, found)),

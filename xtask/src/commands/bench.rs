@@ -1,4 +1,4 @@
-//! `bench`: what is measured, as ratios in one run.
+//! `bench`: measurements, as ratios within one run.
 
 use clap::ValueEnum;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what this host has and lacks. Whether KVM works is tried anew.
+//! `cargo xtask doctor`: reports what this host has and lacks. KVM is tested again.
 
 use std::fmt;
 
@@ -29,7 +29,7 @@ impl Subcommand for Args {
     }
 }
 
-/// Prints what is there and what is missing, and whether a first run can work. Obtains nothing.
+/// Prints what is installed and what is missing, and whether a first run can work. Obtains nothing.
 ///
 /// # Errors
 /// The cache or the kernel matrix cannot be read.
@@ -46,7 +46,7 @@ fn doctor(workspace: &Workspace) -> Result<bool> {
 struct Finding {
     what: String,
     good: bool,
-    /// Without it nothing boots; what is not required is obtained when needed.
+    /// Whether no guest can boot without it; anything else is obtained when needed.
     required: bool,
     state: String,
 }
@@ -125,10 +125,10 @@ fn accelerator(workspace: &Workspace, qemu: Option<&Qemu>) -> String {
         .unwrap_or_else(|error| format!("tcg; whether KVM works cannot be tried: {}", error.summary()))
 }
 
-/// Whether KVM works, in a sentence; a boot under KVM is tried, where it can be.
+/// Whether KVM works, as a sentence; boots a guest under KVM if possible.
 fn kvm(workspace: &Workspace, qemu: Option<&Qemu>) -> Result<String> {
     let closed = match qemu {
-        // The device is looked at first: where it does not open no QEMU is needed.
+        // Check the device first: if it does not open, no QEMU is needed.
         Some(qemu) => accel::known(qemu, &workspace.host.cache)?,
         None => accel::device().map_or_else(Kvm::Closed, |()| Kvm::Untried),
     };

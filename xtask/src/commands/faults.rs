@@ -1,4 +1,4 @@
-//! `faults`: faults are caused, and each has to end with its expected verdict.
+//! `faults`: causes faults; each has to end with its expected verdict.
 
 use super::args::ReferencesArgs;
 use super::interface::{Global, Subcommand};

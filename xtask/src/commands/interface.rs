@@ -1,4 +1,4 @@
-//! What a subcommand is, and what it is given.
+//! The trait of subcommands, and the options that all of them have.
 
 use clap::ArgMatches;
 
@@ -6,7 +6,7 @@ use crate::base::error::Result;
 use crate::base::scratch;
 use crate::base::workspace::Workspace;
 
-/// A subcommand: the arguments that clap reads, and what is done with them.
+/// A subcommand: its arguments, which clap parses, and its run.
 ///
 /// The arguments' doc comment is the subcommand's line in the help.
 pub(super) trait Subcommand: clap::Args {
@@ -21,14 +21,14 @@ pub(super) trait Subcommand: clap::Args {
         Self::from_arg_matches(matches)
     }
 
-    /// Does what is asked for, and gives the exit code.
+    /// Runs the subcommand, and returns the exit code.
     fn run(self, global: &Global) -> Result<u8>;
 }
 
 /// The options that every subcommand has.
 #[derive(Debug)]
 pub(super) struct Global {
-    /// Host packages are installed without asking.
+    /// Install host packages without asking.
     pub(super) yes: bool,
 }
 

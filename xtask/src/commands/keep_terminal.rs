@@ -13,7 +13,7 @@ impl Subcommand for Args {
     const NAME: &'static str = terminal::KEEPER;
 
     fn run(self, _: &Global) -> Result<u8> {
-        // It has the terminal as its standard error, and nobody to tell.
+        // Standard error is the terminal to restore, so errors cannot be reported.
         Ok(u8::from(terminal::keep().is_err()))
     }
 }

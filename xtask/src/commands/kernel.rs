@@ -1,4 +1,4 @@
-//! `kernel`: kernels are obtained, listed, and removed from the cache.
+//! `kernel`: obtains kernels, lists them, and removes them from the cache.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `merge-results`: the parts of a run become one.
+//! `merge-results`: merges the parts of a run.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The command line: the list of the subcommands, each a file here, and how one of them is run.
+//! The command line: the list of subcommands, each with a file here, and the code that runs one.
 
 mod args;
 mod bench;
@@ -49,7 +49,7 @@ const SUBCOMMANDS: &[Entry] = &[
     entry::<bench::Args>(),
 ];
 
-/// The exit code of a command that did its work and could not print the result.
+/// The exit code of a command that did its work but could not print the result.
 const FAILURE: u8 = 1;
 
 const EXIT_CODES: &str = "\
@@ -92,7 +92,7 @@ fn prepare<S: Subcommand + 'static>(matches: &ArgMatches) -> std::result::Result
     Ok(Box::new(move |global| args.run(global)))
 }
 
-/// Runs the command line of this process and gives its exit code.
+/// Runs the command line of this process and returns its exit code.
 pub fn run() -> u8 {
     let (global, subcommand) = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match subcommand(&global) {
@@ -123,7 +123,7 @@ fn parse(
     let chosen = matches.subcommand().and_then(|(name, matches)| {
         Some((SUBCOMMANDS.iter().find(|subcommand| subcommand.name == name)?, matches))
     });
-    // clap lets no command line without a subcommand through.
+    // clap rejects a command line without a subcommand.
     let Some((subcommand, matches)) = chosen else {
         return Err(definition.error(clap::error::ErrorKind::MissingSubcommand, "no subcommand was given"));
     };
@@ -170,8 +170,8 @@ mod tests {
         }
     }
 
-    /// The command lines of a text: what follows `cargo xtask` up to the end of the line or of the
-    /// command, without what is said beside it.
+    /// The command lines in a text: the words after `cargo xtask`, up to the end of the line or of the
+    /// command, without remarks beside it.
     fn command_lines(text: &str) -> Vec<Vec<String>> {
         let mut found = Vec::new();
         for line in text.lines() {

@@ -18,7 +18,8 @@ pub(super) struct Args {
     /// A few cells of each kind
     #[arg(long)]
     quick: bool,
-    /// Test only snaptrace or only trace-cmd [default: snaptrace on each kernel, trace-cmd on the references and on kernels given by --kernel]
+    /// Test only snaptrace or only trace-cmd [default: snaptrace on each kernel, trace-cmd on the references
+    /// and on kernels given by --kernel]
     #[arg(long, value_name = "PROGRAM")]
     only: Option<Program>,
 }

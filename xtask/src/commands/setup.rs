@@ -1,4 +1,4 @@
-//! `setup`: what this host lacks is installed.
+//! `setup`: installs what this host lacks.
 
 use std::path::Path;
 

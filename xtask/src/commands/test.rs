@@ -1,4 +1,4 @@
-//! `cargo xtask test`: everything that has to hold before a change lands.
+//! `cargo xtask test`: all checks that must pass before a change is merged.
 
 use std::env;
 use std::ffi::OsString;
@@ -41,13 +41,13 @@ impl Subcommand for Args {
 const LINTS: [&str; 8] =
     ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
 
-/// A part of the tests that is a program of its own: what it is called, and what runs it.
+/// A part of the tests: its name, and the function that runs it.
 type Part = (&'static str, fn(&Workspace) -> Result<Verdict>);
 
 /// The kernel from whose source the test of `bisect` makes its history.
 pub const BISECTED: &str = "6.1-src";
 
-/// What takes minutes and is run with `--full` only.
+/// Slow parts, which run only with `--full`.
 const SLOW: [Part; 4] = [
     ("faults", all_faults),
     ("the kernel restored", all_restore),
@@ -58,7 +58,7 @@ const SLOW: [Part; 4] = [
 /// Formatting, lints, host tests, the quickest faults, then the VM cases on the cached kernels;
 /// with `full` the slow parts after that.
 ///
-/// Kernels come first, so that those host tests that boot a guest find one.
+/// Kernels are obtained first, so that host tests that boot a guest find one.
 ///
 /// # Errors
 /// The first step that fails.
@@ -75,11 +75,11 @@ fn test(workspace: &Workspace, full: bool) -> Result<Verdict> {
     Ok(worst)
 }
 
-/// What every run of the tests consists of; with `full` the faults are left to the slow parts.
+/// The tests of every run; with `full`, faults are left to the slow parts.
 fn usual(workspace: &Workspace, full: bool) -> Result<Verdict> {
     let sh = Shell::new().context(|| "cannot start a shell".into())?;
     sh.change_dir(&workspace.sources);
-    // A stand-in kernel is built in the host tests.
+    // The host tests build a stand-in kernel.
     host_packages::need_packages(&workspace.host, "the host tests", &[("make", "make")])?;
     step(workspace, "formatting", cargo(&sh).args(["fmt", "--all", "--check"]))?;
     step(workspace, "lints", cargo(&sh).args(LINTS))?;
@@ -115,7 +115,7 @@ fn usual(workspace: &Workspace, full: bool) -> Result<Verdict> {
         return Ok(Verdict::Unavailable);
     }
     if verdict == Verdict::Pass && reference.is_err() {
-        // Reports were compared with nothing: that is no pass either.
+        // Reports were not compared with trace-cmd: that is no pass either.
         workspace.host.ui.say("everything else passes, but no report was compared with trace-cmd's");
         return Ok(Verdict::Unavailable);
     }
@@ -130,7 +130,7 @@ fn all_restore(workspace: &Workspace) -> Result<Verdict> {
     restore::restore(workspace, &restore::Options { all_kernels: true, ..restore::Options::default() })
 }
 
-/// `bisect` on a small history of a real kernel's: a test of the host's that builds a kernel.
+/// Tests `bisect` on a small history of a real kernel; a host test that builds a kernel.
 fn planted_commit(workspace: &Workspace) -> Result<Verdict> {
     match kernel::fetch_source(workspace, workspace.matrix()?.find(BISECTED)?) {
         Err(error) if error.verdict_given() == Some(Verdict::Unavailable) => {
@@ -146,7 +146,7 @@ fn planted_commit(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Pass)
 }
 
-/// The page of `diff` in Chromium, which is a hundred megabytes to fetch.
+/// Tests the page of `diff` in Chromium, a download of a hundred megabytes.
 fn page_in_a_browser(workspace: &Workspace) -> Result<Verdict> {
     if let Err(error) = chromium::get(&workspace.host) {
         workspace.host.ui.say(format!("Chromium: unavailable: {error}"));
@@ -160,7 +160,7 @@ fn page_in_a_browser(workspace: &Workspace) -> Result<Verdict> {
     Ok(Verdict::Pass)
 }
 
-/// Causes faults; one that does not end as it has to is a failure of the harness itself.
+/// Causes faults; one that does not end as expected is a failure of the harness itself.
 fn faults(workspace: &Workspace, options: &faults::Options) -> Result<Verdict> {
     let counts = faults::run(workspace, options)?;
     if counts.failed > 0 {
@@ -170,7 +170,7 @@ fn faults(workspace: &Workspace, options: &faults::Options) -> Result<Verdict> {
     Ok(if counts.passed > 0 { Verdict::Pass } else { Verdict::Unavailable })
 }
 
-/// Where programs are looked for, a folder before all others.
+/// PATH, with another folder in front.
 fn path(first: Option<&Path>) -> Result<OsString> {
     let usual = env::var_os("PATH").unwrap_or_default();
     let folders = first.map(Path::to_path_buf).into_iter().chain(env::split_paths(&usual));

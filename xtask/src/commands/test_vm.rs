@@ -1,4 +1,4 @@
-//! `test-vm`: the cases run in guests and are compared with the snapshots.
+//! `test-vm`: runs the cases in guests and compares them with the snapshots.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask tour`: every scenario of the tutorial, live.
+//! `cargo xtask tour`: shows every scenario of the tutorial live.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::run::single::pick;
 use crate::run::{bundle, results, test_vm};
 use crate::vm::{Taken, console as guest_console};
 
-/// Lines of one command's output that are shown.
+/// The most lines of a command's output that are shown.
 const LINES: usize = 60;
 
 /// Show every scenario of the tutorial live in a guest
@@ -38,7 +38,7 @@ impl Subcommand for Args {
     }
 }
 
-/// Boots a kernel for each scenario and shows what comes out.
+/// Boots a guest for each scenario and shows its output.
 ///
 /// # Errors
 /// When no guest can be prepared, or a scenario fails; its verdict decides the exit code.
@@ -133,7 +133,7 @@ impl Show<'_> {
         for line in text.split_inclusive('\n') {
             if self.lines < LINES {
                 let ending = if line.ends_with('\n') { "\n" } else { "" };
-                // A closed output ends the show, not the tour.
+                // Ignore a closed standard output; the tour continues.
                 let _ = write!(out, "{}{ending}", guest_console::neutralise(line.trim_end_matches('\n')));
             }
             self.lines += usize::from(line.ends_with('\n'));

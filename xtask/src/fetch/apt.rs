@@ -1,8 +1,8 @@
-//! Packages of Debian, fetched and unpacked without touching the host.
+//! Fetches and unpacks Debian packages without changing the host.
 //!
-//! apt runs on a state folder of its own in the cache, with sources derived from the mirrors
-//! that the host's apt is configured with. Signatures are checked against Debian's keyring.
-//! Nothing of the host's own apt or dpkg state is written, and no hook of the host runs.
+//! apt uses its own state folder in the cache, with sources derived from the mirrors in the host's
+//! configuration. Signatures are checked against Debian's keyring. The host's apt and dpkg state is not
+//! written, and no hook of the host runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const KEYRINGS: [&str; 2] =
 /// Suites that have no security archive of their own.
 const WITHOUT_SECURITY: [&str; 2] = ["sid", "unstable"];
 
-/// apt on a suite, in a state folder of its own; one command at a time.
+/// apt for a suite, with its own state folder; one command at a time.
 #[derive(Debug)]
 pub struct Apt {
     folder: PathBuf,
@@ -40,7 +40,7 @@ pub struct Package {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// What it is built for: `amd64`, or `all`.
+    /// Its architecture: `amd64` or `all`.
     pub architecture: String,
     /// The size of its file in bytes.
     pub size: u64,
@@ -49,7 +49,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// The name of the file that apt downloads it to.
+    /// The name under which apt stores its file.
     pub fn file(&self) -> String {
         format!("{}_{}_{}.deb", self.name, self.version.replace(':', "%3a"), self.architecture)
     }
@@ -58,7 +58,7 @@ impl Package {
 impl Apt {
     /// Prepares apt for `suite` and fetches the archive's index.
     ///
-    /// `installed` is the dpkg status that dependencies are counted from; empty for none.
+    /// `installed` is the dpkg status with the dependencies that count as installed; empty for none.
     ///
     /// # Errors
     /// There is no apt, no Debian mirror is configured, or the index cannot be obtained.
@@ -93,7 +93,7 @@ impl Apt {
         &self.suite
     }
 
-    /// The packages whose whole name matches a regular expression, newest version first.
+    /// The packages whose whole name matches a regular expression, the newest version first.
     ///
     /// # Errors
     /// apt fails.
@@ -120,7 +120,7 @@ impl Apt {
         let folder = self.folder.join("cache/archives/partial");
         let path = self.folder.join(package.file());
         let what = format!("{}={}", package.name, package.version);
-        // apt writes into the current folder, by way of a name of its own in `partial`.
+        // apt writes to the current folder, first under another name in `partial`.
         let bar = host.ui.bytes(&format!("fetching {}", package.name), Some(package.size));
         let progress = || {
             let size = |path: &Path| fs::metadata(path).map_or(0, |meta| meta.len());
@@ -249,7 +249,7 @@ pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    // A full disk is complained of once for every file.
+    // With a full disk there is an error for every file; show the first.
     let first = said.lines().next().unwrap_or_default();
     let error = Error::new(format!("cannot unpack {}", deb.display())).because(first);
     Err(if said.contains("No space left") {
@@ -277,7 +277,7 @@ pub fn host_suite() -> Result<String> {
     }
 }
 
-/// The lines of apt's words that say what is wrong.
+/// The lines of apt's output that say what is wrong.
 fn complaints(stderr: &str, status: std::process::ExitStatus) -> String {
     let lines: Vec<&str> = stderr
         .lines()
@@ -317,10 +317,10 @@ fn parse_mirrors(text: &str) -> Vec<Mirror> {
         .collect()
 }
 
-/// The source list of a suite, by the addresses of the host's own.
+/// The source list for a suite, with the addresses of the host's mirrors.
 ///
-/// Third parties use Debian's suite names too, so the addresses that end as Debian's do
-/// are preferred; one that is not Debian's after all fails the signature check.
+/// Third parties use Debian's suite names too, so addresses that end like Debian's are preferred. If one is
+/// not Debian's, the signature check fails.
 fn sources(mirrors: &[Mirror], suite: &str, keyring: &Path) -> Result<String> {
     let security = |m: &&Mirror| m.suite.ends_with("-security") || m.suite.ends_with("/updates");
     let named = |mirrors: Vec<&Mirror>, ending: &str| -> Option<String> {
@@ -354,8 +354,8 @@ fn keyring() -> Result<PathBuf> {
     })
 }
 
-/// How the host's apt reaches its mirrors (proxies, certificates, time-outs), as
-/// configuration lines; hooks and the like are left behind on purpose.
+/// The host's apt settings for access to mirrors (proxies, certificates, timeouts), as configuration lines.
+/// Other settings, such as hooks, are left out on purpose.
 fn acquire_options() -> Result<String> {
     let output = Command::new("apt-config")
         .args(["dump", "--no-empty", "--format", "%F \"%v\";%n", "Acquire"])
@@ -368,8 +368,8 @@ fn acquire_options() -> Result<String> {
     Ok(kept.fold(String::new(), |all, line| all + line + "\n"))
 }
 
-/// Reads `apt-cache show`; paragraphs without a name, version, size or digest are left out, as are
-/// those whose name or version is none by Debian's rules: they become names of files and arguments.
+/// Parses `apt-cache show`. Paragraphs without a name, version, size or digest are left out. So are those
+/// whose name or version breaks Debian's rules, since both are used in file names and arguments.
 pub fn parse_packages(text: &str) -> Vec<Package> {
     let package = |paragraph: Paragraph<'_>| {
         let field = |name: &str| paragraph.field(name);
@@ -384,7 +384,7 @@ pub fn parse_packages(text: &str) -> Vec<Package> {
     control::paragraphs(text).filter_map(package).collect()
 }
 
-/// Whether a word begins with a letter or digit, and holds besides them only these signs.
+/// Whether a word begins with a letter or digit, and otherwise has only letters, digits and these signs.
 fn is_made_of(word: &str, signs: &str) -> bool {
     word.starts_with(|first: char| first.is_ascii_alphanumeric())
         && word.chars().all(|letter| letter.is_ascii_alphanumeric() || signs.contains(letter))

@@ -1,4 +1,4 @@
-//! Chromium, in which pages are tested: the host's, else one unpacked into the cache.
+//! Chromium, for tests of pages: the host's, else one unpacked into the cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,22 +10,22 @@ use crate::base::error::{Context, Error, Result};
 use crate::base::host::Host;
 use crate::base::verdict::Verdict;
 
-/// The package: Chromium without what draws windows.
+/// The package: Chromium without windows.
 const PACKAGE: &str = "chromium-headless-shell";
-/// Programs of the host that serve, the lightest first.
+/// Usable programs of the host, the smallest first.
 const PROGRAMS: [&str; 3] = [PACKAGE, "chromium", "google-chrome"];
-/// Where the program lies in its package; what is in /usr/bin starts the host's.
+/// The path of the program in its package; the script in its /usr/bin would start the host's program.
 const PROGRAM: &str = "usr/lib/chromium/chromium-headless-shell";
-/// Where the libraries lie that come with it.
+/// The folders of its libraries.
 const LIBRARIES: [&str; 3] =
     ["usr/lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio", "lib/x86_64-linux-gnu"];
-/// The oldest Chromium taken from the host: pages are written in what it knows.
+/// The oldest usable Chromium of the host; pages use features of this version.
 const OLDEST: u32 = 120;
-/// Raised when the entry changes in form.
+/// Raised when the form of the entry changes.
 const FORMAT: u32 = 1;
 
-/// What a browser without windows is started with. Its sandbox needs user namespaces or a
-/// set-user-id program, which containers and the cache lack; it opens nothing but our own pages.
+/// Options of a browser without windows. Its sandbox needs user namespaces or a set-user-id program, which
+/// containers and the cache do not have; it opens only our own pages.
 const FLAGS: [&str; 7] = [
     "--headless",
     "--no-sandbox",
@@ -41,12 +41,12 @@ const FLAGS: [&str; 7] = [
 pub struct Chromium {
     program: PathBuf,
     library_path: Option<String>,
-    /// What it says of itself, such as `Chromium 156.0.8078.108`.
+    /// Its version line, such as `Chromium 156.0.8078.108`.
     pub version: String,
 }
 
 impl Chromium {
-    /// A command that starts it without a window, with what it writes in `profile`.
+    /// A command that starts it without a window, with its files in `profile`.
     pub fn command(&self, profile: &Path) -> Command {
         let mut command = plain(&self.program, self.library_path.as_deref());
         command.args(FLAGS).arg(format!("--user-data-dir={}", profile.display()));
@@ -77,7 +77,7 @@ fn unpacked(host: &Host) -> Result<Chromium> {
             apt::unpack(&deb, dir)?;
             cache::remove(&deb)?;
         }
-        // An entry is made only of one that runs.
+        // Make an entry only of a Chromium that runs.
         of_entry(dir).map(|_| ())
     })?;
     of_entry(&entry)

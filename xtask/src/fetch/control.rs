@@ -1,7 +1,7 @@
 //! Debian's control paragraphs, as apt and dpkg write them; pure.
 //!
-//! A paragraph is lines of `Name: value`, of which one that begins with a space goes on; an empty line ends
-//! it (Debian's policy, 5.1).
+//! A paragraph is lines of `Name: value`. A line that begins with a space continues the value; an empty line
+//! ends the paragraph (Debian's policy, 5.1).
 
 /// A paragraph: of a package, mostly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,12 +13,12 @@ pub fn paragraphs(text: &str) -> impl Iterator<Item = Paragraph<'_>> {
 }
 
 impl<'a> Paragraph<'a> {
-    /// All of it, without the empty line at its end.
+    /// Its text, without the empty line at its end.
     pub fn text(&self) -> &'a str {
         self.0
     }
 
-    /// The value of a field, its first line where there are several.
+    /// The value of a field; only its first line if there are several.
     pub fn field(&self, name: &str) -> Option<&'a str> {
         self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
     }

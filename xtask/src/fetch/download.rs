@@ -20,15 +20,15 @@ use crate::base::verdict::Verdict;
 /// Base addresses that replace a record's mirrors, separated by white space.
 pub const MIRRORS_VAR: &str = "SNAPTRACE_MIRRORS";
 
-// Three mirrors that do not answer are given up within 15 seconds.
+// With these, three mirrors that do not answer are given up within 15 seconds.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(2500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// A transfer that takes longer is cut and resumed where it was.
 const BODY_TIMEOUT: Duration = Duration::from_secs(600);
-/// How often the clock is looked at while nothing comes.
+/// How often the clock is read while no data arrives.
 const TICK: Duration = Duration::from_millis(100);
-/// A mirror that sends less than [`LEAST`] in this time is given up.
+/// A mirror that sends less than [`LEAST`] in this time is abandoned.
 const PATIENCE: Duration = Duration::from_secs(20);
 const LEAST: u64 = 64 << 10;
 /// How often a mirror may cut a transfer that brought less than [`LEAST`].
@@ -49,9 +49,9 @@ pub struct Wanted<'a> {
 enum Failure {
     /// Another mirror may do better.
     Mirror(String),
-    /// The transfer was cut: the rest may come when asked for.
+    /// The transfer was cut; a request for the rest may succeed.
     Cut(String),
-    /// Nothing helps here: the disk, or the digest.
+    /// No other mirror helps: the disk or the digest is the cause.
     Final(Error),
 }
 
@@ -102,13 +102,13 @@ pub fn fetch(host: &Host, wanted: Wanted<'_>) -> Result<PathBuf> {
         .verdict(Verdict::Unavailable))
 }
 
-/// Whether a file is there with the digest that is wanted now. It got its name after it was found
-/// right, but the disk may have changed it since, and the digest that is pinned another.
+/// Whether a file exists with the pinned digest. It was checked before it got its name, but the disk may have
+/// changed it since, or the pinned digest may have changed.
 fn is_verified(path: &Path, sha256: &str) -> Result<bool> {
     Ok(path.is_file() && digest(path)? == sha256)
 }
 
-/// Why each mirror failed, on one line; a reason that all share is given once.
+/// Why each mirror failed, on one line; a common reason is given once.
 fn all_failed(reasons: &[(&str, String)]) -> String {
     let Some((_, first)) = reasons.first() else { return "there are no mirrors".to_owned() };
     if reasons.len() > 1 && reasons.iter().all(|(_, reason)| reason == first) {
@@ -127,7 +127,7 @@ pub fn mirrors(own: &[String]) -> Vec<String> {
     }
 }
 
-/// Brings `partial` to completion, going on where it ends; checks the digest.
+/// Completes `partial` from where it ends, and checks the digest.
 fn from_mirror(host: &Host, agent: &Agent, url: &str, partial: &Path, sha256: &str) -> Result<(), Failure> {
     let mut resumed = false;
     let mut small_pieces = 0;
@@ -140,14 +140,14 @@ fn from_mirror(host: &Host, agent: &Agent, url: &str, partial: &Path, sha256: &s
         if let Err(Failure::Cut(_) | Failure::Mirror(_)) = done {
             let seen = stops.seen();
             if seen > stopped {
-                // A stop of this process outlasts timeouts and connections: the mirror is not to blame.
+                // A stop of this process causes timeouts and closed connections; do not blame the mirror.
                 stopped = seen;
                 continue;
             }
         }
         match done {
             Ok(()) => {}
-            // A transfer that was cut is resumed for as long as it gets on.
+            // Resume a transfer that was cut, as long as it makes progress.
             Err(Failure::Cut(reason)) => {
                 let piece = length(partial).saturating_sub(before);
                 small_pieces += u32::from(piece < LEAST);
@@ -163,7 +163,7 @@ fn from_mirror(host: &Host, agent: &Agent, url: &str, partial: &Path, sha256: &s
             return Ok(());
         }
         if resumed {
-            // The first part may have come from another file; only a whole one is judged.
+            // The first part may come from another file; only a complete transfer is judged by its digest.
             resumed = false;
             cache::remove(partial).map_err(Failure::Final)?;
             continue;
@@ -203,7 +203,7 @@ fn transfer(host: &Host, agent: &Agent, url: &str, partial: &Path) -> Result<(),
             Some((from, total)) if from == start => (start, Some(total)),
             _ => return Err(mirror("it sent another part than asked for".to_owned())),
         },
-        // All is there already, or more than all.
+        // The file is already complete, or too long.
         StatusCode::RANGE_NOT_SATISFIABLE => return Ok(()),
         status => return Err(mirror(format!("HTTP status {status}"))),
     };
@@ -249,8 +249,8 @@ fn transfer(host: &Host, agent: &Agent, url: &str, partial: &Path) -> Result<(),
     }
 }
 
-/// The parts of a body as they come, read by a thread of its own: so one that does not come
-/// holds nobody up. The thread ends with the body, or soon after nobody listens any more.
+/// The parts of a body, read by a separate thread, so that a missing part does not block the caller. The
+/// thread ends with the body, or soon after the receiver is dropped.
 fn parts(body: Body) -> Receiver<io::Result<Vec<u8>>> {
     let (send, parts) = mpsc::sync_channel(4);
     thread::spawn(move || {

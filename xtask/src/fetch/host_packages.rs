@@ -1,4 +1,4 @@
-//! Packages of the host: which are installed, and installing those that a command needs.
+//! Packages of the host: finds missing ones, and installs those that a command needs.
 //!
 //! They are installed with apt on request, never removing or downgrading anything.
 
@@ -13,14 +13,14 @@ use crate::base::host::Host;
 use crate::base::ui::err;
 use crate::base::verdict::Verdict;
 
-/// Commands (or files) that every kernel build needs, and the packages that bring them.
+/// Commands (or files) that every kernel build needs, and their packages.
 pub const BUILD_TOOLS: [(&str, &str); 4] =
     [("make", "make"), ("gcc", "gcc"), ("/usr/include/stdio.h", "libc6-dev"), ("ld", "binutils")];
 
 /// Makes sure that commands are installed, each given with its package; a name that begins
 /// with `/` is a file.
 ///
-/// Missing packages are installed if the user said `--yes` or agrees at the terminal.
+/// Missing packages are installed if the user gave `--yes` or agrees at the terminal.
 ///
 /// # Errors
 /// Something is still missing: the error names it and the exact install line.
@@ -59,7 +59,7 @@ pub fn missing<'a>(packages: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     packages.iter().copied().filter(|(thing, _)| absent(thing)).collect()
 }
 
-/// The line that installs packages, as the present user would type it.
+/// The command line with which the current user would install packages.
 pub fn install_line(packages: &[&str]) -> String {
     let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
     format!("{sudo}apt-get install --no-remove {}", packages.join(" "))
@@ -71,7 +71,7 @@ fn agreed(host: &Host, what: &str, packages: &[&str]) -> bool {
     }
     host.ui.say(format!("{what} needs the packages {}", packages.join(", ")));
     err!("install them now? [y/N] ");
-    // A prompt that does not show is answered with no.
+    // If the prompt cannot be shown, the answer is no.
     let mut answer = String::new();
     std::io::stderr().flush().is_ok()
         && std::io::stdin().read_line(&mut answer).is_ok()
@@ -86,7 +86,7 @@ fn install(host: &Host, packages: &[&str]) -> Result<()> {
         simulate.into_iter().chain(options).chain(packages.iter().copied()).map(str::to_owned)
     };
     if apt_get(args(true)).is_err() {
-        // The index may never have been fetched, or be out of date.
+        // The package index may be missing or out of date.
         apt_get(["-q".to_owned(), "update".to_owned()].into_iter())?;
     }
     let plan = apt_get(args(true))?;
@@ -120,9 +120,8 @@ fn apt_get(args: impl Iterator<Item = String>) -> Result<String> {
     Err(Error::new(format!("apt-get {} failed", args.join(" "))).because(last))
 }
 
-/// What dpkg says is installed, but for packages whose names begin in some way and all that depend
-/// on them: those are to be fetched, or packages of another version conflict with them, and nothing
-/// is installed anyway.
+/// dpkg's status, without packages whose names have a prefix and all that depend on them. Those are to be
+/// fetched, or would conflict with the version that is fetched; nothing is installed on the host.
 ///
 /// # Errors
 /// The host has no dpkg status that can be read.
@@ -132,7 +131,7 @@ pub fn installed_without(prefix: &str) -> Result<String> {
     Ok(without(&text, |name| name.starts_with(prefix)))
 }
 
-/// A dpkg status without some packages and those that depend on them, directly or not.
+/// A dpkg status without some packages and those that depend on them, directly or indirectly.
 fn without(status: &str, unwanted: impl Fn(&str) -> bool) -> String {
     let mut kept: Vec<Paragraph<'_>> = control::paragraphs(status).collect();
     let mut gone: Vec<&str> = Vec::new();

@@ -1,4 +1,4 @@
-//! What is fetched: downloads, packages, and the tools unpacked from them.
+//! Fetches downloads and packages, and unpacks tools from them.
 
 pub mod apt;
 pub mod chromium;

@@ -1,4 +1,4 @@
-//! QEMU and busybox: the host's, else unpacked privately into the cache. No installed package is touched.
+//! QEMU and busybox: the host's, else unpacked into the cache. No installed package is changed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use crate::base::host::Host;
 use crate::base::qemu::Qemu;
 use crate::base::verdict::Verdict;
 
-/// The kind of cache entry that a privately unpacked tool is.
+/// The kind of the cache entries with unpacked tools.
 const KIND: &str = "tools";
-/// Raised when entries change in form.
+/// Raised when the form of entries changes.
 const FORMAT: u32 = 1;
 /// QEMU's program.
 pub const QEMU: &str = "qemu-system-x86_64";
-/// The oldest QEMU taken from the host; what the harness asks of it was not tried on older ones.
+/// The oldest usable QEMU of the host; the harness was not tested with older ones.
 const QEMU_OLDEST: (u32, u32) = (6, 0);
 
-/// The host's QEMU, else one unpacked privately from Debian's packages.
+/// The host's QEMU, else one unpacked from Debian's packages.
 ///
 /// # Errors
 /// None is installed and none can be fetched, or the fetched one does not run.
@@ -37,7 +37,7 @@ pub fn qemu(host: &Host) -> Result<Qemu> {
             apt::unpack(&deb, dir)?;
             cache::remove(&deb)?;
         }
-        // An entry is made only of a QEMU that runs.
+        // Make an entry only of a QEMU that runs.
         private_qemu(dir).map(|_| ())
     });
     private_qemu(&dir.map_err(no_qemu)?)
@@ -54,7 +54,7 @@ fn no_qemu(error: Error) -> Error {
     error.help(format!("{QEMU} {major}.{minor} or newer is needed: {install}")).verdict(Verdict::QemuFailed)
 }
 
-/// The QEMU that [`qemu`] gives without fetching anything.
+/// The QEMU that [`qemu`] returns, if it need not fetch one.
 pub fn cached_qemu(host: &Host) -> Option<Qemu> {
     host_qemu().or_else(|| private_qemu(&cached(host, "qemu")?).ok())
 }
@@ -146,7 +146,7 @@ pub fn busybox(host: &Host) -> Result<PathBuf> {
     Ok(dir.map_err(advice)?.join("busybox"))
 }
 
-/// The busybox that [`busybox`] gives without fetching anything.
+/// The busybox that [`busybox`] returns, if it need not fetch one.
 pub fn cached_busybox(host: &Host) -> Option<PathBuf> {
     host_busybox().or_else(|| Some(cached(host, "busybox")?.join("busybox")))
 }

@@ -1,8 +1,8 @@
 //! trace-cmd, the reference of `report` and `record`: the host's, else one unpacked into the cache.
 //!
-//! It is held to one version, since the text of a report differs from version to version. Debian's
-//! of that version cannot read zlib; a later one stands in for it there. The latest, whose text has a
-//! style of its own, is compared while Debian's sid has it.
+//! Its version is fixed, since the text of a report differs between versions. Debian's build of that version
+//! cannot read zlib, so recordings with zlib use a later one. The latest version, whose text has its own
+//! style, is compared while Debian's sid has it.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -19,7 +19,7 @@ use crate::base::verdict::Verdict;
 pub const VERSION: &str = "3.1.6";
 /// The release of Debian that has this version, whatever the host runs.
 const SUITE: &str = "bookworm";
-/// What it consists of, but for libraries that every Debian has.
+/// Its packages, without libraries that every Debian has.
 const PACKAGES: [&str; 4] = ["trace-cmd", "libtracefs1", "libtraceevent1", "libtraceevent1-plugin"];
 /// A version that reads zlib, and the release of Debian that has it.
 pub const VERSION_WITH_ZLIB: &str = "3.3.1";
@@ -27,10 +27,10 @@ const SUITE_WITH_ZLIB: &str = "trixie";
 /// The latest version whose text `snaptrace report` prints, and the release of Debian that has it.
 pub const LATEST: &str = "3.4.0";
 const SUITE_WITH_LATEST: &str = "sid";
-/// Raised when an entry changes in form.
+/// Raised when the form of an entry changes.
 const FORMAT: u32 = 1;
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
-/// Where the libraries look for their plug-ins by themselves.
+/// The folder where the libraries search for plug-ins by default.
 const PLUGINS: &str = "/usr/lib/x86_64-linux-gnu/traceevent/plugins";
 
 /// Starts the unpacked program with the libraries and plug-ins beside it.
@@ -54,9 +54,9 @@ exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" "$here/usr/bi
 /// A trace-cmd of [`VERSION`] that runs here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceCmd {
-    /// What to start; called `trace-cmd`.
+    /// The program to start, named `trace-cmd`.
     pub program: PathBuf,
-    /// The ELF program behind it, and where its own libraries are, for taking it elsewhere.
+    /// The ELF program behind it, and the folder of its libraries, to copy both into a guest.
     elf: PathBuf,
     library_path: Option<PathBuf>,
 }
@@ -126,12 +126,12 @@ pub fn with_zlib(host: &Host) -> Result<PathBuf> {
 /// A trace-cmd of [`LATEST`] from Debian's packages: the program to start.
 ///
 /// # Errors
-/// It cannot be fetched, as once sid has another version, or does not run here.
+/// It cannot be fetched, for example because sid has another version, or does not run here.
 pub fn latest(host: &Host) -> Result<PathBuf> {
     with_loader(host, LATEST, SUITE_WITH_LATEST).map_err(|error| error.verdict(Verdict::Unavailable))
 }
 
-/// A version from a later Debian than the host's, with all it needs.
+/// A version from a later Debian than the host's, with everything it needs.
 fn with_loader(host: &Host, version: &str, suite: &str) -> Result<PathBuf> {
     let key = format!("trace-cmd-{version}-{FORMAT}");
     let entry = host.cache.fill(&host.ui, "tools", &key, |dir| {
@@ -146,7 +146,7 @@ fn with_loader(host: &Host, version: &str, suite: &str) -> Result<PathBuf> {
     Ok(entry.join("trace-cmd"))
 }
 
-/// Puts the wrapper into an entry. An entry is made only of a program that runs.
+/// Adds the wrapper to an entry, and checks that the program runs.
 fn finish(dir: &Path, wrapper: &str, version: &str) -> Result<()> {
     let program = dir.join("trace-cmd");
     fs::write(&program, wrapper)
@@ -155,7 +155,7 @@ fn finish(dir: &Path, wrapper: &str, version: &str) -> Result<()> {
     proved(&program, version)
 }
 
-/// The one that is installed or cached; fetches nothing.
+/// The installed or cached trace-cmd; fetches nothing.
 pub fn cached(host: &Host) -> Option<TraceCmd> {
     of_host().or_else(|| host.cache.entry("tools", &key()).map(|entry| of_entry(&entry)))
 }
@@ -175,7 +175,7 @@ fn of_entry(entry: &Path) -> TraceCmd {
 
 fn of_host() -> Option<TraceCmd> {
     let program = which::which("trace-cmd").ok()?;
-    // Without plug-ins it prints other lines.
+    // Without plug-ins its text differs.
     let complete = Path::new(PLUGINS).is_dir() && proved(&program, VERSION).is_ok();
     complete.then(|| TraceCmd { elf: program.clone(), program, library_path: None })
 }
@@ -191,7 +191,7 @@ fn proved(program: &Path, version: &str) -> Result<()> {
     Err(Error::new(failed()).because(format!("its version is not {version}; it says: {}", said.trim())))
 }
 
-/// Whether what `trace-cmd --version` says is of a version.
+/// Whether the output of `trace-cmd --version` names a version.
 fn is_of(text: &str, version: &str) -> bool {
     let said = text.lines().find_map(|line| line.trim().strip_prefix("trace-cmd version "));
     said.and_then(|rest| rest.split_whitespace().next()) == Some(version)

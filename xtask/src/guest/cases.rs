@@ -25,16 +25,16 @@ pub struct Case {
     /// A module that the case loads. The case is then only for kernels whose `case_modules` list the module;
     /// without it, for every kernel.
     pub module: Option<String>,
-    /// CPUs of its machine. With more than one it is not bit-exact, so its output must not depend on which CPU
-    /// does what.
+    /// CPUs of its machine. With more than one it is not bit-exact, so its output must not depend on which
+    /// CPU does what.
     pub cpus: Option<u32>,
     /// CPU slots, empty ones included.
     pub max_cpus: Option<u32>,
     /// Seconds it may take on real hardware; scaled to the accelerator.
     #[serde(default = "default_deadline")]
     pub deadline: u64,
-    /// A command that traces a graph of what the case shows, often enough to measure each function; `cargo xtask
-    /// cost` runs it.
+    /// A command that traces a graph of what the case shows, often enough to measure each function; `cargo
+    /// xtask cost` runs it.
     pub cost: Option<String>,
     /// The commands.
     #[serde(rename = "step")]
@@ -66,8 +66,8 @@ impl Case {
 
     /// The case for a kernel version: with the function names of that version.
     ///
-    /// The names come from a table. The real symbol list is known only after boot, when the job is already packed;
-    /// Debian has the list in a separate package.
+    /// The names come from a table. The real symbol list is known only after boot, when the job is already
+    /// packed; Debian has the list in a separate package.
     ///
     /// # Errors
     /// When a placeholder such as `{fn:__kmalloc}` is not valid.

@@ -60,7 +60,8 @@ impl Fingerprint {
         words.nth(1).is_some_and(|accel| accel.split(',').next() == Some("kvm"))
     }
 
-    /// The shift of the instruction-count clock, if the run used it: an instruction takes 2^shift nanoseconds.
+    /// The shift of the instruction-count clock, if the run used it: an instruction takes 2^shift
+    /// nanoseconds.
     pub fn shift(&self) -> Option<u8> {
         let words = self.options.split_whitespace();
         let clock = words.skip_while(|word| *word != "-icount").nth(1)?;

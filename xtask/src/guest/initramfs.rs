@@ -1,8 +1,8 @@
 //! The guest's file system: our static programs, packed so that equal inputs give equal bytes.
 //!
-//! The kernel gets two archives, one after the other. The base holds programs and modules and is the same for every
-//! case; the job is small and differs per boot. Both are uncompressed: inside an emulator, unpacking takes longer
-//! than copying.
+//! The kernel gets two archives, one after the other. The base holds programs and modules and is the same for
+//! every case; the job is small and differs per boot. Both are uncompressed: inside an emulator, unpacking
+//! takes longer than copying.
 
 use std::collections::BTreeMap;
 use std::fs;

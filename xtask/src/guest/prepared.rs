@@ -40,8 +40,8 @@ const CONFIG_LIMIT: u64 = 4 << 20;
 /// Memory that a guest needs beyond kernel and initramfs, in MiB; used only for advice.
 const SPARE: u64 = 24;
 
-/// The variable that names a program to put into guests as `snaptrace`, instead of the one built here: an older one,
-/// or one that is broken on purpose.
+/// The variable that names a program to put into guests as `snaptrace`, instead of the one built here: an
+/// older one, or one that is broken on purpose.
 pub const TRACER_VAR: &str = "SNAPTRACE_TRACER";
 
 /// The tools for all kernels: QEMU and the guest's programs.
@@ -453,8 +453,8 @@ impl Guest {
         Ok((machine, fingerprint))
     }
 
-    /// Boots with a job. Channels and QEMU's command line are stored in `folder`. Returns how the guest ended, and the
-    /// inputs of the run.
+    /// Boots with a job. Channels and QEMU's command line are stored in `folder`. Returns how the guest
+    /// ended, and the inputs of the run.
     ///
     /// # Errors
     /// When files cannot be written or QEMU cannot be started.
@@ -474,8 +474,8 @@ impl Guest {
         Ok((ended, fingerprint))
     }
 
-    /// Compares the image with the digest it had when it was cached. This takes too long before each boot, so it is
-    /// done only if init did not start: a damaged image must not count as a failure of the guest.
+    /// Compares the image with the digest it had when it was cached. This takes too long before each boot, so
+    /// it is done only if init did not start: a damaged image must not count as a failure of the guest.
     fn check_image(&self, machine: &Machine) -> Result<()> {
         let found = download::digest(&machine.image)?;
         if found == self.image_digest {

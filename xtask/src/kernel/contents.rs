@@ -146,8 +146,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Walks folders outside of the tree that links lead to, as if they were in it. Each is walked once, since
-    /// such folders may link to each other.
+    /// Walks folders outside of the tree that links lead to, as if they were in it. Each is walked once,
+    /// since such folders may link to each other.
     fn follow_links(&mut self) -> Result<()> {
         let mut read = HashSet::new();
         while !self.links.is_empty() {
@@ -274,8 +274,8 @@ impl Sources<'_> {
                 && file.ancestors().skip(1).any(|folder| self.names(folder, name.as_bytes()))
     }
 
-    /// Whether an object has its source beside it, so that the build makes it. An object without one is itself
-    /// a source.
+    /// Whether an object has its source beside it, so that the build makes it. An object without one is
+    /// itself a source.
     fn is_made(&self, file: &Path) -> bool {
         let of = |suffix: &str| self.root.join(file.with_extension(suffix)).exists();
         file.extension().is_some_and(|suffix| suffix == "o") && ["c", "S", "s", "rs"].into_iter().any(of)

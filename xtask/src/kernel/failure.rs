@@ -1,7 +1,7 @@
 //! The lines of a build's log that say why it failed.
 //!
-//! make's last lines say that a command failed and where, but not why; the command said why before. The output
-//! of parallel jobs is mixed, so the first line that reports a failure counts.
+//! make's last lines say that a command failed and where, but not why; the command said why before. The
+//! output of parallel jobs is mixed, so the first line that reports a failure counts.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,7 @@
 //! Names of kernels: the cache entry that each means, and the source it was built from.
 //!
-//! The first line of `names/<name>` is the entry's key. For a kernel that was built here, a second line names the
-//! source: trees with equal contents share an entry, but each name remembers its own tree.
+//! The first line of `names/<name>` is the entry's key. For a kernel that was built here, a second line names
+//! the source: trees with equal contents share an entry, but each name remembers its own tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -33,8 +33,8 @@ impl Shard {
         (1..=self.of).map(move |index| Shard { index, of: self.of })
     }
 
-    /// The range of `count` items that belongs to this part. It is contiguous, so that a part needs few kernels,
-    /// and the sizes of parts differ by at most one.
+    /// The range of `count` items that belongs to this part. It is contiguous, so that a part needs few
+    /// kernels, and the sizes of parts differ by at most one.
     pub fn share(self, count: usize) -> Range<usize> {
         let until = |parts: u32| parts as usize * count / self.of as usize;
         until(self.index - 1)..until(self.index)

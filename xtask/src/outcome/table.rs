@@ -5,8 +5,8 @@ use super::summary::{Column, Outcome, Summary};
 /// The mark of a case that is not for a kernel.
 const NOT_MEANT: &str = "-";
 
-/// The table as text, one line per case. The cell of a case that is not for a kernel is `-`; the cell of one that
-/// belongs to another part is blank. Seconds have a fixed width, so that they do not change the layout.
+/// The table as text, one line per case. The cell of a case that is not for a kernel is `-`; the cell of one
+/// that belongs to another part is blank. Seconds have a fixed width, so that they do not change the layout.
 pub fn table(run: &Summary) -> String {
     let mut lines: Vec<Vec<String>> = vec![heads(run)];
     for case in &run.cases {

@@ -1,7 +1,7 @@
 //! Failure bundles: the files of a failed guest under `target/vm/`, for people.
 //!
-//! `<run>/<kernel>/<case>/` holds QEMU's command line, the console, QEMU's own output, the frames as received and
-//! as text, the initramfs, and a page that says what failed, on which kernel, and how to repeat it.
+//! `<run>/<kernel>/<case>/` holds QEMU's command line, the console, QEMU's own output, the frames as received
+//! and as text, the initramfs, and a page that says what failed, on which kernel, and how to repeat it.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -95,8 +95,8 @@ impl GuestFailure<'_> {
         write(folder, SENT, &in_words(&bytes))
     }
 
-    /// The lines to show: the end of the console and of QEMU's output, the folder of the bundle, and the command
-    /// that repeats the run.
+    /// The lines to show: the end of the console and of QEMU's output, the folder of the bundle, and the
+    /// command that repeats the run.
     pub fn shown(&self, workspace: &Workspace, folder: &Path) -> Vec<String> {
         shown(workspace, folder, self.again)
     }

@@ -13,8 +13,8 @@ use crate::snapshots::names::Name;
 use crate::snapshots::review::review;
 use crate::snapshots::store::Store;
 
-/// Compares results, and stores a comparison beside each. A result that did not pass already has its verdict and is
-/// not compared. `otherwise` is the command to suggest if the review program is missing.
+/// Compares results, and stores a comparison beside each. A result that did not pass already has its verdict
+/// and is not compared. `otherwise` is the command to suggest if the review program is missing.
 ///
 /// # Errors
 /// When snapshots or comparisons cannot be read or written, or the review program is not installed.

@@ -20,8 +20,8 @@ pub fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<(Record, bo
     Ok(records.map(|record| (record.clone(), !names.is_empty())).collect())
 }
 
-/// Obtains kernels, in the order given; each is a kernel or the reason why it is unavailable. Cached kernels and
-/// Debian's packages are always used; others are built if named, or if `all` is set.
+/// Obtains kernels, in the order given; each is a kernel or the reason why it is unavailable. Cached kernels
+/// and Debian's packages are always used; others are built if named, or if `all` is set.
 ///
 /// Packages are fetched in parallel. Builds run one after another, since each uses all cores.
 ///

@@ -1,7 +1,7 @@
 //! Compares runs with equal inputs byte for byte, and finds the first difference and its likely source.
 //!
-//! Compared are the guest's frames, its console and the output of its commands. Runs with other inputs are compared
-//! only by their snapshots.
+//! Compared are the guest's frames, its console and the output of its commands. Runs with other inputs are
+//! compared only by their snapshots.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -127,8 +127,8 @@ fn channel(one: ComparedRun<'_>, other: ComparedRun<'_>, file: &str) -> Result<O
     Ok(Some((format!("byte {at} of {file}"), shown.map(|(_, shown)| shown).unwrap_or_default())))
 }
 
-/// Repeats a case that has passed until it has run `times` times, and stores the outcome in its result. `again` runs
-/// it in the given folder.
+/// Repeats a case that has passed until it has run `times` times, and stores the outcome in its result.
+/// `again` runs it in the given folder.
 ///
 /// # Errors
 /// Those of `again`, and those of files.

@@ -1,7 +1,8 @@
 //! Stored results of runs under `target/vm/`, for comparison and review.
 //!
-//! A result is `target/vm/<run>/<kernel>/<case>/result.json`, beside the console, QEMU's output and its command line;
-//! `target/vm/latest` names the last run. Comparing needs nothing else, so review and acceptance work without a VM.
+//! A result is `target/vm/<run>/<kernel>/<case>/result.json`, beside the console, QEMU's output and its
+//! command line; `target/vm/latest` names the last run. Comparing needs nothing else, so review and
+//! acceptance work without a VM.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,8 +11,8 @@ use crate::base::error::{Error, Result};
 /// What QEMU needs besides the guest's memory, mostly for translated code, in MiB.
 const QEMU_MEMORY: u64 = 256;
 
-/// Calls `work` for each item, in order, on at most `at_once` threads. After the first error no more work is started,
-/// and running work is waited for.
+/// Calls `work` for each item, in order, on at most `at_once` threads. After the first error no more work is
+/// started, and running work is waited for.
 ///
 /// # Errors
 /// The first one of `work`.
@@ -55,7 +55,8 @@ fn fitting(cores: usize, room: Option<u64>, memory: u32) -> usize {
     cores.min(by_memory).max(1)
 }
 
-/// The available memory in MiB: the machine's, or the control group's if that is less. `None` if neither is known.
+/// The available memory in MiB: the machine's, or the control group's if that is less. `None` if neither is
+/// known.
 fn available_memory(meminfo: &Path, cgroup: &Path) -> Option<u64> {
     let machine = fs::read_to_string(meminfo).ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;

@@ -264,8 +264,9 @@ fn again(guest: &Guest, options: &Options, stdin: &Path) -> String {
     format!("cargo xtask run {flags} {}", bundle::quoted(&words))
 }
 
-/// Opens a shell in a guest: on this terminal, or, if standard input is no terminal, one that runs the commands it
-/// reads there. Returns the shell's exit status, or, if the guest failed, the exit code of the verdict.
+/// Opens a shell in a guest: on this terminal, or, if standard input is no terminal, one that runs the
+/// commands it reads there. Returns the shell's exit status, or, if the guest failed, the exit code of the
+/// verdict.
 ///
 /// # Errors
 /// When the guest cannot be prepared, or the terminal is gone.
@@ -328,8 +329,8 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
 /// The program that runs commands from standard input.
 const SHELL: &str = "sh";
 
-/// The named kernel, else the first cached one of the matrix, else the first that can be obtained. References are
-/// tried first.
+/// The named kernel, else the first cached one of the matrix, else the first that can be obtained. References
+/// are tried first.
 ///
 /// # Errors
 /// When the name is unknown, or no kernel is available.
@@ -373,8 +374,8 @@ impl<'a> Output<'a> {
         Output { stdout, stderr, status: None, files: Files::new(get), failure: None }
     }
 
-    /// The command's own exit status. Files that could not be copied out are reported; if the command succeeded, they
-    /// make the run fail.
+    /// The command's own exit status. Files that could not be copied out are reported; if the command
+    /// succeeded, they make the run fail.
     fn finish(self, workspace: &Workspace, program: &str) -> Result<u8> {
         let Some(status) = self.status else {
             return Err(Error::new("the guest powered off without the command's exit status")

@@ -1,7 +1,8 @@
-//! `cargo xtask test-vm`: runs every case on every kernel, with one boot each, and compares the output with snapshots.
+//! `cargo xtask test-vm`: runs every case on every kernel, with one boot each, and compares the output with
+//! snapshots.
 //!
-//! A boot per case takes a second or two. In return, a case that kills the kernel does not affect other cases, and the
-//! choice of cases does not change what a case sees.
+//! A boot per case takes a second or two. In return, a case that kills the kernel does not affect other
+//! cases, and the choice of cases does not change what a case sees.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -127,8 +128,8 @@ impl Options {
     }
 }
 
-/// Runs the selected cases. Returns the worst verdict and the counts; an unavailable kernel affects the verdict only
-/// if it was named.
+/// Runs the selected cases. Returns the worst verdict and the counts; an unavailable kernel affects the
+/// verdict only if it was named.
 ///
 /// # Errors
 /// When QEMU, the guest's programs or the cases cannot be obtained, or there is nothing to run.
@@ -294,14 +295,16 @@ fn refuse_others(workspace: &Workspace, run: &Path, options: &Options) -> Result
 fn new_run(root: &Path) -> Result<PathBuf> {
     let run = results::new_run(root)?;
     let failed = || format!("cannot make {} the latest run", run.display());
-    // Make the link under another name and rename it, so that it never misses, even with two commands at once.
+    // Make the link under another name and rename it, so that it never misses, even with two commands at
+    // once.
     let aside = run.join(".latest");
     symlink(run.file_name().unwrap_or_default(), &aside).context(failed)?;
     fs::rename(&aside, folders::folder(root).join(folders::LATEST)).context(failed)?;
     Ok(run)
 }
 
-/// The work list: pairs of a guest (by index) and a case. The guests alternate, so that all of them make progress.
+/// The work list: pairs of a guest (by index) and a case. The guests alternate, so that all of them make
+/// progress.
 fn work<'a>(guests: &[Guest], cases: &'a [Case], pairs: &[(String, String)]) -> Vec<(usize, &'a Case)> {
     let mut work = Vec::new();
     for case in cases {

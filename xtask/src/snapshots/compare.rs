@@ -159,8 +159,8 @@ pub fn check(store: &Store, reviewed: &Reviewed, said: &CaseOutput<'_>) -> Resul
     Ok(Compared { verdict, why, text, held, difference: Some(difference) })
 }
 
-/// The verdict on a difference: drift if nobody reviewed the kernel with its present identity and all invariants
-/// hold, else a mismatch.
+/// The verdict on a difference: drift if nobody reviewed the kernel with its present identity and all
+/// invariants hold, else a mismatch.
 ///
 /// If other cases of the kernel were reviewed, a case without a snapshot was forgotten, which is a mismatch.
 fn judge(reviewed: &Reviewed, said: &CaseOutput<'_>, what: &str) -> (Verdict, String) {

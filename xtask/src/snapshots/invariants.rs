@@ -9,8 +9,8 @@ pub fn is_trace(output: &str) -> bool {
     output.starts_with("# tracer: function") || output.starts_with("cpus=")
 }
 
-/// Checks a trace or a report: every line has a known form, every traced function matches the filter, every call
-/// of a graph returns, and every stack belongs to a traced function.
+/// Checks a trace or a report: every line has a known form, every traced function matches the filter, every
+/// call of a graph returns, and every stack belongs to a traced function.
 ///
 /// `filters` are the globs of `-l` or `-g`. Returns a text for each violation.
 pub fn violations(trace: &str, filters: &[String]) -> Vec<String> {
@@ -101,8 +101,8 @@ impl Filter {
     }
 }
 
-/// The violations of a report's lines. A stack belongs to the function in the line above it, which is also the
-/// first frame with a name.
+/// The violations of a report's lines. A stack belongs to the function in the line above it, which is also
+/// the first frame with a name.
 fn violations_of_report(report: &str, filter: &Filter) -> Vec<String> {
     let mut found = Vec::new();
     let mut traced = "";

@@ -1,7 +1,7 @@
 //! File names of snapshots, which say which kernels a snapshot applies to; pure.
 //!
-//! `CASE.snap` applies to all kernels of a case. If their outputs differ, each group of kernels with equal output
-//! has a snapshot that names them: `CASE@KERNEL.snap` or `CASE@KERNEL+KERNEL.snap`.
+//! `CASE.snap` applies to all kernels of a case. If their outputs differ, each group of kernels with equal
+//! output has a snapshot that names them: `CASE@KERNEL.snap` or `CASE@KERNEL+KERNEL.snap`.
 
 use std::collections::BTreeMap;
 
@@ -55,9 +55,9 @@ pub fn holding<'a>(names: &'a [Name], case: &str, kernel: &str) -> Option<&'a Na
     holds.min_by_key(|name| if name.kernels.is_empty() { usize::MAX } else { name.kernels.len() })
 }
 
-/// The snapshots of a case, given its output on each kernel: one for all kernels if the outputs are equal, else one
-/// for each group with equal output. If there is only one kernel, its snapshot names it, since it says nothing
-/// about other kernels.
+/// The snapshots of a case, given its output on each kernel: one for all kernels if the outputs are equal,
+/// else one for each group with equal output. If there is only one kernel, its snapshot names it, since it
+/// says nothing about other kernels.
 pub fn grouped(case: &str, texts: &BTreeMap<String, String>) -> BTreeMap<Name, String> {
     let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (kernel, text) in texts {

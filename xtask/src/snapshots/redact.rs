@@ -1,9 +1,9 @@
 //! Redaction: hides the parts of a transcript that must vary between runs, and nothing else; pure.
 //!
 //! Hidden are timestamps, durations of graphs with their overhead marks, process ids (numbered by first
-//! appearance), code addresses, and the position and compressed size of data in a recording. Columns keep their
-//! positions. An empty `f() { }` of a graph becomes the leaf `f();`: a timer tick, whose functions are not
-//! traced, turns one form into the other.
+//! appearance), code addresses, and the position and compressed size of data in a recording. Columns keep
+//! their positions. An empty `f() { }` of a graph becomes the leaf `f();`: a timer tick, whose functions are
+//! not traced, turns one form into the other.
 
 use std::sync::LazyLock;
 

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use crate::base::error::{Error, Result};
 
-/// Lets the user review each pending snapshot in a folder, on the terminal. An accepted one becomes a snapshot, a
-/// rejected one is removed, and a skipped one stays pending.
+/// Lets the user review each pending snapshot in a folder, on the terminal. An accepted one becomes a
+/// snapshot, a rejected one is removed, and a skipped one stays pending.
 ///
 /// # Errors
 /// When the program is not installed or fails.

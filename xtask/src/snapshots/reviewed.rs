@@ -9,8 +9,8 @@ use crate::base::error::{Context, Result};
 /// The list's first line.
 const HEAD: &str = "# What each snapshot was reviewed on; written by `cargo xtask test-vm --update`.\n";
 
-/// For each case and kernel, the kernel's identity at the review. Without a list every kernel counts as reviewed, so
-/// that a missing list lets no difference pass.
+/// For each case and kernel, the kernel's identity at the review. Without a list every kernel counts as
+/// reviewed, so that a missing list lets no difference pass.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reviewed {
     cases: BTreeMap<String, BTreeMap<String, String>>,

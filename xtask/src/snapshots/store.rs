@@ -1,8 +1,8 @@
 //! The folder of snapshots, in insta's format: accepted and pending ones.
 //!
-//! A snapshot begins with a line that names its test, between two lines of `---`. The text follows, without empty
-//! lines at its end. `NAME.snap.new` is pending; `cargo insta review` and `cargo insta accept` handle it like
-//! one of insta's own.
+//! A snapshot begins with a line that names its test, between two lines of `---`. The text follows, without
+//! empty lines at its end. `NAME.snap.new` is pending; `cargo insta review` and `cargo insta accept` handle
+//! it like one of insta's own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,7 +67,8 @@ impl Store {
         Ok(ended(body(&file)))
     }
 
-    /// The snapshot of a case that is most similar to a text; a kernel without a snapshot is compared with it.
+    /// The snapshot of a case that is most similar to a text; a kernel without a snapshot is compared with
+    /// it.
     ///
     /// # Errors
     /// When one cannot be read.
@@ -100,8 +101,8 @@ impl Store {
         self.write(&self.pending(name), text)
     }
 
-    /// Removes the pending version of a snapshot, if any. In a read-only folder it stays, since a comparison alone
-    /// must work there.
+    /// Removes the pending version of a snapshot, if any. In a read-only folder it stays, since a comparison
+    /// alone must work there.
     pub fn withdraw(&self, name: &Name) {
         let _ = fs::remove_file(self.pending(name));
     }
@@ -111,8 +112,8 @@ impl Store {
         self.folder.join(name.file() + PENDING)
     }
 
-    /// Rewrites the snapshots of a case: one for each group of these kernels with equal output. Pending ones stay,
-    /// since each is for one kernel.
+    /// Rewrites the snapshots of a case: one for each group of these kernels with equal output. Pending ones
+    /// stay, since each is for one kernel.
     ///
     /// # Errors
     /// When they cannot be read or written.

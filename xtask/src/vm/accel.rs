@@ -22,8 +22,8 @@ use crate::base::error::{Error, Result};
 use crate::base::qemu::Qemu;
 use crate::base::ui::Ui;
 
-/// The file of the cache with the results, lines of `key accelerator seconds`: the accelerator that works, and
-/// the time of the test in seconds since 1970.
+/// The file of the cache with the results, lines of `key accelerator seconds`: the accelerator that works,
+/// and the time of the test in seconds since 1970.
 pub const MEMORY: &str = "accelerators";
 /// The device that QEMU opens for KVM.
 const DEVICE: &str = "/dev/kvm";

@@ -62,8 +62,8 @@ pub enum Boot {
 }
 
 impl Boot {
-    /// The machine type. Under `pc`, before it opens the first device, the kernel lets ACPI compute the routing
-    /// of all interrupts (75 million instructions); `q35` provides a table.
+    /// The machine type. Under `pc`, before it opens the first device, the kernel lets ACPI compute the
+    /// routing of all interrupts (75 million instructions); `q35` provides a table.
     fn machine(self) -> &'static str {
         match self {
             Boot::Fast => "q35",
@@ -284,8 +284,8 @@ impl Machine {
         Ok(())
     }
 
-    /// The accelerator option. Under TCG, several CPUs take turns in one thread. With a thread each, a busy host
-    /// may delay one while another runs on, and the guest's kernel would take that for a lock-up.
+    /// The accelerator option. Under TCG, several CPUs take turns in one thread. With a thread each, a busy
+    /// host may delay one while another runs on, and the guest's kernel would take that for a lock-up.
     fn accelerator(&self) -> &'static str {
         match self.accel {
             Accel::Tcg if self.cpus > 1 => "tcg,thread=single",
@@ -394,9 +394,9 @@ impl Arguments {
     }
 }
 
-/// How long a guest may take, on the host's clock. Time in which QEMU waited for a processor does not count, so
-/// that a busy host causes no timeout; but a guest may take at most four times its deadline. Time in which QEMU
-/// or the harness was stopped never counts.
+/// How long a guest may take, on the host's clock. Time in which QEMU waited for a processor does not count,
+/// so that a busy host causes no timeout; but a guest may take at most four times its deadline. Time in which
+/// QEMU or the harness was stopped never counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// From QEMU's start until init sends its hello.

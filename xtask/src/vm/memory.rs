@@ -1,7 +1,7 @@
 //! The least memory that a guest needs, computed from its kernel image and its initramfs.
 //!
-//! This is a lower bound for any kernel, so a size that works is never refused. A guest may need more, which only
-//! a boot can show.
+//! This is a lower bound for any kernel, so a size that works is never refused. A guest may need more, which
+//! only a boot can show.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -10,8 +10,8 @@ use std::path::Path;
 /// A MiB in bytes.
 pub const MIB: u64 = 1 << 20;
 
-/// An allowance for the part of an image that the kernel frees early, the rest of its early heap: at most some
-/// hundred KiB.
+/// An allowance for the part of an image that the kernel frees early, the rest of its early heap: at most
+/// some hundred KiB.
 const GIVEN_BACK: u64 = 2 * MIB;
 
 /// What has to fit into a guest's memory, in bytes.

@@ -1,5 +1,5 @@
-//! Noise: influences of the host on a guest that make runs with equal inputs differ. Lists the known sources, by
-//! the QEMU options that enable them.
+//! Noise: influences of the host on a guest that make runs with equal inputs differ. Lists the known sources,
+//! by the QEMU options that enable them.
 
 /// A source of noise that tests of repeated runs enable on purpose; the harness has to find it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Connects a guest's console to this terminal. QEMU does not use the terminal itself: it uses a socket, and this
-//! process passes the data on.
+//! Connects a guest's console to this terminal. QEMU does not use the terminal itself: it uses a socket, and
+//! this process passes the data on.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -1,4 +1,4 @@
-//! What all trials need: the harness started, its output and exit status demanded.
+//! Helpers of all trials: start the harness, check its output and exit status.
 
 use std::fs;
 use std::io::Write;
@@ -16,8 +16,8 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
-/// The host's processors. A guest with two CPUs under TCG needs both of them, or its kernel sees one of its
-/// CPUs stall.
+/// A lock for the host's processors. A guest with two CPUs under TCG needs the host for itself; otherwise its
+/// kernel may see one of its CPUs stall.
 static HOST: RwLock<()> = RwLock::new(());
 
 /// Waits until no guest needs the host for itself.
@@ -30,7 +30,8 @@ pub fn host_alone() -> RwLockWriteGuard<'static, ()> {
     HOST.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The reference kernels, or all usual ones with `SNAPTRACE_ALL_KERNELS=1`; each with whether it is available.
+/// The reference kernels, or all usual ones with `SNAPTRACE_ALL_KERNELS=1`; each with whether it is
+/// available.
 pub fn kernels() -> xtask::base::error::Result<Vec<(String, bool)>> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
@@ -44,7 +45,7 @@ pub fn xtask(folder: &Path, arguments: &[&str]) -> Result<Output, Failed> {
     Ok(output.map_err(|error| format!("cannot start xtask: {error}"))?)
 }
 
-/// `run` takes KVM where it works; tests are to be the same on every machine.
+/// Adds `--accel tcg` to `run`, which would use KVM if it works: tests must be the same on every machine.
 pub fn on_every_machine<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     match arguments {
         ["run", rest @ ..] if !rest.contains(&"--accel") => [&["run", "--accel", "tcg"], rest].concat(),
@@ -52,7 +53,7 @@ pub fn on_every_machine<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     }
 }
 
-/// Runs a command line and demands an exit status; gives both channels back.
+/// Runs a command line, checks its exit status, and returns both outputs.
 pub fn expect(status: i32, folder: &Path, arguments: &[&str]) -> Result<(String, String), Failed> {
     let output = xtask(folder, arguments)?;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -72,19 +73,19 @@ pub fn demand(holds: bool, what: &str, seen: &str) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(format!("{what}; seen:\n{seen}").into()) }
 }
 
-/// Starts the harness with something to read and both channels captured.
+/// Starts the harness with a standard input, and captures both outputs.
 pub fn start(arguments: &[&str], stdin: Stdio) -> Result<Child, Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.args(arguments).current_dir(root()).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     Ok(command.spawn()?)
 }
 
-/// Runs a command line that reads these bytes; gives both channels and the status back.
+/// Runs a command line with these bytes as input; returns both outputs and the exit status.
 pub fn fed(bytes: &[u8], arguments: &[&str]) -> Result<(Vec<u8>, String, Option<i32>), Failed> {
     let mut child = start(arguments, Stdio::piped())?;
     let mut stdin = child.stdin.take().ok_or("no standard input")?;
     let bytes = bytes.to_vec();
-    // A command that does not read has ended by then.
+    // A command that does not read may already have ended.
     let feeder = thread::spawn(move || stdin.write_all(&bytes));
     let output = child.wait_with_output()?;
     let _ = feeder.join();

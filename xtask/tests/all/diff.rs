@@ -1,5 +1,5 @@
-//! `cargo xtask diff` on stored results, and its page in a real browser: folded, searched, and held
-//! against what a guest may say.
+//! Tests `cargo xtask diff` on stored results, and its page in a real browser: folding, search, and hostile
+//! output of a guest.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -37,7 +37,7 @@ trials! {
 /// What the picture in README shows.
 const PICTURE: [&str; 5] = ["debian-5.10", "debian-6.12", "function-graph", "graph-depth", "call-stack"];
 
-/// A name that would do something if it were taken for more than a name.
+/// A name that would run a script if it were not escaped.
 const HOSTILE: &str = "<img/src=x:y/onerror=document.title='hit'>";
 
 /// How long the browser may take to answer.
@@ -63,7 +63,7 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    /// Starts it. Where none can be had this is no pass.
+    /// Starts it; fails if none is available.
     fn start() -> Browser {
         let chromium =
             chromium::get(&Workspace::open(false).unwrap().host).unwrap_or_else(|error| panic!("{error}"));
@@ -78,7 +78,7 @@ impl Browser {
             .map(|line| line.unwrap())
             .find_map(|line| line.strip_prefix("DevTools listening on ").map(str::to_owned))
             .expect("the browser ended without an address");
-        // What it says further on is nobody's concern, but it has to go somewhere.
+        // Read and drop its further output, so that it does not block.
         std::thread::spawn(move || said.for_each(drop));
         let host = address.trim_start_matches("ws://").split('/').next().unwrap();
         let stream = TcpStream::connect(host).unwrap();
@@ -176,7 +176,7 @@ impl Browser {
         text.chars().for_each(|c| self.press(&c.to_string(), &c.to_string()));
     }
 
-    /// What of some elements can be seen, as text.
+    /// The text of the visible ones among some elements.
     fn seen(&mut self, selector: &str) -> Vec<String> {
         let seen = self.value(&format!(
             "Array.from(document.querySelectorAll({})).filter((e) => e.checkVisibility())
@@ -186,7 +186,7 @@ impl Browser {
         seen.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
     }
 
-    /// The functions of a case that can be seen.
+    /// The visible functions of a case.
     fn functions(&mut self, case: &str) -> Vec<String> {
         self.seen(&format!("#case-{case} .name"))
     }
@@ -228,7 +228,7 @@ fn graph(lines: &str) -> String {
     format!("# tracer: function_graph\n{}", lines.lines().map(line).collect::<String>())
 }
 
-/// A comparison with something of everything, the page of which is in a file.
+/// Writes the page of a comparison with every kind of difference to a file.
 fn made_up(folder: &Path) -> PathBuf {
     let old = graph(
         "alloc() {\n  slab();\n  cond();\n  fail();\n}\n_do_fork() {\n  copy();\n}\nsteady() {\n  inner() {\n    innermost();\n  }\n}",
@@ -290,7 +290,7 @@ graph-depth: the same
     let code_of = |arguments: &[&str]| diff(arguments).0;
     assert_eq!(code_of(&[&old, &new, "--exit-code"]), Some(200));
     assert_eq!(code_of(&[&old, &new, "graph-depth", "--exit-code"]), Some(0));
-    // A case that was asked for and that nobody ran is told.
+    // A named case without results is reported.
     let (_, said, _) = diff(&[&old, &new, "list"]);
     assert!(said.contains("list: not compared: there is no result of it in"), "{said}");
 

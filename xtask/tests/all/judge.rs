@@ -1,11 +1,11 @@
-//! The kernel as judge: `snaptrace report` in our own style beside the kernel's own `trace`, on the same
-//! records of as many events as a guest can be made to fire.
+//! Compares `snaptrace report` in our own style with the kernel's own `trace` of the same records, for as
+//! many events as a guest can fire.
 //!
-//! `tests/formats/fire.sh` makes them in a guest of each cached reference kernel (of all usual ones with
-//! `SNAPTRACE_ALL_KERNELS=1`). `agreed@KERNEL.txt` beside it lists the events that have to fire and to agree
-//! in every record, and `differing@KERNEL.txt` those that are known to differ, with the reason; ours with
-//! `-N` agrees on those of which that is said. Where a kernel cannot be had its trial is ignored, which is
-//! told and is not a pass.
+//! `tests/formats/fire.sh` fires the events in a guest of each cached reference kernel (of all usual ones
+//! with `SNAPTRACE_ALL_KERNELS=1`). Two lists are beside it. `agreed@KERNEL.txt` has the events that must
+//! fire and be equal in every record. `differing@KERNEL.txt` has those that are known to differ, with the
+//! reason; the reason also says whether `report -N` agrees. If a kernel is unavailable, its trial is ignored;
+//! this is printed and is no pass.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,15 +38,14 @@ struct EventLine {
     text: String,
 }
 
-/// What the two texts may differ in.
+/// Parses both texts and removes the differences that are allowed.
 struct Parser {
     line: Regex,
-    /// A number as `%p` of the kernel prints it: sixteen digits; ours has none in front.
+    /// A number as the kernel's `%p` prints it, with sixteen digits; ours has no leading zeros.
     padded: Regex,
-    /// How long a function is, and the module it is of: no recording tells the first, and ours leaves
-    /// out the second.
+    /// The size of a function, which recordings do not have, and its module, which ours leaves out.
     length: Regex,
-    /// What may be a pointer, where the kernel prints another number in its place.
+    /// A possible pointer, if the kernel prints a hashed value instead.
     pointer: Regex,
     hashed: bool,
 }
@@ -62,7 +61,7 @@ impl Parser {
         })
     }
 
-    /// The events of a text; what follows a line without a time belongs to it.
+    /// The events of a text; a line without a time belongs to the event before it.
     fn lines(&self, text: &str) -> Vec<EventLine> {
         let mut lines: Vec<EventLine> = Vec::new();
         for line in text.lines() {
@@ -73,7 +72,7 @@ impl Parser {
                 continue;
             };
             let (mut event, mut text) = (parts.get(2).map_or("raw_data", |event| event.as_str()), &parts[3]);
-            // A mark has, in the place of its event's name, that of the function that wrote it.
+            // A trace marker has the name of the writing function in place of the event's.
             if event == "print" {
                 (event, text) = text.split_once(": ").unwrap_or((event, text));
             }
@@ -83,7 +82,7 @@ impl Parser {
         lines
     }
 
-    /// A text without what the two may differ in.
+    /// A text without the allowed differences.
     fn plain(&self, text: &str) -> String {
         let text = self.padded.replace_all(text.trim_end(), |found: &regex::Captures<'_>| {
             let digits = found[1].trim_start_matches('0');
@@ -130,11 +129,10 @@ fn texts(kernel: &str) -> Result<[String; 3], Failed> {
     Ok([String::from_utf8_lossy(&theirs).into_owned(), report(&[])?, report(&["-N"])?])
 }
 
-/// What stands behind the reason of an event whose text is the kernel's with `-N`.
+/// The ending of a reason for an event whose text with `-N` is the kernel's.
 const BY_FORMAT: &str = "; -N agrees";
 
-/// The events of a list beside the script, each with the reason if there is one; none where there is
-/// no list for a kernel yet.
+/// The events of a list beside the script, each with its reason, if any; empty if a kernel has no list yet.
 fn list(name: &str) -> Result<BTreeMap<String, String>, Failed> {
     let path = root().join("tests/formats").join(name);
     if !path.exists() {
@@ -146,12 +144,12 @@ fn list(name: &str) -> Result<BTreeMap<String, String>, Failed> {
     Ok(entries.map(|(event, reason)| (event.to_owned(), reason.to_owned())).collect())
 }
 
-/// By event: how the first record differs, if one does.
+/// For each event: the difference in the first record that differs, if any.
 fn differences<'l>(
     theirs: &'l [EventLine],
     ours: &[EventLine],
 ) -> Result<BTreeMap<&'l str, Option<String>>, Failed> {
-    // The same records in the same order, or nothing here compares what belongs together.
+    // Both texts must have the same records in the same order, else unrelated ones would be compared.
     let apart = |(their, our): &(&EventLine, &EventLine)| their.time != our.time || their.event != our.event;
     if let Some((their, our)) = theirs.iter().zip(ours).find(apart) {
         let line = |line: &EventLine| format!("{}: {}: {}", line.time, line.event, line.text);
@@ -171,7 +169,7 @@ fn differences<'l>(
 }
 
 fn judge(kernel: &str) -> Result<(), Failed> {
-    // Kernels before 5.12 always show another number than the pointer.
+    // Kernels before 5.12 always hash pointers.
     let parser = Parser::new(["5.4", "debian-5.10"].contains(&kernel))?;
     let guest = host_shared();
     let texts = texts(kernel)?;

@@ -43,7 +43,7 @@ trials! {
     no_command_panics_where_nobody_reads,
 }
 
-/// A folder with a workspace, a cache and a stand-in for Linux; all goes with it.
+/// A folder with a workspace, a cache and a stand-in for Linux; it is removed when dropped.
 struct Bench {
     folder: tempfile::TempDir,
 }
@@ -59,12 +59,12 @@ impl Bench {
         self.folder.path().join(name)
     }
 
-    /// A command's view of it; two commands are two harnesses.
+    /// The workspace for one command.
     fn harness(&self) -> Workspace {
         Workspace::new(self.folder.path().to_owned(), Cache::at(self.path("cache")), false)
     }
 
-    /// A source tree that builds in no time and notes each build in `builds`.
+    /// A source tree that builds at once and records each build in `builds`.
     fn tree(&self, name: &str, flaw: Flaw) -> PathBuf {
         let tree = self.path(name);
         stand_in::tree(&tree, &self.path("builds"), flaw).unwrap();
@@ -86,7 +86,7 @@ impl Bench {
         self.harness().matrix().unwrap().find("tiny").unwrap().clone()
     }
 
-    /// A record whose own source cannot be had.
+    /// A record whose own source is unavailable.
     fn record_without_mirrors(&self) -> Record {
         self.record(&"0".repeat(64), &[])
     }
@@ -109,7 +109,7 @@ fn digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A server that replies as it is told to.
+/// A server whose replies `reply` makes.
 fn server(reply: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static) -> Server {
     Server::start(reply).unwrap()
 }
@@ -198,7 +198,7 @@ fn mirrors_are_tried_in_turn() {
     let bench = Bench::new();
     let tarball = bench.tarball();
     let sha256 = digest(&tarball);
-    // Nobody listens on a port that was given back.
+    // Nothing listens on a port that was closed again.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let refused = format!("http://{gone}");
     let empty = server(|_, _| Reply::not_found());
@@ -229,7 +229,7 @@ fn a_wrong_digest_sets_the_file_aside() {
     let rejected = bench.path("cache/downloads/linux.tar.xz.rejected");
     assert_eq!(fs::read(rejected).unwrap(), PAGE);
 
-    // What was rejected is in nobody's way.
+    // The rejected file does not prevent a new download.
     let good = server(move |_, _| Reply::whole(&tarball));
     bench.obtain(&bench.record(&sha256, &[&good.address])).unwrap();
     assert_eq!(good.seen()[0].from, None);
@@ -244,7 +244,7 @@ fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
     assert_eq!(listing(&tree), before);
     let from = "Linux 5.4.7 from the tree ";
     assert!(kernel.provenance.starts_with(from), "{}", kernel.provenance);
-    // No network, no source: what was last built.
+    // Without network and source: the last build.
     assert_eq!(bench.obtain(&record).unwrap().dir, kernel.dir);
 
     // The same tree gives the same entry, a changed one another.
@@ -254,7 +254,7 @@ fn a_local_tree_is_built_untouched_and_the_name_then_stands_for_it() {
     let changed = bench.obtain_from(&record, &tree).unwrap();
     assert_ne!(changed.dir, kernel.dir);
     assert_eq!(fs::read_to_string(&changed.vmlinux).unwrap(), "int changed;\n");
-    // Object trees and logs go once they have served.
+    // Object trees and logs are removed after the build.
     assert_eq!(fs::read_dir(bench.path("cache/build")).unwrap().count(), 0);
     assert_eq!(fs::read_dir(bench.path("cache/logs")).unwrap().count(), 0);
 }
@@ -273,10 +273,10 @@ fn a_source_of_its_own_takes_no_name_over() {
     assert_ne!(other.dir, kernel.dir);
     assert_eq!(bench.at_hand(&record).unwrap().dir, kernel.dir);
     assert_eq!(bench.builds(), 2);
-    // The same source is the same kernel, under whatever name.
+    // The same source gives the same kernel under any name.
     assert_eq!(of_source(&bench.path("tree")).unwrap().1.dir, kernel.dir);
     assert_eq!(bench.builds(), 2);
-    // A tarball tells its version by the Makefile in it.
+    // The version of a tarball comes from its Makefile.
     fs::write(bench.path("tiny.tar"), bench.tarball()).unwrap();
     assert_eq!(of_source(&bench.path("tiny.tar")).unwrap().1.version, "5.4.7");
     let error = of_source(&bench.path("kernel-configs")).unwrap_err().to_string();
@@ -339,7 +339,7 @@ fn changed_fragments_make_a_kernel_stale() {
     assert!(renewed.notes.is_empty() && bench.at_hand(&record).unwrap().notes.is_empty());
 }
 
-/// A git repository with all that is in a folder.
+/// Makes a folder a git repository with all its files.
 fn repository(folder: &Path) {
     for args in [&["init", "-q"][..], &["add", "."], &["commit", "-qm", "first"]] {
         let mut git = Command::new("git");
@@ -558,7 +558,7 @@ fn cleaning_a_name_removes_its_kernel() {
     assert!(bench.at_hand(&record).is_none());
 }
 
-/// The harness itself, in the workspace of a bench, with channels that nobody reads any more.
+/// Runs the harness in the workspace of a bench, with outputs that nobody reads.
 fn unread(bench: &Bench, arguments: &[&str]) -> Option<i32> {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -609,7 +609,7 @@ fn no_command_panics_where_nobody_reads() {
         ("kernel --list", 0),
         ("kernel --list --format json", 0),
         ("faults --list", 0),
-        // What is said on standard error.
+        // Commands that print to standard error.
         ("kernel nosuch", 2),
         ("run --get x:nosuch/x -- true", 2),
         ("test-vm --nosuch", 2),

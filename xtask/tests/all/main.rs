@@ -1,15 +1,15 @@
-//! The tests of the harness, in one program: those that boot guests share the host's processors with all
-//! others, and the longest begin first.
+//! The tests of the harness, in one program, so that tests that boot guests share the host's processors with
+//! the others. The longest begin first.
 //!
-//! `cargo test -p xtask --test all -- guest::` runs the trials of one module. A trial is named by its module,
-//! then by its kernel or by its function. One that needs a kernel or a program that cannot be had is ignored;
-//! that is printed and is not a pass.
+//! `cargo test -p xtask --test all -- guest::` runs the trials of one module. The name of a trial is its
+//! module, then its kernel or function. A trial whose kernel or program is unavailable is ignored; this is
+//! printed and is no pass.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test, whose output is read")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
 
-/// Names the functions of a module that are trials: each panics where something does not hold. Those after
-/// `ignored` run only when they are asked for.
+/// Lists the functions of a module that are trials; a trial fails if its function panics. Those after
+/// `ignored` run only with `--ignored`.
 macro_rules! trials {
     ($($name:ident,)* $(; ignored: $($ignored:ident,)*)?) => {
         pub fn trials() -> Vec<libtest_mimic::Trial> {
@@ -58,11 +58,11 @@ fn main() -> ExitCode {
 
 /// All trials, in the order in which they begin.
 fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
-    // A list of the trials is no reason to fetch anything, nor is another module's name.
+    // Do not fetch anything for a list of the trials, or for trials of another module.
     let fetches = !arguments.list && arguments.filter.as_ref().is_none_or(|name| name.contains("reference"));
     let reference = reference::trials(fetches)?;
     Ok([
-        // A guest with two CPUs has the host for itself, so it does not wait for others to end.
+        // First, since a guest with two CPUs needs the host for itself and would wait for others to end.
         reference.on_two_cpus,
         layout::trials(),
         workflow::trials(),
@@ -72,7 +72,7 @@ fn trials(arguments: &Arguments) -> Result<Vec<Trial>> {
         bisect::trials(),
         guest::trials(reference.on_one_cpu)?,
         judge::trials()?,
-        // Their recordings are there by now.
+        // Their recordings exist by then.
         reference.others,
     ]
     .into_iter()

@@ -1,13 +1,13 @@
 //! `snaptrace report` against the real `trace-cmd report` on the same recordings, byte for byte.
 //!
-//! A guest of the first cached reference kernel makes the recordings, by `snaptrace record` and by
-//! `trace-cmd record`. Guests of the others make those that depend on the kernel, and a guest of the newest with
-//! two CPUs those that depend on the CPUs. With `SNAPTRACE_ALL_KERNELS=1` all usual kernels make all, with one
+//! A guest of the first cached reference kernel makes the recordings, by `snaptrace record` and by `trace-cmd
+//! record`. Guests of the others make those that depend on the kernel, and a guest of the newest with two
+//! CPUs those that depend on the CPUs. With `SNAPTRACE_ALL_KERNELS=1` all usual kernels make all, with one
 //! CPU and with two. A guest with two CPUs has the host for itself meanwhile.
 //!
 //! Debian's trace-cmd 3.1.6 cannot read zlib: for such a file our other style is compared with a later
-//! trace-cmd. Some recordings are compared with 3.4, too, while Debian has it. Without a kernel or a trace-cmd
-//! the trials are ignored; that is printed and is not a pass.
+//! trace-cmd. Some recordings are compared with 3.4, too, while Debian has it. Without a kernel or a
+//! trace-cmd the trials are ignored; that is printed and is not a pass.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -51,7 +51,7 @@ const OURS: [(&str, &str); 20] = [
     ("instance", "-B other -p function -l 'vfs_*' -e sched"),
 ];
 
-/// The same by `trace-cmd record`, whose files differ from ours in sections and options.
+/// Likewise for `trace-cmd record`, whose files differ from ours in sections and options.
 const THEIRS: [(&str, &str); 6] = [
     ("their-function", "-p function -l 'vfs_*' -l '*path*'"),
     ("their-graph", "-p function_graph -g vfs_read"),
@@ -88,14 +88,14 @@ left_out=$(grep -l __print_dynamic_array /sys/kernel/tracing/events/syscalls/*/f
 left_out=${left_out:+-v $left_out}
 ";
 
-/// The recording that takes a trace-cmd with zlib.
+/// The recording that needs a trace-cmd with zlib.
 const ZLIB: &str = "zlib";
 
-/// What is compared with trace-cmd 3.4, too.
+/// Recordings that are also compared with trace-cmd 3.4.
 const BY_LATEST: [&str; 4] = ["stack", "graph-depth", "events", "their-function"];
 
-/// What depends on the kernel most: its events and its functions. The first kernel records everything, the
-/// others these, where not all kernels are asked for.
+/// Recordings that depend most on the kernel: its events and functions. Unless all kernels are asked for, the
+/// first kernel makes all recordings, and the others only these.
 const BY_KERNEL: [&str; 11] = [
     "function",
     "stack",
@@ -110,8 +110,8 @@ const BY_KERNEL: [&str; 11] = [
     "their-events",
 ];
 
-/// What a second CPU makes different: records merged by time, calls of both CPUs, lost events, each layout of
-/// a file. A guest with two CPUs has the host for itself meanwhile, so it records these alone.
+/// Recordings that a second CPU changes: records merged by time, calls of both CPUs, lost events, each layout
+/// of a file. A guest with two CPUs needs the host for itself, so it makes only these.
 const ON_TWO_CPUS: [&str; 12] = [
     "function",
     "graph",
@@ -146,7 +146,7 @@ pub struct Trials {
     pub others: Vec<Trial>,
 }
 
-/// What is compared, with the trace-cmd that it is compared with, if there is one.
+/// Makes the trials, with the trace-cmd for comparison, if available.
 pub fn trials(fetches: bool) -> xtask::base::error::Result<Trials> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let recorder = fetches.then(|| trace_cmd::get(&h.host)).and_then(found).map(Arc::new);
@@ -194,7 +194,7 @@ pub fn trials(fetches: bool) -> xtask::base::error::Result<Trials> {
     Ok(trials)
 }
 
-/// What was found, or nothing after the reason was printed.
+/// The value, or `None` after printing the error.
 fn found<T>(found: xtask::base::error::Result<T>) -> Option<T> {
     found.map_err(|error| eprintln!("unavailable: {error}")).ok()
 }
@@ -205,7 +205,7 @@ struct Reference {
     program: PathBuf,
     /// The style in which ours prints its text.
     style: &'static str,
-    /// Options with which that style is not its text.
+    /// Options for which that style does not match its text.
     not_with: &'static [&'static str],
 }
 
@@ -220,7 +220,7 @@ impl Reference {
         Reference { program, style: "trace-cmd-3.4", not_with: &[] }
     }
 
-    /// The later one, of which the columns are matched, and no more.
+    /// The later one, for which only the columns are matched.
     fn with_zlib(program: PathBuf) -> Reference {
         Reference { program, style: "trace-cmd-3.3", not_with: &["-R", "parent"] }
     }
@@ -235,10 +235,10 @@ struct Guest {
     recordings: OnceLock<Result<Recordings, String>>,
 }
 
-/// What a guest recorded.
+/// The recordings of a guest.
 struct Recordings {
     folder: TempDir,
-    /// By name, what was said of a recording that could not be made.
+    /// The error for each recording that could not be made, by name.
     failed: BTreeMap<String, String>,
     snaptrace: PathBuf,
 }
@@ -254,7 +254,7 @@ impl Guest {
     }
 }
 
-/// Boots a guest and brings its recordings out.
+/// Boots a guest and copies its recordings out.
 fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std::error::Error>> {
     let folder = TempDir::new()?;
     let script = folder.path().join("record.sh");
@@ -321,7 +321,7 @@ fn recording_script(recorder: &TraceCmd, lines: &[(&str, &str)]) -> String {
     script
 }
 
-/// Every form of the report, by both.
+/// Compares all reports of a recording by both programs.
 fn compare(guest: &Guest, name: &str, recorder: &TraceCmd, reference: &Reference) -> Result<(), Failed> {
     let (file, snaptrace) = guest.recording(name, recorder)?;
     let _beside = host_shared();
@@ -340,7 +340,7 @@ fn compare(guest: &Guest, name: &str, recorder: &TraceCmd, reference: &Reference
         if !theirs.status.success() {
             return Err(described(&format!("trace-cmd report {}", options.join(" ")), &theirs).into());
         }
-        // More than the line that tells the CPUs, or there is nothing to compare.
+        // There must be more than the line with the number of CPUs.
         if theirs.stdout.iter().filter(|&&byte| byte == b'\n').count() < 2 {
             return Err("the recording is empty".into());
         }
@@ -360,7 +360,7 @@ fn compare(guest: &Guest, name: &str, recorder: &TraceCmd, reference: &Reference
     Err(format!("{}\nthe recording is kept as {}", differing.join("\n"), kept.display()).into())
 }
 
-/// The first line that differs, and how many do.
+/// The first line that differs, and the number of differing lines.
 fn difference(ours: &[u8], theirs: &[u8]) -> Option<String> {
     if ours == theirs {
         return None;

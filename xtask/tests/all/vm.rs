@@ -1,9 +1,9 @@
-//! Stored results of VM cases against their snapshots, by insta.
+//! Compares stored results of VM cases with their snapshots, with insta.
 //!
-//! `cargo xtask test-vm` runs the cases and compares what they say; this compares the results of the last
-//! run again, so `cargo insta test` and `cargo insta review` work on them, too. What is compared with which
-//! snapshot is the library's; the assertion is insta's, and has to come to the same. A case without stored
-//! results is ignored, not passed.
+//! `cargo xtask test-vm` runs the cases and compares their output. This compares the results of the last run
+//! again, so that `cargo insta test` and `cargo insta review` work on them, too. The library chooses the
+//! snapshot; the assertion is insta's, and must give the same result. A case without stored results is
+//! ignored, which is no pass.
 
 use libtest_mimic::{Failed, Trial};
 use xtask::base::error::Result;
@@ -44,7 +44,7 @@ fn assert(store: &Store, reviewed: &Reviewed, result: &Stored) -> std::result::R
         eprintln!("{} {}: {}", result.kernel, result.case, printable(&compared.why));
         eprint!("{}", compared.shown());
     }
-    // What differs is pending for this kernel alone.
+    // A difference is pending for this kernel alone.
     let name = compared.held.filter(|_| passes).unwrap_or(said.own()).stem();
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(store.folder());

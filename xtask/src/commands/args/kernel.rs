@@ -1,4 +1,4 @@
-//! On which kernel something runs.
+//! The kernel to use.
 
 /// One kernel.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! On which kernels something runs that takes long on each.
+//! The kernels for commands that take long on each.
 
 /// Kernels by name, the references, or all.
 #[derive(Debug, clap::Args)]

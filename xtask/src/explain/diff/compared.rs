@@ -169,7 +169,8 @@ pub fn words(counts: ChangeCounts, lines: usize) -> String {
     said.join(", ")
 }
 
-/// Compares the results of a case on both sides; `instructions` says whether instruction counts may be compared.
+/// Compares the results of a case on both sides; `instructions` says whether instruction counts may be
+/// compared.
 pub fn compare(title: &str, old: &Stored, new: &Stored, instructions: bool) -> CaseDiff {
     let case = |result| CaseDiff { name: new.case.clone(), title: title.to_owned(), result };
     for stored in [old, new] {

@@ -115,7 +115,8 @@ pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Resu
     Ok(Side::Guest(Box::new(guest), Box::new(record)))
 }
 
-/// Refuses results made under KVM: they depend on the host's clock, so a difference may not come from the kernel.
+/// Refuses results made under KVM: they depend on the host's clock, so a difference may not come from the
+/// kernel.
 fn refuse_kvm(stored: &[Stored], folder: &Path) -> Result<()> {
     match stored.iter().find(|stored| stored.fingerprint.is_under_kvm()) {
         None => Ok(()),

@@ -19,8 +19,8 @@ use crate::vm::{Boot, Exactness};
 /// Runs of each variant; the median counts.
 const RUNS: usize = 7;
 
-/// Measures what bit-exactness costs, what skipping waits and probes saves, what the harness adds to a bare boot, and
-/// what the vmlinux saves compared with the bzImage.
+/// Measures what bit-exactness costs, what skipping waits and probes saves, what the harness adds to a bare
+/// boot, and what the vmlinux saves compared with the bzImage.
 ///
 /// # Errors
 /// When no kernel is cached, or a boot fails.
@@ -116,8 +116,8 @@ fn compare(what: &str, took: Duration, other: &str, others: Duration) {
     outln!("  {what:28} {:5.2} s: {ratio:.2} of {other} {:.2} s", took.as_secs_f64(), others.as_secs_f64());
 }
 
-/// Runs QEMU with the same kernel, init and options, but without the harness: the job is packed before, and nothing
-/// watches the channels.
+/// Runs QEMU with the same kernel, init and options, but without the harness: the job is packed before, and
+/// nothing watches the channels.
 fn bare_boot(workspace: &Workspace, guest: &Guest, command: &[&str]) -> Result<Took> {
     let folder = folders::scratch(&workspace.root)?;
     let argv: Vec<String> = command.iter().map(|word| word.to_string()).collect();

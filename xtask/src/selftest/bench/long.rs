@@ -6,8 +6,8 @@ use crate::base::error::{Context, Error, Result};
 
 /// Writes a recording of version 6 with the sub-buffers of each CPU repeated `times` times.
 ///
-/// Each repetition adds the same time on all CPUs, so that the times of each CPU stay in order. The last sub-buffer of
-/// a CPU is left out: its start time is known, but not its end.
+/// Each repetition adds the same time on all CPUs, so that the times of each CPU stay in order. The last
+/// sub-buffer of a CPU is left out: its start time is known, but not its end.
 ///
 /// # Errors
 /// The bytes are no such recording, or one with a single sub-buffer; or it cannot be written.

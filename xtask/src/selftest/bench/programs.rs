@@ -25,8 +25,8 @@ pub fn release_build(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target.join("release/snaptrace"))
 }
 
-/// Runs a shell script in a guest and copies files from its `/tmp` to `folder`. `$trace_cmd` is the path of trace-cmd
-/// there.
+/// Runs a shell script in a guest and copies files from its `/tmp` to `folder`. `$trace_cmd` is the path of
+/// trace-cmd there.
 pub fn in_guest(
     workspace: &Workspace,
     kernel: &str,

@@ -84,8 +84,9 @@ struct LoggedResult {
 }
 
 impl LoggedResult {
-    /// Reads a log: `cpu 0.10 0.52`, the buffer statistics of each CPU from the recording, and the number of lines of its
-    /// report. The recorder's own messages are not used, since a quiet trace-cmd does not report losses.
+    /// Reads a log: `cpu 0.10 0.52`, the buffer statistics of each CPU from the recording, and the number of
+    /// lines of its report. The recorder's own messages are not used, since a quiet trace-cmd does not report
+    /// losses.
     fn read(log: &str) -> Option<LoggedResult> {
         let lost_as = ["overrun: ", "commit overrun: ", "dropped events: "];
         let mut lost = Vec::new();

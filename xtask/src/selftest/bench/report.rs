@@ -131,7 +131,8 @@ impl ReportBench {
         let bytes = fs::read(&source).context(|| format!("cannot read {}", source.display()))?;
         let file = self.folder.join("long.dat");
         let write = |times: usize| repeat(&bytes, times, &mut create(&file)?);
-        // A file with one repetition shows the number of records in each; with raw fields, a line is a record.
+        // A file with one repetition shows the number of records in each; with raw fields, a line is a
+        // record.
         write(1)?;
         let mut raw = self.ours(&file);
         raw.arg("-R");
@@ -198,7 +199,8 @@ fn create(path: &Path) -> Result<BufWriter<File>> {
     File::create(path).map(BufWriter::new).context(|| format!("cannot create {}", path.display()))
 }
 
-/// Reads a file in pieces. The whole file in memory would count as peak memory of every process that is started.
+/// Reads a file in pieces. The whole file in memory would count as peak memory of every process that is
+/// started.
 fn pieces(path: &Path, mut take: impl FnMut(&[u8])) -> Result<()> {
     let failed = || format!("cannot read {}", path.display());
     let mut file = File::open(path).context(failed)?;

@@ -29,8 +29,8 @@ const KILLED_BY: Duration = Duration::from_secs(60);
 /// The most lines of a command's output that are shown when it did not end as expected.
 const SHOWN: usize = 12;
 
-/// The script that mounts a file system in a mount namespace and then runs the command. Arguments: kind, mount point,
-/// size, command.
+/// The script that mounts a file system in a mount namespace and then runs the command. Arguments: kind,
+/// mount point, size, command.
 const IN_NAMESPACE: &str = r#"
 case $1 in
 small) mount -t tmpfs -o "size=$3k,mode=755" none "$2" ;;
@@ -236,8 +236,8 @@ fn this_program() -> Result<std::path::PathBuf> {
     Ok(text.strip_suffix(" (deleted)").map_or(path.clone(), std::path::PathBuf::from))
 }
 
-/// Waits until all commands have ended, and acts on the first one when it is time. Returns whether it did, and how
-/// long all commands took.
+/// Waits until all commands have ended, and acts on the first one when it is time. Returns whether it did,
+/// and how long all commands took.
 fn watch(
     fixture: &Fixture<'_>,
     setup: &Setup,

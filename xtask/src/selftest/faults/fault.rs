@@ -79,8 +79,8 @@ pub enum Cause {
 /// Makes the setup of a fault in a fixture.
 pub type MakeSetup = fn(&Fixture<'_>) -> Result<Setup>;
 
-/// Returns a function that makes faults caused by a setup. Its arguments: name, sentence, expected result, deadline,
-/// whether it is quick, and the function that makes the setup.
+/// Returns a function that makes faults caused by a setup. Its arguments: name, sentence, expected result,
+/// deadline, whether it is quick, and the function that makes the setup.
 pub fn by_setup(on: On) -> impl Fn(&'static str, &'static str, Expected, u64, bool, MakeSetup) -> Fault {
     move |name, about, expected, deadline, quick, make| Fault {
         name,

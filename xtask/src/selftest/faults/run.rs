@@ -53,8 +53,8 @@ pub struct FaultCounts {
 }
 
 impl FaultCounts {
-    /// The exit code: 0 if all ended as expected, 1 if one did not. That of `unavailable` if no fault was caused, or one that
-    /// was named was skipped.
+    /// The exit code: 0 if all ended as expected, 1 if one did not. That of `unavailable` if no fault was
+    /// caused, or one that was named was skipped.
     pub fn exit_code(self, by_name: bool) -> u8 {
         match self {
             FaultCounts { failed: 1.., .. } => 1,

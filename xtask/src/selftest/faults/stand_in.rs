@@ -1,5 +1,5 @@
-//! A stand-in for Linux: a tiny source tree with kbuild's targets that builds at once, and a record that takes it as a
-//! tarball from mirrors.
+//! A stand-in for Linux: a tiny source tree with kbuild's targets that builds at once, and a record that
+//! takes it as a tarball from mirrors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,8 +86,8 @@ pub fn tree(folder: &Path, builds: &Path, flaw: Flaw) -> Result<()> {
     write("Makefile", &makefile)
 }
 
-/// A tree as a tarball with one top folder. It is large enough to be cut in the middle, and has the same bytes each
-/// time.
+/// A tree as a tarball with one top folder. It is large enough to be cut in the middle, and has the same
+/// bytes each time.
 ///
 /// # Errors
 /// When the tree cannot be read.

@@ -106,8 +106,8 @@ pub fn run(
     Ok(())
 }
 
-/// Boots a guest and returns the results of the first cells, at least one. Calls `told` with the number of cells that
-/// have ended.
+/// Boots a guest and returns the results of the first cells, at least one. Calls `told` with the number of
+/// cells that have ended.
 fn boot(
     workspace: &Workspace,
     guest: &Guest,

@@ -83,7 +83,8 @@ impl fmt::Display for Cell {
 }
 
 impl Cell {
-    /// The file for standard output in the guest, then the command line; `None` if the program has no such command.
+    /// The file for standard output in the guest, then the command line; `None` if the program has no such
+    /// command.
     pub fn words(&self, program: Program) -> Option<Vec<&'static str>> {
         let full = self.end == End::FullDisk;
         let shown = if full && self.form.output == Output::Shown { "/full/shown" } else { "/tmp/shown" };
@@ -141,8 +142,8 @@ pub fn all() -> Vec<Cell> {
     Start::ALL.into_iter().flat_map(cells).collect()
 }
 
-/// A few cells of each kind, for the ordinary tests. Each command is killed, so that the next one has to restore; other
-/// ends use the same code in all commands.
+/// A few cells of each kind, for the ordinary tests. Each command is killed, so that the next one has to
+/// restore; other ends use the same code in all commands.
 pub fn few() -> Vec<Cell> {
     let wanted = |cell: &Cell| {
         let (form, in_use) = (cell.form.name, cell.start == Start::InUse);

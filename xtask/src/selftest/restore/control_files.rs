@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The control files that are compared, also those below `instances/*`. `*` matches one name. A kernel has only those
-/// that it was configured for.
+/// The control files that are compared, also those below `instances/*`. `*` matches one name. A kernel has
+/// only those that it was configured for.
 pub const COMPARED: [&str; 39] = [
     "buffer_percent",
     "buffer_size_kb",
@@ -47,8 +47,8 @@ pub const COMPARED: [&str; 39] = [
     "kernel.*",
 ];
 
-/// Control files that are not compared, as extended regular expressions for their paths, with reasons. Of `snapshot`,
-/// only whether it is allocated is compared.
+/// Control files that are not compared, as extended regular expressions for their paths, with reasons. Of
+/// `snapshot`, only whether it is allocated is compared.
 pub const EXEMPT: [(&str, &str); 6] = [
     ("(^|/)(trace|snapshot)$", "the content of buffers: whoever records in one empties it"),
     ("(^|/)(trace_marker|trace_marker_raw|free_buffer)$", "to be written only, nothing can be read"),

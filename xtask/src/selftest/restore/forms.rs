@@ -18,8 +18,8 @@ pub enum Output {
 pub struct AllowedChange {
     /// Its path in the top instance, `*` for one name.
     pub file: &'static str,
-    /// Text that some line of the file must contain; `""` for a file without lines, `None` for any contents. If several
-    /// files match, this applies to each.
+    /// Text that some line of the file must contain; `""` for a file without lines, `None` for any contents.
+    /// If several files match, this applies to each.
     pub holds: Option<&'static str>,
 }
 

@@ -1,8 +1,8 @@
 //! `cargo xtask restore`: checks that each command of the tracer restores the kernel, however it ends.
 //!
-//! Each cell of the table runs in a guest: make a starting state, read the control files, run and end the command, read
-//! the control files again. A difference that the command was not asked for is a failure of the tracer. trace-cmd runs
-//! the same cells, for comparison.
+//! Each cell of the table runs in a guest: make a starting state, read the control files, run and end the
+//! command, read the control files again. A difference that the command was not asked for is a failure of the
+//! tracer. trace-cmd runs the same cells, for comparison.
 
 pub use super::restore::cells::Program;
 
@@ -51,11 +51,11 @@ struct StateTable<'a> {
     ended: Mutex<Vec<Vec<(Program, Cell, CellResult)>>>,
 }
 
-/// Runs the cells on the cached kernels in parallel, and prints the tables. The verdict is `unavailable` if there is no
-/// kernel, or a named one is missing.
+/// Runs the cells on the cached kernels in parallel, and prints the tables. The verdict is `unavailable` if
+/// there is no kernel, or a named one is missing.
 ///
-/// Most cells of trace-cmd leave changes behind, so each needs its own guest. They run only on the references and on
-/// named kernels.
+/// Most cells of trace-cmd leave changes behind, so each needs its own guest. They run only on the references
+/// and on named kernels.
 ///
 /// # Errors
 /// No kernel or no cell has such a name, a guest cannot be prepared or does not survive.

@@ -1,8 +1,8 @@
 //! The harness' commands with real guests: exit codes, files, verdicts, stable snapshots.
 //!
-//! A trial whose outcome depends on the kernel runs on every cached reference kernel, one that tries the
-//! harness alone on the first of them; with `SNAPTRACE_ALL_KERNELS=1` all run on all usual kernels. Without
-//! a kernel a trial is ignored, which is told and is not a pass.
+//! A trial whose result depends on the kernel runs on every cached reference kernel; a trial of the harness
+//! alone runs on the first of them. With `SNAPTRACE_ALL_KERNELS=1` all trials run on all usual kernels.
+//! Without a kernel a trial is ignored; this is printed and is no pass.
 
 mod exact;
 mod running;
@@ -17,13 +17,13 @@ use xtask::kernel;
 
 use crate::common::{host_shared, root};
 
-/// The trials, and these others beside the longest.
+/// The trials; `others` begin together with the longest.
 pub fn trials(others: Vec<Trial>) -> xtask::base::error::Result<Vec<Trial>> {
     let kernels = kernels_by_trials()?;
     for (kernel, ..) in kernels.iter().filter(|(_, available, _)| !available) {
         eprintln!("{kernel}: unavailable: not cached, its guests are not tested");
     }
-    // The harness is the same on each kernel: where all of them are not asked for, one shows it.
+    // The harness is the same on each kernel, so one is enough unless all were asked for.
     let first = kernels.iter().find(|(_, available, _)| *available).map(|(kernel, ..)| kernel.clone());
     let tries_harness =
         |kernel: &String| Workspace::wants_all_kernels() || first.as_ref().is_none_or(|one| one == kernel);
@@ -51,18 +51,18 @@ pub fn trials(others: Vec<Trial>) -> xtask::base::error::Result<Vec<Trial>> {
     Ok(trials)
 }
 
-/// This trial runs on the newest kernel, too: kernels differ in what they think of CPUs.
+/// This trial also runs on the newest kernel, since kernels handle CPUs differently.
 const CPUS: &str = "CPUs that are not there, come and go";
 
 type Test = fn(&str) -> Result<(), Failed>;
 
-/// What takes longest, on each kernel.
+/// The longest trials, on each kernel.
 const LONGEST: &[(&str, Test)] = &[
     ("a few cells of the restore table hold", tracer::few_cells),
     ("snapshots do not depend on other inputs", snapshots::other_inputs),
 ];
 
-/// What a kernel may do otherwise than another one.
+/// Trials whose result may depend on the kernel.
 const TESTS: &[(&str, Test)] = &[
     ("a guest has what programs expect", running::home),
     ("run tells a panic", running::panic),
@@ -76,7 +76,7 @@ const TESTS: &[(&str, Test)] = &[
     ("a recording made twice is the same file", exact::same_recording),
 ];
 
-/// What the harness does, whatever the kernel.
+/// Trials of the harness, independent of the kernel.
 const OF_HARNESS: &[(&str, Test)] = &[
     ("noise let in on purpose is found and its source named", exact::noise),
     ("costs do not depend on other inputs", exact::same_costs),

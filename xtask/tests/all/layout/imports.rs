@@ -1,4 +1,4 @@
-//! Which file of a crate takes what from which other one, read from its tokens.
+//! The imports between the files of a crate, read from their tokens.
 //!
 //! `crate::`, `super::` and `self::` are followed, in `use` and in the code, macros included, and so are
 //! paths that begin with a child module. What only tests use does not count.
@@ -43,7 +43,7 @@ impl Crate {
         self.modules.values().map(|(file, text)| (file.as_str(), text.as_str()))
     }
 
-    /// For each file the other files that it takes something from.
+    /// For each file, the other files that it imports from.
     pub fn imports(&self) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut imports = BTreeMap::new();
         for (module, (file, text)) in &self.modules {
@@ -59,7 +59,7 @@ impl Crate {
         imports
     }
 
-    /// The groups of files that import each other, directly or by others.
+    /// The groups of files that import each other, directly or indirectly.
     pub fn circles(&self) -> Vec<Vec<&str>> {
         let imports = self.imports();
         let reached = |from: &str| {
@@ -85,7 +85,7 @@ impl Crate {
         circles.into_iter().collect()
     }
 
-    /// The file that holds what a path names: that of its longest beginning that is a module.
+    /// The file with the item that a path names: the file of the longest prefix that is a module.
     fn holds(&self, path: &[String]) -> Option<&str> {
         let known = (1..=path.len()).rev().find_map(|length| self.modules.get(&path[..length]));
         let (file, _) = known.or_else(|| self.modules.get(&[] as &[String]))?;
@@ -116,7 +116,7 @@ impl Crate {
                     paths.extend(named.into_iter().filter_map(|path| self.absolute(&path, module)));
                     at = end;
                 }
-                // Who may use an item is no import: `pub(in crate::room)`.
+                // A visibility is no import: `pub(in crate::room)`.
                 (TokenTree::Ident(word), Some(TokenTree::Group(_)), _) if word == "pub" => at += 2,
                 (TokenTree::Ident(_), ..) => {
                     let (path, length) = path(&tokens[at..]);
@@ -179,7 +179,7 @@ fn is_for_tests(tokens: &[TokenTree]) -> bool {
     }
 }
 
-/// How many tokens the item has that tokens begin with.
+/// The number of tokens of the item at the start of `tokens`.
 fn item(tokens: &[TokenTree]) -> usize {
     let ends = |token: &TokenTree| {
         is(token, ';') || matches!(token, TokenTree::Group(body) if body.delimiter() == Delimiter::Brace)
@@ -190,7 +190,7 @@ fn item(tokens: &[TokenTree]) -> usize {
     end.map_or(tokens.len(), |end| end + 1)
 }
 
-/// The path that tokens begin with, and how many of them it takes.
+/// The path at the start of `tokens`, and its number of tokens.
 fn path(tokens: &[TokenTree]) -> (Names, usize) {
     let mut names = Vec::new();
     let mut at = 0;

@@ -1,5 +1,5 @@
-//! The rules of ARCHITECTURE.md, held against the code: who imports whom, no circle between files, what
-//! each file says of itself, and what the pure rooms leave alone.
+//! Checks the rules of ARCHITECTURE.md against the code: the imports of rooms, no circle between files, a
+//! first line in each file, and what pure rooms must not use.
 
 mod imports;
 
@@ -46,7 +46,7 @@ fn room(file: &str) -> &str {
     file.split('/').next().unwrap().trim_end_matches(".rs")
 }
 
-/// The rooms of a crate by ARCHITECTURE.md, each with those that it imports.
+/// The rooms of a crate in ARCHITECTURE.md, each with its imports.
 fn rules(page: &str, folder: &str) -> BTreeMap<String, BTreeSet<String>> {
     let heading = format!("`{folder}/`");
     let section = page.split("\n## ").find(|section| section.lines().next().unwrap().contains(&heading));
@@ -148,7 +148,7 @@ fn the_lock_of_the_fuzz_targets_knows_what_the_packages_depend_on() {
         [(".", "snaptrace"), ("trace-dat", "trace-dat"), ("xtask", "xtask"), ("initramfs", "initramfs")]
     {
         let locked = packages.iter().find(|package| package["name"].as_str() == Some(name)).unwrap();
-        // Two versions of a package are told apart by a second word.
+        // If two versions of a package exist, an entry also has the version.
         let locked: BTreeSet<&str> = locked["dependencies"]
             .as_array()
             .unwrap()
@@ -184,7 +184,7 @@ fn fuzz_targets_of_the_tracer_do_not_build_the_harness() {
     }
 }
 
-/// Rooms and files that get bytes and give values: no file, clock, environment or process.
+/// Pure rooms and files: they use no file, clock, environment or process.
 const PURE: [&str; 16] = [
     "initramfs/src/protocol.rs",
     "src/analysis/",
@@ -204,7 +204,7 @@ const PURE: [&str; 16] = [
     "xtask/src/snapshots/redact.rs",
 ];
 
-/// What of a pure room is not: the face of `diff`, which runs both sides.
+/// Files of pure rooms that are not pure: those of `diff` that run both sides.
 const IMPURE: [&str; 2] = ["xtask/src/explain/diff/mod.rs", "xtask/src/explain/diff/sides.rs"];
 
 fn the_pure_rooms_touch_nothing() {

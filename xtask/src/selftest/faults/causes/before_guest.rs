@@ -1,5 +1,5 @@
-//! Faults before there is a guest: downloads, apt, configuration, build, disk and cache, with a stand-in for Linux on a
-//! local server.
+//! Faults before there is a guest: downloads, apt, configuration, build, disk and cache, with a stand-in for
+//! Linux on a local server.
 
 use std::fs;
 use std::rc::Rc;
