@@ -92,7 +92,7 @@ struct Lines {
     bytes: bool,
     done: u64,
     total: Option<u64>,
-    told: Instant,
+    printed: Instant,
 }
 
 impl Default for Ui {
@@ -136,9 +136,9 @@ impl Ui {
 
     fn start(&self, what: &str, total: Option<u64>, style: &str, bytes: bool) -> Bar {
         if !self.terminal {
-            let told = Instant::now();
+            let printed = Instant::now();
             // Plain lines need no spaces for alignment.
-            let lines = Lines { what: what.trim_end().to_owned(), bytes, done: 0, total, told };
+            let lines = Lines { what: what.trim_end().to_owned(), bytes, done: 0, total, printed };
             return Bar(Kind::Lines(Mutex::new(lines)));
         }
         // Add it before it draws: a bar that draws before it is added is never cleared.
@@ -165,7 +165,7 @@ impl Bar {
     pub fn set(&self, done: u64) {
         match &self.0 {
             Kind::Drawn(bar) => bar.set_position(done),
-            Kind::Lines(lines) => Bar::tell(lines, |_| done),
+            Kind::Lines(lines) => Bar::advance(lines, |_| done),
         }
     }
 
@@ -173,7 +173,7 @@ impl Bar {
     pub fn inc(&self, more: u64) {
         match &self.0 {
             Kind::Drawn(bar) => bar.inc(more),
-            Kind::Lines(lines) => Bar::tell(lines, |done| done + more),
+            Kind::Lines(lines) => Bar::advance(lines, |done| done + more),
         }
     }
 
@@ -184,12 +184,12 @@ impl Bar {
         }
     }
 
-    fn tell(lines: &Mutex<Lines>, change: impl FnOnce(u64) -> u64) {
+    fn advance(lines: &Mutex<Lines>, change: impl FnOnce(u64) -> u64) {
         let Ok(mut lines) = lines.lock() else { return };
         let before = lines.done;
         lines.done = change(before);
-        if lines.done != before && lines.told.elapsed() >= LINE_EVERY {
-            lines.told = Instant::now();
+        if lines.done != before && lines.printed.elapsed() >= LINE_EVERY {
+            lines.printed = Instant::now();
             errln!("{lines}");
         }
     }
@@ -228,7 +228,7 @@ mod tests {
             bytes: false,
             done: 7,
             total: Some(9),
-            told: Instant::now(),
+            printed: Instant::now(),
         };
         assert_eq!(lines.to_string(), "building 5.4: 7 of 9");
         (lines.bytes, lines.done, lines.total) = (true, 2048, None);

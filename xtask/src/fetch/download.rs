@@ -210,7 +210,7 @@ fn transfer(host: &Host, agent: &Agent, url: &str, partial: &Path) -> Result<(),
     let denied = |e: io::Error| Failure::Final(cache::denied("cannot write", partial, &e));
     let mut file =
         OpenOptions::new().create(true).truncate(false).write(true).open(partial).map_err(denied)?;
-    // A server that ignores the range begins anew, and so do we.
+    // The server ignores the range and sends the whole file, so start over.
     file.set_len(start).map_err(denied)?;
     io::Seek::seek(&mut file, io::SeekFrom::Start(start)).map_err(denied)?;
 

@@ -200,11 +200,11 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
         workspace.host.ui.say(WAITING);
         deadlines.boot = Duration::MAX;
     }
-    let mut unread = Unread { told: options.stdin.is_some() };
-    unread.tell(workspace);
+    let mut unread = Unread { reported: options.stdin.is_some() };
+    unread.report(workspace);
     let (ended, inputs) = guest.boot(&job, &folder, deadlines, &mut |frame| output.take(frame))?;
     // Data may have arrived after the first check.
-    unread.tell(workspace);
+    unread.report(workspace);
     let advice = guest.advice(workspace, ended.took)?;
     if let Err((verdict, why)) = ended.judge() {
         let stdin = folder.join(bundle::STDIN);
@@ -233,13 +233,13 @@ const WAITING: &str = "waiting for a debugger: gdb -ex 'target remote 127.0.0.1:
 
 /// Remembers whether a message said that standard input is not passed on.
 struct Unread {
-    told: bool,
+    reported: bool,
 }
 
 impl Unread {
-    fn tell(&mut self, workspace: &Workspace) {
-        if !self.told && input_waits() {
-            self.told = true;
+    fn report(&mut self, workspace: &Workspace) {
+        if !self.reported && input_waits() {
+            self.reported = true;
             workspace.host.ui.say("standard input is not passed on; `run -i` passes it on");
         }
     }

@@ -20,7 +20,8 @@ trials! {
 
 const CASE: &str = "function-graph";
 
-/// What the guests' kernel is not made of, and takes git long; Kconfig needs its own files of all.
+/// Folders that the guests' kernel does not need, and that make git slow. Kconfig files are kept, since
+/// Kconfig reads all.
 const LEFT_OUT: &str = "\
 /Documentation/**/*.rst
 /Documentation/**/*.yaml
@@ -40,7 +41,7 @@ const LEFT_OUT: &str = "\
 /tools/testing/
 ";
 
-/// A change of one file: subject, file, what stands there, and what is to stand there.
+/// A change of one file: subject, file, old text, new text.
 type Change = (&'static str, &'static str, &'static str, &'static str);
 
 const FAILSLAB: &str = "\tif (should_failslab(s, flags))\n\t\treturn NULL;\n\n";
@@ -80,7 +81,7 @@ fn git(folder: &Path, arguments: &[&str]) -> String {
 fn plant(tree: &Path) -> String {
     git(tree, &["init", "--quiet"]);
     fs::write(tree.join(".git/info/exclude"), LEFT_OUT).unwrap();
-    // Debian's lets git ignore everything.
+    // Debian's makes git ignore everything.
     fs::remove_file(tree.join(".gitignore")).unwrap();
     git(tree, &["add", "."]);
     git(tree, &["commit", "--quiet", "-m", "the source as it is"]);
@@ -134,7 +135,7 @@ fn a_planted_commit_is_named_and_what_does_not_build_is_skipped() {
     assert!(stderr.contains(": skip (") && stderr.contains("does not build"), "nothing was skipped");
     assert!(stderr.contains("step 1 of about "), "no progress");
 
-    // On one side of it there is nothing to find.
+    // In a range without the commit there is nothing to find.
     let (output, _, stderr) = bisect(&tree, &planted, "HEAD");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr.contains("the case prints the same on both revisions"));

@@ -30,7 +30,7 @@ trials! {
     the_page_folds_and_is_searched,
     // Needs Chromium; `cargo xtask test --full` gets it.
     the_page_is_safe_and_legible,
-    // Makes docs/diff.png anew, from guests.
+    // Makes docs/diff.png again, with guests.
     picture_for_the_readme,
 }
 
@@ -311,7 +311,7 @@ fn the_page_folds_and_is_searched() {
     let mut browser = Browser::start();
     browser.open(&made_up(folder.path()));
 
-    // What did not change is folded at first, and unfolds by mouse and by keyboard.
+    // Unchanged rows are folded at first, and unfold by mouse and keyboard.
     let at_first = ["alloc", "slab", "node", "cond", "fail", HOSTILE, "kernel_clone", "copy", "steady"];
     assert_eq!(browser.functions("graph"), at_first);
     assert_eq!(browser.functions("calm"), ["alloc", "_do_fork", "steady"]);
@@ -335,7 +335,7 @@ fn the_page_folds_and_is_searched() {
     browser.click("document.getElementById('fold')");
     assert_eq!(browser.functions("graph"), ["alloc", "kernel_clone", "steady"]);
 
-    // A search shows what it finds, what leads there, and what that calls.
+    // A search shows the matches, their callers and their callees.
     browser.press("/", "/");
     browser.type_in("FAI");
     assert_eq!(browser.functions("graph"), ["alloc", "node", "fail"]);
@@ -344,7 +344,7 @@ fn the_page_folds_and_is_searched() {
     assert_eq!(browser.seen("#found"), ["2 found"]);
     browser.press("Escape", "");
     assert_eq!(browser.functions("graph"), ["alloc", "kernel_clone", "steady"]);
-    // By its old name, too.
+    // The old name also matches.
     browser.type_in("_do_fork");
     assert_eq!(browser.functions("graph"), ["kernel_clone"]);
     browser.press("Escape", "");
@@ -353,7 +353,7 @@ fn the_page_folds_and_is_searched() {
     assert_eq!(browser.seen("#found"), ["0 found"]);
     browser.press("Escape", "");
 
-    // Only changes: neither what is the same nor cases without any.
+    // Only changes: unchanged rows and cases are hidden.
     browser.click("document.getElementById('unfold')");
     browser.click("document.getElementById('only')");
     let changed = ["alloc", "node", "cond", "fail", HOSTILE, "kernel_clone"];
@@ -362,7 +362,7 @@ fn the_page_folds_and_is_searched() {
     browser.click("document.getElementById('only')");
     assert_eq!(browser.seen("h2"), ["graph", "text", "calm"]);
 
-    // Signs stand beside the colours, and figures beside the names.
+    // There are signs in addition to colours, and figures next to names.
     let row = |function: &str| {
         format!(
             "Array.from(document.querySelectorAll('#case-graph .row'))
@@ -387,7 +387,7 @@ fn the_page_is_safe_and_legible() {
     assert_eq!(browser.seen("#case-text .added .text"), [HOSTILE]);
     // Nothing but the page itself is loaded.
     assert_eq!(browser.requests, [format!("file://{}", path.display())]);
-    // What came in all the same could neither run nor load anything.
+    // Even injected elements could not run or load anything.
     let refused = browser.value(
         "new Promise((done) => {
            const refused = [];
@@ -405,7 +405,7 @@ fn the_page_is_safe_and_legible() {
     assert_eq!(refused, json!(["img-src", "script-src-elem"]));
     assert_eq!(browser.value("document.title"), "old → new");
 
-    // In the dark and by day every text stands out from what is behind it.
+    // In the dark and the light scheme, every text has enough contrast.
     let mut backs = Vec::new();
     for scheme in ["light", "dark"] {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
@@ -430,7 +430,7 @@ fn the_page_is_safe_and_legible() {
                }));
              })()",
         );
-        // What accessibility guidelines ask of small text.
+        // The contrast that accessibility guidelines require for small text.
         assert!(least.as_f64().unwrap() >= 4.5, "{scheme}: a contrast of {least}");
         backs.push(browser.value("getComputedStyle(document.body).backgroundColor"));
     }

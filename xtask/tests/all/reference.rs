@@ -136,8 +136,8 @@ echo hi | cat > /dev/null
 wait
 ";
 
-/// The trials by when they begin. The first trial of each guest boots it, and those that begin meanwhile and
-/// need the same recordings would only wait.
+/// The trials, grouped by when they begin. The first trial of each guest boots it; others that need its
+/// recordings would only wait, so they begin later.
 pub struct Trials {
     /// The first one of each guest with two CPUs.
     pub on_two_cpus: Vec<Trial>,

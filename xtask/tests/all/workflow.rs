@@ -1,5 +1,5 @@
-//! The workflows for CI: what GitHub would refuse or misread is found here. A test of commands/mod.rs holds
-//! that their command lines are accepted.
+//! Checks the workflows for CI: finds what GitHub would reject or misread. A test of commands/mod.rs checks
+//! their command lines.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -53,12 +53,12 @@ fn every_job_has_what_it_needs() {
                 let Some(action) = step["uses"].as_str() else { continue };
                 let (action, version) = action.split_once("@v").unwrap_or((action, ""));
                 assert!(version.parse::<u32>().is_ok(), "{file}: {action} has no version");
-                // The token would stay in the checkout, where every later step can read it.
+                // Otherwise the token would stay in the checkout, where later steps can read it.
                 let checks_out = action == "actions/checkout";
                 assert!(!checks_out || step["with"]["persist-credentials"] == false, "{file}: {name}");
             }
         }
-        // The token that every job gets may read and nothing else.
+        // The token of every job may only read.
         assert_eq!(workflow["permissions"], serde_json::json!({ "contents": "read" }), "{file}");
         // `a | b` in a container's own shell succeeds with b.
         assert_eq!(workflow["defaults"]["run"]["shell"], "bash", "{file}");
@@ -120,7 +120,7 @@ fn the_cache_is_kept_under_the_key_it_is_looked_for() {
 }
 
 fn no_expression_stands_in_a_script() {
-    // What an expression gives would be read as part of the script; variables are not.
+    // The value of an expression would become part of the script; that of a variable does not.
     for file in workflows().keys() {
         for job in parsed(file)["jobs"].as_object().unwrap().values() {
             for step in steps(job) {

@@ -221,11 +221,11 @@ fn lines(old: &str, new: &str) -> Body {
     let diff = TextDiff::from_lines(old, new);
     let mut lines = Vec::new();
     // Lines of the old text that have been handled, shown or left out.
-    let mut told = 0;
+    let mut handled = 0;
     for group in diff.grouped_ops(CONTEXT) {
-        let begins = group.first().map_or(told, |op| op.old_range().start);
-        if begins > told {
-            lines.push(DiffLine::Omitted(begins - told));
+        let begins = group.first().map_or(handled, |op| op.old_range().start);
+        if begins > handled {
+            lines.push(DiffLine::Omitted(begins - handled));
         }
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             let line = change.value().trim_end_matches('\n').to_owned();
@@ -235,11 +235,11 @@ fn lines(old: &str, new: &str) -> Body {
                 ChangeTag::Equal => DiffLine::Same(line),
             });
         }
-        told = group.last().map_or(told, |op| op.old_range().end);
+        handled = group.last().map_or(handled, |op| op.old_range().end);
     }
     let all = old.lines().count();
-    if all > told {
-        lines.push(DiffLine::Omitted(all - told));
+    if all > handled {
+        lines.push(DiffLine::Omitted(all - handled));
     }
     Body::Lines(lines)
 }

@@ -171,7 +171,7 @@ fn write_tree(out: &mut String, shape: Shape, rows: &[Row], paint: Paint) {
 
 fn collect(
     entries: &mut Vec<Entry>,
-    told: &mut HashSet<String>,
+    explained: &mut HashSet<String>,
     shape: Shape,
     rows: &[Row],
     depth: usize,
@@ -210,9 +210,9 @@ fn collect(
             name: format!("{}   {:indent$}{below}{}", sign(row), "", printable(row.name())),
             calls: calls(row),
             instructions: instructions(row).join(" "),
-            note: printable(&notes(row, told).join("; ")),
+            note: printable(&notes(row, explained).join("; ")),
         });
-        collect(entries, told, shape, &row.rows, depth + 1, paint);
+        collect(entries, explained, shape, &row.rows, depth + 1, paint);
     }
 }
 
@@ -249,15 +249,15 @@ pub fn instructions(row: &Row) -> Vec<String> {
     }
 }
 
-/// Notes on a row: its old name, suffix and place. `told` holds the renames whose reason was already
+/// Notes on a row: its old name, suffix and place. `explained` holds the renames whose reason was already
 /// given, which is not repeated.
-pub fn notes(row: &Row, told: &mut HashSet<String>) -> Vec<String> {
+pub fn notes(row: &Row, explained: &mut HashSet<String>) -> Vec<String> {
     let Change::Both(both) = &row.change else { return Vec::new() };
     let Both { old, rename, moved, .. } = &**both;
     let mut notes = Vec::new();
     if let Some(rename) = rename {
         let renamed = format!("{} → {}", old.name, row.name());
-        let is_new = told.insert(renamed.clone());
+        let is_new = explained.insert(renamed.clone());
         notes.push(match rename {
             RenameReason::Known(_) if !is_new => renamed,
             RenameReason::Known(why) => format!("{renamed}, {why}"),
@@ -343,14 +343,14 @@ mod tests {
             ["_do_fork", "kernel_clone"].map(|name| stored("c", name, &[("show", &graph(name))]));
         let case = compare("", &old, &new, true);
         let text = text(&Comparison { cases: vec![case], ..comparison() }, false);
-        let told: Vec<&str> = text.lines().filter(|line| line.contains("_do_fork")).collect();
+        let explained: Vec<&str> = text.lines().filter(|line| line.contains("_do_fork")).collect();
         assert!(
-            told[0].ends_with(
+            explained[0].ends_with(
                 "_do_fork → kernel_clone, since 5.10: it is named as other helpers behind system calls are"
             ),
             "{text}"
         );
-        assert!(told[1].ends_with("_do_fork → kernel_clone"), "{text}");
+        assert!(explained[1].ends_with("_do_fork → kernel_clone"), "{text}");
     }
 
     #[test]

@@ -56,13 +56,13 @@ pub fn record(workspace: &Workspace) -> Result<()> {
         for run in 0..RUNS {
             let path = folder.path().join(format!("{side}-{run}.log"));
             let text = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
-            let told = LoggedResult::read(&text).ok_or_else(|| {
+            let figures = LoggedResult::read(&text).ok_or_else(|| {
                 Error::new(format!("cannot measure the time and memory of {who}"))
                     .because(text.trim().to_string())
             })?;
-            lost.push(told.lost);
-            milliseconds.push(told.milliseconds);
-            kept.push(told.kept);
+            lost.push(figures.lost);
+            milliseconds.push(figures.milliseconds);
+            kept.push(figures.kept);
         }
         outln!(
             "  {who:9} {:8} events lost, {:8} recorded, {:7.2} s of CPU time with the load's",

@@ -96,8 +96,8 @@ pub fn run(
     let bar = workspace.host.ui.bar(&what, Some(all as u64));
     while !left.is_empty() {
         let before = all - left.len();
-        let mut told = |ended: usize| bar.set((before + ended) as u64);
-        for result in boot(workspace, guest, program, start, left.make_contiguous(), &mut told)? {
+        let mut count_ended = |ended: usize| bar.set((before + ended) as u64);
+        for result in boot(workspace, guest, program, start, left.make_contiguous(), &mut count_ended)? {
             if let Some(cell) = left.pop_front() {
                 take(cell, result);
             }
@@ -106,15 +106,15 @@ pub fn run(
     Ok(())
 }
 
-/// Boots a guest and returns the results of the first cells, at least one. Calls `told` with the number of
-/// cells that have ended.
+/// Boots a guest and returns the results of the first cells, at least one. Calls `count_ended` with the
+/// number of cells that have ended.
 fn boot(
     workspace: &Workspace,
     guest: &Guest,
     program: Program,
     start: Start,
     cells: &[Cell],
-    told: &mut dyn FnMut(usize),
+    count_ended: &mut dyn FnMut(usize),
 ) -> Result<Vec<CellResult>> {
     let script = ["sh", "/extra/restore.sh"];
     let step = |words: &[&str]| Step {
@@ -134,7 +134,7 @@ fn boot(
     let (ended, _) = guest.boot(&job, folder.path(), deadlines, &mut |frame| {
         let taken = shown.take(frame);
         // The first step makes the starting state; the last one is still running.
-        told(shown.steps.len().saturating_sub(2));
+        count_ended(shown.steps.len().saturating_sub(2));
         taken
     })?;
     let failed = |why: String, verdict| {

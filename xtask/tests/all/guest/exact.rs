@@ -1,4 +1,4 @@
-//! The same bytes: recordings, costs and repeated runs, and noise let in on purpose.
+//! Exactness: recordings, costs and repeated runs give the same bytes, and enabled noise is found.
 
 use std::fs;
 
@@ -48,8 +48,8 @@ pub fn same_costs(kernel: &str) -> Result<(), Failed> {
     demand(other == plain, "a file, a word or a case before it changes the table", &format!("{plain}{other}"))
 }
 
-/// Runs a case some times on an exact machine with a source of noise; gives the result and the
-/// report on a difference back.
+/// Runs a case several times on an exact machine with a source of noise; returns the result and the report on
+/// a difference.
 pub fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Stored, String), Failed> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let matrix = h.matrix()?;
@@ -58,10 +58,10 @@ pub fn repeated(kernel: &str, noise: Option<Noise>, times: u32) -> Result<(Store
     let wish = GuestOptions { exact: Exactness::WherePossible, noise, ..GuestOptions::default() };
     let guest = Guest::prepare(&h, &Tools::get(&h)?, record, image, wish)?;
     let mut case = cases::select(cases::load(&h.root)?, &["function".into()])?.remove(0);
-    // More than a socket takes at once: whoever reads it holds the guest up.
+    // More than a socket buffers, so that a slow reader makes the guest wait.
     let step = |run: &str| CaseStep { run: run.into(), say: String::new(), expect: 0 };
     case.steps.insert(0, step("cat /bin/snaptrace"));
-    // Long enough that the reader has all before the guest powers off.
+    // Long enough that the reader gets everything before the guest powers off.
     case.steps.push(step("repeat 300 cat /proc/sys/kernel/ostype"));
     let folder = TempDir::new()?;
     test_vm::run_case(&h, &guest, &case, folder.path(), times)?;
@@ -73,7 +73,7 @@ pub fn equal_runs(kernel: &str) -> Result<(), Failed> {
     demand(stored.verdict == Verdict::Pass && stored.runs == 3, &stored.why, &report)
 }
 
-/// Whether a kernel asks the processor for random numbers; old ones can be built not to.
+/// Whether a kernel uses the processor's random numbers; old ones can be built without.
 pub fn uses_rdrand(kernel: &str) -> Result<bool, Failed> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let image = kernel::cached(&h, h.matrix()?.find(kernel)?)?.ok_or("the kernel is gone")?;

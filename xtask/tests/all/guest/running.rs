@@ -75,7 +75,7 @@ pub fn input(kernel: &str) -> Result<(), Failed> {
     let (stdout, stderr, _) = fed(b"1\n2\n\0\xff\r\n\n", &[&run[..], &["sh", "-c", script]].concat())?;
     let expected = b"2 1\n\0\xff\r\n\n/stdin\n";
     demand(stdout == expected, "other bytes", &format!("{stdout:?}{stderr}"))?;
-    // A pipe that stays open is said to be waited for, and is read to its end.
+    // A message says that the run waits for an open pipe, which is read to its end.
     let mut child = start(&[&run[..], &["cat"]].concat(), Stdio::piped())?;
     let mut stdin = child.stdin.take().ok_or("no standard input")?;
     stdin.write_all(b"half")?;
@@ -86,7 +86,7 @@ pub fn input(kernel: &str) -> Result<(), Failed> {
     drop(stdin);
     let output = child.wait_with_output()?;
     demand(output.stdout == b"half", "not what was written", &format!("{output:?}"))?;
-    // A file, kept for the line that repeats the run.
+    // A file; a copy is kept for the command that repeats the run.
     let folder = TempDir::new()?;
     let file = folder.path().join("script");
     fs::write(&file, "echo c > /proc/sysrq-trigger\n")?;
@@ -100,7 +100,7 @@ pub fn input(kernel: &str) -> Result<(), Failed> {
 }
 
 pub fn unread_input(kernel: &str) -> Result<(), Failed> {
-    // A pipe that never closes, with something in it.
+    // A pipe that never closes, with data in it.
     let run = ["run", "--kernel", kernel, "--", "sh", "-c", "cat; echo end"];
     let mut child = start(&run, Stdio::piped())?;
     let mut stdin = child.stdin.take().ok_or("no standard input")?;
@@ -115,8 +115,8 @@ pub fn unread_input(kernel: &str) -> Result<(), Failed> {
     demand(!stderr.contains(word), "a word on nothing", &stderr)
 }
 
-/// What a program finds in a guest: the names in /dev, users, memory to share, terminals, the loopback
-/// device where there is IPv4.
+/// Checks the surroundings of programs in a guest: names in /dev, users, shared memory, terminals, and the
+/// loopback device if the kernel has IPv4.
 const HOME: &str = r#"
 echo out > /dev/stdout
 echo err > /dev/stderr
@@ -161,7 +161,7 @@ pub fn refusals(kernel: &str) -> Result<(), Failed> {
     demand(stderr.contains("under KVM the guest's time is the host's"), "no reason", &stderr)
 }
 
-/// Stops the harness with its QEMU, as Ctrl-Z and a frozen container do.
+/// Stops the harness and its QEMU, like Ctrl-Z or a frozen container.
 pub fn stopped(kernel: &str) -> Result<(), Failed> {
     const SCRIPT: &str = "echo here; i=0; while [ $i -lt 40000 ]; do i=$((i+1)); done; echo done";
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
@@ -193,8 +193,8 @@ pub fn stopped(kernel: &str) -> Result<(), Failed> {
     demand(output.status.success() && line == "here\ndone\n", "the stop counts", &seen)
 }
 
-/// Who gets KVM where it is known to work, and what is said where it is known not to. Nothing has to
-/// boot under it here.
+/// The guests that get KVM if it is known to work, and the messages if it is known to fail. Nothing boots
+/// under KVM here.
 pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
     let real = Workspace::new(root(), Cache::open()?, false);
     let folder = TempDir::new()?;
@@ -222,7 +222,7 @@ pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
             .output()?;
         Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
-    // As an older harness noted it.
+    // The form of an older harness.
     remember("kvm")?;
     let matrix = h.matrix()?;
     let record = matrix.find(kernel)?;
@@ -255,7 +255,7 @@ pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
     let (status, said) = run(&["--accel", "kvm"])?;
     let why = if opens { "none reaches init under it" } else { "/dev/kvm" };
     demand(status == Some(1) && said.contains(why), "no reason why not", &said)?;
-    // What was found out more than a day ago is tried again.
+    // A result older than a day is tested again.
     remember(&format!("tcg {}", now - 25 * 60 * 60))?;
     demand(
         accel::known(&tools.qemu, &h.host.cache)? != Kvm::Fails,
@@ -297,6 +297,6 @@ pub fn limits(kernel: &str) -> Result<(), Failed> {
     let (_, stderr) = run(little, &["--memory", "160M", "--extra-file", &large])?;
     let advice = stderr.lines().find_map(|line| line.split_once("give it more: --memory "));
     let Some((_, advice)) = advice else { return Err(format!("no advice: {stderr}").into()) };
-    // The advice is enough.
+    // The advised size is enough.
     run(0, &["--memory", advice.trim(), "--extra-file", &large]).map(drop)
 }

@@ -16,7 +16,7 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 use crate::common::{demand, fed, root, start};
 
 pub fn piped_shell(kernel: &str) -> Result<(), Failed> {
-    // A program that says the next thing once it has seen what the first came to.
+    // A program that sends the next command after it has read the result of the first.
     let mut child = start(&["shell", "--kernel", kernel], Stdio::piped())?;
     let mut stdin = child.stdin.take().ok_or("no standard input")?;
     stdin.write_all(b"uname -s\n")?;
@@ -24,7 +24,7 @@ pub fn piped_shell(kernel: &str) -> Result<(), Failed> {
     let mut line = String::new();
     out.read_line(&mut line)?;
     demand(line == "Linux\n", "another line", &line)?;
-    // Much more than a terminal would take at once.
+    // Much more than a terminal accepts at once.
     let many = ":\n".repeat(20_000);
     stdin.write_all(format!("{many}echo still; (exit 3)\n").as_bytes())?;
     drop(stdin);
@@ -53,7 +53,8 @@ impl OnTerminal {
         unlockpt(&master)?;
         let terminal = ioctl_tiocgptpeer(&master, flags)?;
         tcsetwinsize(&terminal, Winsize { ws_row: 33, ws_col: 101, ws_xpixel: 0, ws_ypixel: 0 })?;
-        // What starts the tests may ignore signals, which programs inherit; a terminal's shell does not.
+        // The parent of the tests may ignore signals, which children inherit; a shell on a terminal would
+        // not.
         let child = Command::new("env")
             .args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_xtask")])
             .args(["shell", "--kernel", kernel])
@@ -69,7 +70,7 @@ impl OnTerminal {
         Ok(format!("{:?}", tcgetattr(&self.terminal)?))
     }
 
-    /// Reads what is said until this is, or for two minutes.
+    /// Reads output until it contains `words`, for at most two minutes.
     fn until(&mut self, words: &str) -> Result<(), Failed> {
         let begun = Instant::now();
         while !self.said.contains(words) {
@@ -106,7 +107,7 @@ impl OnTerminal {
     }
 }
 
-/// However the harness or QEMU ends, the terminal has its settings again.
+/// The terminal's settings are restored, however the harness or QEMU ends.
 pub fn terminal(kernel: &str) -> Result<(), Failed> {
     let pid = |on: &OnTerminal| Pid::from_raw(on.child.id() as i32).ok_or("no pid");
     type End<'a> = &'a dyn Fn(&mut OnTerminal) -> Result<(), Failed>;
@@ -144,7 +145,7 @@ pub fn terminal(kernel: &str) -> Result<(), Failed> {
             demand(begun.elapsed().as_secs() < 60, &format!("{name}: it goes on"), &on.said)?;
             thread::sleep(Duration::from_millis(10));
         };
-        // After SIGKILL somebody else does it, a moment later.
+        // After SIGKILL the second process does it, a moment later.
         let begun = Instant::now();
         while on.settings()? != before {
             demand(begun.elapsed().as_secs() < 30, &format!("{name}: other settings"), &on.settings()?)?;

@@ -1,4 +1,4 @@
-//! `test-vm`: what becomes of a difference, parts of a run, and the formats for programs.
+//! `test-vm`: the handling of differences, parts of a run, and the formats for programs.
 
 use std::fs;
 use std::path::Path;
@@ -16,21 +16,21 @@ use xtask::outcome::table::table;
 
 use crate::common::{demand, expect, root};
 
-/// An unused file and an unused word move every timer tick; the snapshots must not notice.
+/// An unused file and an unused word move every timer tick; the snapshots must stay the same.
 pub fn other_inputs(kernel: &str) -> Result<(), Failed> {
     let folder = TempDir::new()?;
     let unused = folder.path().join("unused");
     fs::write(&unused, vec![b'x'; 123_457])?;
     let unused = unused.to_string_lossy().into_owned();
     let inputs = ["--extra-file", &unused, "--append", "snaptrace.unused=1"];
-    // What is printed with times, or of a recording; the others print names and settings.
+    // Cases that print times, or recordings; the others print names and settings.
     let cases = ["function", "function-graph", "call-stack", "graph-depth", "live", "record", "report"];
     let line = ["test-vm", "--allow-drift", "--kernel", kernel];
     expect(0, &root(), &[&line[..], &inputs[..], &cases[..]].concat())?;
     Ok(())
 }
 
-/// A copy of the snapshots in which one line of the case `function` is another.
+/// A copy of the snapshots with one changed line in the case `function`.
 pub fn edited_copy() -> Result<TempDir, Failed> {
     let folder = TempDir::new()?;
     for entry in fs::read_dir(root().join("tests/snapshots"))? {
@@ -42,12 +42,12 @@ pub fn edited_copy() -> Result<TempDir, Failed> {
     Ok(folder)
 }
 
-/// Runs the case `function` against other snapshots than the tree's; gives standard output back.
+/// Runs the case `function` against other snapshots than the tree's; returns standard output.
 pub fn against(status: i32, snapshots: &Path, arguments: &[&str]) -> Result<String, Failed> {
     against_with(status, snapshots, arguments, &[])
 }
 
-/// The same with variables set.
+/// The same, with environment variables.
 pub fn against_with(
     status: i32,
     snapshots: &Path,
@@ -95,7 +95,7 @@ pub fn drift(kernel: &str) -> Result<(), Failed> {
     demand(stdout.contains("function: drift, allowed: "), "drift is not told", &stdout)
 }
 
-/// A tracer that traces another function than the one it was told to.
+/// A tracer that traces another function than the requested one.
 const ASTRAY: &str = r#"#!/extra/busybox sh
 for word; do
     shift
@@ -105,7 +105,7 @@ done
 exec /extra/snaptrace "$@"
 "#;
 
-/// Where nobody reviewed anything a broken tracer is no drift, and fails though drift is allowed.
+/// On a kernel without reviews, a broken tracer is no drift, and fails although drift is allowed.
 pub fn broken_tracer(kernel: &str) -> Result<(), Failed> {
     let h = Workspace::new(root(), Cache::open()?, false);
     let folder = TempDir::new()?;
@@ -125,8 +125,8 @@ pub fn broken_tracer(kernel: &str) -> Result<(), Failed> {
     demand(broken.contains(", and kfree is not within the filter"), "no invariant is named", &broken)
 }
 
-/// On a kernel of which nothing was reviewed a case without a snapshot is drift; where other cases
-/// were, somebody forgot it.
+/// A case without a snapshot is drift on a kernel without reviews; if other cases were reviewed, it was
+/// forgotten, and is a mismatch.
 pub fn missing_snapshot(kernel: &str) -> Result<(), Failed> {
     let snapshots = edited_copy()?;
     for entry in fs::read_dir(snapshots.path())? {
@@ -142,7 +142,7 @@ pub fn missing_snapshot(kernel: &str) -> Result<(), Failed> {
     let stdout = against(200, snapshots.path(), &["--kernel", kernel, "--allow-drift"])?;
     demand(stdout.contains("function: mismatch: there is no snapshot function@"), "no verdict", &stdout)?;
     demand(stdout.lines().any(|line| line == "  $ snaptrace reset"), "the text is not shown", &stdout)?;
-    // TOML quotes a key that has a dot in it.
+    // TOML quotes a key with a dot.
     let own = [format!("\n{kernel:?} ="), format!("\n{kernel} =")];
     fs::write(&reviewed, own.iter().fold(all, |all, key| all.replace(key, "\nanother =")))?;
     let stdout = against(201, snapshots.path(), &["--kernel", kernel])?;
@@ -150,8 +150,7 @@ pub fn missing_snapshot(kernel: &str) -> Result<(), Failed> {
     against(0, snapshots.path(), &["--kernel", kernel, "--allow-drift"]).map(drop)
 }
 
-/// Runs three cases, of which `function` has another snapshot than its transcript; gives the events
-/// back.
+/// Runs three cases; the snapshot of `function` differs from its transcript. Returns the events.
 pub fn three_cases(status: i32, kernel: &str, arguments: &[&str]) -> Result<Vec<serde_json::Value>, Failed> {
     let snapshots = edited_copy()?;
     fs::remove_file(snapshots.path().join("reviewed.toml"))?;
@@ -161,7 +160,7 @@ pub fn three_cases(status: i32, kernel: &str, arguments: &[&str]) -> Result<Vec<
     events.map_err(|error| format!("{error} in a line of:\n{stdout}").into())
 }
 
-/// Where a run's results are, by its events.
+/// The folder of a run's results, from its events.
 pub fn folder(events: &[serde_json::Value]) -> Result<String, Failed> {
     let last = events.last().ok_or("there are no events")?;
     let folder = last["folder"].as_str().ok_or("the last event names no folder")?;
@@ -176,7 +175,7 @@ pub fn parts(kernel: &str) -> Result<(), Failed> {
     let second = folder(&three_cases(200, kernel, &["--shard", "2/2"])?)?;
     let (stdout, _) =
         expect(200, &root(), &["merge-results", "--junit", &file("parts.xml"), &second, &first])?;
-    // Seconds are those of the boots, and stand in columns of a fixed width.
+    // Seconds differ between runs; their columns have a fixed width.
     let seconds = Regex::new(r#" +\d+\.\d s|time="[^"]*"|vm/[\d.]+"#)?;
     let text = |text: &str| seconds.replace_all(text, "").into_owned();
     let table = text(&table(&Summary::load(Path::new(&whole))?));

@@ -1,4 +1,5 @@
-//! What the tracer does to a kernel: restored however a recording ends, CPUs that come and go, causes named.
+//! The tracer in guests: settings restored however a recording ends, CPU hotplug, and errors that name their
+//! cause.
 
 use std::fs;
 
@@ -50,8 +51,8 @@ pub fn restored(kernel: &str) -> Result<(), Failed> {
     demand(stdout.is_empty(), "something is not as it was, or was left behind", &stdout)
 }
 
-/// On two CPUs, of which the kernel starts one: what is recorded where, by a recording's CPUs. A
-/// message is printed for each thing that is not as it should be.
+/// On two CPUs, of which the kernel starts one: checks which CPU's data has which records. Prints a message
+/// for each thing that is not as expected.
 const COMES_AND_GOES: &str = r#"
 cd /sys/kernel/tracing
 # The CPUs that a recording has sched_switch of.
@@ -116,8 +117,8 @@ pub fn absent_cpus(kernel: &str) -> Result<(), Failed> {
     refused(2, &["--max-cpus", "65"]).map(drop)
 }
 
-/// The clock ticks of processor time that a recording takes while nothing happens; in a bit-exact
-/// guest they are the same in every run.
+/// The CPU time, in clock ticks, of a recording while nothing happens; in a bit-exact guest it is the same in
+/// every run.
 const IDLE: &str = r#"
 snaptrace record -q -s 0 -p function -l __x64_sys_swapoff -o /tmp/out.dat > /tmp/said 2>&1 &
 pid=$!
@@ -136,7 +137,7 @@ pub fn no_spinning(kernel: &str) -> Result<(), Failed> {
     demand(stdout == "cpus=4\n", "the recording was not idle, or did not end", &stdout)
 }
 
-/// In a pid namespace, and then in a kernel that is locked down, where the kernel has these.
+/// In a pid namespace, and then in a locked-down kernel, if the kernel supports these.
 const CAUSES: &str = r#"
 if [ -e /proc/self/ns/pid ]; then
     snaptrace record -q -F -e sched -o /tmp/out.dat true || echo "outside: status $?"
@@ -176,7 +177,7 @@ pub fn named_causes(kernel: &str) -> Result<(), Failed> {
     if !lockdown {
         return Ok(());
     }
-    // From the boot on there are no files at all, and securityfs is not mounted.
+    // If locked down from the boot on, there are no files at all, and securityfs is not mounted.
     let run =
         ["run", "--kernel", kernel, "--append", "lockdown=confidentiality", "--", "snaptrace", "list", "-t"];
     let (_, stderr) = expect(13, &root(), &run)?;
