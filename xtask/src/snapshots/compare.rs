@@ -203,7 +203,7 @@ mod tests {
         CaseOutput { case: "c", kernel, identity, transcript, outputs, filters: &[] }
     }
 
-    /// A store in which the case says `$ a` on 5.4 and on 6.1, and somebody reviewed both.
+    /// A store with `$ a` as the reviewed output of the case on 5.4 and 6.1.
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::new(folder.path().to_path_buf());

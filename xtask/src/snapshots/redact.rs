@@ -276,7 +276,7 @@ mod tests {
         let quick = GRAPH_REPORT.replace("# 1734.078 us |", "    0.078 us   |");
         let quick = quick.replace("$ 2001235.66 us", "@ 200123.6 us ").replace("1025.70", "   5.70");
         assert_eq!(redacted(&quick), expected);
-        // `stream` says the same lines without a head, `report -i` with the file before.
+        // `stream` prints the same lines without a head, `report -i` with the file before.
         for change in [("cpus=1\n", ""), ("              sh-97", "a.dat:              sh-97")] {
             let (text, wanted) = (GRAPH_REPORT.replace(change.0, change.1), change.1.replace("97", "P1"));
             assert_eq!(redacted(&text), expected.replace(&change.0.replace("97", "P1"), &wanted));

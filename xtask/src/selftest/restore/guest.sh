@@ -1,8 +1,8 @@
 #!/bin/sh
 # The guest's part of `cargo xtask restore`, called once per step:
-#   begin STATE             makes the starting state, and shows it and which control files there are
-#   cell ACTION OUT WORDS…  runs WORDS, ends it by ACTION, and shows what is not as it was before;
-#                           ends with 1 then, so that the next cell gets a guest of its own
+#   begin STATE             makes the starting state, prints it, and lists the control files
+#   cell ACTION OUT WORDS…  runs WORDS, ends it by ACTION, and prints the differences from before;
+#                           then ends with 1, so that the next cell gets its own guest
 set -u
 tracing=/sys/kernel/tracing
 sysctls='kptr_restrict ftrace_enabled stack_tracer_enabled tracepoint_printk traceoff_on_warning
@@ -12,12 +12,12 @@ control_files() {
     (cd $tracing && find . -type f -perm -0200 | sed 's,^\./,,' | grep -v -E -f /extra/exempt)
 }
 
-# The names of the processes that are called so and have not ended.
+# The names of running processes with these names.
 running() {
     grep -h -o -E "^[0-9]+ \(($1)\) [^ZX]" /proc/[0-9]*/stat 2> /dev/null | sed 's/.*(\(.*\)).*/\1/'
 }
 
-# Everything that a tracer may not leave changed, as FILE:LINE.
+# Everything that a tracer must restore, as FILE:LINE.
 state() {
     cd $tracing
     ls instances > /tmp/instances.now
@@ -28,7 +28,7 @@ state() {
     fi
     xargs grep -H '' < $files 2>&1
     for snapshot in snapshot instances/*/snapshot; do
-        # One that holds something is shown without a word about itself.
+        # Only an empty snapshot says whether it is freed; one that holds a trace is allocated.
         [ ! -e $snapshot ] || if grep -q '^# \* Snapshot is freed' $snapshot; then
             echo $snapshot:freed
         else
@@ -49,7 +49,7 @@ add() {
     echo "$1" >> "$2" || echo "cannot add $1 to $2"
 }
 
-# What somebody may have set up who also traces.
+# The settings of another user who is tracing.
 users_own() {
     cd $tracing
     put 64 buffer_size_kb
@@ -100,7 +100,7 @@ begin() {
     printf '#!/bin/sh\nexit 3\n' > /tmp/fails
     printf '#!/bin/sh\n: > /tmp/running\nuntil [ -e /tmp/stop ]; do sleep 1; done\n' > /tmp/lasts
     chmod 755 /tmp/trace-cmd /tmp/works /tmp/fails /tmp/lasts
-    # A buffer is expanded by its first use, and the kernel knows no way back.
+    # The first use of a buffer expands it, and the kernel cannot undo that.
     put "$(sed 's/.*expanded: \([0-9]*\)).*/\1/' $tracing/buffer_size_kb)" $tracing/buffer_size_kb
     [ "$1" = pristine ] || users_own
     ls $tracing/instances > /tmp/instances
@@ -109,7 +109,7 @@ begin() {
     cat /tmp/before
 }
 
-# Waits until a file of one of some patterns is there; false when it is not within two minutes.
+# Waits until a file matches one of some patterns; false after two minutes.
 pause=10000
 there() {
     tries=0
@@ -125,7 +125,7 @@ there() {
     return 1
 }
 
-# Ends the command by an action, or after two minutes, when it counts as one that hangs.
+# Ends the command by an action, or after two minutes; then it counts as hung.
 end() {
     action=$1
     shift
@@ -170,11 +170,10 @@ cell() {
     action=$1 out=$2
     shift 2
     rm -f /tmp/running /tmp/stop /tmp/pid /tmp/ended
-    # What ends it is in the background, not the command: the shell would have that ignore SIGINT
-    # and SIGQUIT. The command gets a group of its own, as from a terminal.
+    # Run the code that ends it in the background, not the command: the shell makes background
+    # commands ignore SIGINT and SIGQUIT. The command gets its own process group, as on a terminal.
     end "$action" "$@" &
-    # One that is over within milliseconds would be gone when its first file has been seen, were it
-    # not the last to get the CPU.
+    # A command to be ended early has low priority, else it could finish before its first file is seen.
     case $action in
     *-0) nice=19 ;;
     *) nice=0 ;;
