@@ -84,6 +84,9 @@ pub enum Source {
         with: Vec<String>,
         /// The package version to take while the archive has it, else the line's newest.
         version: String,
+        /// What a host without Debian's apt downloads.
+        #[serde(default, skip_serializing)]
+        pinned: Pinned,
     },
     /// A package of Debian that holds a tarball of the source, built here.
     DebianSource {
@@ -96,6 +99,9 @@ pub enum Source {
         package: String,
         /// The package version to take while the archive has it, else the line's newest.
         version: String,
+        /// What a host without Debian's apt downloads.
+        #[serde(default, skip_serializing)]
+        pinned: Pinned,
         /// As for `KernelOrg`.
         #[serde(default)]
         tools: BTreeMap<String, String>,
@@ -104,6 +110,28 @@ pub enum Source {
         /// As for `KernelOrg`.
         build_steps: u64,
     },
+}
+
+/// The package files of the recorded version, by their digests. No part of a kernel's key: the same
+/// version is the same kernel, however its packages are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pinned {
+    /// A moment at which Debian's archive had them, as its snapshot archive writes it:
+    /// `20261128T000000Z`.
+    pub snapshot: String,
+    /// The files, the one with the image or source first.
+    pub files: Vec<PackageFile>,
+}
+
+/// A package file of Debian's archive.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageFile {
+    /// Its path below the archive's address: `pool/…/NAME_VERSION_ARCHITECTURE.deb`.
+    pub path: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
 }
 
 /// The requirements of a build.

@@ -23,6 +23,12 @@ pub(super) struct Args {
     /// The compiler, such as gcc-12
     #[arg(long, value_name = "COMPILER")]
     cc: Option<String>,
+    /// Take the newest version that Debian has, not the recorded one; needs Debian's apt
+    #[arg(long, requires = "names", conflicts_with_all = ["source", "cc"])]
+    newest: bool,
+    /// Record the newest version that Debian has, with its digests, in kernels.toml
+    #[arg(long, requires = "names", conflicts_with_all = ["source", "cc", "menuconfig", "newest"])]
+    repin: bool,
     /// Open the configuration menu, and print the changes as a fragment
     #[arg(long)]
     menuconfig: bool,
@@ -62,7 +68,13 @@ impl Subcommand for Args {
         if self.clean {
             return kernel::clean(&workspace, &self.names).map(|()| 0);
         }
-        let request = Request { source: self.source, cc: self.cc };
+        if self.repin {
+            for record in records {
+                ui::print(format_args!("{}\n", kernel::repin(&workspace, record)?));
+            }
+            return Ok(0);
+        }
+        let request = Request { source: self.source, cc: self.cc, newest: self.newest };
         if records.is_empty() {
             records = matrix.usual().collect();
         }

@@ -22,6 +22,8 @@ use crate::base::verdict::Verdict;
 const KEYRINGS: [&str; 2] =
     ["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
+/// What this room runs.
+const PROGRAMS: [&str; 3] = ["apt-get", "apt-cache", "apt-config"];
 /// Suites that have no security archive of their own.
 const WITHOUT_SECURITY: [&str; 2] = ["sid", "unstable"];
 
@@ -46,6 +48,8 @@ pub struct Package {
     pub size: u64,
     /// Its file's SHA-256, in hexadecimal.
     pub sha256: String,
+    /// The path of its file below the archive's address.
+    pub path: String,
 }
 
 impl Package {
@@ -63,7 +67,7 @@ impl Apt {
     /// # Errors
     /// There is no apt, no Debian mirror is configured, or the index cannot be obtained.
     pub fn open(host: &Host, suite: &str, installed: &str) -> Result<Apt> {
-        for program in ["apt-get", "apt-cache", "apt-config", "dpkg-deb"] {
+        for program in PROGRAMS {
             if which::which(program).is_err() {
                 return Err(Error::new(format!("cannot fetch Debian packages of {suite}"))
                     .because(format!("there is no {program} on this machine"))
@@ -235,30 +239,6 @@ impl Apt {
     }
 }
 
-/// Unpacks a package's files into a folder.
-///
-/// # Errors
-/// The file is not a package, or the disk is full.
-pub fn unpack(deb: &Path, into: &Path) -> Result<()> {
-    let output = Command::new("dpkg-deb")
-        .arg("-x")
-        .args([deb, into])
-        .output()
-        .context(|| "cannot run dpkg-deb".to_owned())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    // With a full disk there is an error for every file; show the first.
-    let first = said.lines().next().unwrap_or_default();
-    let error = Error::new(format!("cannot unpack {}", deb.display())).because(first);
-    Err(if said.contains("No space left") {
-        error.help("free some space, or set SNAPTRACE_CACHE to a folder on another disk")
-    } else {
-        error
-    })
-}
-
 /// The code name of the host's Debian release, such as `bookworm`.
 ///
 /// # Errors
@@ -274,6 +254,18 @@ pub fn host_suite() -> Result<String> {
         (Some("debian"), Some(name)) => Ok(name),
         _ => Err(Error::new("cannot determine the Debian release of this machine")
             .because(format!("{} names none", path.display()))),
+    }
+}
+
+/// Whether apt can fetch what Debian's archive has: this is a Debian with its apt. The error says why not.
+///
+/// # Errors
+/// It is another distribution, or apt is missing.
+pub fn is_debians() -> std::result::Result<(), String> {
+    host_suite().map_err(|_| "this machine is no Debian".to_owned())?;
+    match PROGRAMS.iter().find(|program| which::which(program).is_err()) {
+        None => Ok(()),
+        Some(program) => Err(format!("there is no {program} on this machine")),
     }
 }
 
@@ -368,8 +360,8 @@ fn acquire_options() -> Result<String> {
     Ok(kept.fold(String::new(), |all, line| all + line + "\n"))
 }
 
-/// Parses `apt-cache show`. Paragraphs without a name, version, size or digest are left out. So are those
-/// whose name or version breaks Debian's rules, since both are used in file names and arguments.
+/// Reads `apt-cache show`; paragraphs without a name, version, size, digest or path are left out, as are
+/// those whose name or version is none by Debian's rules: they become names of files and arguments.
 pub fn parse_packages(text: &str) -> Vec<Package> {
     let package = |paragraph: Paragraph<'_>| {
         let field = |name: &str| paragraph.field(name);
@@ -379,6 +371,7 @@ pub fn parse_packages(text: &str) -> Vec<Package> {
             architecture: field("Architecture").filter(|name| is_made_of(name, "-"))?.to_owned(),
             size: field("Size")?.parse().ok()?,
             sha256: field("SHA256")?.to_owned(),
+            path: field("Filename").filter(|path| is_made_of(path, "+-.~:/_%"))?.to_owned(),
         })
     };
     control::paragraphs(text).filter_map(package).collect()
@@ -450,8 +443,8 @@ mod tests {
 
     #[test]
     fn packages_are_read_by_paragraph() {
-        let text = "Package: a\nVersion: 1:2-3\nArchitecture: amd64\nSize: 7\nSHA256: ff\n\n\
-            Package: b\nVersion: 1\n\n";
+        let text = "Package: a\nVersion: 1:2-3\nArchitecture: amd64\nSize: 7\nSHA256: ff\n\
+            Filename: pool/a.deb\n\nPackage: b\nVersion: 1\n\n";
         let packages = parse_packages(text);
         assert_eq!(packages.len(), 1);
         assert_eq!(packages[0].size, 7);
@@ -462,7 +455,8 @@ mod tests {
     fn names_that_leave_their_folder_are_no_packages() {
         let named = |[name, version, architecture]: [&str; 3]| {
             let text = format!(
-                "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nSize: 7\nSHA256: ff\n"
+                "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\nSize: 7\nSHA256: ff\n\
+                 Filename: pool/a.deb\n"
             );
             parse_packages(&text).len()
         };

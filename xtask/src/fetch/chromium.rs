@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{self, Apt};
+use super::archive;
 use super::host_packages;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
@@ -74,7 +75,7 @@ fn unpacked(host: &Host) -> Result<Chromium> {
         host.ui.say("Chromium is not installed: unpacking it into the cache");
         let apt = Apt::open(host, &suite, &host_packages::installed_without("chromium")?)?;
         for deb in apt.download_with_dependencies(host, PACKAGE)? {
-            apt::unpack(&deb, dir)?;
+            archive::unpack_deb(&deb, dir)?;
             cache::remove(&deb)?;
         }
         // Make an entry only of a Chromium that runs.

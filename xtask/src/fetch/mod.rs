@@ -1,6 +1,7 @@
 //! Fetches downloads and packages, and unpacks tools from them.
 
 pub mod apt;
+pub mod archive;
 pub mod chromium;
 pub mod control;
 pub mod download;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::apt::{self, Apt};
+use super::archive;
 use super::host_packages::{install_line, installed_without};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
@@ -34,7 +35,7 @@ pub fn qemu(host: &Host) -> Result<Qemu> {
         host.ui.say(format!("{QEMU} is not installed: unpacking one into the cache"));
         let apt = Apt::open(host, &suite, &installed_without("qemu-")?)?;
         for deb in apt.download_with_dependencies(host, "qemu-system-x86")? {
-            apt::unpack(&deb, dir)?;
+            archive::unpack_deb(&deb, dir)?;
             cache::remove(&deb)?;
         }
         // Make an entry only of a QEMU that runs.
@@ -131,7 +132,7 @@ pub fn busybox(host: &Host) -> Result<PathBuf> {
         })?;
         let deb = apt.download(host, package)?;
         let unpacked = dir.join("package");
-        apt::unpack(&deb, &unpacked)?;
+        archive::unpack_deb(&deb, &unpacked)?;
         cache::remove(&deb)?;
         // Merged-usr suites have it under usr/bin.
         let program = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.join(path));

@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::apt::{self, Apt};
+use super::apt::Apt;
+use super::archive;
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::host::Host;
@@ -104,7 +105,7 @@ pub fn get(host: &Host) -> Result<TraceCmd> {
                     .verdict(Verdict::Unavailable)
             })?;
             let deb = apt.download(host, package)?;
-            apt::unpack(&deb, &dir.join("package"))?;
+            archive::unpack_deb(&deb, &dir.join("package"))?;
             cache::remove(&deb)?;
         }
         finish(dir, WRAPPER, VERSION)
@@ -138,7 +139,7 @@ fn with_loader(host: &Host, version: &str, suite: &str) -> Result<PathBuf> {
         host.ui.say(format!("unpacking trace-cmd {version} into the cache"));
         let apt = Apt::open(host, suite, "")?;
         for deb in apt.download_with_dependencies(host, "trace-cmd")? {
-            apt::unpack(&deb, &dir.join("package"))?;
+            archive::unpack_deb(&deb, &dir.join("package"))?;
             cache::remove(&deb)?;
         }
         finish(dir, WRAPPER_WITH_LOADER, version)

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use xshell::{Shell, cmd};
 
-use super::debian::PackageLine;
 use super::entry::{self, KIND, Kernel, Manifest};
 use super::key;
 use super::names::Origin;
@@ -28,6 +27,8 @@ pub struct Request {
     pub source: Option<PathBuf>,
     /// The C compiler of the build instead of `gcc`.
     pub cc: Option<String>,
+    /// The newest version of the line that the archive has, not the recorded one.
+    pub newest: bool,
 }
 
 /// The compiler and linker of a build.
@@ -136,14 +137,7 @@ pub fn given(
     }
     let (version, sha256, file, mirrors) = match &record.source {
         Source::KernelOrg { version, sha256, file, mirrors, .. } => (version, sha256, file, mirrors),
-        Source::DebianSource { package, version, .. } => {
-            let suites = record.source.suites();
-            return debian_source::fetch(
-                workspace,
-                record,
-                &PackageLine { suites, pattern: package, with: &[], version },
-            );
-        }
+        Source::DebianSource { .. } => return debian_source::fetch(workspace, record),
         Source::Debian { .. } => {
             return Err(Error::new(format!("{} has no source to build from", record.name)));
         }

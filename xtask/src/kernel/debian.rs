@@ -1,4 +1,4 @@
-//! Debian's ready-made kernels: fetched with apt, unpacked, and checked for the symbols that we need.
+//! Debian's ready-made kernels: fetched with apt or by their digests, unpacked, and checked for the symbols that we need.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,31 +9,96 @@ use crate::base::cache;
 use crate::base::digest;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
+use crate::base::host::Host;
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
 use crate::fetch::apt::{self, Apt, Package};
+use crate::fetch::archive;
+use crate::fetch::download::{self, Wanted};
 use crate::kernel::{compiler, config, fragments, image, modules, names};
-use crate::matrix::Record;
+use crate::matrix::{PackageFile, Pinned, Record, Source};
 
 /// How to find the packages of one release line, such as 6.1.
 pub struct PackageLine<'a> {
-    /// The suites that may have it; the first one has the newest version.
-    pub suites: Vec<&'a str>,
-    /// A regular expression that matches the whole name of the image package.
+    /// The suites that may have it. The first has the newest.
+    suites: Vec<&'a str>,
+    /// A regular expression that the whole name of the package with the image matches.
     pub pattern: &'a str,
-    /// The beginnings of the names of the packages with the other parts.
-    pub with: &'a [String],
-    /// The preferred version; used while the archive has it.
-    pub version: &'a str,
+    /// What the names of the packages with the rest begin with.
+    with: &'a [String],
+    /// The version to take while the archive has it; `None` for the newest.
+    pub version: Option<&'a str>,
+    pinned: &'a Pinned,
 }
 
-/// Obtains a ready-made kernel: from the cache if it has what the record asks for.
-pub fn obtain(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Kernel> {
+impl<'a> PackageLine<'a> {
+    /// The line that a record's packages are of.
+    ///
+    /// # Errors
+    /// Its kernel does not come from Debian.
+    pub fn of(record: &'a Record) -> Result<PackageLine<'a>> {
+        let (pattern, with, version, pinned) = match &record.source {
+            Source::Debian { package, with, version, pinned, .. } => (package, &with[..], version, pinned),
+            Source::DebianSource { package, version, pinned, .. } => (package, &[][..], version, pinned),
+            Source::KernelOrg { .. } => {
+                return Err(Error::new(format!("{} is no kernel of Debian's", record.name)));
+            }
+        };
+        Ok(PackageLine { suites: record.source.suites(), pattern, with, version: Some(version), pinned })
+    }
+}
+
+/// The packages of a kernel, and where their files come from.
+pub struct Found {
+    /// The first has the image, or the source.
+    pub packages: Vec<Package>,
+    /// The suite that has them.
+    pub suite: String,
+    /// What the user should know about them, a line each.
+    pub notes: Vec<String>,
+    /// `None` where the record's digests are what is relied on.
+    apt: Option<Apt>,
+    mirrors: Vec<String>,
+}
+
+impl Found {
+    /// Downloads the file of one of the packages. Signature and digest are checked by apt, or the
+    /// digest is the record's.
+    ///
+    /// # Errors
+    /// The archive or the network fails, what comes has another digest, or the disk is full.
+    pub fn download(&self, host: &Host, package: &Package) -> Result<PathBuf> {
+        if let Some(apt) = &self.apt {
+            return apt.download(host, package);
+        }
+        let wanted = Wanted { file: &package.path, sha256: &package.sha256, mirrors: &self.mirrors };
+        download::fetch(host, wanted).map_err(|error| match error.verdict_given() {
+            Some(Verdict::Unavailable) => {
+                error.help(format!("set {MIRROR_VAR} to the address of a Debian mirror that has it"))
+            }
+            _ => error,
+        })
+    }
+}
+
+/// Base addresses of Debian's archive for hosts without Debian's apt, separated by white space.
+const MIRROR_VAR: &str = "SNAPTRACE_DEBIAN_MIRROR";
+/// Debian's archive as it was at any moment: it keeps every version.
+const SNAPSHOTS: &str = "https://snapshot.debian.org/archive/debian";
+
+/// Gets a ready-made kernel, from the cache if what the record asks for is there; the newest of its
+/// line if that is asked for.
+pub fn obtain(workspace: &Workspace, record: &Record, newest: bool) -> Result<Kernel> {
     let inputs = key::record_digest(workspace, record)?;
+    let mut line = PackageLine::of(record)?;
+    if newest {
+        line.version = None;
+        return fetch(workspace, record, &line, &inputs);
+    }
     if let Some(kernel) = current(workspace, record, &inputs)? {
         return Ok(kernel);
     }
-    let fetched = fetch(workspace, record, line, &inputs);
+    let fetched = fetch(workspace, record, &line, &inputs);
     fetched.or_else(|error| match names::cached(workspace, record) {
         // An older kernel, with a note, is better than none.
         Ok(Some(mut kernel)) if error.verdict_given() == Some(Verdict::Unavailable) => {
@@ -51,28 +116,28 @@ fn current(workspace: &Workspace, record: &Record, inputs: &str) -> Result<Optio
 }
 
 fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs: &str) -> Result<Kernel> {
-    let (apt, package, notes) = find(workspace, record, line)?;
+    let found = find(workspace, record, line)?;
     // Another command may have fetched it while this one waited for apt.
-    if let Some(kernel) = current(workspace, record, inputs)? {
+    if line.version.is_some()
+        && let Some(kernel) = current(workspace, record, inputs)?
+    {
         return Ok(kernel);
-    }
-    let mut packages = vec![package];
-    for prefix in line.with {
-        packages.push(companion(&apt, &packages[0], prefix)?);
     }
     let mut key = Keyed::new();
     key.add("record", inputs);
-    for package in &packages {
+    for package in &found.packages {
         key.add("package", format!("{} {} {}", package.name, package.version, package.sha256));
     }
     let key = key.finish();
-    let package = &packages[0];
+    let [package, ..] = found.packages.as_slice() else {
+        return Err(Error::new(format!("cannot find a kernel package for {}", record.name)));
+    };
     let dir = workspace.host.cache.fill(&workspace.host.ui, KIND, &key, |dir| {
         let unpacked = dir.join("package");
-        for package in &packages {
-            let deb = apt.download(&workspace.host, package)?;
+        for package in &found.packages {
+            let deb = found.download(&workspace.host, package)?;
             workspace.host.ui.say(format!("unpacking {} {}", package.name, package.version));
-            apt::unpack(&deb, &unpacked)?;
+            archive::unpack_deb(&deb, &unpacked)?;
             cache::remove(&deb)?;
         }
         let image = arrange(workspace, record, package, &unpacked, dir)?;
@@ -82,8 +147,8 @@ fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs:
             version: package.version.clone(),
             compiler: image.compiler,
             vmlinux_sha256: image.vmlinux_sha256,
-            provenance: format!("Debian {} {} {}", apt.suite(), package.name, package.version),
-            notes,
+            provenance: format!("Debian {} {} {}", found.suite, package.name, package.version),
+            notes: found.notes.clone(),
             record: inputs.to_owned(),
             source: None,
             build_steps: None,
@@ -93,24 +158,103 @@ fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs:
     names::bind(workspace, &record.name, &key, dir, None)
 }
 
-/// The package to use, apt for the suite that has it, and notes for the user.
+/// The packages to take: on a Debian by its apt, which checks signatures; elsewhere those whose
+/// digests the record has, and no others.
 ///
 /// # Errors
-/// No suite has one (verdict `unavailable`), or apt fails.
-pub fn find(
-    workspace: &Workspace,
-    record: &Record,
-    line: &PackageLine<'_>,
-) -> Result<(Apt, Package, Vec<String>)> {
-    choose(record, line, |suite| {
+/// No suite has one, or the record pins none (verdict `unavailable`), or apt fails.
+pub fn find(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Found> {
+    if let Err(no_apt) = apt::is_debians() {
+        return pinned(record, line, &no_apt);
+    }
+    let (apt, package, notes) = choose(record, line, |suite| {
         let apt = Apt::open(&workspace.host, suite, "")?;
         let packages = apt.packages(line.pattern)?;
         Ok((apt, packages))
+    })?;
+    let mut packages = vec![package];
+    for prefix in line.with {
+        packages.push(companion(&apt, &packages[0], prefix)?);
+    }
+    Ok(Found { packages, suite: apt.suite().to_owned(), notes, apt: Some(apt), mirrors: Vec::new() })
+}
+
+/// The newest packages of a line in a part of the archive, which begins their paths.
+///
+/// # Errors
+/// No suite has one (verdict `unavailable`), this machine is no Debian, or apt fails.
+pub fn newest_of_main(
+    workspace: &Workspace,
+    record: &Record,
+    line: &PackageLine<'_>,
+    part: &str,
+) -> Result<Vec<Package>> {
+    let failed =
+        || Error::new(format!("cannot find the newest {}", record.name)).verdict(Verdict::Unavailable);
+    apt::is_debians()
+        .map_err(|why| failed().because(why).help("only Debian's apt can tell: do it on a Debian"))?;
+    let line = PackageLine { suites: line.suites.clone(), version: None, ..*line };
+    let (apt, package, _) = choose(record, &line, |suite| {
+        let apt = Apt::open(&workspace.host, suite, "")?;
+        let mut packages = apt.packages(line.pattern)?;
+        packages.retain(|package| package.path.starts_with(part));
+        Ok((apt, packages))
+    })?;
+    let mut packages = vec![package];
+    for prefix in line.with {
+        packages.push(companion(&apt, &packages[0], prefix)?);
+    }
+    Ok(packages)
+}
+
+/// The packages that the record pins.
+fn pinned(record: &Record, line: &PackageLine<'_>, no_apt: &str) -> Result<Found> {
+    let failed = || Error::new(format!("cannot fetch {}", record.name)).verdict(Verdict::Unavailable);
+    if line.version.is_none() {
+        return Err(failed()
+            .because(format!("{no_apt}, and only apt can tell which version is the newest"))
+            .help("without --newest the version that kernels.toml pins by its digest is taken"));
+    }
+    let packages: Vec<Package> = line
+        .pinned
+        .files
+        .iter()
+        .map(|file| {
+            package_of(file).ok_or_else(|| {
+                failed().because(format!("kernels.toml names a file that is no package: {}", file.path))
+            })
+        })
+        .collect::<Result<_>>()?;
+    if packages.is_empty() {
+        return Err(failed()
+            .because(format!("{no_apt}, and kernels.toml has no digest of its packages"))
+            .help(format!("on a Debian `cargo xtask kernel --repin {}` adds them", record.name)));
+    }
+    let mirrors = match std::env::var(MIRROR_VAR) {
+        Ok(list) if !list.trim().is_empty() => list.split_whitespace().map(str::to_owned).collect(),
+        _ => vec![format!("{SNAPSHOTS}/{}", line.pinned.snapshot)],
+    };
+    let suite = line.suites.first().copied().unwrap_or_default().to_owned();
+    Ok(Found { packages, suite, notes: Vec::new(), apt: None, mirrors })
+}
+
+/// The package that a pinned file is, by its name: `NAME_VERSION_ARCHITECTURE.deb`.
+fn package_of(file: &PackageFile) -> Option<Package> {
+    let words = file.path.rsplit('/').next()?.strip_suffix(".deb")?;
+    let [name, version, architecture] = words.split('_').collect::<Vec<_>>().try_into().ok()?;
+    Some(Package {
+        name: name.to_owned(),
+        version: version.replace("%3a", ":"),
+        architecture: architecture.to_owned(),
+        size: 0,
+        sha256: file.sha256.clone(),
+        path: file.path.clone(),
     })
 }
 
-/// Chooses a package: the recorded version from the first suite that has it, else the newest version of
-/// the line, with a note. Also returns the value of `offers` for that suite.
+/// The package to take, and whatever `offers` gives for the suite that has it: the recorded
+/// version from the first suite that has it, else the line's newest with a note.
+/// Without a version the first suite that has any is taken.
 ///
 /// # Errors
 /// Those of `offers`; `unavailable` where no suite has the line.
@@ -122,7 +266,7 @@ fn choose<Suite>(
     let mut newest = None;
     for suite in &line.suites {
         let (suite, packages) = offers(suite)?;
-        if let Some(package) = packages.iter().find(|package| package.version == line.version) {
+        if let Some(package) = packages.iter().find(|package| Some(&*package.version) == line.version) {
             return Ok((suite, package.clone(), Vec::new()));
         }
         newest = newest.or_else(|| packages.into_iter().next().map(|package| (suite, package)));
@@ -133,11 +277,14 @@ fn choose<Suite>(
             .because(format!("Debian {suites} has none called {}", line.pattern))
             .verdict(Verdict::Unavailable)
     })?;
-    let note = format!(
-        "Debian {suites} no longer has version {}; {} is the newest of its line, and snapshots \
-         may drift",
-        line.version, package.version
-    );
+    let newest = format!("{} is the newest of its line, and snapshots may drift", package.version);
+    let note = match line.version {
+        Some(version) => format!("Debian {suites} no longer has version {version}; {newest}"),
+        None => format!(
+            "{newest}; after `cargo xtask kernel --clean {}` the recorded version is taken",
+            record.name
+        ),
+    };
     Ok((suite, package, vec![note]))
 }
 
@@ -237,10 +384,12 @@ mod tests {
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs/kernels.toml");
         let matrix = Matrix::load(&configs).unwrap();
         let record = matrix.find("debian-7").unwrap();
-        let line = PackageLine { suites: vec!["sid", "forky"], pattern: "p", with: &[], version: "7.2.13-1" };
+        let mut line = PackageLine::of(record).unwrap();
+        line.suites = vec!["sid", "forky"];
+        line.version = Some("7.2.13-1");
         let package = |version: &str| {
-            let (name, architecture) = ("p".into(), "amd64".into());
-            Package { name, version: version.into(), architecture, size: 1, sha256: "f".into() }
+            let (name, architecture, path) = ("p".into(), "amd64".into(), "p".into());
+            Package { name, version: version.into(), architecture, size: 1, sha256: "f".into(), path }
         };
         let chosen = |sid: &[&str], forky: &[&str]| {
             choose(record, &line, |suite| {

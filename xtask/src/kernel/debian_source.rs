@@ -9,7 +9,7 @@ use crate::base::cache;
 use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::workspace::Workspace;
-use crate::fetch::apt;
+use crate::fetch::archive;
 use crate::fetch::download;
 use crate::matrix::Record;
 
@@ -25,27 +25,32 @@ const PROVENANCE: &str = "provenance";
 ///
 /// # Errors
 /// The package cannot be obtained (verdict `unavailable`), or holds no tarball.
-pub fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>) -> Result<Given> {
-    if let Some(entry) = workspace.host.cache.entry(KIND, &key(line.pattern, line.version)) {
-        // If the cache has it, no network is needed.
+pub fn fetch(workspace: &Workspace, record: &Record) -> Result<Given> {
+    let line = PackageLine::of(record)?;
+    let recorded = line.version.unwrap_or_default();
+    if let Some(entry) = workspace.host.cache.entry(KIND, &key(line.pattern, recorded)) {
+        // With a full cache no network is needed.
         return given(&entry, Vec::new());
     }
-    let (apt, package, notes) = debian::find(workspace, record, line)?;
+    let found = debian::find(workspace, record, &line)?;
+    let [package, ..] = found.packages.as_slice() else {
+        return Err(Error::new(format!("cannot find the source of {}", record.name)));
+    };
     let entry =
         workspace.host.cache.fill(&workspace.host.ui, KIND, &key(line.pattern, &package.version), |dir| {
-            let deb = apt.download(&workspace.host, &package)?;
+            let deb = found.download(&workspace.host, package)?;
             workspace.host.ui.say(format!("unpacking {} {}", package.name, package.version));
             let unpacked = dir.join("package");
-            apt::unpack(&deb, &unpacked)?;
+            archive::unpack_deb(&deb, &unpacked)?;
             cache::remove(&deb)?;
             let (from, to) = (tarball(&package.name, &unpacked)?, dir.join(TARBALL));
             fs::rename(&from, &to).map_err(|e| cache::denied("cannot create", &to, &e))?;
             cache::remove(&unpacked)?;
             let path = dir.join(PROVENANCE);
-            let provenance = format!("Debian {} {} {}", apt.suite(), package.name, package.version);
+            let provenance = format!("Debian {} {} {}", found.suite, package.name, package.version);
             fs::write(&path, provenance).map_err(|e| cache::denied("cannot write", &path, &e))
         })?;
-    given(&entry, notes)
+    given(&entry, found.notes)
 }
 
 fn key(pattern: &str, version: &str) -> String {

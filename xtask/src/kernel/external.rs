@@ -12,7 +12,8 @@ use crate::base::digest::Keyed;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
-use crate::fetch::apt::{self, Apt, Package};
+use crate::fetch::apt::{Apt, Package};
+use crate::fetch::archive;
 use crate::fetch::download;
 use crate::fetch::host_packages;
 use crate::kernel::{compiler, make};
@@ -91,7 +92,7 @@ fn by_headers(
     let unpacked = work.join("headers");
     for package in &packages {
         let deb = apt.download(&workspace.host, package)?;
-        apt::unpack(&deb, &unpacked)?;
+        archive::unpack_deb(&deb, &unpacked)?;
         cache::remove(&deb)?;
     }
     drop(apt);
@@ -251,6 +252,7 @@ mod tests {
             architecture: "all".into(),
             size: 1,
             sha256: "f".into(),
+            path: "p".into(),
         };
         let packages = [package("6.1.192-2"), package("6.1.176-1")];
         assert_eq!(of_version(&packages, "6.1.176-1"), Some(&packages[1]));

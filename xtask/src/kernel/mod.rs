@@ -25,6 +25,7 @@ mod modules;
 mod names;
 mod obtain;
 pub mod renames;
+mod repin;
 mod source;
 
 pub use build::{Request, build_tools};
@@ -37,6 +38,7 @@ pub use menuconfig::menuconfig;
 pub use modules::check as check_modules;
 pub use names::cached;
 pub use obtain::{fetch_source, obtain, of_source, unpack};
+pub use repin::repin;
 
 #[cfg(test)]
 pub(crate) use list::tests::sample as sample_list;

@@ -16,18 +16,18 @@ use crate::matrix::{Record, Source};
 /// does not build, or lacks a symbol or module that the record asks for.
 pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Result<Kernel> {
     match &record.source {
-        Source::Debian { package, with, version, .. } => {
+        Source::Debian { .. } => {
             if request.source.is_some() || request.cc.is_some() {
                 return Err(Error::new(format!("cannot build {}", record.name))
                     .because("it is a ready-made package of Debian")
                     .help("--source and --cc go with kernels that are built here, such as 5.4"));
             }
-            let suites = record.source.suites();
-            debian::obtain(
-                workspace,
-                record,
-                &debian::PackageLine { suites, pattern: package, with, version },
-            )
+            debian::obtain(workspace, record, request.newest)
+        }
+        Source::KernelOrg { .. } | Source::DebianSource { .. } if request.newest => {
+            Err(Error::new(format!("cannot take the newest {}", record.name))
+                .because("it is built here from a source that is pinned")
+                .help("--newest goes with ready-made kernels, such as debian-6.1"))
         }
         Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(workspace, record, request),
     }

@@ -1,14 +1,14 @@
 //! Kernel sources: tarballs of kernel.org, Debian or the user, and the user's trees (`--source`).
 
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
-use crate::fetch::download;
+use crate::fetch::{archive, download};
 use crate::kernel::{contents, make};
 use crate::matrix::Record;
 
@@ -134,17 +134,7 @@ pub fn tree(workspace: &Workspace, record: &Record, given: &Given, scratch: &Pat
     let bar = workspace.host.ui.bytes("unpacking", total);
     let file = File::open(&given.path).context(|| format!("cannot open {}", given.path.display()))?;
     let decoder = decoder(&given.path, Counted { file, bar: &bar, done: 0 })?;
-    let mut archive = tar::Archive::new(decoder);
-    archive.set_preserve_mtime(true);
-    archive.unpack(scratch).map_err(|e| {
-        let error = cache::denied("cannot unpack", &given.path, &e);
-        // The system's error is at the end of the chain of causes.
-        let mut cause: &dyn std::error::Error = &e;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
-        error.because(cause.to_string())
-    })?;
+    archive::unpack(decoder, &given.path, scratch)?;
     // A tarball of a kernel has one folder at its top.
     let tops = cache::read_dir(scratch)?;
     match tops.as_slice() {
@@ -172,22 +162,10 @@ impl Read for Counted<'_> {
 /// The decoder for a tarball, chosen by its first bytes.
 fn decoder<'a>(path: &Path, file: Counted<'a>) -> Result<Box<dyn Read + 'a>> {
     let failed = || format!("cannot unpack {}", path.display());
-    let mut file = BufReader::with_capacity(256 << 10, file);
-    let magic = std::io::BufRead::fill_buf(&mut file).context(failed)?;
-    Ok(match magic {
-        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
-            Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file))
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            Box::new(zstd::stream::read::Decoder::with_buffer(file).context(failed)?)
-        }
-        magic if magic.get(257..262) == Some(b"ustar") => Box::new(file),
-        _ => {
-            return Err(Error::new(failed())
-                .because("it is neither a tar archive nor one in gzip, xz or zstd")
-                .help("--source takes a kernel tree, .tar, .tar.gz, .tar.xz or .tar.zst"));
-        }
+    archive::decoder(file).context(failed)?.ok_or_else(|| {
+        Error::new(failed())
+            .because("it is neither a tar archive nor one in gzip, xz or zstd")
+            .help("--source takes a kernel tree, .tar, .tar.gz, .tar.xz or .tar.zst")
     })
 }
 
