@@ -1,13 +1,15 @@
 //! Packages of the host: finds missing ones, and installs those that a command needs.
 //!
-//! They are installed with apt on request, never removing or downgrading anything.
+//! They are installed by the host's package manager on request; with apt never removing or downgrading
+//! anything.
 
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::control::{self, Paragraph};
+use super::package_manager::{self, PackageManager};
 use crate::base::error::{Context, Error, Result};
 use crate::base::host::Host;
 use crate::base::ui::err;
@@ -29,25 +31,47 @@ pub fn need_packages(host: &Host, what: &str, packages: &[(&str, &str)]) -> Resu
     if missing.is_empty() {
         return Ok(());
     }
-    let (things, names): (Vec<&str>, Vec<&str>) = missing.iter().copied().unzip();
-    let error = |cause: String| {
-        Error::new(format!("cannot continue with {what}: {} missing", things.join(", ")))
-            .because(cause)
-            .help(format!("install with: {}", install_line(&names)))
-            .verdict(Verdict::Unavailable)
-    };
-    if !(host.yes || agreed(host, what, &names)) {
-        let cause = format!("the packages {} are not installed", names.join(", "));
-        return Err(error(cause).help("or run the command again with --yes to install them"));
-    }
-    if !rustix::process::geteuid().is_root() {
-        return Err(error("only root may install packages".to_owned()));
-    }
-    install(host, &names).map_err(|cause| error(cause.to_string()))?;
+    install_missing(host, what, &missing)?;
     match self::missing(packages).first() {
         None => Ok(()),
-        Some((thing, package)) => Err(error(format!("{thing} is missing although {package} was installed"))),
+        Some((thing, package)) => {
+            let cause = format!("{thing} is missing although {package} was installed");
+            Err(cannot_continue(what, &missing).because(cause))
+        }
     }
+}
+
+/// Installs what is missing, each thing given with its package, if the user said `--yes` or agrees at the
+/// terminal.
+///
+/// # Errors
+/// It was not installed: the error names what is missing and the exact install line.
+pub fn install_missing(host: &Host, what: &str, missing: &[(&str, &str)]) -> Result<()> {
+    let names: Vec<&str> = missing.iter().map(|(_, package)| *package).collect();
+    let error = || cannot_continue(what, missing);
+    if !(host.yes || agreed(host, what, &names)) {
+        let cause = format!("the packages {} are not installed", names.join(", "));
+        return Err(error().because(cause).help("or run the command again with --yes to install them"));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(error().because("only root may install packages"));
+    }
+    let installed = match PackageManager::of_host() {
+        Some(PackageManager::Apt) => install_with_apt(host, &names),
+        Some(manager) => {
+            host.ui.say(format!("installing {}", names.join(", ")));
+            run(&manager.install(&names, true)).map(|_| ())
+        }
+        None => Err(Error::new("this machine has no package manager that is known here")),
+    };
+    installed.map_err(|cause| error().because(cause.to_string()))
+}
+
+fn cannot_continue(what: &str, missing: &[(&str, &str)]) -> Error {
+    let (things, names): (Vec<&str>, Vec<&str>) = missing.iter().copied().unzip();
+    Error::new(format!("cannot continue with {what}: {} missing", things.join(", ")))
+        .help(format!("install with: {}", install_line(&names)))
+        .verdict(Verdict::Unavailable)
 }
 
 /// The commands and files of a list that are not installed.
@@ -59,10 +83,10 @@ pub fn missing<'a>(packages: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     packages.iter().copied().filter(|(thing, _)| absent(thing)).collect()
 }
 
-/// The command line with which the current user would install packages.
+/// What installs packages, of which Debian's names are given, as the present user would type it.
 pub fn install_line(packages: &[&str]) -> String {
-    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
-    format!("{sudo}apt-get install --no-remove {}", packages.join(" "))
+    let root = rustix::process::geteuid().is_root();
+    package_manager::install_line(PackageManager::of_host(), root, packages)
 }
 
 fn agreed(host: &Host, what: &str, packages: &[&str]) -> bool {
@@ -79,7 +103,7 @@ fn agreed(host: &Host, what: &str, packages: &[&str]) -> bool {
 }
 
 /// Installs packages, if that removes and downgrades nothing.
-fn install(host: &Host, packages: &[&str]) -> Result<()> {
+fn install_with_apt(host: &Host, packages: &[&str]) -> Result<()> {
     let options = ["-q", "-y", "--no-remove", "--no-install-recommends", "install"];
     let args = |simulate: bool| {
         let simulate = simulate.then_some("-s");
@@ -103,13 +127,19 @@ fn takes_away(line: &str) -> bool {
 }
 
 fn apt_get(args: impl Iterator<Item = String>) -> Result<String> {
-    let args: Vec<String> = args.collect();
-    let output = Command::new("apt-get")
-        .args(&args)
+    run(&std::iter::once("apt-get".to_owned()).chain(args).collect::<Vec<_>>())
+}
+
+/// Runs a package manager; what it says is an error's cause.
+fn run(command: &[String]) -> Result<String> {
+    let (program, args) = command.split_first().ok_or_else(|| Error::new("there is no command"))?;
+    let output = Command::new(program)
+        .args(args)
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
         .output()
-        .context(|| "cannot run apt-get".to_owned())?;
+        .context(|| format!("cannot run {program}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -117,7 +147,7 @@ fn apt_get(args: impl Iterator<Item = String>) -> Result<String> {
         String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = lines[lines.len().saturating_sub(8)..].join("\n");
-    Err(Error::new(format!("apt-get {} failed", args.join(" "))).because(last))
+    Err(Error::new(format!("{} failed", command.join(" "))).because(last))
 }
 
 /// dpkg's status, without packages whose names have a prefix and all that depend on them. Those are to be

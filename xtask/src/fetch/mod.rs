@@ -6,5 +6,6 @@ pub mod chromium;
 pub mod control;
 pub mod download;
 pub mod host_packages;
+mod package_manager;
 pub mod tools;
 pub mod trace_cmd;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::apt::{self, Apt};
 use super::archive;
-use super::host_packages::{install_line, installed_without};
+use super::host_packages::{install_line, install_missing, installed_without};
 use crate::base::cache;
 use crate::base::error::{Context, Error, Result};
 use crate::base::host::Host;
@@ -22,13 +22,19 @@ pub const QEMU: &str = "qemu-system-x86_64";
 /// The oldest usable QEMU of the host; the harness was not tested with older ones.
 const QEMU_OLDEST: (u32, u32) = (6, 0);
 
-/// The host's QEMU, else one unpacked from Debian's packages.
+/// The host's QEMU; else on a Debian one unpacked privately from its packages, and elsewhere the
+/// distribution's, if the user agrees to its being installed.
 ///
 /// # Errors
-/// None is installed and none can be fetched, or the fetched one does not run.
+/// None is installed and none can be obtained, or the one obtained does not run.
 pub fn qemu(host: &Host) -> Result<Qemu> {
     if let Some(qemu) = host_qemu() {
         return Ok(qemu);
+    }
+    if apt::is_debians().is_err() {
+        install_missing(host, "guests", &[(QEMU, "qemu-system-x86")]).map_err(no_qemu)?;
+        let old = || no_qemu(Error::new(format!("cannot use this machine's {QEMU}")));
+        return host_qemu().ok_or_else(old);
     }
     let suite = apt::host_suite().map_err(no_qemu)?;
     let dir = host.cache.fill(&host.ui, KIND, &format!("qemu-{suite}-{FORMAT}"), |dir| {
@@ -113,13 +119,20 @@ fn recent(version: &str) -> bool {
     }
 }
 
-/// A static busybox: the host's, else one from Debian's packages.
+/// A static busybox: the host's; else on a Debian one from its packages, and elsewhere the distribution's,
+/// if the user agrees to its being installed.
 ///
 /// # Errors
-/// None is installed and none can be fetched.
+/// None is installed and none can be obtained.
 pub fn busybox(host: &Host) -> Result<PathBuf> {
     if let Some(path) = host_busybox() {
         return Ok(path);
+    }
+    if apt::is_debians().is_err() {
+        install_missing(host, "a shell in guests", &[("a static busybox", "busybox-static")])?;
+        return host_busybox().ok_or_else(|| {
+            Error::new("cannot use this machine's busybox").because("it is not a static program")
+        });
     }
     let advice = |error: Error| error.help(install_line(&["busybox-static"]));
     let suite = apt::host_suite().map_err(advice)?;

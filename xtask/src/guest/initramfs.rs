@@ -19,6 +19,7 @@ use xshell::{Shell, cmd};
 use crate::base::cargo::{cargo, target_dir};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
+use crate::fetch::host_packages::install_line;
 
 /// The guest's static programs, built on the host.
 #[derive(Clone, Debug)]
@@ -84,8 +85,10 @@ pub fn build(sh: &Shell, root: &Path) -> Result<Programs> {
         let error = Error::new("cannot build the guest's programs").because(error);
         let existing = target_dir.ancestors().find(|path| path.exists()).unwrap_or(root);
         let error = match rustix::fs::access(existing, rustix::fs::Access::WRITE_OK) {
-            Ok(()) => error
-                .help("the compiler's messages are above; a linker and static libc are in gcc and libc6-dev"),
+            Ok(()) => error.help(format!(
+                "the compiler's messages are above; a linker and a static C library: {}",
+                install_line(&["gcc", "libc6-dev"])
+            )),
             Err(_) => error.help(format!(
                 "{} cannot be written: set CARGO_TARGET_DIR to a folder that you may write",
                 existing.display()
