@@ -64,9 +64,8 @@ impl fmt::Display for Finding {
 
 fn examine(workspace: &Workspace) -> Result<Vec<Finding>> {
     let host = &workspace.host;
-    let apt = which::which("apt-get").is_ok();
-    let suite = apt::host_suite();
-    let can_fetch = apt && suite.is_ok();
+    let debians = apt::is_debians();
+    let can_fetch = debians.is_ok();
     let mut findings = Vec::new();
     let mut add = |what: &str, required, good, state: String| {
         findings.push(Finding { what: what.to_owned(), good, required, state });
@@ -97,12 +96,11 @@ fn examine(workspace: &Workspace) -> Result<Vec<Finding>> {
             add("trace-cmd", false, false, format!("{} is needed for tests and benches", trace_cmd::VERSION));
         }
     }
-    let from_apt = match (&suite, apt) {
-        (Ok(suite), true) => format!("Debian {suite}: ready-made kernels can be fetched"),
-        (Err(error), true) => error.summary(),
-        (_, false) => "there is no apt-get: ready-made kernels cannot be fetched".to_owned(),
+    let packages = match debians {
+        Ok(()) => "ready-made kernels come through apt".to_owned(),
+        Err(why) => format!("{why}: ready-made kernels are downloaded by their recorded digests"),
     };
-    add("apt", false, apt, from_apt);
+    add("Debian's packages", false, true, packages);
     let matrix = workspace.matrix()?;
     for record in matrix.usual() {
         for (thing, package) in kernel::build_tools(record) {

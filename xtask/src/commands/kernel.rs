@@ -26,8 +26,9 @@ pub(super) struct Args {
     /// Take the newest version that Debian has, not the recorded one; needs Debian's apt
     #[arg(long, requires = "names", conflicts_with_all = ["source", "cc"])]
     newest: bool,
-    /// Record the newest version that Debian has, with its digests, in kernels.toml
-    #[arg(long, requires = "names", conflicts_with_all = ["source", "cc", "menuconfig", "newest"])]
+    /// Record the newest versions that Debian has, with their digests, in kernels.toml; without a name
+    /// those of all its kernels
+    #[arg(long, conflicts_with_all = ["source", "cc", "menuconfig", "newest"])]
     repin: bool,
     /// Open the configuration menu, and print the changes as a fragment
     #[arg(long)]
@@ -69,6 +70,10 @@ impl Subcommand for Args {
             return kernel::clean(&workspace, &self.names).map(|()| 0);
         }
         if self.repin {
+            if records.is_empty() {
+                records =
+                    matrix.records().iter().filter(|record| !record.source.suites().is_empty()).collect();
+            }
             for record in records {
                 ui::print(format_args!("{}\n", kernel::repin(&workspace, record)?));
             }

@@ -13,6 +13,7 @@ trials! {
     the_checks_are_complete_and_use_the_pinned_compiler,
     the_matrix_is_the_list_of_kernels,
     the_cache_is_kept_under_the_key_it_is_looked_for,
+    new_pins_are_looked_at_and_not_committed,
     no_expression_stands_in_a_script,
     names_in_expressions_are_known,
 }
@@ -84,7 +85,8 @@ fn the_checks_are_complete_and_use_the_pinned_compiler() {
     assert_eq!(docs.unwrap()["env"]["RUSTDOCFLAGS"], "-D warnings");
     let toolchain: toml::Table = include_str!("../../../rust-toolchain.toml").parse().unwrap();
     let pinned = format!("rust:{}-bookworm", toolchain["toolchain"]["channel"].as_str().unwrap());
-    for (file, name) in [("checks", "checks"), ("kernels", "matrix"), ("kernels", "kernel")] {
+    let jobs = [("checks", "checks"), ("kernels", "matrix"), ("kernels", "kernel"), ("pins", "pins")];
+    for (file, name) in jobs {
         assert_eq!(parsed(file)["jobs"][name]["container"], *pinned, "{file}: {name}");
     }
 }
@@ -117,6 +119,20 @@ fn the_cache_is_kept_under_the_key_it_is_looked_for() {
     for step in [restore, save] {
         assert_eq!(step["with"]["path"], workflow["env"]["SNAPTRACE_CACHE"]);
     }
+}
+
+fn new_pins_are_looked_at_and_not_committed() {
+    let workflow = parsed("pins");
+    assert!(workflow["on"]["schedule"][0]["cron"].is_string());
+    let steps = steps(&workflow["jobs"]["pins"]);
+    let place = |words: &str| {
+        let runs = |step: &Value| step["run"].as_str().is_some_and(|run| run.contains(words));
+        steps.iter().position(runs).unwrap_or_else(|| panic!("no step runs {words}"))
+    };
+    assert!(place("kernel --repin") < place("test-vm --all --allow-drift"));
+    assert!(steps.iter().all(|step| !step["run"].as_str().unwrap_or_default().contains("git commit")));
+    let kept = steps.last().unwrap()["with"]["path"].as_str().unwrap();
+    assert!(["pins.diff", "junit.xml", "target/vm"].iter().all(|path| kept.contains(path)), "{kept}");
 }
 
 fn no_expression_stands_in_a_script() {

@@ -35,6 +35,7 @@ const IN_NAMESPACE: &str = r#"
 case $1 in
 small) mount -t tmpfs -o "size=$3k,mode=755" none "$2" ;;
 read-only) mount --bind "$2" "$2" && mount -o remount,bind,ro "$2" ;;
+os-release) mount --bind "$2" /etc/os-release ;;
 esac || exit 99
 shift 3
 exec "$@"
@@ -177,6 +178,7 @@ impl Running {
                 let (kind, at, kib) = match mount {
                     Mount::Small { at, kib } => ("small", at, *kib),
                     Mount::ReadOnly { at } => ("read-only", at, 0),
+                    Mount::OsRelease { file } => ("os-release", file, 0),
                 };
                 let mut command = Command::new("unshare");
                 command.arg("--mount");

@@ -75,6 +75,11 @@ pub enum Mount {
         /// Where it is mounted.
         at: PathBuf,
     },
+    /// Another file as `/etc/os-release`: the command takes the host for that distribution.
+    OsRelease {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 impl Setup {

@@ -114,6 +114,27 @@ pub fn tarball(tree: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// When it cannot be written.
 pub fn matrix(configs: &Path, sha256: &str, mirrors: &[&str]) -> Result<()> {
+    let source = format!(
+        "kind = 'kernel-org'\nversion = '{VERSION}'\nsha256 = '{sha256}'\nfile = '{FILE}'\n\
+         mirrors = {mirrors:?}\nbuild_steps = 1\n"
+    );
+    matrix_of(configs, &source)
+}
+
+/// The same with a package of Debian's, pinned by its digest.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn package_matrix(configs: &Path, sha256: &str) -> Result<()> {
+    let source = format!(
+        "kind = 'debian'\nsuite = 'sid'\npackage = 'tiny'\nversion = '1-1'\n\
+         pinned = {{ snapshot = '20200101T000000Z', files = [\
+         {{ path = 'pool/main/tiny_1-1_amd64.deb', sha256 = '{sha256}' }}] }}\n"
+    );
+    matrix_of(configs, &source)
+}
+
+fn matrix_of(configs: &Path, source: &str) -> Result<()> {
     let write = |name: &str, text: &str| {
         let path: PathBuf = configs.join(name);
         fs::write(&path, text).context(|| format!("cannot write {}", path.display()))
@@ -122,9 +143,7 @@ pub fn matrix(configs: &Path, sha256: &str, mirrors: &[&str]) -> Result<()> {
     write("a.config", "# The bus.\nCONFIG_PCI=y\n")?;
     let text = format!(
         "[[kernel]]\nname = 'tiny'\nabout = 'a stand-in'\nline = '5.4'\nicount_shift = 4\n\
-         fragments = ['a.config']\n[kernel.source]\nkind = 'kernel-org'\n\
-         version = '{VERSION}'\nsha256 = '{sha256}'\nfile = '{FILE}'\n\
-         mirrors = {mirrors:?}\nbuild_steps = 1\n"
+         fragments = ['a.config']\n[kernel.source]\n{source}"
     );
     write("kernels.toml", &text)
 }

@@ -65,6 +65,43 @@ pub fn faults() -> Vec<Fault> {
             false,
             download_silent,
         ),
+        fault(
+            "package-corrupted",
+            "On Fedora a mirror of Debian's archive sends a package with another byte.",
+            verdict(Verdict::ChecksumMismatch),
+            10,
+            true,
+            |fixture| {
+                let setup = package(fixture, |package| {
+                    let mut other = package.to_vec();
+                    other[package.len() / 2] ^= 1;
+                    Reply::whole(&other)
+                })?;
+                Ok(setup.saying(["expected SHA-256", "set aside"]))
+            },
+        ),
+        fault(
+            "package-cut",
+            "On Fedora a mirror of Debian's archive cuts a package half-way, and again.",
+            verdict(Verdict::Unavailable),
+            10,
+            false,
+            |fixture| {
+                let setup = package(fixture, |package| Reply::cut(package, package.len() / 2))?;
+                Ok(setup.saying(["cannot download tiny_1-1_amd64.deb", "SNAPTRACE_DEBIAN_MIRROR"]))
+            },
+        ),
+        fault(
+            "package-404",
+            "On Fedora a mirror of Debian's archive does not have a package.",
+            verdict(Verdict::Unavailable),
+            10,
+            false,
+            |fixture| {
+                let setup = package(fixture, |_| Reply::not_found())?;
+                Ok(setup.saying(["404 Not Found", "SNAPTRACE_DEBIAN_MIRROR"]))
+            },
+        ),
         fault("apt-fails", "apt reaches no archive.", verdict(Verdict::Unavailable), 60, false, apt_fails),
         fault(
             "symbol-dropped",
@@ -184,6 +221,23 @@ fn tiny_with_server(
 /// `kernel tiny`, with a mirror that works.
 fn tiny_from_server(fixture: &Fixture<'_>, flaw: Flaw) -> Result<Setup> {
     tiny(fixture, flaw, |_, _, tarball| Reply::whole(tarball))
+}
+
+/// `kernel tiny` on a Fedora, where it is a package of Debian's; the reply to each request for it is
+/// made of the package's bytes.
+fn package(fixture: &Fixture<'_>, reply: impl Fn(&[u8]) -> Reply + Send + Sync + 'static) -> Result<Setup> {
+    let bytes = b"a package, or what is taken for one".repeat(5000);
+    stand_in::package_matrix(&fixture.path("work/kernel-configs"), &sha256(&bytes))?;
+    let server = Server::start(move |_, _| reply(&bytes))?;
+    let file = fixture.path("os-release");
+    fs::write(&file, "ID=fedora\n").context(|| format!("cannot write {}", file.display()))?;
+    let setup = Setup::of(["kernel", "tiny"]).with_mount(Mount::OsRelease { file });
+    Ok(setup.with_env("SNAPTRACE_DEBIAN_MIRROR", &server.address).checked(|fixture, _| {
+        demand(
+            !fixture.path("cache/downloads/tiny_1-1_amd64.deb").exists(),
+            "a package that nobody verified got its name",
+        )
+    }))
 }
 
 fn builds(fixture: &Fixture<'_>) -> usize {
