@@ -41,10 +41,14 @@ for event in rcu msr exceptions percpu mmap_lock maple_tree x86_fpu mmap tlb pag
     timer/hrtimer_cancel timer/hrtimer_expire_entry timer/hrtimer_expire_exit timer/timer_start \
     timer/timer_cancel timer/timer_init timer/tick_stop power/cpu_idle power/cpu_idle_miss sched/sched_stat_runtime \
     irq/softirq_raise irq/softirq_entry irq/softirq_exit filemap/mm_filemap_add_to_page_cache \
-    filemap/mm_filemap_delete_from_page_cache workqueue/workqueue_queue_work workqueue/workqueue_activate_work judge synthetic; do
+    filemap/mm_filemap_delete_from_page_cache judge synthetic; do
     [ ! -e events/$event/enable ] || echo 0 > events/$event/enable
 done
 echo 1 > tracing_on
+# Work for a kworker, which a moment ago had some only by chance.
+echo > /proc/sys/vm/stat_refresh
+echo 0 > events/workqueue/workqueue_queue_work/enable
+echo 0 > events/workqueue/workqueue_activate_work/enable
 
 # Marks, the log, processes and signals.
 echo 'a mark' > trace_marker
