@@ -45,6 +45,9 @@ const SETTINGS_FOR_FIFO: [(&str, &str); 3] = [
     ("/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout", "100"),
 ];
 
+/// Environment variables: names and values.
+type Env = [(String, String)];
+
 fn main() {
     let mut sender = None;
     if let Err(failure) = run(&mut sender) {
@@ -83,7 +86,7 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
     let input = early::open_input(&job)?;
     for (index, step) in (0..).zip(&job.steps) {
         send(sender, &Frame::StepStart(index))?;
-        let status = carry_out(step, input.as_ref(), sender)?;
+        let status = carry_out(step, &job.env, input.as_ref(), sender)?;
         send(sender, &Frame::StepEnd(status))?;
         if status != Status::Exited(step.expect) {
             break;
@@ -93,7 +96,7 @@ fn run(to: &mut Option<Sender<File>>) -> Result<(), Failure> {
         send_file(name, sender)?;
     }
     if job.shell {
-        let status = shell(job.size)?;
+        let status = shell(job.size, &job.env)?;
         send(sender, &Frame::StepEnd(status))?;
     }
     send(sender, &Frame::End)
@@ -138,7 +141,12 @@ fn send(sender: &mut Sender<File>, frame: &Frame) -> Result<(), Failure> {
 }
 
 /// Starts a step and sends its output until it ends.
-fn carry_out(step: &Step, input: Option<&File>, sender: &mut Sender<File>) -> Result<Status, Failure> {
+fn carry_out(
+    step: &Step,
+    env: &Env,
+    input: Option<&File>,
+    sender: &mut Sender<File>,
+) -> Result<Status, Failure> {
     let Some((program, arguments)) = step.argv.split_first() else {
         return Err("a step without a command".into());
     };
@@ -153,6 +161,7 @@ fn carry_out(step: &Step, input: Option<&File>, sender: &mut Sender<File>) -> Re
         .env("PATH", format!("/bin:{WORKLOAD_DIR}"))
         .env("HOME", "/")
         .env("TERM", "linux")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(stdin)
         .stdout(Stdio::piped())
@@ -248,7 +257,7 @@ fn send_file(name: &str, sender: &mut Sender<File>) -> Result<(), Failure> {
 }
 
 /// Runs an interactive shell on the console, with job control, on a terminal of this size (rows, columns).
-fn shell(size: Option<(u16, u16)>) -> Result<Status, Failure> {
+fn shell(size: Option<(u16, u16)>, env: &Env) -> Result<Status, Failure> {
     let terminal = |what: &str| {
         OpenOptions::new()
             .read(true)
@@ -269,6 +278,7 @@ fn shell(size: Option<(u16, u16)>) -> Result<Status, Failure> {
         .env("HOME", "/")
         .env("TERM", "linux")
         .env("PS1", "guest# ")
+        .envs(env.iter().map(|(name, value)| (name, value)))
         .current_dir("/")
         .stdin(input)
         .stdout(terminal("output")?)

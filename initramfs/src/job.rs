@@ -28,6 +28,9 @@ pub struct Job {
     pub steps: Vec<Step>,
     /// Guest files to send back after the steps, whether the steps succeeded or not.
     pub get: Vec<String>,
+    /// Environment variables of the steps and of the shell, beside the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<(String, String)>,
     /// Give the console to an interactive shell after the steps.
     pub shell: bool,
     /// Rows and columns of the shell's terminal.

@@ -45,10 +45,13 @@ pub struct Record {
     /// Modules that cases may load, each after its dependencies.
     #[serde(default)]
     pub case_modules: Vec<String>,
+    /// Boot its bzImage: QEMU cannot start its vmlinux.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bzimage: bool,
 }
 
 /// Where a kernel comes from.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Source {
     /// A tarball of kernel.org, built here.
@@ -110,6 +113,11 @@ pub enum Source {
         /// As for `KernelOrg`.
         build_steps: u64,
     },
+    /// A kernel of the user's own, which lies in the cache; no kernel of the matrix does.
+    Own {
+        /// The key of its entry.
+        key: String,
+    },
 }
 
 /// The package files of the recorded version, by their digests. No part of a kernel's key: the same
@@ -152,7 +160,7 @@ impl Source {
             Source::Debian { suite, then, .. } | Source::DebianSource { suite, then, .. } => {
                 std::iter::once(suite.as_str()).chain(then.as_deref()).collect()
             }
-            Source::KernelOrg { .. } => Vec::new(),
+            Source::KernelOrg { .. } | Source::Own { .. } => Vec::new(),
         }
     }
 
@@ -163,7 +171,7 @@ impl Source {
             | Source::DebianSource { tools, gcc_max, build_steps, .. } => {
                 Some(Building { tools, gcc_max: *gcc_max, steps: *build_steps })
             }
-            Source::Debian { .. } => None,
+            Source::Debian { .. } | Source::Own { .. } => None,
         }
     }
 }
@@ -211,6 +219,12 @@ impl Matrix {
     fn parse(text: &str, origin: &str) -> Result<Matrix> {
         let matrix: Matrix =
             toml::from_str(text).context(|| format!("cannot understand the matrix {origin}"))?;
+        if let Some(record) = matrix.kernel.iter().find(|record| matches!(record.source, Source::Own { .. }))
+        {
+            return Err(Error::new(format!("{origin} cannot have the kernel {}", record.name))
+                .because("a kernel of the kind `own` exists in one machine's cache only")
+                .help(format!("there `cargo xtask kernel add {} PATH` adds it", record.name)));
+        }
         let names: Vec<&str> = matrix.names().collect();
         for (index, name) in names.iter().enumerate() {
             if names[..index].contains(name) {

@@ -35,7 +35,7 @@ impl Subcommand for Args {
             against: self.against,
             update: self.update,
             append: self.setup.append,
-            extra: self.setup.extra_file,
+            put: self.setup.put,
         };
         cost::run(&global.workspace()?, &options).map(Verdict::exit_code)
     }

@@ -7,13 +7,18 @@ use clap::ValueEnum;
 use super::interface::{Global, Subcommand};
 use crate::base::error::{Error, Result};
 use crate::base::ui;
-use crate::kernel::{self, Request};
+use crate::kernel::{self, Kernel, Request};
 use crate::matrix::Record;
 
 /// Obtain, verify, configure and build kernels
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: cargo xtask kernel 5.4 --source ~/src/linux")]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "\
+Example: cargo xtask kernel 5.4 --source ~/src/linux
+         cargo xtask kernel add mine ~/src/linux/arch/x86/boot/bzImage")]
 pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Names of kernels; without one, all that are missing
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -44,6 +49,20 @@ pub(super) struct Args {
     format: ListFormat,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Give a name to a kernel of your own
+    Add {
+        /// The name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// An image, an object or source tree, a linux-image package, an
+        /// installed release, or `running`
+        #[arg(value_name = "PATH")]
+        path: String,
+    },
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ListFormat {
     /// A table
@@ -57,6 +76,13 @@ impl Subcommand for Args {
 
     fn run(self, global: &Global) -> Result<u8> {
         let workspace = global.workspace()?;
+        if let Some(Action::Add { name, path }) = &self.action {
+            print(&kernel::add(&workspace, name, path)?);
+            return Ok(0);
+        }
+        if self.clean {
+            return kernel::clean(&workspace, &self.names).map(|()| 0);
+        }
         let matrix = workspace.matrix()?;
         let mut records: Vec<&Record> = Vec::new();
         for name in &self.names {
@@ -65,9 +91,6 @@ impl Subcommand for Args {
         if self.list {
             kernel::list(&workspace, matches!(self.format, ListFormat::Json))?;
             return Ok(0);
-        }
-        if self.clean {
-            return kernel::clean(&workspace, &self.names).map(|()| 0);
         }
         if self.repin {
             if records.is_empty() {
@@ -94,12 +117,7 @@ impl Subcommand for Args {
                 continue;
             }
             match kernel::obtain(&workspace, record, &request) {
-                Ok(kernel) => {
-                    ui::print(format_args!("{}: {} ({})\n", kernel.name, kernel.release, kernel.provenance));
-                    for note in &kernel.notes {
-                        ui::print(format_args!("{}: {note}\n", kernel.name));
-                    }
-                }
+                Ok(kernel) => print(&kernel),
                 Err(error) if self.names.len() == 1 => return Err(error),
                 Err(error) => {
                     ui::print_error(format_args!("{}: {error}\n", record.name));
@@ -108,5 +126,12 @@ impl Subcommand for Args {
             }
         }
         Ok(worst.map_or(0, |error| error.exit_code()))
+    }
+}
+
+fn print(kernel: &Kernel) {
+    ui::print(format_args!("{}: {} ({})\n", kernel.name, kernel.release, kernel.provenance));
+    for note in &kernel.notes {
+        ui::print(format_args!("{}: {note}\n", kernel.name));
     }
 }

@@ -37,7 +37,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "run";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let (kernel, guest_options) = self.guest.split();
+        let (kernel, guest_options) = self.guest.split()?;
         let guest_options = GuestOptions { busybox: true, exact: self.exact.exactness(), ..guest_options };
         let stdin = self.stdin.map(|file| file.map_or(Input::Standard, Input::File));
         let options = Options {

@@ -22,7 +22,7 @@ impl Subcommand for Args {
     const NAME: &'static str = "shell";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let (kernel, guest_options) = self.guest.split();
+        let (kernel, guest_options) = self.guest.split()?;
         single::shell(&global.workspace()?, kernel.as_deref(), guest_options)
     }
 }

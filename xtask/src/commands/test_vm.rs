@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, conflicts_with = "message_format")]
     review: bool,
     /// Compare the results of the last run again, without booting guests
-    #[arg(long, conflicts_with_all = ["kernels", "all", "shard", "append", "extra_file", "repeat", "exact", "no_exact", "accel"])]
+    #[arg(long, conflicts_with_all = ["kernels", "all", "shard", "append", "put", "repeat", "exact", "no_exact", "accel"])]
     stored: bool,
     /// The folder of the snapshots, instead of tests/snapshots
     #[arg(long, value_name = "FOLDER")]
@@ -98,7 +98,7 @@ impl Args {
             junit: self.output.junit,
             format: self.output.message_format,
             append: self.setup.append,
-            extra: self.setup.extra_file,
+            put: self.setup.put,
             snapshots: self.snapshots,
             mode,
             allow_drift: self.allow_drift,

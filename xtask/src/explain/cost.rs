@@ -25,6 +25,7 @@ use crate::base::workspace::Workspace;
 use crate::guest::cases::{self, Case, CaseStep};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, GuestOptions, Tools};
+use crate::guest::put::Put;
 use crate::kernel::renames;
 use crate::kernel::{self, Request};
 use crate::run::results::{self, Stored};
@@ -87,7 +88,7 @@ pub struct Options {
     /// Words added to the kernel command line.
     pub append: Vec<String>,
     /// Files added to the initramfs.
-    pub extra: Vec<PathBuf>,
+    pub put: Vec<Put>,
 }
 
 /// What the functions of a case cost on a kernel.
@@ -169,15 +170,15 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<Verdict> {
 fn prepare(workspace: &Workspace, tools: &Tools, options: &Options, name: Option<&str>) -> Result<Guest> {
     let (record, kernel) = match name {
         Some(name) => {
-            let record = workspace.matrix()?.find(name)?.clone();
+            let record = kernel::record_of(workspace, name)?;
             let kernel = kernel::obtain(workspace, &record, &Request::default())?;
             (record, kernel)
         }
         None => crate::run::single::pick(workspace, None)?,
     };
-    let (mut append, extra) = (options.append.clone(), options.extra.clone());
+    let (mut append, put) = (options.append.clone(), options.put.clone());
     append.push(BUFFER.into());
-    let guest_options = GuestOptions { append, extra, exact: Exactness::Demanded, ..GuestOptions::default() };
+    let guest_options = GuestOptions { append, put, exact: Exactness::Demanded, ..GuestOptions::default() };
     Guest::prepare(workspace, tools, &record, kernel, guest_options)
 }
 

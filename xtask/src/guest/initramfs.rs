@@ -4,7 +4,7 @@
 //! every case; the job is small and differs per boot. Both are uncompressed: inside an emulator, unpacking
 //! takes longer than copying.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use initramfs::job::{JOB_PATH, MODULE_DIR, STDIN_PATH, WORKLOAD_DIR, WORKLOADS};
 use rustix::fs::{Mode, OFlags};
 use xshell::{Shell, cmd};
 
+use super::put::Put;
 use crate::base::cargo::{cargo, target_dir};
 use crate::base::error::{Context, Error, Result};
 use crate::base::verdict::Verdict;
@@ -128,6 +129,8 @@ enum Node {
 #[derive(Default)]
 pub struct Archive {
     nodes: BTreeMap<String, Node>,
+    /// The paths of the user's files.
+    users: BTreeSet<String>,
 }
 
 impl Archive {
@@ -189,31 +192,71 @@ impl Archive {
         Ok(())
     }
 
-    /// Adds a user's file to `/extra`, under its own name.
+    /// Puts a user's file, or all that is in a folder, into the guest. Links stay links; everything else in a
+    /// folder has to be files and folders. Files can be executed.
     ///
     /// # Errors
-    /// It is no file, is endless or larger than `limit` bytes, or another file has the same name.
-    pub fn add_extra(&mut self, file: &Path, limit: u64) -> Result<()> {
-        let failed = || format!("cannot put {} into the guest's /extra", file.display());
-        let refused = |why: String| Error::new(failed()).because(why).usage();
-        let Some(name) = file.file_name().and_then(|name| name.to_str()) else {
-            return Err(refused("its name is none that an initramfs can have".to_owned()));
-        };
-        let path = format!("extra/{name}");
-        if self.nodes.contains_key(&path) {
-            return Err(refused(format!("another --extra-file is called {name}, too"))
-                .help("give one of them another name, or a link with another name"));
+    /// A file is none, is endless or larger than `limit` bytes, or something else is at its place.
+    pub fn put(&mut self, put: &Put, limit: u64) -> Result<()> {
+        let host = &put.host;
+        if !host.is_dir() {
+            return self.put_file(host, put.place().map_err(|why| refused(host, why))?, limit);
         }
+        let place = put.place().map_err(|why| refused(host, why))?;
+        let mut left = limit;
+        for item in walkdir::WalkDir::new(host).sort_by_file_name() {
+            let item = item.context(|| cannot_put(host))?;
+            let path = item.path();
+            let below = path.strip_prefix(host).unwrap_or(path);
+            let Some(below) = below.to_str() else {
+                return Err(refused(path, "its name is none that an initramfs can have".to_owned()));
+            };
+            let at = if below.is_empty() { place.clone() } else { format!("{place}/{below}") };
+            let kind = item.file_type();
+            if kind.is_dir() {
+                match self.nodes.get(&at) {
+                    None => self.insert(&at, Node::Directory),
+                    Some(Node::Directory) => {}
+                    Some(_) => return Err(taken(path, &at)),
+                }
+            } else if kind.is_symlink() {
+                let target = fs::read_link(path).context(|| cannot_put(path))?;
+                let Some(target) = target.to_str().map(str::to_owned) else {
+                    return Err(refused(path, "it leads to a name that an initramfs cannot have".to_owned()));
+                };
+                self.insert_users(path, &at, Node::Link { target })?;
+            } else {
+                self.put_file(path, at.clone(), left)?;
+                if let Some(Node::File { bytes, .. }) = self.nodes.get(&at) {
+                    left -= bytes.len() as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put_file(&mut self, file: &Path, at: String, limit: u64) -> Result<()> {
         let bytes = contents(file, limit).map_err(|why| match why {
-            Unfit::Unread(why) => Error::new(failed()).because(why).usage(),
-            Unfit::NoFile(what) => refused(format!("it is {what}, not a file"))
-                .help("pack a folder into an archive, or copy the data into a file"),
+            Unfit::Unread(why) => Error::new(cannot_put(file)).because(why).usage(),
+            Unfit::NoFile(what) => {
+                refused(file, format!("it is {what}, not a file")).help("copy the data into a file")
+            }
             Unfit::TooLarge(size) => {
-                refused(format!("it has {size} bytes, and the guest has {limit} of memory"))
+                refused(file, format!("it has {size} bytes, and the guest has {limit} of memory for it"))
                     .help("`--memory` gives it more, such as 2G")
             }
         })?;
-        self.insert(&path, Node::File { bytes, executable: true });
+        self.insert_users(file, &at, Node::File { bytes, executable: true })
+    }
+
+    fn insert_users(&mut self, host: &Path, at: &str, node: Node) -> Result<()> {
+        let in_the_way = |at: &str| self.nodes.get(at).is_some_and(|node| !matches!(node, Node::Directory));
+        let above = at.match_indices('/').map(|(end, _)| &at[..end]);
+        if self.nodes.contains_key(at) || above.into_iter().any(in_the_way) {
+            return Err(taken(host, at));
+        }
+        self.insert(at, node);
+        self.users.insert(at.to_owned());
         Ok(())
     }
 
@@ -226,11 +269,15 @@ impl Archive {
         self.nodes.values().map(size).sum()
     }
 
-    /// The files in `/extra`, by their names.
-    pub fn extra(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.nodes.iter().filter_map(|(path, node)| match (path.strip_prefix("extra/"), node) {
-            (Some(name), Node::File { bytes, .. }) => Some((name, bytes.as_slice())),
-            _ => None,
+    /// The user's files and links, by their names: those in `/extra` without it.
+    pub fn users_files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.users.iter().filter_map(|path| {
+            let name = path.strip_prefix("extra/").unwrap_or(path);
+            match self.nodes.get(path)? {
+                Node::File { bytes, .. } => Some((name, bytes.as_slice())),
+                Node::Link { target } => Some((name, target.as_bytes())),
+                _ => None,
+            }
         })
     }
 
@@ -275,6 +322,20 @@ impl Archive {
         out.resize(out.len().next_multiple_of(512), 0);
         Ok(out)
     }
+}
+
+fn cannot_put(host: &Path) -> String {
+    format!("cannot put {} into the guest", host.display())
+}
+
+fn refused(host: &Path, why: String) -> Error {
+    Error::new(cannot_put(host)).because(why).usage()
+}
+
+/// The error for a place where something is already.
+fn taken(host: &Path, at: &str) -> Error {
+    refused(host, format!("something else is at /{at} there"))
+        .help(format!("give it another place: --put {}:/PLACE", host.display()))
 }
 
 /// Why a file of the host cannot be put into a guest.
@@ -381,35 +442,64 @@ mod tests {
             path
         };
         let mut archive = Archive::default();
-        archive.add_extra(&at("one/file", "1"), 4096).unwrap();
-        archive.add_extra(&at("one/other", "1"), 4096).unwrap();
+        let put = |archive: &mut Archive, path: &Path, guest: Option<&str>| {
+            archive.put(&Put { host: path.to_owned(), guest: guest.map(str::to_owned) }, 4096)
+        };
+        put(&mut archive, &at("one/file", "1"), None).unwrap();
+        put(&mut archive, &at("one/other", "1"), None).unwrap();
         let fifo = folder.path().join("fifo");
         let mode = Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         let cases = [
-            (at("two/file", "2"), "another --extra-file is called file, too"),
-            (at("one/file", "1"), "another --extra-file is called file, too"),
+            (at("two/file", "2"), "something else is at /extra/file there"),
+            (at("one/file", "1"), "something else is at /extra/file there"),
             ("/dev/zero".into(), "it is a device"),
             ("/dev/urandom".into(), "it is a device"),
             ("/dev/null".into(), "it is a device"),
             (fifo, "a FIFO"),
-            (folder.path().join("one"), "it is a folder"),
             (folder.path().join("socket"), "cannot put"),
             (folder.path().join("none"), "No such file"),
             (at("large", &"x".repeat(4097)), "it has 4097 bytes, and the guest has 4096"),
             // The size of a file in /proc is not known before reading it.
             ("/proc/self/smaps".into(), "it has more than 4096 bytes"),
-            ("/".into(), "its name is none"),
+            ("/".into(), "it has no name"),
         ];
         for (path, why) in cases {
-            let error = archive.add_extra(&path, 4096).unwrap_err();
+            let error = put(&mut archive, &path, None).unwrap_err();
             assert!(error.to_string().contains(why), "{}: {error}", path.display());
         }
-        assert_eq!(archive.extra().map(|(name, _)| name).collect::<Vec<_>>(), ["file", "other"]);
+        assert_eq!(archive.users_files().map(|(name, _)| name).collect::<Vec<_>>(), ["file", "other"]);
         assert_eq!(archive.unpacked(), 2 * 4096);
         let tracer = archive.add("bin/snaptrace", Path::new("/dev/zero")).unwrap_err().to_string();
         assert!(tracer.contains("it is a device"), "{tracer}");
+    }
+
+    #[test]
+    fn a_folder_goes_in_with_its_links_and_to_the_place_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top");
+        fs::create_dir_all(top.join("sub/empty")).unwrap();
+        fs::write(top.join("sub/a"), "1").unwrap();
+        std::os::unix::fs::symlink("sub/a", top.join("link")).unwrap();
+        std::os::unix::fs::symlink("/etc", top.join("out")).unwrap();
+        let mut archive = Archive::default();
+        archive.insert("bin/snaptrace", Node::File { bytes: Vec::new(), executable: true });
+        archive.put(&Put { host: top.clone(), guest: Some("/root/x".into()) }, 100).unwrap();
+        let names: Vec<&str> = archive.nodes.keys().map(String::as_str).collect();
+        let wanted =
+            ["root/x", "root/x/link", "root/x/out", "root/x/sub", "root/x/sub/a", "root/x/sub/empty"];
+        assert!(wanted.iter().all(|path| names.contains(path)), "{names:?}");
+        assert!(matches!(&archive.nodes["root/x/out"], Node::Link { target } if target == "/etc"));
+        // All of a folder counts.
+        let error =
+            archive.put(&Put { host: top.clone(), guest: Some("/b".into()) }, 0).unwrap_err().to_string();
+        assert!(error.contains("sub/a") && error.contains("has 0 of memory"), "{error}");
+        for guest in ["/bin/snaptrace", "/bin/snaptrace/x"] {
+            let file = Put { host: top.join("sub/a"), guest: Some(guest.into()) };
+            let error = archive.put(&file, 100).unwrap_err().to_string();
+            assert!(error.contains("something else is at /bin/snaptrace"), "{error}");
+        }
     }
 
     #[test]

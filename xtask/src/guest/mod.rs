@@ -5,3 +5,4 @@ pub mod fingerprint;
 pub mod folders;
 pub mod initramfs;
 pub mod prepared;
+pub mod put;

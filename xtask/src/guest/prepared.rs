@@ -14,6 +14,7 @@ use super::cases::Case;
 use super::fingerprint::Fingerprint;
 use super::folders;
 use super::initramfs::{Archive, Programs, build};
+use super::put::Put;
 use crate::base::cache;
 use crate::base::digest::{Keyed, sha256};
 use crate::base::error::{Context, Error, Result};
@@ -27,7 +28,7 @@ use crate::kernel::{self, Kernel};
 use crate::matrix::Record;
 use crate::vm::accel::{self, Choice, Kvm, Purpose};
 use crate::vm::memory::{self, MIB, MemoryDemand};
-use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Machine, Noise, Taken, TerminalEnd};
+use crate::vm::{self, Accel, Boot, Deadlines, Ended, Exactness, Gdb, Machine, Noise, Taken, TerminalEnd};
 
 /// The file that keeps QEMU's command line, beside the channels.
 pub const COMMAND: &str = "qemu-command";
@@ -73,8 +74,10 @@ impl Tools {
 pub struct GuestOptions {
     /// Words added to the kernel command line.
     pub append: Vec<String>,
-    /// Host files to put into the guest's `/extra`.
-    pub extra: Vec<PathBuf>,
+    /// Files and folders of the host to put into the guest.
+    pub put: Vec<Put>,
+    /// Environment variables of commands and shells.
+    pub env: Vec<(String, String)>,
     /// Put a busybox into the guest.
     pub busybox: bool,
     /// CPUs; with more than one, runs are not bit-exact.
@@ -83,8 +86,8 @@ pub struct GuestOptions {
     pub max_cpus: Option<u32>,
     /// MiB of memory.
     pub memory: u32,
-    /// Wait for a debugger.
-    pub gdb: bool,
+    /// Wait for a debugger there.
+    pub gdb: Option<Gdb>,
     /// Connect the console to the terminal.
     pub interactive: bool,
     /// Give the guest a port that receives this process's standard input.
@@ -109,12 +112,13 @@ impl Default for GuestOptions {
     fn default() -> GuestOptions {
         GuestOptions {
             append: Vec::new(),
-            extra: Vec::new(),
+            put: Vec::new(),
+            env: Vec::new(),
             busybox: false,
             cpus: 1,
             max_cpus: None,
             memory: 512,
-            gdb: false,
+            gdb: None,
             interactive: false,
             input: false,
             bzimage: false,
@@ -151,7 +155,7 @@ fn digest_of(files: &[PathBuf], archive: &Archive) -> Result<String> {
         let bytes = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
         digest.add(file.file_name().unwrap_or_default().as_encoded_bytes(), bytes);
     }
-    for (name, bytes) in archive.extra() {
+    for (name, bytes) in archive.users_files() {
         digest.add(name, bytes);
     }
     Ok(digest.finish())
@@ -200,11 +204,14 @@ impl Guest {
         kernel: Kernel,
         guest_options: GuestOptions,
     ) -> Result<Guest> {
+        let bzimage = guest_options.bzimage || record.bzimage;
+        let guest_options = GuestOptions { bzimage, ..guest_options };
         Machine::check_cpus(guest_options.cpus, guest_options.max_cpus)?;
         if guest_options.exact == Exactness::Demanded {
             // Report errors that do not depend on the accelerator before doing anything.
             let accel = guest_options.accel.unwrap_or(Accel::Tcg);
-            Machine::can_be_exact(accel, guest_options.cpus, guest_options.gdb, guest_options.interactive)?;
+            let (gdb, interactive) = (guest_options.gdb.is_some(), guest_options.interactive);
+            Machine::can_be_exact(accel, guest_options.cpus, gdb, interactive)?;
         }
         let config = fs::read_to_string(&kernel.config)
             .context(|| format!("cannot read the configuration {}", kernel.config.display()))?;
@@ -225,8 +232,8 @@ impl Guest {
             archive.add("bin/busybox", &busybox)?;
             ours.push(busybox);
         }
-        for file in &guest_options.extra {
-            archive.add_extra(file, u64::from(guest_options.memory) * MIB)?;
+        for put in &guest_options.put {
+            archive.put(put, u64::from(guest_options.memory) * MIB)?;
         }
         let base = archive.pack()?;
         check_memory(&kernel, &config, &guest_options, base.len() as u64, archive.unpacked())?;
@@ -254,8 +261,8 @@ impl Guest {
     }
 
     fn prove_accelerator(&self, workspace: &Workspace) -> Result<Accel> {
-        let GuestOptions { accel, purpose, exact, gdb, .. } = self.guest_options;
-        Choice::of(accel, purpose, exact, gdb).settle(|| {
+        let GuestOptions { accel, purpose, exact, .. } = self.guest_options;
+        Choice::of(accel, purpose, exact, self.guest_options.gdb.is_some()).settle(|| {
             let folder = folders::scratch(&workspace.root)?;
             accel::proved(&self.usual(folder.path())?, &self.qemu, &workspace.host.cache, &workspace.host.ui)
         })
@@ -294,7 +301,8 @@ impl Guest {
     /// The cache cannot be read.
     pub fn advice(&self, workspace: &Workspace, took: Duration) -> Result<Option<String>> {
         // A user who waits for a debugger, or asked for TCG, needs no advice.
-        if self.accel == Accel::Kvm || self.guest_options.accel.is_some() || self.guest_options.gdb {
+        if self.accel == Accel::Kvm || self.guest_options.accel.is_some() || self.guest_options.gdb.is_some()
+        {
             return Ok(None);
         }
         Ok(accel::advice(took, &accel::known(&self.qemu, &workspace.host.cache)?))
@@ -304,7 +312,7 @@ impl Guest {
         Machine::can_be_exact(
             self.accel,
             self.guest_options.cpus,
-            self.guest_options.gdb,
+            self.guest_options.gdb.is_some(),
             self.guest_options.interactive,
         )
     }
@@ -336,13 +344,30 @@ impl Guest {
 
     /// A job that starts with the modules this kernel's results port needs.
     pub fn job(&self) -> Job {
-        Job { boot_modules: self.record.boot_modules.clone(), ..Job::default() }
+        Job {
+            boot_modules: self.record.boot_modules.clone(),
+            env: self.guest_options.env.clone(),
+            ..Job::default()
+        }
     }
 
     /// The deadlines for the boot, and for a job that takes `job` on real hardware.
     pub fn deadlines(&self, job: Option<Duration>) -> Deadlines {
         let usual = Deadlines::of(self.accel, job);
         Deadlines { boot: self.guest_options.boot_timeout.map_or(usual.boot, Duration::from_secs), ..usual }
+    }
+
+    /// What to type to debug this guest, and what gdb will lack; `None` if it waits for no debugger.
+    pub fn debugger(&self) -> Option<String> {
+        let gdb = self.guest_options.gdb.as_ref()?;
+        let (image, about) = self.kernel.symbols();
+        let line =
+            ["gdb", &image.display().to_string(), "-ex", &format!("target remote {gdb}")].map(str::to_owned);
+        let line = shlex::try_join(line.iter().map(String::as_str)).unwrap_or_else(|_| line.join(" "));
+        Some(format!(
+            "waiting for a debugger: {line}{}",
+            about.map_or(String::new(), |about| format!("\n  {about}"))
+        ))
     }
 
     /// The command-line options of `run` and `test-vm` for this guest.
@@ -354,8 +379,11 @@ impl Guest {
             // A word may begin with a dash.
             pair("--append", word.clone());
         }
-        for file in &self.guest_options.extra {
-            pair("--extra-file", file.display().to_string());
+        for put in &self.guest_options.put {
+            pair("--put", put.to_string());
+        }
+        for (name, value) in &self.guest_options.env {
+            pair("--env", format!("{name}={value}"));
         }
         if self.guest_options.cpus != usual.cpus {
             pair("--cpus", self.guest_options.cpus.to_string());
@@ -433,7 +461,7 @@ impl Guest {
             cpus: self.guest_options.cpus,
             max_cpus: self.guest_options.max_cpus,
             memory: self.guest_options.memory,
-            gdb: self.guest_options.gdb,
+            gdb: self.guest_options.gdb.clone(),
             interactive: self.guest_options.interactive,
             input: self.guest_options.input,
             boot,

@@ -138,7 +138,7 @@ pub fn given(
     let (version, sha256, file, mirrors) = match &record.source {
         Source::KernelOrg { version, sha256, file, mirrors, .. } => (version, sha256, file, mirrors),
         Source::DebianSource { .. } => return debian_source::fetch(workspace, record),
-        Source::Debian { .. } => {
+        Source::Debian { .. } | Source::Own { .. } => {
             return Err(Error::new(format!("{} has no source to build from", record.name)));
         }
     };
@@ -355,6 +355,7 @@ impl ObjectTree {
             notes: job.given.notes.clone(),
             record: inputs.to_owned(),
             source: None,
+            symbols: None,
             build_steps: Some(self.steps),
         })
     }

@@ -230,6 +230,11 @@ fn value<'a>(values: &BTreeMap<&str, &'a str>, symbol: &str) -> &'a str {
     values.get(symbol).copied().unwrap_or("n")
 }
 
+/// The value of a symbol in a configuration: `y`, `m`, `n`, or what else it is set to.
+pub fn state<'a>(config_text: &'a str, symbol: &str) -> &'a str {
+    value(&values(config_text), symbol)
+}
+
 /// The string value of a symbol in a configuration, without its quotes.
 pub fn string<'a>(config_text: &'a str, symbol: &str) -> Option<&'a str> {
     let (_, value) = config_text.lines().filter_map(setting).find(|(name, _)| *name == symbol)?;

@@ -40,7 +40,7 @@ impl<'a> PackageLine<'a> {
         let (pattern, with, version, pinned) = match &record.source {
             Source::Debian { package, with, version, pinned, .. } => (package, &with[..], version, pinned),
             Source::DebianSource { package, version, pinned, .. } => (package, &[][..], version, pinned),
-            Source::KernelOrg { .. } => {
+            Source::KernelOrg { .. } | Source::Own { .. } => {
                 return Err(Error::new(format!("{} is no kernel of Debian's", record.name)));
             }
         };
@@ -151,6 +151,7 @@ fn fetch(workspace: &Workspace, record: &Record, line: &PackageLine<'_>, inputs:
             notes: found.notes.clone(),
             record: inputs.to_owned(),
             source: None,
+            symbols: None,
             build_steps: None,
         };
         entry::write_manifest(dir, &manifest)
@@ -344,18 +345,18 @@ fn arrange(
 
 /// The paths of a kernel's files in its unpacked packages.
 #[derive(Debug, PartialEq, Eq)]
-struct Files {
-    release: String,
-    image: PathBuf,
-    config: PathBuf,
-    modules: PathBuf,
+pub struct Files {
+    pub release: String,
+    pub image: PathBuf,
+    pub config: PathBuf,
+    pub modules: PathBuf,
 }
 
 /// Debian 11 to 13 have image and configuration in `boot`, and modules in `lib/modules` or
 /// `usr/lib/modules`; from 7.x on all files are in the modules folder.
-fn files(unpacked: &Path) -> Option<Files> {
+pub fn files(unpacked: &Path) -> Option<Files> {
     let modules = ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place));
-    let modules = modules.into_iter().find(|place| place.is_dir())?;
+    let modules = modules.iter().find(|place| place.is_dir()).unwrap_or(&modules[0]).clone();
     let names = |folder: &Path| -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()

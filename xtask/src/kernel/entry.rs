@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use object::Object;
 use serde::{Deserialize, Serialize};
 
 use crate::base::cache;
@@ -35,6 +36,8 @@ pub struct Kernel {
     pub modules: PathBuf,
     /// SHA-256 of `vmlinux`, in hexadecimal.
     pub vmlinux_sha256: String,
+    /// The vmlinux of the user's build that it comes from, with its symbols.
+    pub built: Option<PathBuf>,
     /// Where it came from, in one sentence.
     pub provenance: String,
     /// Notes for the user, one line each.
@@ -56,6 +59,9 @@ pub struct Manifest {
     /// uses it again. [`names`] stores this now; only entries of the first harness have it here.
     #[serde(default, skip_serializing)]
     pub source: Option<PathBuf>,
+    /// The vmlinux of the user's build that the image comes from, with its symbols.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<PathBuf>,
     /// How many files the build made.
     pub build_steps: Option<u64>,
 }
@@ -73,10 +79,42 @@ impl Kernel {
             config: dir.join("config"),
             modules: dir.join("modules"),
             vmlinux_sha256: manifest.vmlinux_sha256,
+            built: manifest.symbols,
             provenance: manifest.provenance,
             notes: manifest.notes,
             dir,
         }
+    }
+}
+
+/// The sections with debug information, and with names alone.
+const DEBUG_SECTION: &str = ".debug_info";
+const NAMES_SECTION: &str = ".symtab";
+
+impl Kernel {
+    /// The vmlinux for a debugger, and what it lacks for that, if anything.
+    pub fn symbols(&self) -> (&Path, Option<String>) {
+        let built = self.built.as_deref().filter(|path| path.is_file());
+        let image = built.unwrap_or(&self.vmlinux);
+        let has = |section: &str| {
+            let data = fs::read(image).unwrap_or_default();
+            let file = object::read::elf::ElfFile64::<object::Endianness>::parse(&*data);
+            file.is_ok_and(|file| file.section_by_name(section).is_some())
+        };
+        let advice = "give --kernel an object tree that was built with CONFIG_DEBUG_INFO";
+        let about = match (has(DEBUG_SECTION), has(NAMES_SECTION)) {
+            (true, _) => {
+                // The scripts that `make scripts_gdb` puts beside it.
+                let scripts = image.with_file_name("vmlinux-gdb.py");
+                (!scripts.is_file()).then(|| {
+                    "its lx- commands are missing: CONFIG_GDB_SCRIPTS makes vmlinux-gdb.py beside it"
+                        .to_owned()
+                })
+            }
+            (false, true) => Some(format!("it has names but no debug information: {advice}")),
+            (false, false) => Some(format!("it has no names and no debug information: {advice}")),
+        };
+        (image, about)
     }
 }
 

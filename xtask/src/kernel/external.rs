@@ -65,6 +65,11 @@ pub fn module(
             Source::KernelOrg { .. } | Source::DebianSource { .. } => {
                 by_tree(workspace, record, kernel, &work, &sources, &log)?
             }
+            Source::Own { .. } => {
+                return Err(Error::new(format!("cannot build modules for {}", kernel.name))
+                    .because("what it was built with is not known")
+                    .verdict(Verdict::Unavailable));
+            }
         }
         cache::remove(&log)?;
         let (from, to) = (sources.join(&file), dir.join(&file));
@@ -233,6 +238,7 @@ mod tests {
             config: PathBuf::new(),
             modules: PathBuf::new(),
             vmlinux_sha256: String::new(),
+            built: None,
             provenance: String::new(),
             notes: Vec::new(),
         };

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::entry::Kernel;
 use super::names;
+use super::own;
 use crate::base::error::{Context, Result};
 use crate::base::ui::{out, outln};
 use crate::base::workspace::Workspace;
@@ -37,6 +38,10 @@ pub fn list(workspace: &Workspace, json: bool) -> Result<()> {
     let mut lines = Vec::new();
     for record in matrix.records() {
         lines.push(ListRow::new(record, names::cached(workspace, record)?)?);
+    }
+    let added = own::all_added(workspace)?;
+    for record in &added {
+        lines.push(ListRow::new(record, own::cached(workspace, record)?)?);
     }
     if json {
         let text =
@@ -104,9 +109,17 @@ pub fn clean(workspace: &Workspace, names: &[String]) -> Result<()> {
         return workspace.host.cache.clean();
     }
     let matrix = workspace.matrix()?;
-    let records = names.iter().map(|name| matrix.find(name)).collect::<Result<Vec<_>>>()?;
+    let mut bound = Vec::new();
+    let mut added = Vec::new();
+    for name in names {
+        match own::added(workspace, name)? {
+            Some(record) => added.push(record),
+            None => bound.push(matrix.find(name)?),
+        }
+    }
     let _locks = workspace.host.cache.lock_all()?;
-    records.iter().try_for_each(|record| names::forget(workspace, &record.name))
+    added.iter().try_for_each(|record| own::forget(workspace, record))?;
+    bound.iter().try_for_each(|record| names::forget(workspace, &record.name))
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ mod menuconfig;
 mod modules;
 mod names;
 mod obtain;
+mod own;
 pub mod renames;
 mod repin;
 mod source;
@@ -36,8 +37,8 @@ pub use kept::Kept;
 pub use list::{clean, list};
 pub use menuconfig::menuconfig;
 pub use modules::check as check_modules;
-pub use names::cached;
-pub use obtain::{fetch_source, obtain, of_source, unpack};
+pub use obtain::{add, cached, fetch_source, obtain, record_of, unpack};
+pub use own::{RUNNING, added, all_added};
 pub use repin::repin;
 
 #[cfg(test)]

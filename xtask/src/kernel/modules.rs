@@ -53,6 +53,63 @@ pub fn collect(record: &Record, available: &BTreeMap<String, PathBuf>, into: &Pa
     Ok(())
 }
 
+/// Those of some modules that are available, and what they depend on, each after its dependencies.
+///
+/// # Errors
+/// A module cannot be read.
+pub fn in_order(names: &[&str], available: &BTreeMap<String, PathBuf>) -> Result<Vec<String>> {
+    let mut ordered: Vec<String> = Vec::new();
+    for name in names {
+        // The last one's dependencies have to come before it; what is on this list is being looked at.
+        let mut open = vec![(*name).to_owned()];
+        while let Some(name) = open.last().cloned() {
+            let Some(file) = available.get(&name) else {
+                // Built in, most likely; `collect` says if it is not.
+                open.pop();
+                continue;
+            };
+            let packed = fs::read(file).context(|| format!("cannot read {}", file.display()))?;
+            let module = image::module(&file.display().to_string(), &packed)?;
+            let needs = depends(&module).context(|| format!("cannot read {}", file.display()))?;
+            let next = needs.into_iter().find(|needed| {
+                available.contains_key(needed) && !ordered.contains(needed) && !open.contains(needed)
+            });
+            match next {
+                Some(next) => open.push(next),
+                None => {
+                    open.pop();
+                    if !ordered.contains(&name) {
+                        ordered.push(name);
+                    }
+                }
+            }
+        }
+    }
+    Ok(ordered)
+}
+
+/// Checks that the modules of a record are of a release: the kernel refuses others.
+///
+/// # Errors
+/// One is of another release (verdict `config-unmet`), or cannot be read.
+pub fn check_release(record: &Record, available: &BTreeMap<String, PathBuf>, release: &str) -> Result<()> {
+    for name in record.boot_modules.iter().chain(&record.case_modules) {
+        let Some(file) = available.get(name) else { continue };
+        let failed = || format!("cannot read {}", file.display());
+        let packed = fs::read(file).context(failed)?;
+        let module = image::module(&file.display().to_string(), &packed)?;
+        let of = modinfo(&module, "vermagic").context(failed)?.into_iter().next().unwrap_or_default();
+        let of = of.split(' ').next().unwrap_or_default();
+        if of != release {
+            return Err(Error::new(format!("the module {} is of another kernel", file.display()))
+                .because(format!("it is of {of}, and the image of {release}"))
+                .help("give an image and modules of the same build")
+                .verdict(Verdict::ConfigUnmet));
+        }
+    }
+    Ok(())
+}
+
 /// Checks that a cached kernel has the modules that its record names. An entry made before a module was added
 /// to the record lacks it.
 ///
@@ -82,19 +139,22 @@ fn missing(record: &Record, module: &str, place: &str) -> Error {
 }
 
 /// The dependencies of a module, from its `.modinfo` section.
-///
-/// `.modinfo` is a list of NUL-terminated `key=value` strings; the file is 64-bit little-endian ELF.
 fn depends(module: &[u8]) -> Result<Vec<String>, String> {
+    let values = modinfo(module, "depends")?;
+    let names = values.iter().flat_map(|value| value.split(',')).filter(|name| !name.is_empty());
+    Ok(names.map(|name| name.replace('-', "_")).collect())
+}
+
+/// The values of a key in a module's `.modinfo` section, a list of NUL-terminated `key=value` strings; the
+/// file is 64-bit little-endian ELF.
+fn modinfo(module: &[u8], key: &str) -> Result<Vec<String>, String> {
     let Some(modinfo) = section(module, ".modinfo")? else {
         return Err("it has no .modinfo section".to_owned());
     };
-    let names = modinfo
+    let values = modinfo
         .split(|byte| *byte == 0)
-        .filter_map(|entry| entry.strip_prefix(b"depends="))
-        .flat_map(|value| value.split(|byte| *byte == b','))
-        .filter(|name| !name.is_empty())
-        .map(|name| String::from_utf8_lossy(name).replace('-', "_"));
-    Ok(names.collect())
+        .filter_map(|entry| entry.strip_prefix(key.as_bytes())?.strip_prefix(b"="));
+    Ok(values.map(|value| String::from_utf8_lossy(value).into_owned()).collect())
 }
 
 /// A section of an ELF file by its name.
@@ -143,7 +203,7 @@ mod tests {
     /// A module with the sections null, `.shstrtab` and `.modinfo`.
     fn made_up(depends: &str) -> Vec<u8> {
         let names = b"\0.shstrtab\0.modinfo\0";
-        let modinfo = format!("license=GPL\0depends={depends}\0name=x\0");
+        let modinfo = format!("license=GPL\0depends={depends}\0name=x\0vermagic=6.1.7 SMP\0");
         let mut elf = vec![0; 0x40];
         elf[..6].copy_from_slice(b"\x7fELF\x02\x01");
         let put = |header: &mut [u8], offset: usize, bytes: &[u8]| {
@@ -178,6 +238,29 @@ mod tests {
     fn dependencies_come_from_modinfo() {
         assert_eq!(depends(&made_up("jbd2,crc-16")).unwrap(), ["jbd2", "crc_16"]);
         assert_eq!(depends(&made_up("")).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn modules_come_after_those_they_depend_on_and_are_of_the_kernel() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut available = BTreeMap::new();
+        for (name, depends) in [("ext4", "jbd2,mbcache"), ("jbd2", ""), ("mbcache", "gone"), ("loop", "")] {
+            let path = folder.path().join(format!("{name}.ko"));
+            fs::write(&path, made_up(depends)).unwrap();
+            available.insert(name.to_owned(), path);
+        }
+        let ordered = in_order(&["ext4", "fuse", "jbd2"], &available).unwrap();
+        assert_eq!(ordered, ["jbd2", "mbcache", "ext4"]);
+        let record = record(&["jbd2", "ext4"]);
+        check_release(&record, &available, "6.1.7").unwrap();
+        let error = check_release(&record, &available, "6.1.8").unwrap_err();
+        assert_eq!(error.verdict_given(), Some(Verdict::ConfigUnmet));
+        assert!(error.to_string().contains("it is of 6.1.7, and the image of 6.1.8"), "{error}");
+        // Each needs the other: nothing hangs.
+        for (name, depends) in [("ext4", "jbd2"), ("jbd2", "ext4")] {
+            fs::write(&available[name], made_up(depends)).unwrap();
+        }
+        assert_eq!(in_order(&["ext4"], &available).unwrap().len(), 2);
     }
 
     #[test]
@@ -225,6 +308,7 @@ mod tests {
             notes: Vec::new(),
             record: String::new(),
             source: None,
+            symbols: None,
             build_steps: None,
         };
         let kernel = Kernel::new("x", folder.path().to_owned(), manifest);

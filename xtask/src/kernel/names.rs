@@ -98,6 +98,20 @@ pub fn forget(workspace: &Workspace, name: &str) -> Result<()> {
     workspace.host.cache.forget(&format!("{KIND}/{key}"))
 }
 
+/// Whether a name means the entry of a key.
+pub fn is_bound(workspace: &Workspace, key: &str) -> Result<bool> {
+    let folder = workspace.host.cache.path().join("names");
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    for path in cache::read_dir(&folder)? {
+        if key_of(&read(&path)?) == key {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn key_of(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim()
 }

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::build::{self, Request};
 use super::entry::Kernel;
 use crate::base::error::{Error, Result};
+use crate::base::verdict::Verdict;
 use crate::base::workspace::Workspace;
-use crate::kernel::{debian, source};
+use crate::kernel::own::{self, Given};
+use crate::kernel::{debian, names, source};
 use crate::matrix::{Record, Source};
 
 /// Obtains the kernel of a record: from the cache if it is there.
@@ -24,12 +26,84 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
             }
             debian::obtain(workspace, record, request.newest)
         }
+        Source::Own { .. } => own::cached(workspace, record)?.ok_or_else(|| {
+            Error::new(format!("cannot find the kernel {}", record.name))
+                .because("it is no longer in the cache")
+                .help(format!("add it again: cargo xtask kernel add {} PATH", record.name))
+                .verdict(Verdict::Unavailable)
+        }),
         Source::KernelOrg { .. } | Source::DebianSource { .. } if request.newest => {
             Err(Error::new(format!("cannot take the newest {}", record.name))
                 .because("it is built here from a source that is pinned")
                 .help("--newest goes with ready-made kernels, such as debian-6.1"))
         }
         Source::KernelOrg { .. } | Source::DebianSource { .. } => build::obtain(workspace, record, request),
+    }
+}
+
+/// The record of the kernel that a word on the command line names: one of the matrix, one that was added, a
+/// file or folder, an installed release, or `running`. A path is taken into the cache; a source tree is built.
+///
+/// # Errors
+/// There is no such kernel, it cannot be read or built, or a guest cannot use it (verdict `config-unmet`).
+pub fn record_of(workspace: &Workspace, word: &str) -> Result<Record> {
+    let matrix = workspace.matrix()?;
+    if let Some(record) = matrix.records().iter().find(|record| record.name == word) {
+        return Ok(record.clone());
+    }
+    if let Some(record) = own::added(workspace, word)? {
+        return Ok(record);
+    }
+    match own::find(word)? {
+        Some(given) => take(workspace, given),
+        None => {
+            let added = own::all_added(workspace)?;
+            let known = matrix.records().iter().chain(&added).map(|record| record.name.as_str());
+            let error = Error::unknown("kernel", word, &known.collect::<Vec<_>>());
+            Err(error.help("or the path of an image, an object or source tree, or a linux-image package"))
+        }
+    }
+}
+
+/// Takes a kernel of the user's own into the cache, and gives it a name.
+///
+/// # Errors
+/// The name is taken or is no name, or as for [`record_of`].
+pub fn add(workspace: &Workspace, name: &str, path: &str) -> Result<Kernel> {
+    let failed = |why: &str| Error::new(format!("cannot add a kernel as {name}")).because(why).usage();
+    if !own::is_name(name) {
+        return Err(failed("a name begins with a letter or digit and has only these and `-`, `_`, `.`"));
+    }
+    if workspace.matrix()?.records().iter().any(|record| record.name == name) {
+        return Err(failed("kernels.toml has a kernel of that name"));
+    }
+    let given = own::find(path)?.ok_or_else(|| failed(&format!("there is no file {path}")))?;
+    let record = Record { name: name.to_owned(), ..take(workspace, given)? };
+    own::keep(workspace, &record)?;
+    obtain(workspace, &record, &Request::default())
+}
+
+fn take(workspace: &Workspace, given: Given) -> Result<Record> {
+    match given {
+        Given::Image(parts) => own::take_image(workspace, parts),
+        Given::Packages(packages) => own::take_packages(workspace, &packages),
+        Given::Source(path) => {
+            let (record, kernel) = of_source(workspace, &path)?;
+            let key = kernel.dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let about = kernel.provenance;
+            Ok(Record { name: kernel.name, about, source: Source::Own { key }, reference: false, ..record })
+        }
+    }
+}
+
+/// The cached kernel of a record, if there is one. Uses no network and writes nothing.
+///
+/// # Errors
+/// The cache entry is damaged, or the config fragments cannot be read.
+pub fn cached(workspace: &Workspace, record: &Record) -> Result<Option<Kernel>> {
+    match &record.source {
+        Source::Own { .. } => own::cached(workspace, record),
+        _ => names::cached(workspace, record),
     }
 }
 
@@ -40,7 +114,7 @@ pub fn obtain(workspace: &Workspace, record: &Record, request: &Request) -> Resu
 ///
 /// # Errors
 /// It is no kernel tree, its release line is not built here, or the build fails.
-pub fn of_source(workspace: &Workspace, path: &Path) -> Result<(Record, Kernel)> {
+fn of_source(workspace: &Workspace, path: &Path) -> Result<(Record, Kernel)> {
     let version = source::version_of(workspace, path)?;
     let record = workspace.matrix()?.for_source(&version)?.clone();
     let kernel = build::apart(workspace, &record, path)?;

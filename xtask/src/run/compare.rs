@@ -7,7 +7,7 @@ use crate::base::error::Result;
 use crate::base::ui::{out, outln, printable};
 use crate::base::verdict::Verdict;
 use crate::guest::cases::Case;
-use crate::matrix::Matrix;
+use crate::matrix::Record;
 use crate::snapshots::compare::{CaseOutput, Compared, Mode, compare, compare_reviewed};
 use crate::snapshots::names::Name;
 use crate::snapshots::review::review;
@@ -60,15 +60,17 @@ fn show(said: &[CaseOutput<'_>], compared: &[Compared]) {
 ///
 /// # Errors
 /// When the folder of snapshots cannot be listed.
-pub fn orphans(store: &Store, cases: &[Case], matrix: &Matrix) -> Result<Vec<PathBuf>> {
+pub fn orphans(store: &Store, cases: &[Case], kernels: &[Record]) -> Result<Vec<PathBuf>> {
     let names = store.names()?;
-    Ok(names.iter().filter(|name| !belongs(name, cases, matrix)).map(|name| store.path(name)).collect())
+    Ok(names.iter().filter(|name| !belongs(name, cases, kernels)).map(|name| store.path(name)).collect())
 }
 
 /// Whether a snapshot has a case that is for all kernels which the snapshot names.
-fn belongs(name: &Name, cases: &[Case], matrix: &Matrix) -> bool {
+fn belongs(name: &Name, cases: &[Case], kernels: &[Record]) -> bool {
     let case = cases.iter().find(|known| known.name == name.case);
-    let is_for = |case: &Case, kernel: &str| matrix.find(kernel).is_ok_and(|record| case.is_for(record));
+    let is_for = |case: &Case, kernel: &str| {
+        kernels.iter().find(|record| record.name == kernel).is_some_and(|record| case.is_for(record))
+    };
     case.is_some_and(|case| name.kernels.iter().all(|kernel| is_for(case, kernel)))
 }
 
@@ -77,6 +79,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::matrix::Matrix;
 
     #[test]
     fn a_snapshot_belongs_to_a_case_and_kernels_of_it() {
@@ -84,7 +87,7 @@ mod tests {
         let cases = [Case { name: "ext4".into(), ..toml::from_str(text).unwrap() }];
         let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernel-configs");
         let matrix = Matrix::load(&configs.join("kernels.toml")).unwrap();
-        let belongs = |file: &str| belongs(&Name::of_file(file).unwrap(), &cases, &matrix);
+        let belongs = |file: &str| belongs(&Name::of_file(file).unwrap(), &cases, matrix.records());
         assert!(belongs("ext4.snap"));
         assert!(belongs("ext4@5.4.snap"));
         assert!(belongs("ext4@5.4+6.1-src.snap"));

@@ -15,9 +15,17 @@ use crate::matrix::Record;
 /// # Errors
 /// When the matrix cannot be read, or has no kernel of a name.
 pub fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<(Record, bool)>> {
-    let matrix = workspace.matrix()?;
-    let records = matrix.named_or_usual(names)?.into_iter();
-    Ok(records.map(|record| (record.clone(), !names.is_empty())).collect())
+    if names.is_empty() {
+        return Ok(workspace.matrix()?.usual().map(|record| (record.clone(), false)).collect());
+    }
+    let mut chosen: Vec<(Record, bool)> = Vec::new();
+    for name in names {
+        let record = kernel::record_of(workspace, name)?;
+        if !chosen.iter().any(|(other, _)| other.name == record.name) {
+            chosen.push((record, true));
+        }
+    }
+    Ok(chosen)
 }
 
 /// Obtains kernels, in the order given; each is a kernel or the reason why it is unavailable. Cached kernels

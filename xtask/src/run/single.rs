@@ -129,7 +129,7 @@ impl Input {
         let bytes = bytes.context(|| format!("cannot read {name}"))?;
         if bytes.len() as u64 > Input::LIMIT {
             return Err(Error::new(format!("cannot pass on {name}: it is larger than 64 MiB"))
-                .help("`--extra-file FILE` puts a file of any size into the guest's /extra")
+                .help("`--put FILE` puts a file of any size into the guest's /extra")
                 .usage());
         }
         Ok(bytes)
@@ -196,8 +196,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
     // The user's own limit is not scaled to the accelerator.
     let job_limit = options.timeout.map(Duration::from_secs);
     let mut deadlines = Deadlines { job: job_limit, ..guest.deadlines(None) };
-    if options.guest_options.gdb {
-        workspace.host.ui.say(WAITING);
+    if let Some(line) = guest.debugger() {
+        workspace.host.ui.say(line);
         deadlines.boot = Duration::MAX;
     }
     let mut unread = Unread { reported: options.stdin.is_some() };
@@ -227,9 +227,6 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<u8> {
     }
     output.finish(workspace, &options.argv[0])
 }
-
-/// The message while a guest waits for a debugger.
-const WAITING: &str = "waiting for a debugger: gdb -ex 'target remote 127.0.0.1:1234'";
 
 /// Remembers whether a message said that standard input is not passed on.
 struct Unread {
@@ -296,8 +293,8 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
         Accel::Tcg => "tcg",
     };
     workspace.host.ui.say(format!("{} under {under}; {how}", guest.kernel.release));
-    if guest_options.gdb {
-        workspace.host.ui.say(WAITING);
+    if let Some(line) = guest.debugger() {
+        workspace.host.ui.say(line);
     }
     let scratch = folders::scratch(&workspace.root)?;
     let folder = scratch.path();
@@ -316,7 +313,7 @@ pub fn shell(workspace: &Workspace, kernel: Option<&str>, guest_options: GuestOp
         let step = Step { argv: vec![SHELL.into()], ..Step::default() };
         let job = Job { steps: vec![step], input: true, ..guest.job() };
         let usual = guest.deadlines(None);
-        let boot = if guest_options.gdb { Duration::MAX } else { usual.boot };
+        let boot = if guest_options.gdb.is_some() { Duration::MAX } else { usual.boot };
         guest.boot(&job, folder, Deadlines { boot, ..usual }, take)?.0
     };
     if let Err((verdict, why)) = ended.judge() {
@@ -335,11 +332,12 @@ const SHELL: &str = "sh";
 /// # Errors
 /// When the name is unknown, or no kernel is available.
 pub fn pick(workspace: &Workspace, name: Option<&str>) -> Result<(Record, kernel::Kernel)> {
-    let matrix = workspace.matrix()?;
     if let Some(name) = name {
-        let record = matrix.find(name)?;
-        return Ok((record.clone(), kernel::obtain(workspace, record, &Request::default())?));
+        let record = kernel::record_of(workspace, name)?;
+        let kernel = kernel::obtain(workspace, &record, &Request::default())?;
+        return Ok((record, kernel));
     }
+    let matrix = workspace.matrix()?;
     let mut records: Vec<&Record> = matrix.usual().collect();
     records.sort_by_key(|record| !record.reference);
     for record in &records {

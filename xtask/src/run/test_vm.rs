@@ -28,6 +28,7 @@ use crate::ci::same_tree;
 use crate::guest::cases::{self, Case};
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, GuestOptions, INITRD, Tools};
+use crate::guest::put::Put;
 use crate::kernel;
 use crate::kernel::renames;
 use crate::outcome::shard::Shard;
@@ -63,7 +64,7 @@ pub struct Options {
     /// Words added to the kernel command line.
     pub append: Vec<String>,
     /// Files added to the initramfs.
-    pub extra: Vec<PathBuf>,
+    pub put: Vec<Put>,
     /// The folder of snapshots; `tests/snapshots` when `None`.
     pub snapshots: Option<PathBuf>,
     /// What to do about a difference.
@@ -88,10 +89,10 @@ impl Options {
     fn guest_options(&self) -> GuestOptions {
         // Repetitions can give equal bytes only in exact runs.
         let exact = if self.repeat.is_some() { Exactness::Demanded } else { self.exact };
-        let (append, extra) = (self.append.clone(), self.extra.clone());
+        let (append, put) = (self.append.clone(), self.put.clone());
         GuestOptions {
             append,
-            extra,
+            put,
             accel: self.accel,
             exact,
             boot_timeout: self.boot_timeout,
@@ -119,7 +120,7 @@ impl Options {
 
     /// Whether the results may be accepted: no option changes the inputs of the cases.
     fn can_accept(&self) -> bool {
-        self.accel != Some(Accel::Kvm) && self.append.is_empty() && self.extra.is_empty()
+        self.accel != Some(Accel::Kvm) && self.append.is_empty() && self.put.is_empty()
     }
 
     /// Whether a stored result belongs to the selected cases.
@@ -139,6 +140,9 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, CaseCou
     }
     let cases = cases::select(cases::load(&workspace.root)?, &options.cases)?;
     let chosen = kernels::chosen(workspace, &options.kernels)?;
+    if options.mode != Mode::Check {
+        chosen.iter().try_for_each(|(record, _)| has_name(&record.name))?;
+    }
     let mut summary = Summary::plan(&chosen, &cases, options.shard)?;
     let messages = Messages::open(options.format)?;
     let junit = options.junit.as_deref().map(Junit::create).transpose()?;
@@ -176,6 +180,18 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<(Verdict, CaseCou
     report(workspace, &run, &summary, junit, &messages)
 }
 
+/// Checks that snapshots can be stored for a kernel: one that was given as a path is another kernel after its
+/// next build.
+fn has_name(kernel: &str) -> Result<()> {
+    if !kernel.contains('@') {
+        return Ok(());
+    }
+    Err(Error::new(format!("cannot store snapshots of {kernel}"))
+        .because("that is a kernel without a name of its own")
+        .help("`cargo xtask kernel add NAME PATH` gives it one")
+        .usage())
+}
+
 /// The error for results made under KVM: they depend on the host's clock, so they cannot become snapshots.
 fn not_under_kvm(what: &str) -> Error {
     Error::new(format!("cannot accept {what} as snapshots"))
@@ -190,7 +206,7 @@ fn digest_of_tree(workspace: &Workspace, tools: &Tools, options: &Options) -> Re
         options.store(workspace).folder().to_path_buf(),
         workspace.configs(),
     ];
-    paths.extend(programs.into_iter().chain(&options.extra).cloned());
+    paths.extend(programs.into_iter().chain(options.put.iter().map(|put| &put.host)).cloned());
     let words =
         format!("{:?} {:?} {} {:?}", options.exact, options.repeat, options.allow_drift, options.append);
     let accel = options.accel.unwrap_or(Accel::Tcg).name().to_owned();
@@ -259,12 +275,12 @@ fn report(
 fn refuse_others(workspace: &Workspace, run: &Path, options: &Options) -> Result<()> {
     let tools = Tools::get(workspace)?;
     let cases = cases::load(&workspace.root)?;
-    let matrix = workspace.matrix()?;
     let mut guests: Vec<Guest> = Vec::new();
     for (_, stored) in results::load(run)? {
         if !options.includes(&stored) {
             continue;
         }
+        has_name(&stored.kernel)?;
         if stored.fingerprint.is_under_kvm() {
             let what = format!("the stored result of {} on {}", stored.case, stored.kernel);
             return Err(not_under_kvm(&what).help("`cargo xtask test-vm` runs the cases under TCG"));
@@ -275,9 +291,9 @@ fn refuse_others(workspace: &Workspace, run: &Path, options: &Options) -> Result
                 .help("`cargo xtask test-vm` runs the cases anew")
         };
         if !guests.iter().any(|guest| guest.kernel.name == stored.kernel) {
-            let record = matrix.find(&stored.kernel)?;
-            let kernel = kernel::cached(workspace, record)?.ok_or_else(|| other("kernel"))?;
-            guests.push(Guest::prepare(workspace, &tools, record, kernel, GuestOptions::default())?);
+            let record = kernel::record_of(workspace, &stored.kernel)?;
+            let kernel = kernel::cached(workspace, &record)?.ok_or_else(|| other("kernel"))?;
+            guests.push(Guest::prepare(workspace, &tools, &record, kernel, GuestOptions::default())?);
         }
         let guest = guests.iter().find(|guest| guest.kernel.name == stored.kernel);
         let case = cases.iter().find(|case| case.name == stored.case);
@@ -503,7 +519,8 @@ fn finish(workspace: &Workspace, run: &Path, options: &Options, summary: &mut Su
         summary.note(&stored.kernel, &stored.case, outcome);
     }
     summary.save(run)?;
-    for orphan in compare::orphans(&store, &cases::load(&workspace.root)?, &workspace.matrix()?)? {
+    let kernels = [workspace.matrix()?.records(), &kernel::all_added(workspace)?].concat();
+    for orphan in compare::orphans(&store, &cases::load(&workspace.root)?, &kernels)? {
         let orphan = orphan.strip_prefix(&workspace.root).unwrap_or(&orphan);
         outln!("orphan: {} belongs to no case", orphan.display());
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use initramfs::job::{INPUT_PORT, RESULTS_PORT};
 
+use super::gdb::Gdb;
 use super::noise::Noise;
 use crate::base::error::{Error, Result};
 use crate::base::qemu::Qemu;
@@ -99,8 +100,8 @@ pub struct Machine {
     pub max_cpus: Option<u32>,
     /// Memory in MiB. It has to hold the unpacked initramfs.
     pub memory: u32,
-    /// Wait for a debugger on TCP port 1234 before the first instruction.
-    pub gdb: bool,
+    /// Wait for a debugger there before the first instruction.
+    pub gdb: Option<Gdb>,
     /// Connect the console to this terminal.
     pub interactive: bool,
     /// Give the guest a port that receives this process's standard input.
@@ -213,8 +214,8 @@ impl Machine {
         arguments.pair("-display", "none").pair("-vga", "none");
         arguments.pair("-kernel", &self.image).pair("-initrd", &self.initrd).pair("-append", &self.append);
         self.channels(&mut arguments);
-        if self.gdb {
-            arguments.pair("-gdb", "tcp:127.0.0.1:1234").one("-S");
+        if let Some(gdb) = &self.gdb {
+            arguments.pair("-gdb", gdb.device()).one("-S");
         }
         arguments.0
     }
@@ -228,6 +229,8 @@ impl Machine {
             append: String::new(),
             dir: PathBuf::new(),
             sockets: PathBuf::new(),
+            // Its port says nothing about the guest.
+            gdb: self.gdb.as_ref().map(|_| Gdb::Port(0)),
             ..self.clone()
         };
         let qemu = Qemu { firmware: Vec::new(), ..qemu.clone() };
@@ -430,7 +433,7 @@ mod tests {
             cpus: 1,
             max_cpus: None,
             memory: 512,
-            gdb: false,
+            gdb: None,
             interactive: false,
             input: false,
             boot: Boot::Fast,
@@ -566,7 +569,7 @@ mod tests {
 
     #[test]
     fn a_shell_has_its_console_on_a_socket_and_never_on_the_terminal() {
-        let line = line(&Machine { interactive: true, gdb: true, ..machine() });
+        let line = line(&Machine { interactive: true, gdb: Some(Gdb::Port(1234)), ..machine() });
         assert!(line.contains("-chardev socket,id=console,path=/run/one,,two/console.socket\n"), "{line}");
         assert!(!line.contains("stdio"), "{line}");
         assert!(line.ends_with("-gdb tcp:127.0.0.1:1234\n-S"), "{line}");

@@ -5,6 +5,7 @@
 
 pub mod accel;
 pub mod console;
+mod gdb;
 mod input;
 mod machine;
 pub mod memory;
@@ -12,6 +13,7 @@ pub mod noise;
 mod relay;
 mod watch;
 
+pub use gdb::Gdb;
 pub use machine::{
     Accel, Boot, COMMAND_LINE_LIMIT, CONSOLE, Deadlines, Exactness, MOST_CPUS, Machine, QEMU_LOG, RESULTS,
     check_command_line, command_line,

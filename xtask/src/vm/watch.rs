@@ -544,7 +544,7 @@ mod tests {
             cpus: 1,
             max_cpus: None,
             memory: 64,
-            gdb: false,
+            gdb: None,
             interactive: false,
             input: false,
             boot: crate::vm::Boot::Fast,

@@ -104,7 +104,7 @@ fn texts(kernel: &str) -> Result<[String; 3], Failed> {
     let get = |guest: &str, host: &str| format!("{guest}:{}", folder.path().join(host).display());
     let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
         .args(["run", "--kernel", kernel, "--timeout", "600", "--append", "no_hash_pointers"])
-        .args(["--extra-file", &path("fire.sh"), "--extra-file", &path("ext4.img.gz")])
+        .args(["--put", &path("fire.sh"), "--put", &path("ext4.img.gz")])
         .args(["--get", &get("/tmp/kernel.txt", "kernel.txt"), "--get", &get("/tmp/judge.dat", "judge.dat")])
         .args(["--", "sh", "/extra/fire.sh"])
         .current_dir(root())

@@ -273,7 +273,7 @@ fn record(guest: &Guest, recorder: &TraceCmd) -> Result<Recordings, Box<dyn std:
     .map(OsString::from)
     .into();
     for file in recorder.files()?.into_iter().chain([script.clone()]) {
-        arguments.extend(["--extra-file".into(), file.into_os_string()]);
+        arguments.extend(["--put".into(), file.into_os_string()]);
     }
     for &(name, _) in &guest.lines {
         for ending in ["dat", "log"] {

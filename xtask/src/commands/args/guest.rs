@@ -2,8 +2,9 @@
 
 use super::kernel::KernelArgs;
 use super::setup::SetupArgs;
+use crate::base::error::Result;
 use crate::guest::prepared::GuestOptions;
-use crate::vm::{Accel, MOST_CPUS};
+use crate::vm::{Accel, Gdb, MOST_CPUS};
 
 /// A kernel, a machine, and what goes in.
 #[derive(Debug, clap::Args)]
@@ -21,12 +22,16 @@ pub(in crate::commands) struct GuestArgs {
     memory: u32,
     #[command(flatten)]
     setup: SetupArgs,
+    /// An environment variable of the command or shell (repeatable)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
+    env: Vec<(String, String)>,
     /// Seconds that init may take to start
     #[arg(long, value_name = "SECONDS")]
     boot_timeout: Option<u64>,
-    /// Wait for a debugger on TCP port 1234
-    #[arg(long)]
-    gdb: bool,
+    /// Wait for a debugger on TCP port 1234, or another one (0: a free one), or
+    /// a socket
+    #[arg(long, value_name = "PORT|unix:PATH", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    gdb: Option<Gdb>,
     /// kvm or tcg; by default kvm if it works here, unless --exact or --gdb
     #[arg(long, value_name = "NAME")]
     accel: Option<Accel>,
@@ -34,24 +39,36 @@ pub(in crate::commands) struct GuestArgs {
 
 impl GuestArgs {
     /// The kernel, where one is named, and the guest.
-    pub(in crate::commands) fn split(self) -> (Option<String>, GuestOptions) {
+    ///
+    /// # Errors
+    /// No port is free for a debugger.
+    pub(in crate::commands) fn split(self) -> Result<(Option<String>, GuestOptions)> {
         let guest_options = GuestOptions {
             append: self.setup.append,
-            extra: self.setup.extra_file,
+            put: self.setup.put,
+            env: self.env,
             cpus: self.cpus,
             max_cpus: self.max_cpus,
             memory: self.memory,
-            gdb: self.gdb,
+            gdb: self.gdb.map(Gdb::with_free_port).transpose()?,
             accel: self.accel,
             boot_timeout: self.boot_timeout,
             ..GuestOptions::default()
         };
-        (self.kernel.kernel, guest_options)
+        Ok((self.kernel.kernel, guest_options))
+    }
+}
+
+/// A name and a value.
+fn variable(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text} is not NAME=VALUE")),
     }
 }
 
 /// A size with a unit, in MiB.
-fn memory(text: &str) -> Result<u32, String> {
+fn memory(text: &str) -> std::result::Result<u32, String> {
     let wrong = || format!("{text} is not a size such as 512M or 2G");
     let (digits, factor) = match text.strip_suffix(['G', 'g']) {
         Some(digits) => (digits, 1024),
@@ -65,6 +82,13 @@ fn memory(text: &str) -> Result<u32, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_has_a_name_and_perhaps_a_value() {
+        assert_eq!(variable("A=b=c"), Ok(("A".into(), "b=c".into())));
+        assert_eq!(variable("A="), Ok(("A".into(), String::new())));
+        assert!(variable("A").is_err() && variable("=b").is_err());
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -17,10 +17,8 @@ use crate::vm::{Accel, Exactness};
 /// A side as the user named it.
 #[derive(Clone, Debug)]
 pub enum Asked {
-    /// A kernel of the matrix, which is run now.
+    /// A kernel, which is run now.
     Kernel(Box<Record>),
-    /// A source tree or a tarball, which is built and run now.
-    Source(PathBuf),
     /// The results of a kernel, in a folder.
     Stored(PathBuf),
 }
@@ -33,7 +31,8 @@ pub enum Side {
     Stored(Vec<Stored>, PathBuf),
 }
 
-/// Resolves an argument: first as the name of a kernel, then as stored results, then as a source tree.
+/// Resolves an argument: first as the name of a kernel, then as stored results, then as a kernel of the
+/// user's own, which may be a source tree.
 ///
 /// # Errors
 /// It is none of these, or the folder of a run with several kernels.
@@ -48,8 +47,8 @@ pub fn find(workspace: &Workspace, word: &str) -> Result<Asked> {
             return Ok(Asked::Stored(stored));
         }
     }
-    if path.is_file() || path.join("Makefile").is_file() {
-        return Ok(Asked::Source(path));
+    if path.exists() || word == kernel::RUNNING || kernel::added(workspace, word)?.is_some() {
+        return kernel::record_of(workspace, word).map(|record| Asked::Kernel(Box::new(record)));
     }
     let known: Vec<&str> = matrix.records().iter().map(|record| record.name.as_str()).collect();
     Err(Error::unknown("kernel, source tree or earlier result", word, &known)
@@ -105,7 +104,6 @@ pub fn ready(workspace: &Workspace, tools: Option<&Tools>, asked: Asked) -> Resu
             let kernel = kernel::obtain(workspace, &record, &Request::default())?;
             (*record, kernel)
         }
-        Asked::Source(path) => kernel::of_source(workspace, &path)?,
     };
     let tools = tools.context(|| format!("cannot run {} without QEMU and programs for it", kernel.name))?;
     // Instructions can be counted only under TCG.

@@ -45,7 +45,7 @@ pub fn in_guest(
             .map(OsString::from)
             .into();
     for file in reference.files()?.into_iter().chain([path]) {
-        arguments.extend(["--extra-file".into(), file.into_os_string()]);
+        arguments.extend(["--put".into(), file.into_os_string()]);
     }
     for name in names {
         let to = folder.join(name);

@@ -17,6 +17,7 @@ use crate::base::workspace::Workspace;
 use crate::fetch::trace_cmd::TraceCmd;
 use crate::guest::folders;
 use crate::guest::prepared::{Guest, GuestOptions, Tools};
+use crate::guest::put::Put;
 use crate::kernel::Kernel;
 use crate::matrix::Record;
 use crate::vm::{Deadlines, Taken};
@@ -59,20 +60,16 @@ pub fn prepare(
 ) -> Result<Guest> {
     let folder = folders::scratch(&workspace.root)?;
     let exempt: String = EXEMPT.iter().map(|(pattern, _)| format!("{pattern}\n")).collect();
-    let mut extra = Vec::new();
+    let mut files = Vec::new();
     for (name, text) in [("restore.sh", SCRIPT), ("exempt", &exempt)] {
         let path = folder.path().join(name);
         fs::write(&path, text).context(|| format!("cannot write {}", path.display()))?;
-        extra.push(path);
+        files.push(path);
     }
-    extra.extend(reference.map(TraceCmd::files).transpose()?.into_iter().flatten());
-    Guest::prepare(
-        workspace,
-        tools,
-        record,
-        kernel,
-        GuestOptions { busybox: true, extra, ..GuestOptions::default() },
-    )
+    files.extend(reference.map(TraceCmd::files).transpose()?.into_iter().flatten());
+    let put = files.into_iter().map(Put::from).collect();
+    let guest_options = GuestOptions { busybox: true, put, ..GuestOptions::default() };
+    Guest::prepare(workspace, tools, record, kernel, guest_options)
 }
 
 /// Runs the cells of one starting state that a program has, and passes each result to `take`.

@@ -43,7 +43,7 @@ pub fn same_costs(kernel: &str) -> Result<(), Failed> {
     };
     let plain = table(&["function-graph"])?;
     demand(plain.lines().any(|line| line.starts_with("__kmalloc")), "no __kmalloc in the table", &plain)?;
-    let inputs = ["--extra-file", &unused, "--append", "snaptrace.unused=1"];
+    let inputs = ["--put", &unused, "--append", "snaptrace.unused=1"];
     let other = table(&[&["graph-depth", "function-graph"], &inputs[..]].concat())?;
     demand(other == plain, "a file, a word or a case before it changes the table", &format!("{plain}{other}"))
 }

@@ -5,6 +5,7 @@
 //! Without a kernel a trial is ignored; this is printed and is no pass.
 
 mod exact;
+mod own_kernels;
 mod running;
 mod shell;
 mod snapshots;
@@ -80,9 +81,11 @@ const TESTS: &[(&str, Test)] = &[
 const OF_HARNESS: &[(&str, Test)] = &[
     ("noise let in on purpose is found and its source named", exact::noise),
     ("costs do not depend on other inputs", exact::same_costs),
+    ("a kernel of one's own runs however it is given", own_kernels::however_given),
     ("run returns the command's exit status", running::exit_status),
     ("run returns the command's output on both channels", running::output),
     ("run brings files out", running::files),
+    ("run puts files and variables in", running::into_guest),
     ("run passes standard input on where it is asked to", running::input),
     ("run without -i reads nothing and says so", running::unread_input),
     ("shell carries out what a pipe says", shell::piped_shell),

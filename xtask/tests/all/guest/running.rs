@@ -18,7 +18,7 @@ use xtask::base::workspace::Workspace;
 use xtask::guest::prepared::{Guest, GuestOptions, Tools};
 use xtask::kernel;
 use xtask::vm::accel::{self, Kvm, Purpose};
-use xtask::vm::{self, Accel, Boot, Exactness};
+use xtask::vm::{self, Accel, Boot, Exactness, Gdb};
 
 use crate::common::{children, demand, expect, fed, root, start};
 
@@ -64,6 +64,27 @@ pub fn files(kernel: &str) -> Result<(), Failed> {
     let (_, stderr) = expect(2, folder.path(), &nowhere)?;
     demand(stderr.contains("cannot write nosuch/x"), "no word on the missing folder", &stderr)?;
     demand(!stderr.contains("accelerator"), "a missing folder is found after the beginning", &stderr)
+}
+
+/// A folder at a place of its own, a file in /extra, and a variable.
+pub fn into_guest(kernel: &str) -> Result<(), Failed> {
+    let folder = TempDir::new()?;
+    let top = folder.path().join("top");
+    fs::create_dir_all(top.join("sub"))?;
+    fs::write(top.join("sub/a"), "in a folder\n")?;
+    fs::write(top.join("run"), "#!/bin/sh\necho executed\n")?;
+    symlink("sub/a", top.join("link"))?;
+    let script = "cat /root/x/link /extra/a; /root/x/run; echo $GREETING; readlink /root/x/link";
+    let command = [
+        &["run", "--kernel", kernel, "--put", "top:/root/x", "--put", "top/sub/a", "--env", "GREETING=a = b"]
+            [..],
+        &["--", "sh", "-c", script],
+    ];
+    let (stdout, _) = expect(0, folder.path(), &command.concat())?;
+    demand(stdout == "in a folder\nin a folder\nexecuted\na = b\nsub/a\n", "not what was put in", &stdout)?;
+    let hidden = ["run", "--kernel", kernel, "--put", "top:/proc/x", "--", "true"];
+    let (_, stderr) = expect(2, folder.path(), &hidden)?;
+    demand(stderr.contains("mounts another file system there"), "no word on the place", &stderr)
 }
 
 pub fn input(kernel: &str) -> Result<(), Failed> {
@@ -240,7 +261,7 @@ pub fn kvm_for_work(kernel: &str) -> Result<(), Failed> {
         ),
         ("work", work(), true),
         ("exact work", GuestOptions { exact: Exactness::Demanded, ..work() }, false),
-        ("work with a debugger", GuestOptions { gdb: true, ..work() }, false),
+        ("work with a debugger", GuestOptions { gdb: Some(Gdb::Port(0)), ..work() }, false),
     ];
     for (what, wish, may) in wishes {
         let accel = under(wish)?;
@@ -287,16 +308,16 @@ pub fn limits(kernel: &str) -> Result<(), Failed> {
         Ok(path.display().to_string())
     };
     let (one, other) = (file("a/x", 1)?, file("b/x", 1)?);
-    let (_, stderr) = run(2, &["--extra-file", &one, "--extra-file", &other])?;
-    demand(stderr.contains("another --extra-file is called x, too"), "no word on the name", &stderr)?;
+    let (_, stderr) = run(2, &["--put", &one, "--put", &other])?;
+    demand(stderr.contains("something else is at /extra/x there"), "no word on the name", &stderr)?;
     let (_, stderr) = run(2, &["--extra-file", "/dev/zero"])?;
     demand(stderr.contains("it is a device"), "no word on the device", &stderr)?;
 
     let large = file("large", 80 << 20)?;
     let little = i32::from(Verdict::OutOfMemory.exit_code());
-    let (_, stderr) = run(little, &["--memory", "160M", "--extra-file", &large])?;
+    let (_, stderr) = run(little, &["--memory", "160M", "--put", &large])?;
     let advice = stderr.lines().find_map(|line| line.split_once("give it more: --memory "));
     let Some((_, advice)) = advice else { return Err(format!("no advice: {stderr}").into()) };
     // The advised size is enough.
-    run(0, &["--memory", advice.trim(), "--extra-file", &large]).map(drop)
+    run(0, &["--memory", advice.trim(), "--put", &large]).map(drop)
 }

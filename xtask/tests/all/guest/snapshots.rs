@@ -22,7 +22,7 @@ pub fn other_inputs(kernel: &str) -> Result<(), Failed> {
     let unused = folder.path().join("unused");
     fs::write(&unused, vec![b'x'; 123_457])?;
     let unused = unused.to_string_lossy().into_owned();
-    let inputs = ["--extra-file", &unused, "--append", "snaptrace.unused=1"];
+    let inputs = ["--put", &unused, "--append", "snaptrace.unused=1"];
     // Cases that print times, or recordings; the others print names and settings.
     let cases = ["function", "function-graph", "call-stack", "graph-depth", "live", "record", "report"];
     let line = ["test-vm", "--allow-drift", "--kernel", kernel];
@@ -116,7 +116,7 @@ pub fn broken_tracer(kernel: &str) -> Result<(), Failed> {
     fs::write(&reviewed, fs::read_to_string(&reviewed)?.replace(", gcc ", ", gcc 0"))?;
     let real = Tools::get(&h)?.programs.snaptrace.display().to_string();
     let busybox = tools::busybox(&h.host)?.display().to_string();
-    let extra = ["--kernel", kernel, "--allow-drift", "--extra-file", &real, "--extra-file", &busybox];
+    let extra = ["--kernel", kernel, "--allow-drift", "--put", &real, "--put", &busybox];
     let sound = against(0, snapshots.path(), &extra)?;
     demand(sound.contains("function: drift, allowed: "), "a sound tracer does not drift", &sound)?;
     let tracer = astray.display().to_string();

@@ -167,7 +167,7 @@ fn run(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setu
 fn run_where_it_may(fixture: &Fixture<'_>, options: &[&str], command: &[&str]) -> Result<Setup> {
     let kernel = fixture.kernel()?;
     let program = fixture.tools.programs.fault.display().to_string();
-    let usual = ["run", "--kernel", kernel, "--extra-file", &program];
+    let usual = ["run", "--kernel", kernel, "--put", &program];
     Ok(Setup::of([&usual[..], options, &["--"], command].concat()))
 }
 
@@ -272,7 +272,7 @@ fn initramfs_too_large(fixture: &Fixture<'_>) -> Result<Setup> {
         .and_then(|file| file.set_len(80 << 20))
         .context(|| format!("cannot create {}", large.display()))?;
     let large = large.display().to_string();
-    let options = ["--memory", "128M", "--extra-file", &large];
+    let options = ["--memory", "128M", "--put", &large];
     // The error comes before anything boots.
     let setup = run(fixture, &options, &["/extra/fault", "nothing"])?.checked(nothing_is_left);
     Ok(setup.saying(["128M of memory are too little", "help: give it more: --memory "]))

@@ -258,11 +258,10 @@ impl InGuest {
         let path = fixture.path(&format!("work/tests/cases/{}.toml", fault.name));
         fs::write(&path, case).context(|| format!("cannot write {}", path.display()))?;
         let program = fixture.tools.programs.fault.display().to_string();
-        let mut setup =
-            Setup::of(["test-vm", fault.name, "--kernel", &record.name, "--extra-file", &program]);
+        let mut setup = Setup::of(["test-vm", fault.name, "--kernel", &record.name, "--put", &program]);
         if self.module {
             let module = fixture.module()?.display().to_string();
-            setup.arguments.extend(["--extra-file".to_owned(), module]);
+            setup.arguments.extend(["--put".to_owned(), module]);
         }
         for word in self.append {
             setup.arguments.extend(["--append".to_owned(), (*word).to_owned()]);
