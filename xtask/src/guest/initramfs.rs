@@ -485,12 +485,12 @@ mod tests {
         std::os::unix::fs::symlink("/etc", top.join("out")).unwrap();
         let mut archive = Archive::default();
         archive.insert("bin/snaptrace", Node::File { bytes: Vec::new(), executable: true });
-        archive.put(&Put { host: top.clone(), guest: Some("/root/x".into()) }, 100).unwrap();
+        archive.put(&Put { host: top.clone(), guest: Some("/place/x".into()) }, 100).unwrap();
         let names: Vec<&str> = archive.nodes.keys().map(String::as_str).collect();
         let wanted =
-            ["root/x", "root/x/link", "root/x/out", "root/x/sub", "root/x/sub/a", "root/x/sub/empty"];
+            ["place/x", "place/x/link", "place/x/out", "place/x/sub", "place/x/sub/a", "place/x/sub/empty"];
         assert!(wanted.iter().all(|path| names.contains(path)), "{names:?}");
-        assert!(matches!(&archive.nodes["root/x/out"], Node::Link { target } if target == "/etc"));
+        assert!(matches!(&archive.nodes["place/x/out"], Node::Link { target } if target == "/etc"));
         // All of a folder counts.
         let error =
             archive.put(&Put { host: top.clone(), guest: Some("/b".into()) }, 0).unwrap_err().to_string();

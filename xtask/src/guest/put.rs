@@ -85,7 +85,7 @@ mod tests {
         let put = |text: &str| text.parse::<Put>();
         let place = |text: &str| put(text).and_then(|put| put.place());
         assert_eq!(place("a/b").as_deref(), Ok("extra/b"));
-        assert_eq!(place("a/b:/root//x").as_deref(), Ok("root/x"));
+        assert_eq!(place("a/b:/place//x").as_deref(), Ok("place/x"));
         assert_eq!(put("a:b").unwrap().host, PathBuf::from("a:b"));
         assert_eq!(put("a:b:/c").unwrap().to_string(), "a:b:/c");
         assert_eq!(put("a:b").unwrap().to_string(), "a:b");

@@ -83,8 +83,6 @@ impl Found {
 
 /// Base addresses of Debian's archive for hosts without Debian's apt, separated by white space.
 const MIRROR_VAR: &str = "SNAPTRACE_DEBIAN_MIRROR";
-/// Debian's archive as it was at any moment: it keeps every version.
-const SNAPSHOTS: &str = "https://snapshot.debian.org/archive/debian";
 
 /// Gets a ready-made kernel, from the cache if what the record asks for is there; the newest of its
 /// line if that is asked for.
@@ -231,10 +229,17 @@ fn pinned(record: &Record, line: &PackageLine<'_>, no_apt: &str) -> Result<Found
             .because(format!("{no_apt}, and kernels.toml has no digest of its packages"))
             .help(format!("on a Debian `cargo xtask kernel --repin {}` adds them", record.name)));
     }
-    let mirrors = match std::env::var(MIRROR_VAR) {
-        Ok(list) if !list.trim().is_empty() => list.split_whitespace().map(str::to_owned).collect(),
-        _ => vec![format!("{SNAPSHOTS}/{}", line.pinned.snapshot)],
-    };
+    let mirrors = std::env::var(MIRROR_VAR).unwrap_or_default();
+    let mirrors: Vec<String> = mirrors.split_whitespace().map(str::to_owned).collect();
+    if mirrors.is_empty() {
+        return Err(failed()
+            .because(format!("{no_apt}, and {MIRROR_VAR} names no mirror of Debian's archive"))
+            .help(format!("set {MIRROR_VAR} to the address of one, up to and with /debian"))
+            .help(format!(
+                "Debian's snapshot archive keeps every version: there it ends in archive/debian/{}",
+                line.pinned.snapshot
+            )));
+    }
     let suite = line.suites.first().copied().unwrap_or_default().to_owned();
     Ok(Found { packages, suite, notes: Vec::new(), apt: None, mirrors })
 }

@@ -628,7 +628,7 @@ fn built_in_config(image: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const BANNER: &str = "Linux version 6.1.0-50-cloud-amd64 (debian-kernel@lists.debian.org) (gcc-12 \
+    const BANNER: &str = "Linux version 6.1.0-50-cloud-amd64 (builder@host) (gcc-12 \
         (Debian 12.2.0-14+deb12u1) 12.2.0, GNU ld (GNU Binutils for Debian) 2.40) #1 SMP";
 
     /// A made-up vmlinux: an ELF header, one segment with a note, and bytes.

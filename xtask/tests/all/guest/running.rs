@@ -74,9 +74,9 @@ pub fn into_guest(kernel: &str) -> Result<(), Failed> {
     fs::write(top.join("sub/a"), "in a folder\n")?;
     fs::write(top.join("run"), "#!/bin/sh\necho executed\n")?;
     symlink("sub/a", top.join("link"))?;
-    let script = "cat /root/x/link /extra/a; /root/x/run; echo $GREETING; readlink /root/x/link";
+    let script = "cat /put/x/link /extra/a; /put/x/run; echo $GREETING; readlink /put/x/link";
     let command = [
-        &["run", "--kernel", kernel, "--put", "top:/root/x", "--put", "top/sub/a", "--env", "GREETING=a = b"]
+        &["run", "--kernel", kernel, "--put", "top:/put/x", "--put", "top/sub/a", "--env", "GREETING=a = b"]
             [..],
         &["--", "sh", "-c", script],
     ];

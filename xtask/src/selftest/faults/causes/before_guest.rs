@@ -102,6 +102,17 @@ pub fn faults() -> Vec<Fault> {
                 Ok(setup.saying(["404 Not Found", "SNAPTRACE_DEBIAN_MIRROR"]))
             },
         ),
+        fault(
+            "package-no-mirror",
+            "On Fedora no mirror of Debian's archive is named.",
+            verdict(Verdict::Unavailable),
+            10,
+            false,
+            |fixture| {
+                let setup = package(fixture, Reply::whole)?.with_env("SNAPTRACE_DEBIAN_MIRROR", "");
+                Ok(setup.saying(["this machine is no Debian", "archive/debian/20200101T000000Z"]))
+            },
+        ),
         fault("apt-fails", "apt reaches no archive.", verdict(Verdict::Unavailable), 60, false, apt_fails),
         fault(
             "symbol-dropped",
